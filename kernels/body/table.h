@@ -1,0 +1,12 @@
+/* The table of this instruction set: one entry per row of li_slots.def. */
+#define LI_STRING_(s) #s
+#define LI_STRING(s) LI_STRING_(s)
+extern const li_kernels LI_PASTE(li_kernels, LI_ISA_NAME);
+const li_kernels LI_PASTE(li_kernels, LI_ISA_NAME) = {
+    LI_STRING(LI_ISA_NAME),
+    {
+#define LI_SLOT(name, record) LI_NAME(name),
+#include "../li_slots.def"
+#undef LI_SLOT
+    },
+};

@@ -1,0 +1,187 @@
+/* The kernel table: what every instruction set provides, and the contract of every slot.
+ *
+ * A slot is a function over flat memory. It takes an argument record made when the plan was made (all
+ * fields are 8 bytes wide, so that a caller in another language fills it as an array of words) and the
+ * table of base addresses of this call. An operand is a li_ref: base number and byte offset. Nothing
+ * here allocates, prints, reads the environment or keeps state; a slot returns LI_OK or a li_status.
+ *
+ * Promise kept by every slot on the fused sets (avx2, avx512, neon): equal inputs give equal bits, also
+ * when a call is cut along any axis that the slot does not sum over. See docs/numerics.md. */
+#ifndef LI_KERNELS_H
+#define LI_KERNELS_H
+
+#include <stdint.h>
+
+#define LI_UNITS 16 /* hidden units (output columns) in one packed panel, on every instruction set */
+#define LI_LANES 16 /* virtual lanes of a contiguous reduction */
+#define LI_RANK 8   /* most axes of a strided operand */
+
+typedef enum li_status {
+    LI_OK = 0,
+    LI_ERR_INDEX = 1,  /* an index lies outside its axis (Gather and kin) */
+    LI_ERR_LENGTH = 2, /* a sequence length lies outside 0..T */
+    LI_ERR_VALUE = 3,  /* a value an operator does not allow (division of an integer by zero) */
+    LI_ERR_LIMIT = 4   /* a loop ran past the limit set when the plan was made */
+} li_status;
+
+typedef enum li_dtype {
+    LI_F32, LI_F64, LI_F16, LI_BF16, LI_I8, LI_U8, LI_I16, LI_U16, LI_I32, LI_U32, LI_I64, LI_U64, LI_BOOL
+} li_dtype;
+
+typedef struct li_ref {
+    int64_t base;   /* index into the base table; negative: operand absent */
+    int64_t offset; /* bytes */
+} li_ref;
+
+/* Every operand address of every slot is formed here. */
+static inline void *li_at(li_ref r, char *const *base) { return r.base < 0 ? (void *)0 : (void *)(base[r.base] + r.offset); }
+
+/* Activations of recurrent cells and of matrix products. alpha and beta as ONNX names them. */
+typedef enum li_act_code {
+    LI_ACT_NONE, LI_ACT_SIGMOID, LI_ACT_TANH, LI_ACT_RELU, LI_ACT_AFFINE, LI_ACT_LEAKY_RELU, LI_ACT_THRESHOLDED_RELU,
+    LI_ACT_SCALED_TANH, LI_ACT_HARD_SIGMOID, LI_ACT_ELU, LI_ACT_SOFTSIGN, LI_ACT_SOFTPLUS
+} li_act_code;
+
+typedef struct li_act {
+    int64_t code;
+    double alpha, beta;
+} li_act;
+
+/* ---- matmul_f32: y[n][m] = act(bias[m] + sum over k of x[n][k] * w[k][m]) ------------------------------
+ * One chain of fused multiply-adds per output, k ascending, starting from bias[m] (0 without one).
+ * x: rows apart by x_row, k apart by x_k (elements).  w: packed, li_pack.h with G = 1, 64-byte aligned.
+ * bias: [m padded to 16] or absent.  y: rows apart by y_row, columns by y_col (elements; 1 is the fast case). */
+typedef struct li_matmul_args {
+    li_ref x, w, bias, y;
+    int64_t n, k, m;
+    int64_t x_row, x_k, y_row, y_col;
+    li_act act;
+} li_matmul_args;
+
+/* ---- matmul_dyn_f32: batched y = a x b, both computed at run time ---------------------------------------
+ * for each of the batch entries (rank batch_rank, sizes batch[], strides in elements per operand; stride 0
+ * broadcasts): y[i][j] = sum over k of a[i][k] * b[k][j], chain as above, starting from 0.
+ * scratch: li_matmul_dyn_scratch(k, m) bytes, 64-byte aligned; holds b packed. y rows y_row apart, dense columns. */
+typedef struct li_matmul_dyn_args {
+    li_ref a, b, y, scratch;
+    int64_t n, k, m;
+    int64_t a_row, a_k, b_k, b_col, y_row;
+    int64_t batch_rank, batch[LI_RANK], a_batch[LI_RANK], b_batch[LI_RANK], y_batch[LI_RANK];
+} li_matmul_dyn_args;
+
+/* ---- lstm_f32, gru_f32, rnn_f32: T steps of one direction of one layer ----------------------------------
+ * Source: ONNX LSTM-22, GRU-22, RNN-22. Gate order i o f c; z r h; one gate.
+ * x  [T][B][I] strides x_t, x_b, features dense.      y  [T][B][H] strides y_t, y_b, units dense; may be absent.
+ * h, c  [B][H], rows h_b / c_b apart: initial state in, final state out, in place. c: lstm only.
+ * w, r  packed panels (li_pack.h); panel p of w starts at w + p * w_panel floats, likewise r.
+ *       gru with linear_before_reset = 0: r holds per panel the gates z r (G = 2), then at r_h, panels r_h_panel
+ *       apart, the gate h (G = 1).
+ * bias  packed [P][GB][16]: lstm GB = 4 (Wb + Rb); rnn GB = 1 (Wb + Rb);
+ *       gru GB = 4: z (Wb + Rb), r (Wb + Rb), h (Wb; linear_before_reset = 0: Wb + Rb), h (Rb; lbr = 0: 0). Always present.
+ * peephole  [3][H_pad] in ONNX order i o f; absent without.     H_pad = H rounded up to 16, P = H_pad / 16
+ * lens  int32 [B] or absent: row b takes lens[b] steps, y is 0 behind, the state stops there.
+ *       LI_ERR_LENGTH (before anything is written) where a length lies outside 0..T.
+ * reverse: steps run T-1 .. 0 (with lens: lens[b]-1 .. 0) and y keeps the input's positions.
+ * clip  0: none; else every gate pre-activation is limited to -clip..clip before its activation.
+ * act   lstm f g h; gru f g; rnn f.
+ * Sum of one gate: bias, then I terms of w in order, then H terms of r in order: one chain.
+ * (gru with linear_before_reset: the r part of gate h is a chain of its own that starts from its Rb.)
+ * scratch  li_recur_scratch(gates, T, B, I, H) bytes, 64-byte aligned. T may be 0: nothing changes. */
+typedef struct li_recur_args {
+    li_ref x, w, r, r_h, bias, peephole, lens, h, c, y, scratch;
+    int64_t T, B, I, H;
+    int64_t x_t, x_b, y_t, y_b, h_b, c_b;
+    int64_t w_panel, r_panel, r_h_panel;
+    int64_t reverse, input_forget, linear_before_reset;
+    double clip;
+    li_act act[3];
+} li_recur_args;
+
+/* ---- conv_f32: grouped convolution over 0..3 spatial axes as matrix products ------------------------------
+ * x [N][C][in...] strides x_stride (elements): batch, channel, spatial...   y likewise [N][M][out...].
+ * w packed per group (G = 1), group g at w + g * w_group floats; k runs over (channel of the group, kernel...).
+ * bias [M padded per group: group g at g * M_group_pad] or absent. Positions outside x read 0.
+ * Sum: chain as matmul_f32. scratch: li_conv_scratch(...) bytes, 64-byte aligned. */
+typedef struct li_conv_args {
+    li_ref x, w, bias, y, scratch;
+    int64_t n, channels, filters, groups, spatial; /* filters M: all groups together */
+    int64_t in[3], out[3], kernel[3], stride[3], dilation[3], pad[3]; /* pad: at the beginning of each axis */
+    int64_t x_stride[5], y_stride[5];
+    int64_t w_group;
+    li_act act;
+} li_conv_args;
+
+/* ---- map_f32, map_i64: an element-wise program over broadcast operands -------------------------------------
+ * words: rank, n_in, n_out, n_op, size[rank], then n_in input operands, n_out output operands, n_op instructions.
+ *   operand = base, offset, dtype, stride[rank] (elements; 0 broadcasts; innermost axis last)
+ *   instruction = code, dst, a, b, c: register numbers; inputs are loaded into registers 0 .. n_in-1, output i is
+ *   stored from register word: an output operand is followed by one more word, the register it is taken from.
+ * Registers hold f32 (map_f32) or int64 (map_i64) and number at most LI_MAP_REGS. A load converts from the
+ * operand's dtype, a store to it (float to integer: toward zero; to bool: != 0). Comparisons give 1 or 0.
+ * An output may be the same memory as an input with equal strides; any other overlap is not allowed. */
+#define LI_MAP_REGS 16
+typedef enum li_map_code {
+#define LI_MAP(name, n_args) LI_MAP_##name,
+#include "li_map.def"
+#undef LI_MAP
+    LI_N_MAP
+} li_map_code;
+
+/* ---- copy: dst[i...] = src[i...], elements of 1, 2, 4 or 8 bytes, moved as bits -----------------------------
+ * words: elem_bytes, rank, dst base, dst offset, src base, src offset, size[rank], dst_stride[rank], src_stride[rank]
+ * (strides in elements, may be 0 on src or negative; innermost last; rank >= 1). No overlap. */
+
+/* ---- gather: dst[o][j][i] = src[o][index[j]][i], dense operands; negative indices count from the end ---------
+ * LI_ERR_INDEX when one lies outside -axis .. axis-1. index dtype LI_I32 or LI_I64. */
+typedef struct li_gather_args {
+    li_ref dst, src, index;
+    int64_t index_dtype, n_outer, axis, n_index, inner_bytes;
+} li_gather_args;
+
+/* ---- reduce_f32: y[o][i] = reduction over r of x[o][r][i] ------------------------------------------------------
+ * Strides in elements (x_outer, x_r, x_inner; y_outer, y_inner). Term r goes to virtual lane r % 16; lanes are
+ * then combined by the tree (l, l+8), (l, l+4), (l, l+2), (l, l+1). The order does not depend on the strides. */
+typedef enum li_reduce_code {
+    LI_RED_SUM, LI_RED_MEAN, LI_RED_MAX, LI_RED_MIN, LI_RED_PROD, LI_RED_SUM_SQUARE, LI_RED_L1, LI_RED_L2,
+    LI_RED_LOG_SUM, LI_RED_LOG_SUM_EXP
+} li_reduce_code;
+typedef struct li_reduce_args {
+    li_ref x, y;
+    int64_t code, n_outer, n, n_inner;
+    int64_t x_outer, x_r, x_inner, y_outer, y_inner;
+} li_reduce_args;
+
+/* ---- softmax_f32: rows of n dense elements, x_row / y_row apart; log != 0: LogSoftmax. Sums as reduce_f32. */
+typedef struct li_softmax_args {
+    li_ref x, y;
+    int64_t rows, n, x_row, y_row, log;
+} li_softmax_args;
+
+/* ---- layernorm_f32: y = (x - mean) / sqrt(var + epsilon) * scale + bias per row of n. scale, bias [n] or absent.
+ * mean and inv_std: outputs [rows] or absent. Sums as reduce_f32; var from the centred values. */
+typedef struct li_layernorm_args {
+    li_ref x, scale, bias, y, mean, inv_std;
+    int64_t rows, n, x_row, y_row;
+    double epsilon;
+} li_layernorm_args;
+
+typedef li_status (*li_slot_fn)(const void *args, char *const *base);
+
+typedef enum li_slot {
+#define LI_SLOT(name, record) LI_SLOT_##name,
+#include "li_slots.def"
+#undef LI_SLOT
+    LI_N_SLOTS
+} li_slot;
+
+typedef struct li_kernels {
+    const char *isa;
+    li_slot_fn slot[LI_N_SLOTS];
+} li_kernels;
+
+/* Scratch sizes in bytes, the same for every instruction set. */
+int64_t li_recur_scratch(int64_t gates, int64_t T, int64_t B, int64_t I, int64_t H);
+int64_t li_matmul_dyn_scratch(int64_t k, int64_t m);
+int64_t li_conv_scratch(int64_t channels, int64_t groups, const int64_t kernel[3], const int64_t out[3]);
+
+#endif

@@ -1,0 +1,75 @@
+"""The one exception tree. Every message says what, where, expected, got, and what to do."""
+
+from __future__ import annotations
+
+__all__ = [
+    "DtypeError",
+    "FeedError",
+    "FormatError",
+    "IsaError",
+    "LstmInferError",
+    "NotStreamableError",
+    "OnnxImportError",
+    "ShapeError",
+    "StateError",
+    "UnsupportedOpError",
+]
+
+
+class LstmInferError(Exception):
+    """Base of all errors of this package."""
+
+    def __str__(self) -> str:  # KeyError would print the repr of its message
+        return str(self.args[0]) if self.args else ""
+
+
+class OnnxImportError(LstmInferError):
+    """The ONNX file is broken, or says something that cannot be run faithfully."""
+
+
+class UnsupportedOpError(OnnxImportError):
+    """An operator, or one of its attributes, that is not built. See docs/ops.md."""
+
+
+class FormatError(LstmInferError):
+    """A snapshot, or another file of our own, is broken or belongs to something else."""
+
+
+class ShapeError(LstmInferError, ValueError):
+    """A shape differs from what the model or the stream takes."""
+
+
+class DtypeError(LstmInferError, TypeError):
+    """An element type differs from what the model takes. Nothing is converted in silence."""
+
+
+class FeedError(LstmInferError, KeyError):
+    """An input or output name is unknown, missing or given twice."""
+
+
+class StateError(LstmInferError):
+    """States cannot be paired or set, or a stream was entered by two threads at once."""
+
+
+class NotStreamableError(LstmInferError):
+    """The model needs its whole input at once. `Model.run` still works.
+
+    Attributes
+    ----------
+    node : str
+        Name of the node that stands in the way ("" where there is none).
+    op : str
+        Its operator.
+    reason : str
+        Why it needs the whole input.
+    """
+
+    def __init__(self, message: str, *, node: str = "", op: str = "", reason: str = "") -> None:
+        super().__init__(message)
+        self.node = node
+        self.op = op
+        self.reason = reason
+
+
+class IsaError(LstmInferError):
+    """The instruction set is unknown, or this CPU cannot run it."""

@@ -1,0 +1,70 @@
+"""The graph between importer and plan: plain data, no protobuf, no kernels.
+
+A value is named by a string, unique over the whole graph and its subgraphs ("" stands for an optional input
+that is absent). Constants are NumPy arrays by value name. Nodes stand in an order in which every node comes
+after the makers of its inputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Union
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Array", "AttrValue", "Graph", "Node", "Port"]
+
+Array = NDArray[np.generic]
+AttrValue = Union[int, float, str, list[int], list[float], list[str], Array, "Graph", list["Graph"]]
+
+
+@dataclass(frozen=True)
+class Port:
+    """A graph input or output: name, dtype and declared shape (int, or str / None where open; None: rank unknown)."""
+
+    name: str
+    dtype: np.dtype[np.generic]
+    shape: tuple[int | str | None, ...] | None
+
+
+@dataclass
+class Node:
+    """One operator call. `domain` is "" for ai.onnx; `opset` is the version of that domain the file imports."""
+
+    op: str
+    name: str
+    inputs: list[str]
+    outputs: list[str]
+    attrs: dict[str, AttrValue] = field(default_factory=dict)
+    domain: str = ""
+    opset: int = 0
+
+    def __str__(self) -> str:
+        domain = f"{self.domain}." if self.domain else ""
+        return f"node {self.name!r} ({domain}{self.op}-{self.opset})"
+
+
+@dataclass
+class Graph:
+    """Nodes in order, constants by name, and the ports. A subgraph may use values of the graphs around it."""
+
+    name: str
+    inputs: list[Port]
+    outputs: list[Port]
+    nodes: list[Node]
+    consts: dict[str, Array] = field(default_factory=dict)
+    defaults: dict[str, Array] = field(default_factory=dict)
+    """Values of inputs that need not be fed (initializers that are graph inputs too)."""
+    producer: str = ""
+    opsets: dict[str, int] = field(default_factory=dict)
+
+    def walk(self) -> Iterator[Node]:
+        """All nodes, those of subgraphs behind the node that holds them."""
+        for node in self.nodes:
+            yield node
+            for value in node.attrs.values():
+                for sub in value if isinstance(value, list) else [value]:
+                    if isinstance(sub, Graph):
+                        yield from sub.walk()
