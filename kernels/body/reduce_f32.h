@@ -7,7 +7,9 @@
 #define LI_BODY_REDUCE_F32_H
 
 /* The accumulations behind the ten reductions. CENTRED: squares of x - shift; EXP: exp(x - shift). */
-typedef enum li_fold_ { LI_FOLD_ADD, LI_FOLD_MUL, LI_FOLD_MAX, LI_FOLD_MIN, LI_FOLD_SQUARE, LI_FOLD_ABS, LI_FOLD_CENTRED, LI_FOLD_EXP } li_fold_;
+typedef enum li_fold_ {
+    LI_FOLD_ADD, LI_FOLD_MUL, LI_FOLD_MAX, LI_FOLD_MIN, LI_FOLD_SQUARE, LI_FOLD_ABS, LI_FOLD_CENTRED, LI_FOLD_EXP
+} li_fold_;
 
 LI_INLINE vf li_fold_neutral_(li_fold_ f)
 {
@@ -118,7 +120,7 @@ typedef struct li_reduce_at_ {
     case f: return a->part ? li_fold_columns_(f, a->x, a->n, a->x_r, a->part, shift)                                   \
                            : li_fold_row_(f, a->x, a->n, a->x_r, shift)
 
-LI_NOINLINE vf li_fold_(li_fold_ f, const li_reduce_at_ *a, vf shift)
+LI_NOINLINE vf li_fold_any_(li_fold_ f, const li_reduce_at_ *a, vf shift)
 {
     switch (f) {
         LI_FOLD_CASE(LI_FOLD_MUL);
@@ -135,22 +137,22 @@ LI_NOINLINE vf li_fold_(li_fold_ f, const li_reduce_at_ *a, vf shift)
 #undef LI_FOLD_CASE
 
 /* A sum over nothing is +0. */
-LI_INLINE vf li_sum_(li_fold_ f, const li_reduce_at_ *a, vf shift) { return a->n ? li_fold_(f, a, shift) : v_zero(); }
+LI_INLINE vf li_sum_(li_fold_ f, const li_reduce_at_ *a, vf shift) { return a->n ? li_fold_any_(f, a, shift) : v_zero(); }
 
 LI_INLINE vf li_reduce_one_(int64_t code, const li_reduce_at_ *a)
 {
     const vf zero = v_zero(), inf = v_float(vi_set1(LI_INF_BITS));
     switch ((li_reduce_code)code) {
     case LI_RED_MEAN: return v_div(li_sum_(LI_FOLD_ADD, a, zero), v_set1((float)a->n));
-    case LI_RED_MAX: return li_fold_(LI_FOLD_MAX, a, zero);
-    case LI_RED_MIN: return li_fold_(LI_FOLD_MIN, a, zero);
-    case LI_RED_PROD: return li_fold_(LI_FOLD_MUL, a, zero);
+    case LI_RED_MAX: return li_fold_any_(LI_FOLD_MAX, a, zero);
+    case LI_RED_MIN: return li_fold_any_(LI_FOLD_MIN, a, zero);
+    case LI_RED_PROD: return li_fold_any_(LI_FOLD_MUL, a, zero);
     case LI_RED_SUM_SQUARE: return li_sum_(LI_FOLD_SQUARE, a, zero);
     case LI_RED_L1: return li_sum_(LI_FOLD_ABS, a, zero);
     case LI_RED_L2: return v_sqrt(li_sum_(LI_FOLD_SQUARE, a, zero));
     case LI_RED_LOG_SUM: return li_log(li_sum_(LI_FOLD_ADD, a, zero));
     case LI_RED_LOG_SUM_EXP: {
-        const vf most = li_fold_(LI_FOLD_MAX, a, zero);
+        const vf most = li_fold_any_(LI_FOLD_MAX, a, zero);
         const vf shift = v_sel(v_eq(v_abs(most), inf), zero, most); /* inf - inf would be NaN */
         return v_add(li_log(li_sum_(LI_FOLD_EXP, a, shift)), shift);
     }
