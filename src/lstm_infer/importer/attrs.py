@@ -44,7 +44,7 @@ def plain_value(
 
 def _guess(proto: onnx.AttributeProto) -> int:
     """Files of the first IR versions do not say the kind."""
-    kinds = [kind for name, kind in _UNTYPED.items() if proto.HasField(name)]  # type: ignore[arg-type]
+    kinds = [kind for name, kind in _UNTYPED.items() if proto.HasField(name)]
     kinds += [kind for name, kind in _UNTYPED_LISTS.items() if len(getattr(proto, name))]
     return kinds[0] if len(kinds) == 1 else A.UNDEFINED
 

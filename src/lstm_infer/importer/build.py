@@ -38,6 +38,12 @@ __all__ = ["build"]
 MAX_NODES = 200_000
 """Nodes after inlining: a small file of functions that call each other twice could ask for any number."""
 
+MAX_INLINED_BYTES = 2**26
+"""Bytes of all functions inlined, each counted as often as it is called."""
+
+LATEST_IR = 14
+"""The newest file format whose fields were compared with this importer (onnx 1.23)."""
+
 
 def build(model: onnx.ModelProto, source: Source) -> Graph:
     """The Graph of a model."""
@@ -108,9 +114,15 @@ class _Builder:
         self._pending: dict[str, tuple[_Body, Callable[[], Array]]] = {}
         self._decoded: dict[int, tuple[object, Array]] = {}
         self._n_nodes = 0
+        self._inlined_bytes = 0
 
     def top(self) -> Graph:
         model, label = self._model, self._label
+        if model.ir_version > LATEST_IR:
+            raise OnnxImportError(
+                f"{label}: has IR version {model.ir_version}, newest known here is {LATEST_IR}; update lstm_infer, "
+                "or export with an older onnx"
+            )
         opsets = opsets_of(model.opset_import, label)
         if not opsets and model.ir_version < 3:
             opsets = {"": 1}
@@ -148,7 +160,7 @@ class _Builder:
         for name, tensor in raw.tensors.items():
             if name not in scope.names:
                 self._pend(self._declare(name, scope, "initializer"), body, self._initializer(tensor, name))
-        nodes = self._declare_nodes(raw.nodes, scope, body)
+        nodes = self._declare_nodes(raw.nodes, scope, body, set())
         ports = outputs if outputs is not None else []
         for info in raw.outputs:
             value = scope.find(info.name)
@@ -173,15 +185,15 @@ class _Builder:
         scope.names[name] = self._values.name(scope.prefix + name)
         return scope.names[name]
 
-    def _declare_nodes(self, nodes: list[RawNode], scope: _Scope, body: _Body) -> list[RawNode]:
-        """Give every output its name; take the Constant nodes out; sort the rest."""
+    def _declare_nodes(self, nodes: list[RawNode], scope: _Scope, body: _Body, named: set[str]) -> list[RawNode]:
+        """Give every output its name, but for those `named` before; take the Constant nodes out; sort the rest."""
         rest = []
         made: set[str] = set()
         for node in nodes:
             for name in node.outputs:
                 if name and name in made:
                     raise OnnxImportError(f"{self._label}: value {name!r} is made twice, by {node} too; export again")
-                if name and not (scope.calls and name in scope.names and name not in made):
+                if name and name not in named:
                     self._declare(name, scope, f"output of {node}, value")
                 made.add(name)
             if node.op == "Constant" and node.domain == "" and ("", "Constant", "") not in self._functions:
@@ -329,6 +341,11 @@ class _Builder:
         if index not in self._raw_functions:
             self._raw_functions[index] = raw_function(self._model.functions[index], self._label)
         function = self._raw_functions[index]
+        self._inlined_bytes += self._model.functions[index].ByteSize()
+        if self._inlined_bytes > MAX_INLINED_BYTES:
+            raise OnnxImportError(
+                f"{where}: functions inlined take more than {MAX_INLINED_BYTES} bytes; the file is hostile"
+            )
         if len(inputs) > len(function.inputs) or len(outputs) > len(function.outputs):
             raise OnnxImportError(
                 f"{where}: gives {len(inputs)} inputs and {len(outputs)} outputs, but {function.label} has "
@@ -348,14 +365,14 @@ class _Builder:
             inner.names[formal] = actual
         made = {value for node in function.nodes for value in node.outputs if value}
         copies: list[tuple[str, str]] = []
+        named: set[str] = set()
         for formal, actual in zip(function.outputs, outputs, strict=False):
-            if formal in inner.names and formal in made and formal in function.inputs:
-                raise OnnxImportError(f"{where}: {function.label} makes its own input {formal!r}; the file is invalid")
             if formal in made and formal not in inner.names and actual:
                 inner.names[formal] = actual
+                named.add(formal)
             elif actual:
                 copies.append((formal, actual))
-        nodes = self._declare_nodes(function.nodes, inner, body)
+        nodes = self._declare_nodes(function.nodes, inner, body, named)
         for formal, actual in copies:
             value = inner.names.get(formal)
             if not value:

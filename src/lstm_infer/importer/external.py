@@ -52,7 +52,7 @@ class ExternalData:
             fd = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0))
             with open(fd, "rb", buffering=0) as file:
                 file.seek(offset)
-                view, done = memoryview(data), 0
+                view, done = memoryview(data.data), 0
                 while done < length:
                     n_read = file.readinto(view[done:])
                     if not n_read:

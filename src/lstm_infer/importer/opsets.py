@@ -11,8 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lstm_infer.errors import OnnxImportError, UnsupportedOpError
 from lstm_infer.ir import Array, Node
@@ -51,6 +53,15 @@ class _Rewrite:
         if not isinstance(value, (int, float)):
             raise OnnxImportError(f"{self.label}: {self.node}: attribute {key!r} must be a number")
         return value
+
+    def no_longer(self, *keys: str) -> None:
+        """Refuse attributes that this opset has turned into inputs: an op would not look at them."""
+        for key in keys:
+            if key in self.node.attrs:
+                raise OnnxImportError(
+                    f"{self.label}: {self.node}: attribute {key!r} does not exist in opset {self.node.opset}, where it is "
+                    "an input; the file is invalid: export it again"
+                )
 
     def put(self, index: int, array: Array, hint: str) -> None:
         """Make input `index` a new constant."""
@@ -116,10 +127,11 @@ def _recurrent(rw: _Rewrite) -> None:
 
 def _axes_to_input(since: int) -> Callable[[_Rewrite], None]:
     def rule(rw: _Rewrite) -> None:
-        if rw.node.opset < since:
-            axes = rw.ints("axes")
-            if axes:
-                rw.put(1, _ints(axes), "axes")
+        if rw.node.opset >= since:
+            rw.no_longer("axes")
+        axes = rw.ints("axes")
+        if axes:
+            rw.put(1, _ints(axes), "axes")
 
     return rule
 
@@ -130,6 +142,8 @@ def _unsqueeze(rw: _Rewrite) -> None:
         if axes is None:
             raise OnnxImportError(f"{rw.label}: {rw.node}: attribute 'axes' is missing; the file is invalid")
         rw.put(1, _ints(axes), "axes")
+    else:
+        rw.no_longer("axes")
 
 
 def _slice(rw: _Rewrite) -> None:
@@ -143,14 +157,17 @@ def _slice(rw: _Rewrite) -> None:
         rw.put(2, _ints(ends), "ends")
         if axes is not None:
             rw.put(3, _ints(axes), "axes")
+    else:
+        rw.no_longer("starts", "ends", "axes")
 
 
 def _split(rw: _Rewrite) -> None:
     node = rw.node
-    if 2 <= node.opset < 13 or "split" in node.attrs:
-        sizes = rw.ints("split")
-        if sizes:
-            rw.put(1, _ints(sizes), "split")
+    if node.opset >= 13:
+        rw.no_longer("split")
+    sizes = rw.ints("split")
+    if sizes:
+        rw.put(1, _ints(sizes), "split")
     if len(node.inputs) < 2 or not node.inputs[1]:
         count = node.attrs.setdefault("num_outputs", len(node.outputs))
         if count != len(node.outputs):
@@ -166,6 +183,8 @@ def _pad(rw: _Rewrite) -> None:
         rw.put(1, _ints(pads), "pads")
         if value:
             rw.put(2, np.array(value, np.float32), "constant_value")
+    else:
+        rw.no_longer("pads", "value")
 
 
 def _clip(rw: _Rewrite) -> None:
@@ -173,6 +192,8 @@ def _clip(rw: _Rewrite) -> None:
         for index, key in ((1, "min"), (2, "max")):
             if key in rw.node.attrs:
                 rw.put(index, np.array(rw.number(key, 0.0), np.float32), key)
+    else:
+        rw.no_longer("min", "max")
 
 
 def _dropout(rw: _Rewrite) -> None:
@@ -212,6 +233,8 @@ def _topk(rw: _Rewrite) -> None:
         if "k" not in rw.node.attrs:
             raise OnnxImportError(f"{rw.label}: {rw.node}: attribute 'k' is missing; the file is invalid")
         rw.put(1, _ints([int(rw.number("k", 0))]), "k")
+    else:
+        rw.no_longer("k")
 
 
 _CAST_NAMES = {
@@ -234,6 +257,8 @@ def _reshape(rw: _Rewrite) -> None:
         if shape is None:
             raise OnnxImportError(f"{rw.label}: {rw.node}: attribute 'shape' is missing; the file is invalid")
         rw.put(1, _ints(shape), "shape")
+    else:
+        rw.no_longer("shape")
 
 
 def _upsample(rw: _Rewrite) -> None:
@@ -260,12 +285,12 @@ def _to_resize(rw: _Rewrite) -> None:
         raise OnnxImportError(f"{rw.label}: {node}: has {len(node.inputs)} inputs, expected X and scales")
     mode = node.attrs.setdefault("mode", "nearest")
     if mode == "nearest":
-        scales = rw.known(node.inputs[1])
-        if scales is None or not (np.all(scales >= 1) or np.all(scales <= 1)):  # type: ignore[operator]
+        scales: NDArray[Any] | None = rw.known(node.inputs[1])
+        if scales is None or not (np.all(scales >= 1) or np.all(scales <= 1)):
             raise rw.refuse(
                 "nearest with scales that are computed, or both above and below 1, is not supported before opset 11"
             )
-        node.attrs["nearest_mode"] = "floor" if np.all(scales >= 1) else "ceil"  # type: ignore[operator]
+        node.attrs["nearest_mode"] = "floor" if np.all(scales >= 1) else "ceil"
     elif mode == "bilinear":
         node.attrs["mode"] = "linear"
     node.attrs["coordinate_transformation_mode"] = "asymmetric"
@@ -306,7 +331,10 @@ def _tile(rw: _Rewrite) -> None:
         raise rw.refuse("Tile before opset 6 is not supported; convert the model to opset 6 or later")
 
 
-_REDUCTIONS_18 = ["ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd", "ReduceSumSquare"]
+_REDUCTIONS_18 = (
+    "ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd",
+    "ReduceSumSquare",
+)  # fmt: skip
 
 _RULES: dict[str, Callable[[_Rewrite], None]] = {
     "BatchNormalization": _batch_normalization,

@@ -7,7 +7,7 @@ import stat
 from dataclasses import dataclass
 
 import onnx
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped, unused-ignore]
 
 from lstm_infer.errors import OnnxImportError
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from typing import Any
 
 import numpy as np
 import onnx
@@ -37,7 +38,7 @@ DTYPES: dict[int, np.dtype[np.generic]] = {
 _PACKED = {"INT4": (4, True), "UINT4": (4, False), "INT2": (2, True), "UINT2": (2, False)}
 """Integers of less than a byte: bits, signed. They become int8 or uint8."""
 
-_FIELDS = {
+_FIELDS: dict[int, str] = {
     T.FLOAT: "float_data",
     T.COMPLEX64: "float_data",
     T.DOUBLE: "double_data",
@@ -89,24 +90,24 @@ class Tensors:
         dtype = DTYPES.get(tensor.data_type)
         if dtype is None:
             what = "no type" if tensor.data_type == T.UNDEFINED else f"elements of type {name.lower()}"
-            raise OnnxImportError(f"{where}: has {what}, which cannot be run; supported are numbers of 2 to 64 bits")
+            raise OnnxImportError(
+                f"{where}: has {what}, which cannot be run; supported are bool, integers of 2 to 64 bits and floats of 16 to 64 bits"
+            )
         if dtype == np.bool_:
             return frozen((self._elements(tensor, np.dtype(np.uint8), count, where) != 0).reshape(shape))
         return frozen(self._elements(tensor, dtype, count, where).reshape(shape))
 
-    def _packed(self, tensor: onnx.TensorProto, bits: int, signed: bool, count: int, where: str) -> Array:
+    def _packed(self, tensor: onnx.TensorProto, bits: int, signed: bool, count: int, where: str) -> NDArray[Any]:
         per_byte = 8 // bits
         data = self._elements(tensor, np.dtype(np.uint8), -(-count // per_byte), where)
         shifts = np.arange(0, 8, bits, dtype=np.uint8)
-        flat = ((data[:, None] >> shifts) & np.uint8(2**bits - 1)).reshape(-1)[:count]
+        flat: NDArray[Any] = ((data[:, None] >> shifts) & np.uint8(2**bits - 1)).reshape(-1)[:count]
         if not signed:
             return flat
         half = 1 << (bits - 1)
         return ((flat ^ half).astype(np.int8) - np.int8(half)).astype(np.int8)
 
-    def _elements(
-        self, tensor: onnx.TensorProto, dtype: np.dtype[np.generic], count: int, where: str
-    ) -> NDArray[np.generic]:
+    def _elements(self, tensor: onnx.TensorProto, dtype: np.dtype[np.generic], count: int, where: str) -> NDArray[Any]:
         """`count` elements, wherever the tensor keeps them."""
         n_bytes = count * dtype.itemsize
         little = dtype.newbyteorder("<")
@@ -134,8 +135,8 @@ class Tensors:
     def sparse(self, tensor: onnx.SparseTensorProto, where: str) -> Array:
         """A sparse tensor, written out."""
         shape, count = _shape(tensor.dims, where)
-        values = self.dense(tensor.values, f"{where} (values)")
-        indices = self.dense(tensor.indices, f"{where} (indices)")
+        values: NDArray[Any] = self.dense(tensor.values, f"{where} (values)")
+        indices: NDArray[Any] = self.dense(tensor.indices, f"{where} (indices)")
         self._dense_bytes += count * values.dtype.itemsize
         if self._dense_bytes > MAX_DENSE_BYTES:
             raise OnnxImportError(
@@ -173,21 +174,20 @@ def _shape(dims: Iterable[int], where: str) -> tuple[tuple[int, ...], int]:
     return shape, count
 
 
-def _typed(
-    field: Iterable[float], code: int, dtype: np.dtype[np.generic], count: int, where: str
-) -> NDArray[np.generic]:
-    part = {T.COMPLEX64: np.dtype(np.float32), T.COMPLEX128: np.dtype(np.float64)}.get(code, dtype)
+def _typed(field: Collection[float], code: int, dtype: np.dtype[np.generic], count: int, where: str) -> NDArray[Any]:
+    part = dtype
+    if dtype.kind == "c":
+        part = np.dtype(np.float32 if dtype.itemsize == 8 else np.float64)
     bits = np.dtype(np.uint16) if part == np.float16 else part
     need = count * (dtype.itemsize // part.itemsize)
-    have = len(field)  # type: ignore[arg-type]
-    if have != need:
-        raise OnnxImportError(f"{where}: its dims need {need} numbers, but it holds {have}")
+    if len(field) != need:
+        raise OnnxImportError(f"{where}: its dims need {need} numbers, but it holds {len(field)}")
     wide: np.dtype[np.generic] = bits
     if bits.kind in "iu" and bits.itemsize < 8:
         wide = np.dtype(np.int64)
     values = np.fromiter(field, wide, need)
     if wide != bits:
-        limits = np.iinfo(bits)
+        limits = np.iinfo(bits.str)
         if need and (values.min() < limits.min or values.max() > limits.max):
             raise OnnxImportError(f"{where}: a number in it does not fit {element(code)}; the file is damaged")
     return values.astype(bits, copy=False).view(dtype)

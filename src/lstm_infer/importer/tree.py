@@ -80,6 +80,10 @@ def opsets_of(imports: Iterable[onnx.OperatorSetIdProto], label: str) -> dict[st
     opsets: dict[str, int] = {}
     for item in imports:
         domain = domain_of(item.domain)
+        if item.version < 1:
+            raise OnnxImportError(
+                f"{label}: imports version {item.version} of domain {item.domain!r}; the file is damaged"
+            )
         if opsets.setdefault(domain, item.version) != item.version:
             raise OnnxImportError(f"{label}: imports two versions of domain {item.domain!r}; export the model again")
     return opsets
@@ -141,8 +145,10 @@ def _attrs(protos: Iterable[onnx.AttributeProto], where: str, depth: int) -> dic
             raise OnnxImportError(
                 f"{where}: attribute {proto.name!r} has no name or is given twice; the file is damaged"
             )
-        graphs = [proto.g] if proto.HasField("g") else []
-        graphs += proto.graphs
+        graphs = []
+        if proto.type in (proto.GRAPH, proto.GRAPHS, proto.UNDEFINED):
+            graphs = [proto.g] if proto.HasField("g") else []
+            graphs += proto.graphs
         attrs[proto.name] = RawAttr(proto, [raw_graph(graph, where, depth + 1) for graph in graphs])
     return attrs
 
