@@ -1,5 +1,19 @@
 """The operators that are built. Importing this package registers them."""
 
-from . import elementwise, matmul, transpose
+from . import cast, concat, elementwise, expand, gather, identity, matmul, pad, reduce, reshape, shape, slice, transpose
 
-__all__ = ["elementwise", "matmul", "transpose"]
+__all__ = [
+    "cast",
+    "concat",
+    "elementwise",
+    "expand",
+    "gather",
+    "identity",
+    "matmul",
+    "pad",
+    "reduce",
+    "reshape",
+    "shape",
+    "slice",
+    "transpose",
+]
