@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .steps import MAP_REGS, HostStep, MapStep, Step, n_registers
+from . import _core
+from .steps import HostStep, MapStep, Step, n_registers
 from .views import View
 
 __all__ = ["fuse"]
@@ -42,7 +43,7 @@ def fuse(steps: Sequence[Step | MapStep | HostStep]) -> list[Step | MapStep | Ho
             ):
                 continue
             joined = _join(producer, consumer, view)
-            if n_registers(joined) > MAP_REGS or len(joined.ops) > _MOST_OPS:
+            if n_registers(joined) > _core.MAP_REGS or len(joined.ops) > _MOST_OPS:
                 continue
             for other in producer.ins:
                 readers[id(other.buffer)].discard(made[0])

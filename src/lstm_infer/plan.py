@@ -96,9 +96,9 @@ _FAILURES = {
 
 def step_failed(error: _core.StepError, names: Sequence[str]) -> LstmInferError:
     """The public error for a step that failed on its data."""
-    index, status = error.args[:2]
-    where = names[index] if index < len(names) else "?"
-    return ShapeError(f"{where}: {_FAILURES.get(status, f'failed with status {status}')}; check the values that were fed")
+    where = names[error.step] if error.step < len(names) else "?"
+    what = _FAILURES.get(error.status, f"failed with status {error.status}")
+    return ShapeError(f"{where}: {what}; check the values that were fed")
 
 
 @dataclass

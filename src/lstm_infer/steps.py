@@ -16,9 +16,6 @@ from .views import View, merge_axes
 
 __all__ = ["Activation", "HostStep", "MapStep", "Step", "Word", "dtype_code", "encode", "n_registers"]
 
-MAP_REGS = 16
-
-
 @dataclass(frozen=True)
 class Activation:
     """li_act: name as in li_act_code without its prefix ("SIGMOID"), alpha and beta as ONNX names them."""
@@ -31,15 +28,9 @@ class Activation:
 Word = Union[int, float, View, None, Activation, Sequence["Word"]]
 Address = Callable[[View], tuple[int, int]]
 
-_DTYPES = {
-    "float32": "F32", "float64": "F64", "float16": "F16", "int8": "I8", "uint8": "U8", "int16": "I16", "uint16": "U16",
-    "int32": "I32", "uint32": "U32", "int64": "I64", "uint64": "U64", "bool": "BOOL",
-}  # fmt: skip
-
-
 def dtype_code(dtype: np.dtype[Any]) -> int:
     """li_dtype of a NumPy dtype."""
-    return int(_core.dtypes[_DTYPES[dtype.name]])
+    return _core.dtypes[dtype.name]
 
 
 @dataclass

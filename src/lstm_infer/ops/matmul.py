@@ -62,20 +62,19 @@ def pack(b: Builder, name: str, weights: Array, k_stride: int, m_stride: int, k:
 
     def make() -> Array:
         w = np.ascontiguousarray(weights, np.float32)
-        return _core.pack_f32(w, 1, m, k, 0, m_stride, k_stride, k * 16)
+        return _core.pack_f32(w, gates=1, n_units=m, k=k, gate_stride=0, unit_stride=m_stride, k_stride=k_stride)
 
     return b.packed(("matrix", name, id(weights), k_stride, m_stride), make, keep=weights)
 
 
 def lower(node: Node, b: Builder) -> None:
-    left, right = (b.fact(name) for name in node.inputs[:2])
+    right = b.fact(node.inputs[1])
     x, y = b.f32(b.view(node.inputs[0])), b.new(node.outputs[0])
     if right.const is not None and len(right.shape) == 2:
         k, m = right.shape
         product(b, x, pack(b, node.inputs[1], right.const, m, 1, k, m), None, y, k, m)
     else:
         dynamic(b, x, b.f32(b.view(node.inputs[1])), y)
-    del left
 
 
 def product(b: Builder, x: View, w: View, bias: View | None, y: View, k: int, m: int, act: Activation | None = None) -> None:
