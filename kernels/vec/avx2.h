@@ -51,6 +51,7 @@ LI_INLINE vm v_unord(vf a, vf b) { return _mm256_cmp_ps(a, b, _CMP_UNORD_Q); }
 LI_INLINE vm m_and(vm a, vm b) { return _mm256_and_ps(a, b); }
 LI_INLINE vm m_or(vm a, vm b) { return _mm256_or_ps(a, b); }
 LI_INLINE vm m_not(vm a) { return _mm256_xor_ps(a, _mm256_castsi256_ps(_mm256_set1_epi32(-1))); }
+LI_INLINE int m_any(vm a) { return _mm256_movemask_ps(a) != 0; }
 LI_INLINE vf v_sel(vm m, vf a, vf b) { return _mm256_blendv_ps(b, a, m); } /* m ? a : b */
 
 LI_INLINE vi v_bits(vf a) { return _mm256_castps_si256(a); }

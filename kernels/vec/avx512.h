@@ -46,6 +46,7 @@ LI_INLINE vm v_unord(vf a, vf b) { return _mm512_cmp_ps_mask(a, b, _CMP_UNORD_Q)
 LI_INLINE vm m_and(vm a, vm b) { return (vm)(a & b); }
 LI_INLINE vm m_or(vm a, vm b) { return (vm)(a | b); }
 LI_INLINE vm m_not(vm a) { return (vm)~a; }
+LI_INLINE int m_any(vm a) { return a != 0; }
 LI_INLINE vf v_sel(vm m, vf a, vf b) { return _mm512_mask_blend_ps(m, b, a); } /* m ? a : b */
 
 LI_INLINE vi v_bits(vf a) { return _mm512_castps_si512(a); }

@@ -59,6 +59,7 @@ LI_INLINE vm v_unord(vf a, vf b) { return vmvnq_u32(vandq_u32(vceqq_f32(a, a), v
 LI_INLINE vm m_and(vm a, vm b) { return vandq_u32(a, b); }
 LI_INLINE vm m_or(vm a, vm b) { return vorrq_u32(a, b); }
 LI_INLINE vm m_not(vm a) { return vmvnq_u32(a); }
+LI_INLINE int m_any(vm a) { return vmaxvq_u32(a) != 0; }
 LI_INLINE vf v_sel(vm m, vf a, vf b) { return vbslq_f32(m, a, b); } /* m ? a : b */
 
 LI_INLINE vi v_bits(vf a) { return vreinterpretq_s32_f32(a); }

@@ -1,7 +1,7 @@
 """Test door: any slot of any runnable instruction set, and an fmaf twin of one gate sum."""
 
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
-from libc.stdint cimport int64_t, uintptr_t
+from libc.stdint cimport uintptr_t
 
 cimport numpy as cnp
 

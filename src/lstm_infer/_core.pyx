@@ -2,10 +2,9 @@
 
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from libc.stdint cimport int64_t, uintptr_t
-from libc.string cimport memcmp, memcpy
+from libc.string cimport memcpy
 
 cimport numpy as cnp
-from numpy cimport npy_intp
 
 from lstm_infer._kernels cimport *
 
@@ -230,8 +229,12 @@ cdef class Plan:
 
 cdef inline bint fits(cnp.ndarray a, int dtype, Shape *shape) noexcept:
     """Exactly this dtype and shape, native, aligned, C-contiguous."""
-    return (cnp.PyArray_TYPE(a) == dtype and cnp.PyArray_NDIM(a) == shape.rank and cnp.PyArray_ISCARRAY_RO(a)
-            and memcmp(cnp.PyArray_DIMS(a), shape.dims, shape.rank * sizeof(npy_intp)) == 0)
+    if cnp.PyArray_TYPE(a) != dtype or cnp.PyArray_NDIM(a) != shape.rank or not cnp.PyArray_ISCARRAY_RO(a):
+        return False
+    for i in range(shape.rank):  # a call of memcmp costs more than these few words
+        if cnp.PyArray_DIM(a, i) != shape.dims[i]:
+            return False
+    return True
 
 
 cdef inline bint takes(object out, int dtype, Shape *shape, cnp.ndarray x) noexcept:
@@ -246,6 +249,8 @@ cdef Shape shape_of(tuple dims, int time) except *:
     cdef Shape shape
     if len(dims) > MAX_RANK or not -1 <= time < len(dims):
         raise ValueError(f"shape {dims}, time axis {time}: at most {MAX_RANK} axes, and time one of them, expected")
+    if time >= 0 and dims[time] != 1:
+        raise ValueError(f"shape {dims}, time axis {time}: extent 1 along it expected")
     shape.rank = len(dims)
     shape.time = time
     for i, extent in enumerate(dims):
@@ -267,8 +272,6 @@ cdef class StreamCore:
             raise ValueError(f"bases: two of 3..{MAX_BASES - 1} expected, got {input_base}, {output_base}")
         if x_time < 0 <= y_time:
             raise ValueError("y has a time axis but x has none")
-        if (x_time >= 0 and x_step_shape[x_time] != 1) or (y_time >= 0 and y_step_shape[y_time] != 1):
-            raise ValueError("a step has extent 1 along its time axis")
         self.lock()
         try:
             self.step_bound = self.run_bound = False
@@ -341,6 +344,8 @@ cdef class StreamCore:
         cdef Shape x_shape, y_shape
         cdef int64_t n_frames, code
         cdef int block, first = 0
+        cdef char *x_data
+        cdef char *y_data
         if not self.run_bound or not cnp.PyArray_CheckExact(x) or cnp.PyArray_NDIM(<cnp.ndarray>x) != self.x_run.rank:
             return self._run_slow(x, out)
         n_frames = cnp.PyArray_DIM(<cnp.ndarray>x, self.x_run.time)
@@ -358,13 +363,13 @@ cdef class StreamCore:
             self.lock()  # raises
         while first < self.n_blocks - 1 and self.blocks[first].n > n_frames:
             first += 1
+        x_data, y_data = cnp.PyArray_BYTES(<cnp.ndarray>x), cnp.PyArray_BYTES(<cnp.ndarray>out)
         # more than one of the largest block is long work too, whatever its own flag says
         if self.blocks[first].release or n_frames > self.blocks[0].n:
             with nogil:
-                code = self.advance(n_frames, cnp.PyArray_BYTES(<cnp.ndarray>x), cnp.PyArray_BYTES(<cnp.ndarray>out),
-                                    &block)
+                code = self.advance(n_frames, x_data, y_data, &block)
         else:
-            code = self.advance(n_frames, cnp.PyArray_BYTES(<cnp.ndarray>x), cnp.PyArray_BYTES(<cnp.ndarray>out), &block)
+            code = self.advance(n_frames, x_data, y_data, &block)
         LI_GIVE(&self.busy)
         if code:
             return self.fail(block, code)
