@@ -222,6 +222,9 @@ LI_NOINLINE void li_gru0_step(const li_cell *s, int64_t n_panels, int64_t B)
     const li_act *act = s->a->act;
     const int64_t row = 3 * s->H_pad;
     float *z = s->part, *zh = s->part + s->H_pad, *rh = s->part + 2 * s->H_pad;
+    li_term r_h = s->r_h;
+    r_h.x = rh;
+    r_h.col = row;
     li_gru0_gates(s, n_panels, B);
     for (int64_t n = 0; n < B; n++) {
         for (int64_t u = 0; u < s->H; u += LI_W) {
@@ -231,7 +234,7 @@ LI_NOINLINE void li_gru0_step(const li_cell *s, int64_t n_panels, int64_t B)
         }
     }
     const li_gates sums = {
-        .a = s->r_h,
+        .a = r_h,
         .init = zh, .init_col = row, .init_panel = LI_UNITS,
         .z = zh, .z_col = row, .z_panel = LI_UNITS,
     };
@@ -391,8 +394,8 @@ LI_INLINE li_status li_recur(const li_recur_args *a, char *const *base, int gate
     if (a->T <= 0 || a->B <= 0) { return LI_OK; }
     li_cell s = {
         .a = a,
-        .w = {li_at(a->w, base), a->w_panel, 0, 0, a->x_b, 1, a->I},
-        .r = {li_at(a->r, base), a->r_panel, 0, 0, 0, 1, a->H},
+        .w = {li_at(a->w, base), a->w_panel, gates * LI_UNITS, 0, a->x_b, 1, a->I},
+        .r = {li_at(a->r, base), a->r_panel, gates * LI_UNITS, 0, 0, 1, a->H},
         .init = bias, .init_panel = bias_gates * LI_UNITS,
         .bias = bias, .peephole = peephole,
         .c = li_at(a->c, base), .c_col = a->c_b, .y_col = a->y_b,
@@ -408,13 +411,12 @@ LI_INLINE li_status li_recur(const li_recur_args *a, char *const *base, int gate
         .gates = gates, .in_place = in_place, .step = step,
     };
     if (a->r_h.base >= 0) {
-        s.r_h = (li_term){li_at(a->r_h, base), a->r_h_panel, LI_UNITS, run.scratch + 4 * a->B * H_pad, 3 * H_pad, 1, a->H};
+        s.r_h = (li_term){li_at(a->r_h, base), a->r_h_panel, LI_UNITS, 0, 0, 1, a->H};
     }
     if (lens) {
         for (int64_t b = 0; b < a->B; b++) {
             if (lens[b] < 0 || lens[b] > a->T) { return LI_ERR_LENGTH; }
         }
-        s.r_h.x = run.scratch + 4 * H_pad;
         li_run_lens(&run, &s, lens);
         return LI_OK;
     }
