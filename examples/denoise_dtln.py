@@ -40,4 +40,5 @@ for at in range(0, len(noisy), HOP):
 took = time.perf_counter() - began
 
 write_wav(clean_path, clean[late : late + len(audio)], RATE)
-print(f"{clean_path}: {len(audio) / RATE:.1f} s in {took:.2f} s, {took / (len(noisy) / HOP) * 1e6:.0f} us a hop of 8 ms")
+hop_us = took / (len(noisy) / HOP) * 1e6
+print(f"{clean_path}: {len(audio) / RATE:.1f} s in {took:.2f} s, {hop_us:.0f} us a hop of {HOP / RATE * 1e3:.0f} ms")

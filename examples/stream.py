@@ -1,6 +1,6 @@
 """Stream a recurrent model: the demo's guitar amplifier, a sample at a time, then in chunks, then two at once.
 
-    python examples/stream.py [model.onnx]            # any model that takes float32 [T, B, 1]
+python examples/stream.py [model.onnx]            # any model that takes float32 [T, B, 1]
 """
 
 import sys
