@@ -294,12 +294,21 @@ def lower(node: Node, b: Builder) -> None:
     for output, parts in finals.items():
         if not b.wanted(node, output):
             continue
+        if lens is not None:
+            parts = [ended(b, part, lens) for part in parts]
         if len(parts) == 1:
             b.bind(node.outputs[output], parts[0].add_axis(d_axis))
         else:
             whole = b.new(node.outputs[output])
             for d, part in enumerate(parts):
                 b.copy(whole.part(d_axis, d, 1).drop(d_axis), part)
+
+
+def ended(b: Builder, state: View, lens: View) -> View:
+    """A last state as an output: zero for a row of length 0, as onnxruntime gives it."""
+    out = b.alloc(state.shape, np.float32)
+    b.map([lens.add_axis(1), state, b.scalar(0.0)], [("SELECT", 0, 1, 2)], out)
+    return out
 
 
 # ---- NumPy meaning --------------------------------------------------------------------------------------------
@@ -372,7 +381,7 @@ def meaning(cell: Cell) -> Callable[[Node, list[Array | None]], list[Array]]:
                 rows = np.flatnonzero(live)
                 Y[t[rows], d, rows] = state["h"][rows]
             for what in state:
-                lasts[what][d] = state[what]
+                lasts[what][d] = np.where(lens[:, None] > 0, state[what], 0)
         out = [Y.transpose(2, 0, 1, 3) if layout else Y]
         out += [lasts[what].swapaxes(0, 1) if layout else lasts[what] for what, _, _ in states(node)]
         return [np.ascontiguousarray(a, dtype) for a in out]
