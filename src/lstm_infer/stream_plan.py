@@ -30,6 +30,9 @@ __all__ = ["BLOCKS", "Block", "StreamPlan"]
 BLOCKS = (64, 16, 4, 1)
 """Block lengths into which a chunk is cut, as far as they do not exceed `max_chunk`."""
 
+_VIEWS = {"Slice", "Split", "Squeeze", "Unsqueeze", "Gather", "Identity", "Reshape", "Transpose"}
+"""Operators that show a part of a state without computing."""
+
 RELEASE_MACS = 60_000
 """Multiply-adds of one call from which on the GIL is released: some microseconds on one core."""
 
@@ -220,6 +223,8 @@ class StreamPlan:
             b.input(name, index)
         for name in self.spec.pairs:
             b.views[name] = slots["input", name]
+            if self._seeds_only(name, walked):
+                b.in_place.add(id(slots["input", name].buffer))
         for key, slot in slots.items():
             if isinstance(key, tuple) and key[0] == "static":
                 b.views[str(key[1])] = slot
@@ -230,6 +235,43 @@ class StreamPlan:
         self._write_back(b)
         macs = sum(_macs(step) for step in b.steps if isinstance(step, Step))
         return Block(n, b.finish(len(inputs), outputs), macs >= RELEASE_MACS)
+
+    def _seeds_only(self, state: str, walked: Walk) -> bool:
+        """Is this state read by nothing but recurrences that start from it, each from a part of its own."""
+        todo, parts = [state], 0
+        outputs = {o.name for o in self.spec.outputs}
+        while todo:
+            value = todo.pop()
+            readers = [(node, i) for node in walked.nodes for i, name in enumerate(node.inputs) if name == value]
+            if value in outputs or (len(readers) > 1 and value != state):
+                return False
+            for node, index in readers:
+                if recurrent.is_recurrent(node) and any(index == i for _, i, _ in recurrent.states(node)):
+                    parts += prod(walked.facts[value].shape)
+                elif node.op in _VIEWS and index == 0:
+                    todo += [v for v in node.outputs if v]
+                else:
+                    return False
+        return parts <= prod(walked.facts[state].shape) and self._parts_apart(state, walked)
+
+    def _parts_apart(self, state: str, walked: Walk) -> bool:
+        """Do the readers of a state that is read several times take different parts of it."""
+        b = Builder(dict(walked.facts), self.store, self.isa)
+        b.views[state] = self.layout.slots["input", state]
+        taken: list[tuple[int, int]] = []
+        derived = {state}
+        for node in walked.nodes:
+            if node.inputs and node.inputs[0] in derived and node.op in _VIEWS:
+                b.node(node)
+                derived |= {v for v in node.outputs if v}
+            for name in node.inputs if recurrent.is_recurrent(node) else ():
+                if name in derived:
+                    view = b.view(name)
+                    if view.buffer is not b.views[state].buffer or not view.is_dense:
+                        return False
+                    taken.append((view.offset, view.offset + view.size))
+        taken.sort()
+        return not b.steps and all(a[1] <= c[0] for a, c in zip(taken, taken[1:], strict=False))
 
     def _lower(self, b: Builder, node: Node) -> None:
         found = self.spec.windows.get(node.name)
