@@ -1,10 +1,13 @@
 """Train the amplifier model that `lstm-infer demo` plays, and export it with PyTorch's ordinary ONNX exporter.
 
     pip install lstm_infer torch onnx
-    python examples/train_amp.py    # about @MIN@ minutes on one core; writes src/lstm_infer/demo/amp.onnx
+    python examples/train_amp.py      # 15 minutes on one core; writes src/lstm_infer/demo/amp.onnx
 
-The shipped file was made by this command. ESR, the energy of the error over the energy of the target, on audio that
-the training never saw: @ESR@ (bound that tests/test_demo.py holds it to: see ESR_BOUND).
+ESR (the energy of the error over the energy of the target) of the shipped file, on audio that training never saw:
+0.75 % over 21 clips of 1.5 s, 0.59 % on the demo's riff; ESR_BOUND is what tests/test_demo.py holds it to. A new
+stream in silence begins with a tick (peak 0.18, where the riff's is 0.8) that is down to 0.001 after 6 ms.
+The shipped file was trained in two sittings: its first part had 5600 updates without silent columns, the second is
+the one below, begun from its weights. So a run of this file gives a model of that kind, not those bits.
 
 The model is one LSTM of 40 units, a dense layer to one sample, and the input added to its output: the shape of
 Wright, Damskägg and Välimäki, "Real-time black-box modelling with recurrent neural networks" (DAFx 2019), whose
@@ -26,7 +29,7 @@ from lstm_infer.demo.pluck import chord, riff
 
 RATE = 48000
 OVERSAMPLING = 4
-ESR_BOUND = 0.05
+ESR_BOUND = 0.02
 """What the shipped model must stay below on `held_out()`."""
 
 Audio = NDArray[np.float64]
@@ -161,7 +164,7 @@ def main() -> None:
     home = Path(__file__).resolve().parent.parent / "src" / "lstm_infer" / "demo" / "amp.onnx"
     parser.add_argument("--out", type=Path, default=home)
     parser.add_argument("--units", type=int, default=40)
-    parser.add_argument("--updates", type=int, default=4800, help="optimiser steps; the shipped model took the default")
+    parser.add_argument("--updates", type=int, default=5600, help="optimiser steps")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
 
@@ -250,10 +253,10 @@ def main() -> None:
             flush=True,
         )
 
-    # The LSTM starts from zeros, which is not its state in silence: left alone it clicks. So it learns to start gently,
-    # a little all along, since a trained one no longer finds the way, and mainly at the end.
-    train(args.updates, 6e-3, chunks=14, fresh_every=4, start_weight=50.0)
-    train(args.updates // 12, 1e-3, chunks=3, fresh_every=2, start_weight=300.0)
+    train(args.updates, 6e-3, chunks=14, fresh_every=4, start_weight=0.0)
+    # The LSTM starts from zeros, which is not its state in silence: it would click. So it learns to start gently.
+    torch.manual_seed(args.seed + 1)
+    train(args.updates // 8, 1.5e-3, chunks=3, fresh_every=2, start_weight=300.0)
 
     args.out.parent.mkdir(parents=True, exist_ok=True)
     # The trace-based exporter keeps the lengths of both axes open; dynamo=True writes the example's into shapes.
