@@ -32,7 +32,7 @@ def odd_case(name, how):
 @st.composite
 def activation_lists(draw, op, directions):
     """Names, alpha and beta. A value without a default is always given; one that has a default may be left to it."""
-    if draw(st.booleans()):
+    if draw(st.integers(0, 3)) == 0:
         return None, None, None
     names = [draw(st.sampled_from(NAMES)) for _ in range(PER_CELL[op] * directions)]
     value = st.sampled_from([0.05, 0.25, 0.5, 0.75, 1.0])
@@ -107,7 +107,8 @@ def check(case, seen):
     model, feeds = build(case)
     ort = onnxruntime_run(model, feeds)
     event(f"onnxruntime {'accepts' if ort else 'refuses'}")
-    assert (ort is None) == (case.layout == 1), "onnxruntime refuses layout=1 and nothing else here"
+    odd = case.op == "RNN" and not set(case.activations or []) <= set(NAMES)
+    assert (ort is None) == (case.layout == 1 or odd), "onnxruntime refuses layout=1, and RNN with odd letter case"
     got = engine(model)(feeds) if ENGINE != "onnxruntime" or ort else {}
     for name in case.outputs:
         if ort:
@@ -165,7 +166,7 @@ def test_gru():
 
 @pytest.mark.rnn
 def test_rnn():
-    gate("RNN", 200)
+    gate("RNN", 300)
 
 
 OPS = [pytest.param("LSTM"), pytest.param("GRU", marks=pytest.mark.gru), pytest.param("RNN", marks=pytest.mark.rnn)]
