@@ -113,7 +113,7 @@ def lstm(x, w, r, bias=None, lens=None, h0=None, c0=None, peephole=None, *, dire
 def gru(x, w, r, bias=None, lens=None, h0=None, *, direction="forward", activations=None, alpha=None, beta=None,
         clip=None, linear_before_reset=0, layout=0, dtype=np.float64):  # fmt: skip
     """Gates z, r, h. h' = (1 - z) g(candidate) + z h; the reset gate sits before or after the product with R."""
-    x, h0, _, w, r, wb, rb, hidden = prepare(dtype, layout, x, h0, None, w, r, bias, 3)
+    x, h0, _, w, r, wb, rb, _ = prepare(dtype, layout, x, h0, None, w, r, bias, 3)
     acts = bind_activations(activations or ["Sigmoid", "Tanh"] * w.shape[0], alpha, beta, clip)
 
     def cell(d, x_t, states):
@@ -131,7 +131,7 @@ def gru(x, w, r, bias=None, lens=None, h0=None, *, direction="forward", activati
 def rnn(x, w, r, bias=None, lens=None, h0=None, *, direction="forward", activations=None, alpha=None, beta=None,
         clip=None, layout=0, dtype=np.float64):  # fmt: skip
     """h' = f(W x + R h + biases)."""
-    x, h0, _, w, r, wb, rb, hidden = prepare(dtype, layout, x, h0, None, w, r, bias, 1)
+    x, h0, _, w, r, wb, rb, _ = prepare(dtype, layout, x, h0, None, w, r, bias, 1)
     acts = bind_activations(activations or ["Tanh"] * w.shape[0], alpha, beta, clip)
 
     def cell(d, x_t, states):
