@@ -1,0 +1,157 @@
+"""The walk: one pass in graph order over concrete input sizes.
+
+For each value it finds either a constant or shape and dtype. Everything known is folded, an `If` on a known
+condition keeps its taken branch only (the other is never looked at), so that what remains are the nodes that
+have to run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from .errors import LstmInferError, OnnxImportError, ShapeError
+from .ir import Array, Graph, Node
+from . import ops as _ops  # noqa: F401  (registers the operators)
+from .ops import registry
+from .ops.registry import Fact
+
+__all__ = ["LIMIT_BYTES", "Walk", "walk"]
+
+LIMIT_BYTES = 1 << 32
+"""No single value may be larger: absurd sizes in a file end in an error, not in an allocation."""
+
+FOLD_BYTES = 1 << 28
+"""Constants larger than this are computed when the plan runs, not when it is made."""
+
+
+@dataclass
+class Walk:
+    """The outcome: facts of every value, and the nodes that are left to run, in order."""
+
+    facts: dict[str, Fact]
+    nodes: list[Node] = field(default_factory=list)
+
+
+def walk(
+    graph: Graph,
+    feeds: Mapping[str, Fact],
+    *,
+    on_node: Callable[[Node, list[Fact | None]], list[Fact] | None] | None = None,
+) -> Walk:
+    """Walk `graph` with the given inputs.
+
+    Parameters
+    ----------
+    graph : Graph
+    feeds : mapping of input name to Fact
+        One for every graph input.
+    on_node : callable, optional
+        Asked first for the facts of a node's outputs; None leaves the node to its operator.
+
+    Raises
+    ------
+    ShapeError
+        Sizes do not fit each other, or a value would be larger than `LIMIT_BYTES`.
+    UnsupportedOpError, OnnxImportError
+        A node that cannot be run; the message names it.
+    """
+    out = Walk(dict(feeds))
+    _walk_into(graph, out, on_node)
+    return out
+
+
+def _walk_into(graph: Graph, out: Walk, on_node: Callable[[Node, list[Fact | None]], list[Fact] | None] | None) -> None:
+    facts = out.facts
+    for name, array in graph.consts.items():
+        if name not in facts:
+            facts[name] = Fact.of(array)
+    for node in graph.nodes:
+        try:
+            ins = [facts[name] if name else None for name in node.inputs]
+        except KeyError as error:
+            raise OnnxImportError(f"{node}: input {error.args[0]!r} is made by no node before it; the file is broken") from None
+        if node.op == "If" and node.domain == "" and ins and ins[0] is not None and ins[0].const is not None:
+            _take_branch(node, bool(np.asarray(ins[0].const).reshape(-1)[0]), out, on_node)
+            continue
+        outs = on_node(node, ins) if on_node else None
+        if outs is None:
+            outs = node_facts(node, ins)
+        if len(outs) < len(node.outputs) and any(node.outputs[len(outs) :]):
+            raise OnnxImportError(f"{node}: has {len(node.outputs)} outputs, {node.op} makes {len(outs)}")
+        runs = False
+        for name, fact in zip(node.outputs, outs, strict=False):
+            if name:
+                facts[name] = fact
+                runs |= fact.const is None
+        if runs:
+            out.nodes.append(node)
+
+
+def _take_branch(
+    node: Node, taken: bool, out: Walk, on_node: Callable[[Node, list[Fact | None]], list[Fact] | None] | None
+) -> None:
+    branch = registry.subgraph(node, "then_branch" if taken else "else_branch")
+    _walk_into(branch, out, on_node)
+    if len(branch.outputs) < len(node.outputs):
+        raise OnnxImportError(f"{node}: the taken branch has {len(branch.outputs)} outputs, the node {len(node.outputs)}")
+    for name, port in zip(node.outputs, branch.outputs, strict=False):
+        if not name:
+            continue
+        fact = out.facts.get(port.name)
+        if fact is None:
+            raise OnnxImportError(f"{node}: output {port.name!r} of the taken branch is made by no node")
+        out.facts[name] = fact
+        if fact.const is None:
+            out.nodes.append(Node("Identity", f"{node.name}/{name}", [port.name], [name], opset=node.opset))
+
+
+def node_facts(node: Node, ins: list[Fact | None]) -> list[Fact]:
+    """Facts of a node's outputs from those of its inputs; folded where every input is known."""
+    op = registry.find(node)
+    try:
+        outs = op.infer(node, ins)
+        for fact in outs:
+            _check_size(node, fact)
+        if op.random or any(fact is not None and fact.const is None for fact in ins):
+            return outs
+        if sum(_n_bytes(fact) for fact in outs) > FOLD_BYTES:
+            return outs
+        if all(fact.const is not None for fact in outs):
+            return outs
+        with np.errstate(all="ignore"):
+            arrays = op.evaluate(node, [None if fact is None else fact.const for fact in ins])
+        return [_folded(node, fact, array) for fact, array in zip(outs, arrays, strict=False)]
+    except LstmInferError:
+        raise
+    except (ValueError, IndexError, TypeError, OverflowError, ZeroDivisionError, KeyError, AttributeError, MemoryError) as error:
+        shapes = ", ".join("-" if fact is None else f"{fact.dtype}{list(fact.shape)}" for fact in ins)
+        raise ShapeError(f"{node}: inputs {shapes} do not fit {node.op}: {error}") from error
+
+
+def _folded(node: Node, fact: Fact, array: Array) -> Fact:
+    array = np.asarray(array)
+    if array.shape != fact.shape or array.dtype != fact.dtype:
+        raise AssertionError(f"{node}: folds to {array.dtype}{array.shape}, its shape rule says {fact.dtype}{fact.shape}")
+    return Fact.of(array)
+
+
+def _n_bytes(fact: Fact) -> int:
+    n = fact.dtype.itemsize
+    for size in fact.shape:
+        n *= size
+    return n
+
+
+def _check_size(node: Node, fact: Fact) -> None:
+    if any(size < 0 for size in fact.shape):
+        raise ShapeError(f"{node}: an output would have the shape {list(fact.shape)}; the input is too short for it")
+    if _n_bytes(fact) > LIMIT_BYTES:
+        raise ShapeError(
+            f"{node}: an output of shape {list(fact.shape)} would take {_n_bytes(fact) / 2**30:.1f} GiB, "
+            f"the limit is {LIMIT_BYTES // 2**30} GiB; feed smaller pieces, or check the sizes in the file"
+        )
+
+

@@ -1,0 +1,94 @@
+"""Fewer, longer element-wise programs: a map whose only reader is another map over the same shape joins it.
+
+Fusing never changes a result: every instruction rounds as it did alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from . import _core
+from .steps import HostStep, MapStep, Step, n_registers
+from .views import View
+
+__all__ = ["fuse"]
+
+_MOST_OPS = 48
+
+
+def fuse(steps: Sequence[Step | MapStep | HostStep]) -> list[Step | MapStep | HostStep]:
+    """The same work in fewer steps."""
+    out: list[Step | MapStep | HostStep | None] = list(steps)
+    readers: dict[int, set[int]] = {}
+    writers: dict[int, list[int]] = {}
+    for index, step in enumerate(steps):
+        for view in step.reads:
+            readers.setdefault(id(view.buffer), set()).add(index)
+        for view in step.writes:
+            writers.setdefault(id(view.buffer), []).append(index)
+    for index in range(len(out)):
+        consumer = out[index]
+        if not isinstance(consumer, MapStep):
+            continue
+        for view in list(consumer.ins):
+            made = writers.get(id(view.buffer), [])
+            if view.buffer.kind != "arena" or len(made) != 1 or made[0] >= index:
+                continue
+            producer = out[made[0]]
+            if (
+                not isinstance(producer, MapStep)
+                or readers.get(id(view.buffer), set()) != {index}
+                or not _joins(producer, consumer, view)
+                or _overwritten(producer, made[0], index, writers)
+            ):
+                continue
+            joined = _join(producer, consumer, view)
+            if n_registers(joined) > _core.MAP_REGS or len(joined.ops) > _MOST_OPS:
+                continue
+            for other in producer.ins:
+                readers[id(other.buffer)].discard(made[0])
+                readers[id(other.buffer)].add(index)
+            out[made[0]] = None
+            out[index] = consumer = joined
+    return [step for step in out if step is not None]
+
+
+def _joins(producer: MapStep, consumer: MapStep, view: View) -> bool:
+    if producer.ints != consumer.ints or len(producer.outs) != 1 or producer.shape != consumer.shape:
+        return False
+    made = producer.outs[0][0]
+    same_type = made.dtype.name in (("int64",) if producer.ints else ("float32",))
+    return same_type and all(v.strides == made.strides and v.offset == made.offset for v in consumer.ins if v.buffer is view.buffer)
+
+
+def _overwritten(producer: MapStep, start: int, stop: int, writers: dict[int, list[int]]) -> bool:
+    """Does a step between the two change what the producer reads."""
+    return any(start < w < stop for view in producer.ins for w in writers.get(id(view.buffer), []))
+
+
+def _join(producer: MapStep, consumer: MapStep, view: View) -> MapStep:
+    ins = list(producer.ins)
+    moved: dict[int, int] = {}
+    n_before = len(producer.ops)
+    place: dict[int, int] = {}
+    for reg, operand in enumerate(consumer.ins):
+        if operand.buffer is view.buffer:
+            place[reg] = -1
+            continue
+        if operand not in ins:
+            ins.append(operand)
+        place[reg] = ins.index(operand)
+    shift = len(ins)
+    for reg in range(len(producer.ins) + n_before):
+        moved[reg] = reg if reg < len(producer.ins) else shift + reg - len(producer.ins)
+    result = moved[producer.outs[0][1]]
+    ops = [(op[0], *(moved[reg] for reg in op[1:])) for op in producer.ops]
+
+    def of_consumer(reg: int) -> int:
+        if reg < len(consumer.ins):
+            return result if place[reg] < 0 else place[reg]
+        return shift + n_before + reg - len(consumer.ins)
+
+    ops += [(op[0], *(of_consumer(reg) for reg in op[1:])) for op in consumer.ops]
+    outs = [(v, of_consumer(reg)) for v, reg in consumer.outs]
+    return MapStep(consumer.ints, ins, ops, outs, consumer.node_name)

@@ -1,0 +1,59 @@
+"""Rules that many operators share: broadcasting, axes that pass straight through."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..errors import ShapeError
+from ..ir import Node
+from .registry import Fact, Link
+
+__all__ = ["broadcast", "normal_axis", "pass_broadcast", "pass_same", "pass_through"]
+
+
+def normal_axis(node: Node, axis: int, rank: int) -> int:
+    """An axis as 0 .. rank-1; negative counts from the end."""
+    if not -rank <= axis < rank:
+        raise ShapeError(f"{node}: axis {axis} lies outside a value of {rank} axes")
+    return axis % rank
+
+
+def broadcast(node: Node, facts: Sequence[Fact | None]) -> tuple[int, ...]:
+    """The common shape of all inputs that are there."""
+    shapes = [fact.shape for fact in facts if fact is not None]
+    try:
+        return np.broadcast_shapes(*shapes)
+    except ValueError:
+        raise ShapeError(f"{node}: shapes {', '.join(str(list(s)) for s in shapes)} do not broadcast") from None
+
+
+def pass_broadcast(node: Node, ins: list[Fact | None], outs: list[Fact]) -> list[Link]:
+    """Element-wise with broadcasting: every axis passes, aligned from the last one; a repeated extent 1 does not."""
+    links = []
+    for o, out in enumerate(outs):
+        for i, fact in enumerate(ins):
+            if fact is None:
+                continue
+            lead = len(out.shape) - len(fact.shape)
+            links += [Link(i, a, o, lead + a) for a, n in enumerate(fact.shape) if n == out.shape[lead + a]]
+    return links
+
+
+def pass_same(node: Node, ins: list[Fact | None], outs: list[Fact]) -> list[Link]:
+    """The first input's axes pass to every output of the same rank, position by position."""
+    return pass_through(ins, outs, {})
+
+
+def pass_through(ins: list[Fact | None], outs: list[Fact], but: dict[int, Any], *, source: int = 0) -> list[Link]:
+    """As pass_same, without the axes in `but`."""
+    fact = ins[source]
+    assert fact is not None
+    return [
+        Link(source, axis, o, axis)
+        for o, out in enumerate(outs)
+        for axis in range(len(fact.shape))
+        if axis not in but and len(out.shape) == len(fact.shape)
+    ]

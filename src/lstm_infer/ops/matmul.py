@@ -1,0 +1,114 @@
+"""MatMul-13: matrix product over the last two axes, broadcast over those before.
+
+A constant right side is packed once; its rows are then one matrix product, whatever the leading axes.
+"""
+
+from __future__ import annotations
+
+from math import prod
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .. import _core
+from ..errors import ShapeError
+from ..ir import Array, Node
+from ..steps import Activation
+from ..views import View
+from .registry import Fact, Link, Op, need, register
+
+if TYPE_CHECKING:
+    from ..plan import Builder
+
+
+def infer(node: Node, ins: list[Fact | None]) -> list[Fact]:
+    a: Fact = need(node, ins, 0)
+    b: Fact = need(node, ins, 1)
+    if not a.shape or not b.shape:
+        raise ShapeError(f"{node}: MatMul takes no scalars")
+    left = a.shape if len(a.shape) > 1 else (1, *a.shape)
+    right = b.shape if len(b.shape) > 1 else (*b.shape, 1)
+    if left[-1] != right[-2]:
+        raise ShapeError(f"{node}: {list(a.shape)} x {list(b.shape)}: the inner sizes {left[-1]} and {right[-2]} differ")
+    out = [*np.broadcast_shapes(left[:-2], right[:-2]), left[-2], right[-1]]
+    if len(b.shape) == 1:
+        out.pop(-1)
+    if len(a.shape) == 1:
+        out.pop(-1 if len(b.shape) == 1 else -2)
+    return [Fact(tuple(out), a.dtype)]
+
+
+def evaluate(node: Node, ins: list[Array | None]) -> list[Array]:
+    return [np.asarray(np.matmul(need(node, ins, 0), need(node, ins, 1)))]
+
+
+def flow(node: Node, ins: list[Fact | None], outs: list[Fact]) -> list[Link]:
+    a: Fact = need(node, ins, 0)
+    b: Fact = need(node, ins, 1)
+    rank, links = len(outs[0].shape), []
+    for index, fact in ((0, a), (1, b)):
+        batch = len(fact.shape) - 2
+        lead = rank - len(fact.shape)
+        links += [Link(index, x, 0, x + lead) for x in range(batch) if fact.shape[x] == outs[0].shape[x + lead]]
+    if len(a.shape) > 1:
+        links.append(Link(0, len(a.shape) - 2, 0, rank - (2 if len(b.shape) > 1 else 1)))
+    if len(b.shape) > 1:
+        links.append(Link(1, len(b.shape) - 1, 0, rank - 1))
+    return links
+
+
+def pack(b: Builder, name: str, weights: Array, k_stride: int, m_stride: int, k: int, m: int) -> View:
+    """A constant matrix w[k][m] (strides in elements) as packed panels of 16 columns; made once per model."""
+
+    def make() -> Array:
+        w = np.ascontiguousarray(weights, np.float32)
+        return _core.pack_f32(w, gates=1, n_units=m, k=k, gate_stride=0, unit_stride=m_stride, k_stride=k_stride)
+
+    return b.packed(("matrix", name, id(weights), k_stride, m_stride), make, keep=weights)
+
+
+def lower(node: Node, b: Builder) -> None:
+    right = b.fact(node.inputs[1])
+    x, y = b.f32(b.view(node.inputs[0])), b.new(node.outputs[0])
+    if right.const is not None and len(right.shape) == 2:
+        k, m = right.shape
+        product(b, x, pack(b, node.inputs[1], right.const, m, 1, k, m), None, y, k, m)
+    else:
+        dynamic(b, x, b.f32(b.view(node.inputs[1])), y)
+
+
+def product(b: Builder, x: View, w: View, bias: View | None, y: View, k: int, m: int, act: Activation | None = None) -> None:
+    """y[..., m] = x[..., k] w + bias over all leading axes of x; y is dense."""
+    n = prod(x.shape[:-1])
+    flat = x.reshape((n, k))
+    if flat is None:
+        flat = b.dense(x).reshape((n, k))
+        assert flat is not None
+    words = [flat, w, bias, y, n, k, m, flat.strides[0], flat.strides[1], m, 1, act or Activation()]
+    b.emit("matmul_f32", words, [flat, w] if bias is None else [flat, w, bias], [y])
+
+
+def dynamic(b: Builder, left: View, right: View, y: View) -> None:
+    """Both sides computed at run time, batched over the leading axes."""
+    left = left.add_axis(0) if len(left.shape) == 1 else left
+    right = right.add_axis(1) if len(right.shape) == 1 else right
+    batch = np.broadcast_shapes(left.shape[:-2], right.shape[:-2])
+    n, k, m = left.shape[-2], left.shape[-1], right.shape[-1]
+    out = y.reshape((*batch, n, m))
+    assert out is not None
+    left, right = left.expand((*batch, n, k)), right.expand((*batch, k, m))
+    rank = len(batch)
+
+    def padded(values: tuple[int, ...]) -> list[int]:
+        return [*values, *([0] * (8 - rank))]
+
+    scratch = b.scratch(_core.matmul_dyn_scratch(k, m))
+    words = [
+        left, right, out, scratch, n, k, m,
+        left.strides[-2], left.strides[-1], right.strides[-2], right.strides[-1], m,
+        rank, padded(batch), padded(left.strides[:-2]), padded(right.strides[:-2]), padded(out.strides[:-2]),
+    ]  # fmt: skip
+    b.emit("matmul_dyn_f32", words, [left, right], [out, scratch])
+
+
+register(Op("MatMul", infer, evaluate, flow, lower))

@@ -1,0 +1,178 @@
+"""What an operator is to the engine, and the list of those that are built.
+
+Each operator brings, side by side in one file: a shape rule (`infer`), a NumPy meaning (`evaluate`: it folds
+constants and is the test oracle), what it does to axes (`flow`: how time passes through), and its steps (`lower`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..errors import OnnxImportError, UnsupportedOpError
+from ..ir import Array, Graph, Node
+
+if TYPE_CHECKING:
+    from ..plan import Builder
+
+__all__ = [
+    "Fact",
+    "Link",
+    "Op",
+    "Window",
+    "attr",
+    "find",
+    "need",
+    "register",
+    "registered",
+    "unsupported",
+]
+
+
+@dataclass(frozen=True)
+class Fact:
+    """What is known of a value at one set of input sizes: its shape and dtype, and its content where it is constant."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    const: Array | None = None
+
+    @classmethod
+    def of(cls, array: Array) -> Fact:
+        return cls(array.shape, array.dtype, array)
+
+
+@dataclass(frozen=True)
+class Window:
+    """A sliding window along an axis: kernel extent, stride, dilation, padding before and after."""
+
+    kernel: int
+    stride: int = 1
+    dilation: int = 1
+    pad_begin: int = 0
+    pad_end: int = 0
+    pad_value: float = 0.0
+
+
+@dataclass(frozen=True)
+class Link:
+    """How one axis of an input reaches an axis of an output.
+
+    kind "same":   position i of the output needs position i of the input only.
+         "scan":   position i needs positions 0 .. i (a forward recurrence).
+         "window": position i needs a window of positions (info: Window).
+         "slice":  a part of the axis (info: (start, stop, step), as for range()).
+         "pick":   one position; the axis is gone (output axis -1; info: index, negative from the end).
+         "last":   the state behind the last position; the axis is gone (output axis -1).
+    An input axis that no link names is needed whole by every output. `why` explains it to the user.
+    """
+
+    input: int
+    axis: int
+    output: int
+    out_axis: int
+    kind: str = "same"
+    info: Any = None
+
+
+Infer = Callable[[Node, list["Fact | None"]], list[Fact]]
+Evaluate = Callable[[Node, list["Array | None"]], Sequence[Array]]
+Flow = Callable[[Node, list["Fact | None"], list[Fact]], list[Link]]
+Lower = Callable[[Node, "Builder"], None]
+
+
+def opaque(node: Node, ins: list[Fact | None], outs: list[Fact]) -> list[Link]:
+    """No axis passes: everything is needed whole."""
+    return []
+
+
+@dataclass(frozen=True)
+class Op:
+    """One operator. `opsets`: first and last version of its domain it is right for (last None: open)."""
+
+    name: str
+    infer: Infer
+    evaluate: Evaluate
+    flow: Flow = opaque
+    lower: Lower | None = None
+    """None: runs on the host through `evaluate` (exact operators only: moves, integers, booleans)."""
+    domain: str = ""
+    opsets: tuple[int, int | None] = (1, None)
+    reshapes: bool = False
+    """The output holds the input's elements in the same order under other sizes (Reshape, Squeeze, Flatten ...)."""
+    random: bool = False
+    """Draws from the model's generator: never folded."""
+    note: str = ""
+    """What is refused or restricted, for docs/ops.md."""
+
+
+_OPS: dict[tuple[str, str], Op] = {}
+
+
+def register(*ops: Op) -> None:
+    """Add operators to the list; a second one of the same name is a mistake of ours."""
+    for op in ops:
+        key = (op.domain, op.name)
+        if key in _OPS:
+            raise AssertionError(f"operator {key} registered twice")
+        _OPS[key] = op
+
+
+def registered() -> list[Op]:
+    """All operators that are built, by domain and name."""
+    return [_OPS[key] for key in sorted(_OPS)]
+
+
+def find(node: Node) -> Op:
+    """The operator of a node; `UnsupportedOpError` names the node where it is not built."""
+    op = _OPS.get((node.domain, node.op))
+    if op is None:
+        raise UnsupportedOpError(f"{node}: operator {node.op} is not supported; docs/ops.md lists those that are")
+    low, high = op.opsets
+    if node.opset and (node.opset < low or (high is not None and node.opset > high)):
+        raise UnsupportedOpError(
+            f"{node}: operator {node.op} is supported for opsets {low} to {high or 'newest'}, the file has {node.opset}; "
+            "convert the model with onnx.version_converter, or see docs/ops.md"
+        )
+    return op
+
+
+def unsupported(node: Node, what: str) -> UnsupportedOpError:
+    """The error for an attribute or a use of an operator that cannot be run faithfully."""
+    return UnsupportedOpError(f"{node}: {what} is not supported; see docs/ops.md")
+
+
+_MISSING = object()
+
+
+def attr(node: Node, name: str, default: Any = _MISSING) -> Any:
+    """An attribute, or its default; `OnnxImportError` where a required one is missing."""
+    value = node.attrs.get(name, default)
+    if value is _MISSING:
+        raise OnnxImportError(f"{node}: required attribute {name!r} is missing; the file is broken")
+    return value
+
+
+def need(node: Node, ins: Sequence[Any], index: int) -> Any:
+    """A required input; `OnnxImportError` where it is absent."""
+    if index >= len(ins) or ins[index] is None:
+        raise OnnxImportError(f"{node}: required input {index} is missing; the file is broken")
+    return ins[index]
+
+
+def known(node: Node, fact: Fact | None, what: str) -> Array:
+    """The content of an input that must be constant (sizes, axes, shapes)."""
+    if fact is None or fact.const is None:
+        raise unsupported(node, f"{what} that depends on the data")
+    return fact.const
+
+
+def subgraph(node: Node, name: str) -> Graph:
+    """A graph attribute."""
+    value = attr(node, name)
+    if not isinstance(value, Graph):
+        raise OnnxImportError(f"{node}: attribute {name!r} is not a graph; the file is broken")
+    return value

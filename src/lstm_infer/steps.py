@@ -1,0 +1,185 @@
+"""Steps of a plan before and after they are turned into words for C (li_kernels.h describes the records)."""
+
+from __future__ import annotations
+
+import ctypes
+import struct
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Union
+
+import numpy as np
+
+from . import _core
+from .ir import Array, Node
+from .views import View, merge_axes
+
+__all__ = ["Activation", "HostStep", "MapStep", "Step", "Word", "dtype_code", "encode", "n_registers"]
+
+@dataclass(frozen=True)
+class Activation:
+    """li_act: name as in li_act_code without its prefix ("SIGMOID"), alpha and beta as ONNX names them."""
+
+    name: str = "NONE"
+    alpha: float = 0.0
+    beta: float = 0.0
+
+
+Word = Union[int, float, View, None, Activation, Sequence["Word"]]
+Address = Callable[[View], tuple[int, int]]
+
+def dtype_code(dtype: np.dtype[Any]) -> int:
+    """li_dtype of a NumPy dtype."""
+    return _core.dtypes[dtype.name]
+
+
+@dataclass
+class Step:
+    """One call of a kernel slot."""
+
+    slot: str
+    words: list[Word]
+    reads: list[View]
+    writes: list[View]
+    node_name: str
+
+
+@dataclass
+class MapStep:
+    """An element-wise program. Registers are virtual here: inputs first, then one for each instruction."""
+
+    ints: bool
+    ins: list[View]
+    ops: list[tuple[Any, ...]]
+    outs: list[tuple[View, int]]
+    node_name: str
+
+    @property
+    def reads(self) -> list[View]:
+        return self.ins
+
+    @property
+    def writes(self) -> list[View]:
+        return [view for view, _ in self.outs]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.outs[0][0].shape
+
+
+@dataclass
+class HostStep:
+    """An operator's NumPy meaning, run between two C plans."""
+
+    node: Node
+    evaluate: Callable[[Node, list[Array | None]], Sequence[Array]]
+    ins: list[View | None]
+    outs: list[View | None]
+    dtypes: list[np.dtype[Any] | None]
+    node_name: str
+    _places: list[tuple[int, int]] = field(default_factory=list)
+
+    @property
+    def reads(self) -> list[View]:
+        return [view for view in self.ins if view is not None]
+
+    @property
+    def writes(self) -> list[View]:
+        return [view for view in self.outs if view is not None]
+
+    def place(self, address: Address) -> None:
+        """Addresses, once the buffers are placed."""
+        self._places = [(-1, 0) if view is None else address(view) for view in (*self.ins, *self.outs)]
+
+    def run(self, bases: Sequence[Array | int | None]) -> None:
+        """Evaluate over the memory of one call."""
+        arrays = [
+            None if view is None else _memory(bases[base], offset, view)
+            for view, (base, offset) in zip((*self.ins, *self.outs), self._places, strict=True)
+        ]
+        n = len(self.ins)
+        feeds = [
+            a if a is None or d is None or a.dtype == d else a.astype(d) for a, d in zip(arrays[:n], self.dtypes, strict=True)
+        ]
+        for out, result in zip(arrays[n:], self.evaluate(self.node, feeds), strict=False):
+            if out is not None:
+                out[...] = result
+
+
+def _memory(base: Array | int | None, offset: int, view: View) -> Array:
+    address = base if isinstance(base, int) else (0 if base is None else base.ctypes.data)
+    n_bytes = max(view.size * view.dtype.itemsize, 1)
+    raw = (ctypes.c_char * n_bytes).from_address(address + offset)
+    return np.frombuffer(raw, view.dtype, view.size).reshape(view.shape)
+
+
+def n_registers(step: MapStep) -> int:
+    """Registers the program needs at once."""
+    return max(_allocate(step)[1], len(step.ins))
+
+
+def _allocate(step: MapStep) -> tuple[dict[int, int], int]:
+    """Virtual registers to real ones, by last use. Inputs sit in the first ones from the start."""
+    n_in = len(step.ins)
+    last = {reg: len(step.ops) for _, reg in step.outs}
+    for index, op in enumerate(step.ops):
+        for reg in op[1:]:
+            last[reg] = max(last.get(reg, -1), index)
+    real = {reg: reg for reg in range(n_in)}
+    free: list[int] = [reg for reg in range(n_in) if reg not in last]
+    top = n_in
+    for index, op in enumerate(step.ops):
+        for reg in sorted({r for r in op[1:] if last[r] == index}):
+            free.append(real[reg])
+        virtual = n_in + index
+        if free:
+            real[virtual] = free.pop()
+        else:
+            real[virtual] = top
+            top += 1
+        if virtual not in last:
+            free.append(real[virtual])
+    return real, top
+
+
+def _encode_map(step: MapStep, address: Address) -> tuple[str, Array]:
+    real, _ = _allocate(step)
+    operands = [*step.ins, *(view for view, _ in step.outs)]
+    size, strides = merge_axes(step.shape, [view.strides for view in operands])
+    words: list[int] = [len(size), len(step.ins), len(step.outs), len(step.ops), *size]
+    for index, (view, stride) in enumerate(zip(operands, strides, strict=True)):
+        words += [*address(view), dtype_code(view.dtype), *stride]
+        if index >= len(step.ins):
+            words.append(real[step.outs[index - len(step.ins)][1]])
+    for index, op in enumerate(step.ops):
+        code, n_args = _core.map_codes[op[0]]
+        args = [real[reg] for reg in op[1:]]
+        if len(args) != n_args:
+            raise AssertionError(f"{step.node_name}: {op[0]} takes {n_args} registers, got {len(args)}")
+        words += [code, real[len(step.ins) + index], *args, *([0] * (3 - len(args)))]
+    return ("map_i64" if step.ints else "map_f32"), np.array(words, np.int64)
+
+
+def _flat(words: Sequence[Word], address: Address, out: list[int]) -> None:
+    for word in words:
+        if word is None:
+            out += [-1, 0]
+        elif isinstance(word, View):
+            out += address(word)
+        elif isinstance(word, Activation):
+            _flat([_core.act_codes[word.name], float(word.alpha), float(word.beta)], address, out)
+        elif isinstance(word, float):
+            out.append(struct.unpack("<q", struct.pack("<d", word))[0])
+        elif isinstance(word, (int, np.integer)):
+            out.append(int(word))
+        else:
+            _flat(word, address, out)
+
+
+def encode(step: Step | MapStep, address: Address) -> tuple[str, Array]:
+    """Slot name and words."""
+    if isinstance(step, MapStep):
+        return _encode_map(step, address)
+    out: list[int] = []
+    _flat(step.words, address, out)
+    return step.slot, np.array(out, np.int64)

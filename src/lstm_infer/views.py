@@ -1,0 +1,150 @@
+"""Views: where a value lies in memory. A transposed, sliced or expanded value is a view, not a copy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from math import prod
+from typing import Any
+
+import numpy as np
+
+__all__ = ["Buffer", "View", "dense_strides", "merge_axes", "storage"]
+
+
+def storage(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """The dtype in which a value is held while a plan runs: every float is computed in float32."""
+    return np.dtype(np.float32) if dtype.kind == "f" else dtype
+
+
+def dense_strides(shape: Sequence[int]) -> tuple[int, ...]:
+    """Strides in elements of a C-ordered array."""
+    strides = [1] * len(shape)
+    for axis in range(len(shape) - 2, -1, -1):
+        strides[axis] = strides[axis + 1] * max(shape[axis + 1], 1)
+    return tuple(strides)
+
+
+@dataclass(eq=False)
+class Buffer:
+    """A piece of memory. kind: "const", "state", "arena", "input" or "output" (index: which one)."""
+
+    kind: str
+    n_bytes: int
+    index: int = 0
+    offset: int = 0
+    keep: Any = field(default=None, repr=False)
+
+
+@dataclass(frozen=True)
+class View:
+    """A strided window on a buffer. offset and strides in elements; stride 0 repeats."""
+
+    buffer: Buffer
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    dtype: np.dtype[Any]
+    offset: int = 0
+
+    @property
+    def size(self) -> int:
+        return prod(self.shape)
+
+    @property
+    def byte_offset(self) -> int:
+        return self.offset * self.dtype.itemsize
+
+    @property
+    def is_dense(self) -> bool:
+        """C order without gaps (axes of extent 1 may have any stride)."""
+        want = 1
+        for size, stride in zip(reversed(self.shape), reversed(self.strides), strict=True):
+            if size != 1 and stride != want:
+                return False
+            want *= size
+        return True
+
+    def transpose(self, perm: Sequence[int]) -> View:
+        return replace(self, shape=tuple(self.shape[p] for p in perm), strides=tuple(self.strides[p] for p in perm))
+
+    def part(self, axis: int, start: int, count: int, step: int = 1) -> View:
+        """`count` positions of one axis from `start`, `step` apart (step may be negative)."""
+        shape, strides = list(self.shape), list(self.strides)
+        shape[axis] = count
+        offset = self.offset + (start * strides[axis] if count else 0)
+        strides[axis] *= step
+        return replace(self, shape=tuple(shape), strides=tuple(strides), offset=offset)
+
+    def drop(self, axis: int) -> View:
+        """Without an axis of extent 1."""
+        return replace(
+            self,
+            shape=self.shape[:axis] + self.shape[axis + 1 :],
+            strides=self.strides[:axis] + self.strides[axis + 1 :],
+        )
+
+    def add_axis(self, axis: int) -> View:
+        return replace(
+            self, shape=(*self.shape[:axis], 1, *self.shape[axis:]), strides=(*self.strides[:axis], 0, *self.strides[axis:])
+        )
+
+    def expand(self, shape: Sequence[int]) -> View:
+        """Broadcast to `shape` (NumPy rules)."""
+        lead = len(shape) - len(self.shape)
+        strides = [0] * lead
+        for size, stride, want in zip(self.shape, self.strides, shape[lead:], strict=True):
+            if size != want and size != 1:
+                raise ValueError(f"{list(self.shape)} does not broadcast to {list(shape)}")
+            strides.append(stride if size == want else 0)
+        return replace(self, shape=tuple(shape), strides=tuple(strides))
+
+    def reshape(self, shape: Sequence[int]) -> View | None:
+        """The same elements under another shape, or None where only a copy can do it."""
+        if prod(shape) != self.size:
+            raise ValueError(f"{list(self.shape)} cannot be reshaped to {list(shape)}")
+        if self.size == 0 or self.is_dense:
+            return replace(self, shape=tuple(shape), strides=dense_strides(shape))
+        old = [(n, s) for n, s in zip(self.shape, self.strides, strict=True) if n != 1]
+        strides = [0] * len(shape)
+        i = j = 0
+        while i < len(old):
+            ni, nj = i + 1, j + 1
+            have, want = old[i][0], shape[j]
+            while have != want:
+                if have < want:
+                    have *= old[ni][0]
+                    ni += 1
+                else:
+                    want *= shape[nj]
+                    nj += 1
+            for k in range(i, ni - 1):  # the old axes of this group must lie one inside the other
+                if old[k][1] != old[k + 1][0] * old[k + 1][1]:
+                    return None
+            step = old[ni - 1][1]
+            for k in range(nj - 1, j - 1, -1):
+                strides[k] = step
+                step *= shape[k]
+            i, j = ni, nj
+        return replace(self, shape=tuple(shape), strides=tuple(strides))
+
+
+def merge_axes(size: Sequence[int], strides: Sequence[Sequence[int]]) -> tuple[list[int], list[list[int]]]:
+    """Fewest axes that walk all operands: drops extent 1, merges axes that lie one inside the other everywhere."""
+    out_size: list[int] = []
+    out: list[list[int]] = [[] for _ in strides]
+    for axis, n in enumerate(size):
+        if n == 1:
+            continue
+        if out_size and all(o[-1] == s[axis] * n for o, s in zip(out, strides, strict=True)):
+            out_size[-1] *= n
+            for o, s in zip(out, strides, strict=True):
+                o[-1] = s[axis]
+        else:
+            out_size.append(n)
+            for o, s in zip(out, strides, strict=True):
+                o.append(s[axis])
+    if not out_size:
+        return [1], [[1] for _ in strides]
+    if len(out_size) > 8:
+        raise ValueError(f"an operand of more than 8 axes ({list(size)})")
+    return out_size, out
