@@ -101,6 +101,7 @@ typedef struct li_recur_args {
  * x [N][C][in...] strides x_stride (elements): batch, channel, spatial...   y likewise [N][M][out...].
  * w packed per group (G = 1), group g at w + g * w_group floats; k runs over (channel of the group, kernel...).
  * bias [M padded per group: group g at g * M_group_pad] or absent. Positions outside x read 0.
+ * The first `spatial` entries of the size arrays count, the last of them innermost; those behind are 1 (pad 0).
  * Sum: chain as matmul_f32. scratch: li_conv_scratch(...) bytes, 64-byte aligned. */
 typedef struct li_conv_args {
     li_ref x, w, bias, y, scratch;

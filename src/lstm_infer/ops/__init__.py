@@ -1,5 +1,45 @@
 """The operators that are built. Importing this package registers them."""
 
-from . import elementwise, matmul, transpose
+from . import (
+    cast,
+    concat,
+    depth,
+    einsum,
+    elementwise,
+    expand,
+    gather,
+    generate,
+    identity,
+    matmul,
+    pad,
+    reduce,
+    reshape,
+    reverse,
+    scatter,
+    select,
+    shape,
+    slice,
+    transpose,
+)
 
-__all__ = ["elementwise", "matmul", "transpose"]
+__all__ = [
+    "cast",
+    "concat",
+    "depth",
+    "einsum",
+    "elementwise",
+    "expand",
+    "gather",
+    "generate",
+    "identity",
+    "matmul",
+    "pad",
+    "reduce",
+    "reshape",
+    "reverse",
+    "scatter",
+    "select",
+    "shape",
+    "slice",
+    "transpose",
+]

@@ -7,11 +7,27 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ShapeError
+from ..errors import OnnxImportError, ShapeError
 from ..ir import Node
-from .registry import Fact, Link
+from .registry import Fact, Link, unsupported
 
-__all__ = ["broadcast", "normal_axis", "pass_broadcast", "pass_same", "pass_through"]
+__all__ = ["broadcast", "normal_axes", "normal_axis", "onnx_dtype", "pass_broadcast", "pass_same", "pass_through"]
+
+# TensorProto.DataType, onnx.proto. Strings, complex numbers, bfloat16 and what is narrower than a byte are not built.
+_DTYPES = {
+    1: "float32", 2: "uint8", 3: "int8", 4: "uint16", 5: "int16", 6: "int32", 7: "int64", 9: "bool", 10: "float16",
+    11: "float64", 12: "uint32", 13: "uint64",
+}  # fmt: skip
+_REFUSED = {8: "string", 14: "complex64", 15: "complex128", 16: "bfloat16", 21: "uint4", 22: "int4"}
+
+
+def onnx_dtype(node: Node, code: int) -> np.dtype[Any]:
+    """The NumPy dtype of an attribute that holds a TensorProto.DataType (`to`, `dtype`)."""
+    if code in _DTYPES:
+        return np.dtype(_DTYPES[code])
+    if code in _REFUSED or 17 <= code <= 26:
+        raise unsupported(node, f"element type {_REFUSED.get(code, f'number {code} of onnx.TensorProto')}")
+    raise OnnxImportError(f"{node}: {code} is no element type; the file is broken")
 
 
 def normal_axis(node: Node, axis: int, rank: int) -> int:
@@ -19,6 +35,14 @@ def normal_axis(node: Node, axis: int, rank: int) -> int:
     if not -rank <= axis < rank:
         raise ShapeError(f"{node}: axis {axis} lies outside a value of {rank} axes")
     return axis % rank
+
+
+def normal_axes(node: Node, axes: Sequence[int], rank: int) -> tuple[int, ...]:
+    """Axes as 0 .. rank-1, in the order given; one named twice is an error."""
+    found = tuple(normal_axis(node, int(axis), rank) for axis in axes)
+    if len(set(found)) != len(found):
+        raise ShapeError(f"{node}: axes {list(map(int, axes))} name an axis twice")
+    return found
 
 
 def broadcast(node: Node, facts: Sequence[Fact | None]) -> tuple[int, ...]:

@@ -1,0 +1,198 @@
+/* The micro-kernel: a tile of sums, each one chain of fused multiply-adds with k ascending.
+ *
+ *   tile = N columns x P panels x V vectors of the 16 units x A accumulators per unit, all in registers
+ *   a chain of K terms adds, for every k, G weight gates to G of the A accumulators (the last one may go elsewhere:
+ *   gru keeps the r part of gate h apart)
+ *
+ * N P V A G are constants at every call, so that the loops over them vanish. However a product is cut into tiles,
+ * every sum sees the same operations in the same order: that is the whole of the bit-for-bit promise.
+ *
+ * Registers: N = 1 wants about 8 independent chains to hide the latency of the multiply-add; many columns want each
+ * weight used N times, with accumulators, N broadcasts and one weight (or the reverse) in registers. */
+
+#if LI_R >= 32
+#define LI_ACC 24 /* accumulators of a tile with many columns: 6 columns x 4 vectors */
+#else
+#define LI_ACC 12 /* 3 columns x 4 vectors or 6 columns x 2 */
+#endif
+#define LI_COLS 6               /* most columns of a tile */
+#define LI_COLS4 (LI_ACC / 4)   /* the same with 4 accumulators per unit */
+#define LI_PANELS1 (8 / LI_V)   /* panels of a single column, 1 accumulator per unit */
+#define LI_PANELS4 (8 / LI_V >= 8 ? 2 : 1) /* the same with 4 */
+#define LI_PANELSN (LI_ACC / LI_COLS / LI_V > 0 ? LI_ACC / LI_COLS / LI_V : 1) /* many columns, 1 accumulator */
+
+/* K terms: weights w (panels `panel` floats apart, rows of one k `row` floats apart), inputs x (columns `col` apart,
+ * k `step` apart). */
+typedef struct li_term {
+    const float *w;
+    int64_t panel, row;
+    const float *x;
+    int64_t col, step;
+    int64_t K;
+} li_term;
+
+/* Index of an accumulator of a tile. */
+#define LI_AT(n, p, a, v) ((((n) * P + (p)) * A + (a)) * V + (v))
+
+/* The first G of the A accumulators = init: [col][panel][G][16], columns init_col and panels init_panel apart.
+ * u: first lane of the 16. */
+LI_INLINE void li_tile_init(vf *acc, const int N, const int P, const int V, const int A, const int G,
+                            const float *init, int64_t init_col, int64_t init_panel, const int u)
+{
+    LI_UNROLL for (int n = 0; n < N; n++) {
+        LI_UNROLL for (int p = 0; p < P; p++) {
+            LI_UNROLL for (int a = 0; a < G; a++) {
+                LI_UNROLL for (int v = 0; v < V; v++) {
+                    acc[LI_AT(n, p, a, v)] = v_load(init + n * init_col + p * init_panel + a * LI_UNITS + u + v * LI_W);
+                }
+            }
+        }
+    }
+}
+
+/* The hot loop. Weight gate g goes to accumulator g, the last of the G to accumulator `last`. */
+LI_INLINE void li_tile_chain(vf *acc, const int N, const int P, const int V, const int A, const int G, const int last,
+                             const li_term *t, int64_t row, const int u)
+{
+    const float *w[8], *x[LI_COLS];
+    LI_UNROLL for (int p = 0; p < P; p++) { w[p] = t->w + p * t->panel + u; }
+    LI_UNROLL for (int n = 0; n < N; n++) { x[n] = t->x + n * t->col; }
+    const int64_t K = t->K, step = t->step;
+    int64_t at = 0;
+    for (int64_t k = 0; k < K; k++) {
+        vf xs[LI_COLS];
+        LI_UNROLL for (int n = 0; n < N; n++) { xs[n] = v_set1(x[n][at]); }
+        LI_UNROLL for (int p = 0; p < P; p++) {
+            LI_UNROLL for (int g = 0; g < G; g++) {
+                LI_UNROLL for (int v = 0; v < V; v++) {
+                    const vf weight = v_load(w[p] + g * LI_UNITS + v * LI_W);
+                    LI_UNROLL for (int n = 0; n < N; n++) {
+                        const int i = LI_AT(n, p, g == G - 1 ? last : g, v);
+                        acc[i] = v_fma(weight, xs[n], acc[i]);
+                    }
+                }
+            }
+            w[p] += row;
+        }
+        at += step;
+    }
+}
+
+/* z = acc: the layout of init. */
+LI_INLINE void li_tile_store(float *z, const vf *acc, const int N, const int P, const int V, const int A,
+                             int64_t z_col, int64_t z_panel, const int u)
+{
+    LI_UNROLL for (int n = 0; n < N; n++) {
+        LI_UNROLL for (int p = 0; p < P; p++) {
+            LI_UNROLL for (int a = 0; a < A; a++) {
+                LI_UNROLL for (int v = 0; v < V; v++) {
+                    v_store(z + n * z_col + p * z_panel + a * LI_UNITS + u + v * LI_W, acc[LI_AT(n, p, a, v)]);
+                }
+            }
+        }
+    }
+}
+
+/* z = init + w x: all panels, n columns, G accumulators per unit stored as they are. One call reads each panel of
+ * weights once, while it is in cache for all the columns. */
+typedef struct li_gates {
+    li_term a, b; /* b follows a in the same chain; K may be 0 */
+    const float *init;
+    int64_t init_col, init_panel;
+    float *z;
+    int64_t z_col, z_panel;
+} li_gates;
+
+LI_INLINE void li_gates_tile(const li_gates *s, int64_t p, int64_t n, const int N, const int P, const int V,
+                             const int G, const int u)
+{
+    vf acc[LI_ACC > 16 ? LI_ACC : 16];
+    li_term t = s->a;
+    li_tile_init(acc, N, P, V, G, G, s->init + n * s->init_col + p * s->init_panel, s->init_col, s->init_panel, u);
+    t.w += p * t.panel;
+    t.x += n * t.col;
+    li_tile_chain(acc, N, P, V, G, G, G - 1, &t, G == 1 ? t.row : G * LI_UNITS, u);
+    if (s->b.K > 0) {
+        t = s->b;
+        t.w += p * t.panel;
+        t.x += n * t.col;
+        li_tile_chain(acc, N, P, V, G, G, G - 1, &t, G == 1 ? t.row : G * LI_UNITS, u);
+    }
+    li_tile_store(s->z + n * s->z_col + p * s->z_panel, acc, N, P, V, G, s->z_col, s->z_panel, u);
+}
+
+/* N becomes a constant: TILE(1) .. TILE(most columns). */
+#define LI_BY_COLS(N, TILE)                                                                                          \
+    switch (N) {                                                                                                     \
+    case 1: TILE(1); break;                                                                                          \
+    case 2: TILE(2); break;                                                                                          \
+    case 3: TILE(3); break;                                                                                          \
+    case 4: TILE(4); break;                                                                                          \
+    case 5: TILE(5); break;                                                                                          \
+    default: TILE(6); break;                                                                                         \
+    }
+#if LI_COLS4 == LI_COLS
+#define LI_BY_COLS4 LI_BY_COLS
+#else
+#define LI_BY_COLS4(N, TILE)                                                                                         \
+    switch (N) {                                                                                                     \
+    case 1: TILE(1); break;                                                                                          \
+    case 2: TILE(2); break;                                                                                          \
+    default: TILE(3); break;                                                                                         \
+    }
+#endif
+
+LI_INLINE void li_gates_cols(const li_gates *s, int64_t p, int64_t n_cols, const int P)
+{
+    for (int64_t n = 0; n < n_cols; n += LI_COLS) {
+#define LI_TILE(N) li_gates_tile(s, p, n, N, P, LI_V, 1, 0)
+        LI_BY_COLS(n_cols - n, LI_TILE)
+#undef LI_TILE
+    }
+}
+
+LI_NOINLINE void li_gates_1(const li_gates *s, int64_t n_panels, int64_t n_cols)
+{
+    int64_t p = 0;
+    if (n_cols == 1) {
+        for (; p + LI_PANELS1 <= n_panels; p += LI_PANELS1) { li_gates_tile(s, p, 0, 1, LI_PANELS1, LI_V, 1, 0); }
+#if LI_PANELS1 > 4
+        if (p + 4 <= n_panels) { li_gates_tile(s, p, 0, 1, 4, LI_V, 1, 0); p += 4; }
+#endif
+#if LI_PANELS1 > 2
+        if (p + 2 <= n_panels) { li_gates_tile(s, p, 0, 1, 2, LI_V, 1, 0); p += 2; }
+#endif
+        if (p < n_panels) { li_gates_tile(s, p, 0, 1, 1, LI_V, 1, 0); }
+        return;
+    }
+#if LI_PANELSN > 1
+    for (; p + LI_PANELSN <= n_panels; p += LI_PANELSN) {
+        li_gates_cols(s, p, n_cols, LI_PANELSN);
+    }
+#endif
+    for (; p < n_panels; p++) { li_gates_cols(s, p, n_cols, 1); }
+}
+
+/* Several gates: columns inside panels, so that a panel of weights is read once from far away. With many columns a
+ * tile takes one vector of the 16 units, else its accumulators would not fit. */
+LI_INLINE void li_gates_many(const li_gates *s, int64_t n_panels, int64_t n_cols, const int G)
+{
+    for (int64_t p = 0; p < n_panels; p++) {
+        if (n_cols == 1) {
+            li_gates_tile(s, p, 0, 1, 1, LI_V, G, 0);
+            continue;
+        }
+        for (int u = 0; u < LI_UNITS; u += LI_W) {
+            for (int64_t n = 0; n < n_cols; n += LI_COLS4) {
+#define LI_TILE(N) li_gates_tile(s, p, n, N, 1, 1, G, u)
+                LI_BY_COLS4(n_cols - n, LI_TILE)
+#undef LI_TILE
+            }
+        }
+    }
+}
+
+LI_NOINLINE void li_gates_3(const li_gates *s, int64_t n_panels, int64_t n_cols) { li_gates_many(s, n_panels, n_cols, 3); }
+LI_NOINLINE void li_gates_4(const li_gates *s, int64_t n_panels, int64_t n_cols) { li_gates_many(s, n_panels, n_cols, 4); }
+
+static const float li_zeros[4 * LI_UNITS] = {0}; /* init of a sum without bias, init_panel = 0 */

@@ -1,0 +1,450 @@
+/* lstm_f32, gru_f32, rnn_f32: T steps of one direction. Contracts and equations: li_kernels.h.
+ *
+ *   T = 1           chain over w then r in one tile, cell update on the accumulators, which never touch memory
+ *   T > 1           the inputs of a block of steps go through w first, as one matrix product into scratch; each step
+ *                   then starts from its row there and reads r only. Same chain, same bits.
+ *   h               all panels of a step read the old h, so the new one is written elsewhere and they swap */
+#include "../li_block.h"
+
+/* One step of B columns, every operand resolved. */
+typedef struct li_cell {
+    const li_recur_args *a;
+    li_term w, r, r_h;
+    const float *init; /* where chains start: bias, or the projected inputs */
+    int64_t init_col, init_panel;
+    const float *bias, *peephole;
+    const float *h;
+    float *h_new, *c, *y, *part; /* y may be null; part: gru, linear_before_reset = 0 */
+    int64_t h_col, h_new_col, c_col, y_col;
+    int64_t H, H_pad;
+    int64_t plain; /* sigmoid and tanh, nothing else: cell update in registers */
+    float clip;
+} li_cell;
+
+/* The last panel may be short: only units that exist are read and written. */
+LI_INLINE vf li_load_units(const float *p, int64_t left) { return left >= LI_W ? v_load(p) : v_load_part(p, left); }
+LI_INLINE void li_store_units(float *p, vf v, int64_t left)
+{
+    if (left >= LI_W) {
+        v_store(p, v);
+    } else {
+        v_store_part(p, v, left);
+    }
+}
+
+LI_INLINE void li_put_h(const li_cell *s, int64_t unit, int64_t n, vf h, int64_t left)
+{
+    li_store_units(s->h_new + n * s->h_new_col + unit, h, left);
+    if (s->y) { li_store_units(s->y + n * s->y_col + unit, h, left); }
+}
+
+LI_INLINE vf li_clip(const li_cell *s, vf z)
+{
+    return s->clip > 0.0f ? v_min(v_set1(s->clip), v_max(v_set1(-s->clip), z)) : z; /* NaN stays */
+}
+
+LI_INLINE li_term li_term_at(li_term t, int64_t p, int64_t n)
+{
+    t.w += p * t.panel;
+    t.x += n * t.col;
+    return t;
+}
+
+/* ---- lstm ---- */
+
+/* Ct = ft . Ct-1 + it . ct      Ht = ot . h(Ct) */
+LI_INLINE void li_lstm_cell(const li_cell *s, int64_t unit, int64_t n, vf zi, vf zo, vf zf, vf zc)
+{
+    const int64_t left = s->H - unit;
+    if (left <= 0) { return; }
+    float *at = s->c + n * s->c_col + unit;
+    const vf c = v_fma(li_sigmoid(zf), li_load_units(at, left), v_mul(li_sigmoid(zi), li_tanh(zc)));
+    li_store_units(at, c, left);
+    li_put_h(s, unit, n, v_mul(li_sigmoid(zo), li_tanh(c)), left);
+}
+
+/* The same with peepholes (i and f see Ct-1, o sees Ct), clip, coupled gates and any activation. */
+LI_NOINLINE void li_lstm_cell_any(const li_cell *s, int64_t unit, int64_t n, vf zi, vf zo, vf zf, vf zc)
+{
+    const li_act *act = s->a->act;
+    const int64_t left = s->H - unit;
+    if (left <= 0) { return; }
+    float *at = s->c + n * s->c_col + unit;
+    const float *peep = s->peephole ? s->peephole + unit : 0;
+    const vf c_old = li_load_units(at, left);
+    if (peep) {
+        zi = v_fma(v_load(peep), c_old, zi);
+        zf = v_fma(v_load(peep + 2 * s->H_pad), c_old, zf);
+    }
+    const vf i = li_act_apply(&act[0], li_clip(s, zi));
+    const vf f = s->a->input_forget ? v_sub(v_set1(1.0f), i) : li_act_apply(&act[0], li_clip(s, zf));
+    const vf c = v_fma(f, c_old, v_mul(i, li_act_apply(&act[1], li_clip(s, zc))));
+    if (peep) { zo = v_fma(v_load(peep + s->H_pad), c, zo); }
+    const vf o = li_act_apply(&act[0], li_clip(s, zo));
+    li_store_units(at, c, left);
+    li_put_h(s, unit, n, v_mul(o, li_act_apply(&act[2], c)), left);
+}
+
+LI_INLINE void li_lstm_tile(const li_cell *s, int64_t p0, int64_t n0, const int N, const int P, const int V, const int u)
+{
+    enum { A = 4 };
+    vf z[LI_ACC > 16 ? LI_ACC : 16];
+    const li_term w = li_term_at(s->w, p0, n0), r = li_term_at(s->r, p0, n0);
+    li_tile_init(z, N, P, V, A, A, s->init + n0 * s->init_col + p0 * s->init_panel, s->init_col, s->init_panel, u);
+    li_tile_chain(z, N, P, V, A, A, 3, &w, A * LI_UNITS, u);
+    li_tile_chain(z, N, P, V, A, A, 3, &r, A * LI_UNITS, u);
+    LI_UNROLL for (int n = 0; n < N; n++) {
+        LI_UNROLL for (int p = 0; p < P; p++) {
+            LI_UNROLL for (int v = 0; v < V; v++) {
+                const int64_t unit = (p0 + p) * LI_UNITS + u + v * LI_W;
+                const vf zi = z[LI_AT(n, p, 0, v)], zo = z[LI_AT(n, p, 1, v)];
+                const vf zf = z[LI_AT(n, p, 2, v)], zc = z[LI_AT(n, p, 3, v)];
+                if (s->plain) {
+                    li_lstm_cell(s, unit, n0 + n, zi, zo, zf, zc);
+                } else {
+                    li_lstm_cell_any(s, unit, n0 + n, zi, zo, zf, zc);
+                }
+            }
+        }
+    }
+}
+
+/* ---- gru ---- */
+
+/* Ht = (1 - zt) . ht + zt . Ht-1 */
+LI_INLINE vf li_gru_mix(vf z, vf h_hat, vf h) { return v_fma(z, h, v_mul(v_sub(v_set1(1.0f), z), h_hat)); }
+
+/* linear_before_reset: ht = g(Xt Wh + Wbh + rt . (Ht-1 Rh + Rbh)) */
+LI_INLINE void li_gru_cell(const li_cell *s, int64_t unit, int64_t n, vf zz, vf zr, vf zx, vf zh)
+{
+    const int64_t left = s->H - unit;
+    if (left <= 0) { return; }
+    const vf h = li_load_units(s->h + n * s->h_col + unit, left);
+    const vf h_hat = li_tanh(v_fma(li_sigmoid(zr), zh, zx));
+    li_put_h(s, unit, n, li_gru_mix(li_sigmoid(zz), h_hat, h), left);
+}
+
+LI_NOINLINE void li_gru_cell_any(const li_cell *s, int64_t unit, int64_t n, vf zz, vf zr, vf zx, vf zh)
+{
+    const li_act *act = s->a->act;
+    const int64_t left = s->H - unit;
+    if (left <= 0) { return; }
+    const vf h = li_load_units(s->h + n * s->h_col + unit, left);
+    const vf r = li_act_apply(&act[0], li_clip(s, zr));
+    const vf h_hat = li_act_apply(&act[1], li_clip(s, v_fma(r, zh, zx)));
+    li_put_h(s, unit, n, li_gru_mix(li_act_apply(&act[0], li_clip(s, zz)), h_hat, h), left);
+}
+
+LI_INLINE void li_gru_tile(const li_cell *s, int64_t p0, int64_t n0, const int N, const int P, const int V, const int u)
+{
+    enum { A = 4, G = 3 };
+    vf z[LI_ACC > 16 ? LI_ACC : 16];
+    const li_term w = li_term_at(s->w, p0, n0), r = li_term_at(s->r, p0, n0);
+    li_tile_init(z, N, P, V, A, G, s->init + n0 * s->init_col + p0 * s->init_panel, s->init_col, s->init_panel, u);
+    LI_UNROLL for (int n = 0; n < N; n++) {
+        LI_UNROLL for (int p = 0; p < P; p++) {
+            LI_UNROLL for (int v = 0; v < V; v++) {
+                z[LI_AT(n, p, 3, v)] = v_load(s->bias + ((p0 + p) * 4 + 3) * LI_UNITS + u + v * LI_W);
+            }
+        }
+    }
+    li_tile_chain(z, N, P, V, A, G, 2, &w, G * LI_UNITS, u);
+    li_tile_chain(z, N, P, V, A, G, 3, &r, G * LI_UNITS, u);
+    LI_UNROLL for (int n = 0; n < N; n++) {
+        LI_UNROLL for (int p = 0; p < P; p++) {
+            LI_UNROLL for (int v = 0; v < V; v++) {
+                const int64_t unit = (p0 + p) * LI_UNITS + u + v * LI_W;
+                const vf zz = z[LI_AT(n, p, 0, v)], zr = z[LI_AT(n, p, 1, v)];
+                const vf zx = z[LI_AT(n, p, 2, v)], zh = z[LI_AT(n, p, 3, v)];
+                if (s->plain) {
+                    li_gru_cell(s, unit, n0 + n, zz, zr, zx, zh);
+                } else {
+                    li_gru_cell_any(s, unit, n0 + n, zz, zr, zx, zh);
+                }
+            }
+        }
+    }
+}
+
+/* linear_before_reset = 0, first half: z, r, the x part of gate h, r . Ht-1. part is [B][3][H_pad]: z, h sum, r . h. */
+LI_INLINE void li_gru0_tile(const li_cell *s, int64_t p0, int64_t n0, const int N, const int P, const int V, const int u)
+{
+    enum { A = 3 };
+    vf z[LI_ACC > 16 ? LI_ACC : 16];
+    const li_term w = li_term_at(s->w, p0, n0), r = li_term_at(s->r, p0, n0);
+    li_tile_init(z, N, P, V, A, A, s->init + n0 * s->init_col + p0 * s->init_panel, s->init_col, s->init_panel, u);
+    li_tile_chain(z, N, P, V, A, A, 2, &w, A * LI_UNITS, u);
+    li_tile_chain(z, N, P, V, A, 2, 1, &r, 2 * LI_UNITS, u);
+    LI_UNROLL for (int n = 0; n < N; n++) {
+        LI_UNROLL for (int p = 0; p < P; p++) {
+            LI_UNROLL for (int v = 0; v < V; v++) {
+                const int64_t unit = (p0 + p) * LI_UNITS + u + v * LI_W;
+                float *part = s->part + (n0 + n) * 3 * s->H_pad + unit;
+                v_store(part, z[LI_AT(n, p, 0, v)]);
+                v_store(part + s->H_pad, z[LI_AT(n, p, 2, v)]);
+                v_store(part + 2 * s->H_pad, z[LI_AT(n, p, 1, v)]);
+            }
+        }
+    }
+}
+
+/* ---- a step: every panel, B columns ---- */
+
+typedef void (*li_step_fn)(const li_cell *s, int64_t n_panels, int64_t B);
+
+/* The columns of one panel, cut into tiles. */
+#define LI_STEP(name, tile)                                                                                          \
+    LI_NOINLINE void name(const li_cell *s, int64_t n_panels, int64_t B)                                             \
+    {                                                                                                                \
+        int64_t p = 0;                                                                                               \
+        if (B == 1) {                                                                                                \
+            for (; p + LI_PANELS4 <= n_panels; p += LI_PANELS4) { tile(s, p, 0, 1, LI_PANELS4, LI_V, 0); }           \
+            for (; p < n_panels; p++) { tile(s, p, 0, 1, 1, LI_V, 0); }                                              \
+            return;                                                                                                  \
+        }                                                                                                            \
+        for (; p < n_panels; p++) {                                                                                  \
+            for (int u = 0; u < LI_UNITS; u += LI_W) {                                                               \
+                for (int64_t n = 0; n < B; n += LI_COLS4) { LI_BY_COLS4(B - n, LI_TILE_##tile) }                     \
+            }                                                                                                        \
+        }                                                                                                            \
+    }
+#define LI_TILE_li_lstm_tile(N) li_lstm_tile(s, p, n, N, 1, 1, u)
+#define LI_TILE_li_gru_tile(N) li_gru_tile(s, p, n, N, 1, 1, u)
+#define LI_TILE_li_gru0_tile(N) li_gru0_tile(s, p, n, N, 1, 1, u)
+
+LI_STEP(li_lstm_step, li_lstm_tile)
+LI_STEP(li_gru_step, li_gru_tile)
+LI_STEP(li_gru0_gates, li_gru0_tile)
+
+/* linear_before_reset = 0: ht = g(Xt Wh + (rt . Ht-1) Rh + Rbh + Wbh), in three passes */
+LI_NOINLINE void li_gru0_step(const li_cell *s, int64_t n_panels, int64_t B)
+{
+    const li_act *act = s->a->act;
+    const int64_t row = 3 * s->H_pad;
+    float *z = s->part, *zh = s->part + s->H_pad, *rh = s->part + 2 * s->H_pad;
+    li_term r_h = s->r_h;
+    r_h.x = rh;
+    r_h.col = row;
+    li_gru0_gates(s, n_panels, B);
+    for (int64_t n = 0; n < B; n++) {
+        for (int64_t u = 0; u < s->H; u += LI_W) {
+            const vf h = li_load_units(s->h + n * s->h_col + u, s->H - u);
+            float *at = rh + n * row + u;
+            v_store(at, v_mul(li_act_apply(&act[0], li_clip(s, v_load(at))), h));
+        }
+    }
+    const li_gates sums = {
+        .a = r_h,
+        .init = zh, .init_col = row, .init_panel = LI_UNITS,
+        .z = zh, .z_col = row, .z_panel = LI_UNITS,
+    };
+    li_gates_1(&sums, n_panels, B);
+    for (int64_t n = 0; n < B; n++) {
+        for (int64_t u = 0; u < s->H; u += LI_W) {
+            const vf h = li_load_units(s->h + n * s->h_col + u, s->H - u);
+            const vf h_hat = li_act_apply(&act[1], li_clip(s, v_load(zh + n * row + u)));
+            const vf gate = li_act_apply(&act[0], li_clip(s, v_load(z + n * row + u)));
+            li_put_h(s, u, n, li_gru_mix(gate, h_hat, h), s->H - u);
+        }
+    }
+}
+
+/* Ht = f(Xt W + Ht-1 R + b): sums into the new h, then the activation over it */
+LI_NOINLINE void li_rnn_step(const li_cell *s, int64_t n_panels, int64_t B)
+{
+    const li_gates sums = {
+        .a = s->w, .b = s->r,
+        .init = s->init, .init_col = s->init_col, .init_panel = s->init_panel,
+        .z = s->h_new, .z_col = s->H_pad, .z_panel = LI_UNITS,
+    };
+    li_gates_1(&sums, n_panels, B);
+    for (int64_t n = 0; n < B; n++) {
+        for (int64_t u = 0; u < s->H; u += LI_W) {
+            const vf z = li_clip(s, v_load(s->h_new + n * s->H_pad + u));
+            li_put_h(s, u, n, s->plain ? li_tanh(z) : li_act_apply(&s->a->act[0], z), s->H - u);
+        }
+    }
+}
+
+/* ---- T steps ---- */
+
+/* One run of T steps in lockstep: x and y point at the first step taken, x_t and y_t may be negative. */
+typedef struct li_run {
+    const li_recur_args *a;
+    const float *x;
+    float *y, *h, *scratch;
+    int64_t T, B, x_t, y_t;
+    int gates;       /* of w: 4 lstm, 3 gru, 1 rnn */
+    int64_t in_place; /* panels up to which one tile reads all of h before it writes any */
+    li_step_fn step;
+} li_run;
+
+LI_INLINE void li_gates_any(const li_gates *s, int64_t n_panels, int64_t n_cols, int gates)
+{
+    if (gates == 4) {
+        li_gates_4(s, n_panels, n_cols);
+    } else if (gates == 3) {
+        li_gates_3(s, n_panels, n_cols);
+    } else {
+        li_gates_1(s, n_panels, n_cols);
+    }
+}
+
+/* z[t][b] = bias + x[t][b] w for `steps` steps; columns are walked along t or b, whichever is longer. */
+LI_NOINLINE void li_project(const li_run *run, const li_cell *s, const float *x, int64_t steps, float *z)
+{
+    const int64_t n_panels = s->H_pad / LI_UNITS, B = run->B, x_b = run->a->x_b;
+    const int64_t row = run->gates * s->H_pad;
+    li_gates g = {
+        .a = s->w,
+        .init = s->bias, .init_panel = (run->gates == 3 ? 4 : run->gates) * LI_UNITS,
+        .z_panel = run->gates * LI_UNITS,
+    };
+    g.a.K = run->a->I;
+    if (B == 1 || run->x_t == B * x_b) {
+        g.a.x = x;
+        g.a.col = B == 1 ? run->x_t : x_b;
+        g.z = z;
+        g.z_col = row;
+        li_gates_any(&g, n_panels, steps * B, run->gates);
+        return;
+    }
+    const int along_t = steps > B;
+    for (int64_t i = 0; i < (along_t ? B : steps); i++) {
+        g.a.x = x + i * (along_t ? x_b : run->x_t);
+        g.a.col = along_t ? run->x_t : x_b;
+        g.z = z + i * (along_t ? row : B * row);
+        g.z_col = along_t ? B * row : row;
+        li_gates_any(&g, n_panels, along_t ? steps : B, run->gates);
+    }
+}
+
+LI_INLINE void li_copy_rows(float *dst, int64_t dst_row, const float *src, int64_t src_row, int64_t rows, int64_t n)
+{
+    for (int64_t i = 0; i < rows; i++) {
+        for (int64_t u = 0; u < n; u += LI_W) {
+            li_store_units(dst + i * dst_row + u, li_load_units(src + i * src_row + u, n - u), n - u);
+        }
+    }
+}
+
+LI_INLINE void li_run_steps(const li_run *run, li_cell *s)
+{
+    const int64_t n_panels = s->H_pad / LI_UNITS, B = run->B, T = run->T, h_b = run->a->h_b;
+    const int64_t block = li_recur_block(run->gates, T, B, s->H), row = run->gates * s->H_pad;
+    const int64_t in_place = B == 1 && n_panels <= run->in_place;
+    float *h[2] = {run->scratch, run->scratch + B * s->H_pad};
+    float *z = run->scratch + 6 * B * s->H_pad;
+    s->part = run->scratch + 2 * B * s->H_pad;
+    s->h = run->h;
+    s->h_col = h_b;
+    for (int64_t t = 0; t < T; t++) {
+        if (block > 0) {
+            if (t % block == 0) {
+                li_project(run, s, run->x + t * run->x_t, T - t < block ? T - t : block, z);
+                s->w.K = 0;
+                s->init_col = row;
+                s->init_panel = run->gates * LI_UNITS;
+            }
+            s->init = z + t % block * B * row;
+        }
+        s->w.x = run->x + t * run->x_t;
+        s->r.x = s->h;
+        s->r.col = s->h_col;
+        s->h_new = in_place ? run->h : h[t & 1];
+        s->h_new_col = in_place ? h_b : s->H_pad;
+        s->y = run->y ? run->y + t * run->y_t : 0;
+        run->step(s, n_panels, B);
+        s->h = s->h_new;
+        s->h_col = s->h_new_col;
+    }
+    if (!in_place) { li_copy_rows(run->h, h_b, s->h, s->H_pad, B, s->H); }
+}
+
+/* Rows of different length run one stream after the other: the bits do not depend on company. */
+LI_NOINLINE void li_run_lens(const li_run *whole, const li_cell *cell, const int32_t *lens)
+{
+    const li_recur_args *a = whole->a;
+    for (int64_t b = 0; b < a->B; b++) {
+        li_run run = *whole;
+        li_cell s = *cell;
+        const int64_t n = lens[b];
+        run.T = n;
+        run.B = 1;
+        run.x += b * a->x_b + (a->reverse ? (n - 1) * a->x_t : 0);
+        run.h += b * a->h_b;
+        if (s.c) { s.c += b * a->c_b; }
+        if (run.y) {
+            float *y = run.y + b * a->y_b;
+            for (int64_t t = n; t < a->T; t++) {
+                for (int64_t u = 0; u < s.H; u += LI_W) { li_store_units(y + t * a->y_t + u, v_zero(), s.H - u); }
+            }
+            run.y = y + (a->reverse ? (n - 1) * a->y_t : 0);
+        }
+        if (n > 0) { li_run_steps(&run, &s); }
+    }
+}
+
+LI_INLINE li_status li_recur(const li_recur_args *a, char *const *base, int gates, int64_t in_place, int64_t plain,
+                             li_step_fn step)
+{
+    const int64_t H_pad = li_pad_units(a->H), bias_gates = gates == 3 ? 4 : gates;
+    const int32_t *lens = li_at(a->lens, base);
+    const float *bias = li_at(a->bias, base), *peephole = li_at(a->peephole, base);
+    if (a->T <= 0 || a->B <= 0) { return LI_OK; }
+    li_cell s = {
+        .a = a,
+        .w = {li_at(a->w, base), a->w_panel, gates * LI_UNITS, 0, a->x_b, 1, a->I},
+        .r = {li_at(a->r, base), a->r_panel, gates * LI_UNITS, 0, 0, 1, a->H},
+        .init = bias, .init_panel = bias_gates * LI_UNITS,
+        .bias = bias, .peephole = peephole,
+        .c = li_at(a->c, base), .c_col = a->c_b, .y_col = a->y_b,
+        .H = a->H, .H_pad = H_pad,
+        .plain = plain && a->clip == 0.0 && !a->input_forget && !peephole,
+        .clip = (float)a->clip,
+    };
+    li_run run = {
+        .a = a,
+        .x = li_at(a->x, base), .y = li_at(a->y, base), .h = li_at(a->h, base), .scratch = li_at(a->scratch, base),
+        .T = a->T, .B = a->B,
+        .x_t = a->reverse ? -a->x_t : a->x_t, .y_t = a->reverse ? -a->y_t : a->y_t,
+        .gates = gates, .in_place = in_place, .step = step,
+    };
+    if (a->r_h.base >= 0) {
+        s.r_h = (li_term){li_at(a->r_h, base), a->r_h_panel, LI_UNITS, 0, 0, 1, a->H};
+    }
+    if (lens) {
+        for (int64_t b = 0; b < a->B; b++) {
+            if (lens[b] < 0 || lens[b] > a->T) { return LI_ERR_LENGTH; }
+        }
+        li_run_lens(&run, &s, lens);
+        return LI_OK;
+    }
+    if (a->reverse) {
+        run.x += (a->T - 1) * a->x_t;
+        run.y = run.y ? run.y + (a->T - 1) * a->y_t : 0;
+    }
+    li_run_steps(&run, &s);
+    return LI_OK;
+}
+
+static li_status LI_NAME(lstm_f32)(const void *args, char *const *base)
+{
+    const li_recur_args *a = args;
+    const int plain = a->act[0].code == LI_ACT_SIGMOID && a->act[1].code == LI_ACT_TANH && a->act[2].code == LI_ACT_TANH;
+    return li_recur(a, base, 4, LI_PANELS4, plain, li_lstm_step);
+}
+
+static li_status LI_NAME(gru_f32)(const void *args, char *const *base)
+{
+    const li_recur_args *a = args;
+    const int plain = a->act[0].code == LI_ACT_SIGMOID && a->act[1].code == LI_ACT_TANH;
+    if (!a->linear_before_reset) { return li_recur(a, base, 3, 0, plain, li_gru0_step); }
+    return li_recur(a, base, 3, LI_PANELS4, plain, li_gru_step);
+}
+
+static li_status LI_NAME(rnn_f32)(const void *args, char *const *base)
+{
+    const li_recur_args *a = args;
+    return li_recur(a, base, 1, 0, a->act[0].code == LI_ACT_TANH, li_rnn_step);
+}

@@ -1,0 +1,34 @@
+/* How the recurrent and convolution slots cut their work to keep scratch small. Shared by the bodies and scratch.c. */
+#ifndef LI_BLOCK_H
+#define LI_BLOCK_H
+
+#include <stdint.h>
+
+#include "li_kernels.h"
+
+static inline int64_t li_pad_units(int64_t n) { return (n + LI_UNITS - 1) / LI_UNITS * LI_UNITS; }
+
+/* Time steps whose input projection is kept at once: about 128 KiB of it, at least 24 columns so that a panel of w
+ * is used a few times while it is in cache. Grows with T: scratch for a long chunk serves a short one. */
+static inline int64_t li_recur_block(int64_t gates, int64_t T, int64_t B, int64_t H)
+{
+    const int64_t row_bytes = gates * li_pad_units(H) * 4;
+    int64_t cols = 131072 / (row_bytes > 0 ? row_bytes : 1);
+    if (cols < 24) { cols = 24; }
+    const int64_t steps = cols / (B > 0 ? B : 1);
+    if (T <= 1) { return 0; } /* nothing to project ahead */
+    return steps < 2 ? (T < 2 ? T : 2) : (steps < T ? steps : T);
+}
+
+/* Positions gathered at once by a convolution: a multiple of the tile's columns and of 16 lanes. */
+static inline int64_t li_conv_block(int64_t K, const int64_t out[3])
+{
+    const int64_t positions = out[0] * out[1] * out[2];
+    int64_t cols = 65536 / (K > 0 ? K * 4 : 4) / 48 * 48;
+    if (cols < 48) { cols = 48; }
+    if (cols > 480) { cols = 480; }
+    const int64_t all = (positions + 15) / 16 * 16;
+    return cols < all ? cols : all;
+}
+
+#endif

@@ -1,0 +1,18 @@
+#include "li_block.h"
+
+/* Projected inputs of one block of steps; h twice; gru with linear_before_reset = 0: z and h parts, r * h, h sums. */
+int64_t li_recur_scratch(int64_t gates, int64_t T, int64_t B, int64_t I, int64_t H)
+{
+    const int64_t H_pad = li_pad_units(H);
+    const int64_t z = li_recur_block(gates, T, B, H) * B * gates * H_pad;
+    (void)I;
+    return (z + 6 * B * H_pad) * (int64_t)sizeof(float);
+}
+
+int64_t li_matmul_dyn_scratch(int64_t k, int64_t m) { return k * li_pad_units(m) * (int64_t)sizeof(float); }
+
+int64_t li_conv_scratch(int64_t channels, int64_t groups, const int64_t kernel[3], const int64_t out[3])
+{
+    const int64_t K = channels / (groups > 0 ? groups : 1) * kernel[0] * kernel[1] * kernel[2];
+    return K * li_conv_block(K, out) * (int64_t)sizeof(float);
+}

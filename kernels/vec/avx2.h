@@ -1,0 +1,84 @@
+/* Vector vocabulary, avx2: 8 lanes, two vectors to a panel of 16 units. The same words in every vec/<isa>.h.
+ * Comparisons are quiet (NaN compares false); v_min and v_max give b where either is NaN; v_to_i rounds to
+ * nearest even and is defined only inside the range of int32. */
+#ifndef LI_VEC_AVX2_H
+#define LI_VEC_AVX2_H
+
+#include <immintrin.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "../li_compiler.h"
+
+#define LI_W 8  /* lanes */
+#define LI_V 2  /* vectors of 16 lanes */
+#define LI_R 16 /* vector registers */
+
+typedef __m256 vf;
+typedef __m256i vi;
+typedef __m256 vm; /* all bits of a lane set or clear */
+
+LI_INLINE vi v_lanes_(int64_t n)
+{
+    return _mm256_cmpgt_epi32(_mm256_set1_epi32((int)n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+}
+
+LI_INLINE vf v_load(const float *p) { return _mm256_loadu_ps(p); }
+LI_INLINE void v_store(float *p, vf v) { _mm256_storeu_ps(p, v); }
+LI_INLINE vf v_load_part(const float *p, int64_t n) { return _mm256_maskload_ps(p, v_lanes_(n)); }
+LI_INLINE void v_store_part(float *p, vf v, int64_t n) { _mm256_maskstore_ps(p, v_lanes_(n), v); }
+LI_INLINE vf v_set1(float x) { return _mm256_set1_ps(x); }
+LI_INLINE vf v_zero(void) { return _mm256_setzero_ps(); }
+
+LI_INLINE vf v_add(vf a, vf b) { return _mm256_add_ps(a, b); }
+LI_INLINE vf v_sub(vf a, vf b) { return _mm256_sub_ps(a, b); }
+LI_INLINE vf v_mul(vf a, vf b) { return _mm256_mul_ps(a, b); }
+LI_INLINE vf v_div(vf a, vf b) { return _mm256_div_ps(a, b); }
+LI_INLINE vf v_fma(vf a, vf b, vf c) { return _mm256_fmadd_ps(a, b, c); }   /* a * b + c */
+LI_INLINE vf v_fnma(vf a, vf b, vf c) { return _mm256_fnmadd_ps(a, b, c); } /* c - a * b */
+LI_INLINE vf v_sqrt(vf a) { return _mm256_sqrt_ps(a); }
+LI_INLINE vf v_min(vf a, vf b) { return _mm256_min_ps(a, b); } /* a < b ? a : b */
+LI_INLINE vf v_max(vf a, vf b) { return _mm256_max_ps(a, b); } /* a > b ? a : b */
+LI_INLINE vf v_round(vf a) { return _mm256_round_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+LI_INLINE vf v_floor(vf a) { return _mm256_round_ps(a, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC); }
+LI_INLINE vf v_ceil(vf a) { return _mm256_round_ps(a, _MM_FROUND_TO_POS_INF | _MM_FROUND_NO_EXC); }
+LI_INLINE vf v_trunc(vf a) { return _mm256_round_ps(a, _MM_FROUND_TO_ZERO | _MM_FROUND_NO_EXC); }
+
+LI_INLINE vm v_lt(vf a, vf b) { return _mm256_cmp_ps(a, b, _CMP_LT_OQ); }
+LI_INLINE vm v_le(vf a, vf b) { return _mm256_cmp_ps(a, b, _CMP_LE_OQ); }
+LI_INLINE vm v_eq(vf a, vf b) { return _mm256_cmp_ps(a, b, _CMP_EQ_OQ); }
+LI_INLINE vm v_unord(vf a, vf b) { return _mm256_cmp_ps(a, b, _CMP_UNORD_Q); }
+LI_INLINE vm m_and(vm a, vm b) { return _mm256_and_ps(a, b); }
+LI_INLINE vm m_or(vm a, vm b) { return _mm256_or_ps(a, b); }
+LI_INLINE vm m_not(vm a) { return _mm256_xor_ps(a, _mm256_castsi256_ps(_mm256_set1_epi32(-1))); }
+LI_INLINE int m_any(vm a) { return _mm256_movemask_ps(a) != 0; }
+LI_INLINE vf v_sel(vm m, vf a, vf b) { return _mm256_blendv_ps(b, a, m); } /* m ? a : b */
+
+LI_INLINE vi v_bits(vf a) { return _mm256_castps_si256(a); }
+LI_INLINE vf v_float(vi a) { return _mm256_castsi256_ps(a); }
+LI_INLINE vi v_to_i(vf a) { return _mm256_cvtps_epi32(a); }
+LI_INLINE vf v_to_f(vi a) { return _mm256_cvtepi32_ps(a); }
+LI_INLINE vi vi_load(const int32_t *p) { return _mm256_loadu_si256((const __m256i *)(const void *)p); }
+LI_INLINE void vi_store(int32_t *p, vi v) { _mm256_storeu_si256((__m256i *)(void *)p, v); }
+LI_INLINE vi vi_set1(int32_t x) { return _mm256_set1_epi32(x); }
+LI_INLINE vi vi_add(vi a, vi b) { return _mm256_add_epi32(a, b); }
+LI_INLINE vi vi_sub(vi a, vi b) { return _mm256_sub_epi32(a, b); }
+LI_INLINE vi vi_mul(vi a, vi b) { return _mm256_mullo_epi32(a, b); }
+LI_INLINE vi vi_and(vi a, vi b) { return _mm256_and_si256(a, b); }
+LI_INLINE vi vi_or(vi a, vi b) { return _mm256_or_si256(a, b); }
+LI_INLINE vi vi_xor(vi a, vi b) { return _mm256_xor_si256(a, b); }
+LI_INLINE vm vi_lt(vi a, vi b) { return _mm256_castsi256_ps(_mm256_cmpgt_epi32(b, a)); }
+LI_INLINE vm vi_eq(vi a, vi b) { return _mm256_castsi256_ps(_mm256_cmpeq_epi32(a, b)); }
+#define vi_shl(a, n) _mm256_slli_epi32((a), (n)) /* macros: the count is an immediate */
+#define vi_shr(a, n) _mm256_srli_epi32((a), (n)) /* zeros come in */
+#define vi_sar(a, n) _mm256_srai_epi32((a), (n)) /* the sign comes in */
+
+LI_INLINE vf v_abs(vf a) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), a); }
+LI_INLINE vf v_neg(vf a) { return _mm256_xor_ps(_mm256_set1_ps(-0.0f), a); }
+LI_INLINE vf v_copysign(vf a, vf sign)
+{
+    const __m256 s = _mm256_set1_ps(-0.0f);
+    return _mm256_or_ps(_mm256_andnot_ps(s, a), _mm256_and_ps(s, sign));
+}
+
+#endif

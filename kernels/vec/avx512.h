@@ -1,0 +1,79 @@
+/* Vector vocabulary, avx512 (F BW DQ VL): 16 lanes, one vector to a panel of 16 units. Words as in vec/avx2.h. */
+#ifndef LI_VEC_AVX512_H
+#define LI_VEC_AVX512_H
+
+#include <immintrin.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "../li_compiler.h"
+
+#define LI_W 16 /* lanes */
+#define LI_V 1  /* vectors of 16 lanes */
+#define LI_R 32 /* vector registers */
+
+typedef __m512 vf;
+typedef __m512i vi;
+typedef __mmask16 vm;
+
+LI_INLINE __mmask16 v_lanes_(int64_t n) { return (__mmask16)((1u << n) - 1u); }
+
+LI_INLINE vf v_load(const float *p) { return _mm512_loadu_ps(p); }
+LI_INLINE void v_store(float *p, vf v) { _mm512_storeu_ps(p, v); }
+LI_INLINE vf v_load_part(const float *p, int64_t n) { return _mm512_maskz_loadu_ps(v_lanes_(n), p); }
+LI_INLINE void v_store_part(float *p, vf v, int64_t n) { _mm512_mask_storeu_ps(p, v_lanes_(n), v); }
+LI_INLINE vf v_set1(float x) { return _mm512_set1_ps(x); }
+LI_INLINE vf v_zero(void) { return _mm512_setzero_ps(); }
+
+LI_INLINE vf v_add(vf a, vf b) { return _mm512_add_ps(a, b); }
+LI_INLINE vf v_sub(vf a, vf b) { return _mm512_sub_ps(a, b); }
+LI_INLINE vf v_mul(vf a, vf b) { return _mm512_mul_ps(a, b); }
+LI_INLINE vf v_div(vf a, vf b) { return _mm512_div_ps(a, b); }
+LI_INLINE vf v_fma(vf a, vf b, vf c) { return _mm512_fmadd_ps(a, b, c); }   /* a * b + c */
+LI_INLINE vf v_fnma(vf a, vf b, vf c) { return _mm512_fnmadd_ps(a, b, c); } /* c - a * b */
+LI_INLINE vf v_sqrt(vf a) { return _mm512_sqrt_ps(a); }
+LI_INLINE vf v_min(vf a, vf b) { return _mm512_min_ps(a, b); } /* a < b ? a : b */
+LI_INLINE vf v_max(vf a, vf b) { return _mm512_max_ps(a, b); } /* a > b ? a : b */
+LI_INLINE vf v_round(vf a) { return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+LI_INLINE vf v_floor(vf a) { return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC); }
+LI_INLINE vf v_ceil(vf a) { return _mm512_roundscale_ps(a, _MM_FROUND_TO_POS_INF | _MM_FROUND_NO_EXC); }
+LI_INLINE vf v_trunc(vf a) { return _mm512_roundscale_ps(a, _MM_FROUND_TO_ZERO | _MM_FROUND_NO_EXC); }
+
+LI_INLINE vm v_lt(vf a, vf b) { return _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ); }
+LI_INLINE vm v_le(vf a, vf b) { return _mm512_cmp_ps_mask(a, b, _CMP_LE_OQ); }
+LI_INLINE vm v_eq(vf a, vf b) { return _mm512_cmp_ps_mask(a, b, _CMP_EQ_OQ); }
+LI_INLINE vm v_unord(vf a, vf b) { return _mm512_cmp_ps_mask(a, b, _CMP_UNORD_Q); }
+LI_INLINE vm m_and(vm a, vm b) { return (vm)(a & b); }
+LI_INLINE vm m_or(vm a, vm b) { return (vm)(a | b); }
+LI_INLINE vm m_not(vm a) { return (vm)~a; }
+LI_INLINE int m_any(vm a) { return a != 0; }
+LI_INLINE vf v_sel(vm m, vf a, vf b) { return _mm512_mask_blend_ps(m, b, a); } /* m ? a : b */
+
+LI_INLINE vi v_bits(vf a) { return _mm512_castps_si512(a); }
+LI_INLINE vf v_float(vi a) { return _mm512_castsi512_ps(a); }
+LI_INLINE vi v_to_i(vf a) { return _mm512_cvtps_epi32(a); }
+LI_INLINE vf v_to_f(vi a) { return _mm512_cvtepi32_ps(a); }
+LI_INLINE vi vi_load(const int32_t *p) { return _mm512_loadu_si512((const void *)p); }
+LI_INLINE void vi_store(int32_t *p, vi v) { _mm512_storeu_si512((void *)p, v); }
+LI_INLINE vi vi_set1(int32_t x) { return _mm512_set1_epi32(x); }
+LI_INLINE vi vi_add(vi a, vi b) { return _mm512_add_epi32(a, b); }
+LI_INLINE vi vi_sub(vi a, vi b) { return _mm512_sub_epi32(a, b); }
+LI_INLINE vi vi_mul(vi a, vi b) { return _mm512_mullo_epi32(a, b); }
+LI_INLINE vi vi_and(vi a, vi b) { return _mm512_and_si512(a, b); }
+LI_INLINE vi vi_or(vi a, vi b) { return _mm512_or_si512(a, b); }
+LI_INLINE vi vi_xor(vi a, vi b) { return _mm512_xor_si512(a, b); }
+LI_INLINE vm vi_lt(vi a, vi b) { return _mm512_cmplt_epi32_mask(a, b); }
+LI_INLINE vm vi_eq(vi a, vi b) { return _mm512_cmpeq_epi32_mask(a, b); }
+#define vi_shl(a, n) _mm512_slli_epi32((a), (n)) /* macros: the count is an immediate */
+#define vi_shr(a, n) _mm512_srli_epi32((a), (n)) /* zeros come in */
+#define vi_sar(a, n) _mm512_srai_epi32((a), (n)) /* the sign comes in */
+
+LI_INLINE vf v_abs(vf a) { return _mm512_andnot_ps(_mm512_set1_ps(-0.0f), a); }
+LI_INLINE vf v_neg(vf a) { return _mm512_xor_ps(_mm512_set1_ps(-0.0f), a); }
+LI_INLINE vf v_copysign(vf a, vf sign)
+{
+    const __m512 s = _mm512_set1_ps(-0.0f);
+    return _mm512_or_ps(_mm512_andnot_ps(s, a), _mm512_and_ps(s, sign));
+}
+
+#endif

@@ -1,0 +1,135 @@
+"""Builds the kernels once per instruction set and links them into the two extension modules.
+
+Everything that is not C lives in pyproject.toml. Flags differ per file, which `Extension` cannot say: BuildExt
+compiles the kernels itself, each set into its own folder, and hands the objects to both modules.
+
+Environment
+-----------
+LSTM_INFER_BUILD_ISAS
+    Comma-separated vector sets to build, e.g. "avx2"; "scalar" builds none. Unset: all that the target can have.
+"""
+
+import os
+import re
+import sysconfig
+from pathlib import Path
+
+import numpy
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+
+# One row per vector set of kernels/li_isas.def: the machine it belongs to and the flags of its one source file.
+# scalar, and all that is not under kernels/isa, takes the baseline of the target: no row, no -march.
+ISAS = {
+    #         machine    gcc, clang                                                                     msvc
+    "avx512": (
+        "x86_64",
+        ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx2", "-mfma", "-mf16c", "-mprefer-vector-width=512"],
+        ["/arch:AVX512"],
+    ),
+    "avx2": ("x86_64", ["-mavx2", "-mfma", "-mf16c"], ["/arch:AVX2"]),
+    "neon": ("arm64", [], []),
+}
+
+# -ffp-contract=off: every fused multiply-add is written out, so that all compilers round alike. No -ffast-math and
+# none of its parts that change results; -fno-math-errno only lets sqrt be an instruction.
+GNU_KERNEL = ["-std=c11", "-O3", "-fvisibility=hidden", "-ffp-contract=off", "-fno-math-errno", "-Wall", "-Wextra"]
+MSVC_KERNEL = ["/std:c11", "/O2", "/fp:precise", "/W3"]
+GNU_DOOR = ["-O2", "-fvisibility=hidden"]
+MSVC_DOOR = ["/O2"]
+
+KERNELS = Path("kernels")
+MACHINES = {"amd64": "x86_64", "x86_64": "x86_64", "aarch64": "arm64", "arm64": "arm64"}
+
+
+def target_machine() -> str:
+    """Return the machine the objects are for: "x86_64", "arm64", or "" (another one, or two at once)."""
+    platform = os.environ.get("_PYTHON_HOST_PLATFORM") or sysconfig.get_platform()
+    names = {re.split(r"-", platform)[-1]}
+    if platform.startswith("macosx"):
+        names = set(re.findall(r"-arch\s+(\S+)", os.environ.get("ARCHFLAGS", ""))) or names
+    return MACHINES.get(names.pop().lower(), "") if len(names) == 1 else ""
+
+
+def vector_isas() -> list[str]:
+    """Return the vector sets of this build, best first."""
+    machine = target_machine()
+    fits = [isa for isa, (needs, _, _) in ISAS.items() if needs == machine]
+    wanted = os.environ.get("LSTM_INFER_BUILD_ISAS")
+    if wanted is None:
+        return fits
+    names = {name.strip() for name in wanted.split(",")} - {"", "scalar"}
+    if not names <= set(fits):
+        raise SystemExit(f"LSTM_INFER_BUILD_ISAS={wanted!r}: {sorted(names - set(fits))} not among {fits} of {machine!r}")
+    return [isa for isa in fits if isa in names]
+
+
+class BuildExt(build_ext):
+    """build_ext that compiles the kernels first."""
+
+    def build_extensions(self) -> None:
+        objects = self.compile_kernels()
+        for ext in self.extensions:
+            ext.extra_objects = objects  # assigned, not appended: this may run twice
+            ext.extra_compile_args = MSVC_DOOR if self.compiler.compiler_type == "msvc" else GNU_DOOR
+        super().build_extensions()
+
+    def compile_kernels(self) -> list[str]:
+        msvc = self.compiler.compiler_type == "msvc"
+        common = MSVC_KERNEL if msvc else GNU_KERNEL
+        isas = vector_isas()
+        have = [(f"LI_HAVE_{isa}", "1") for isa in isas]
+        baseline = sorted(map(str, [*KERNELS.glob("*.c"), *KERNELS.glob("isa/scalar*.c")]))
+        objects = self.compile_group("baseline", baseline, have, common)
+        for isa in isas:
+            flags = ISAS[isa][2 if msvc else 1]
+            objects += self.compile_group(isa, [str(KERNELS / "isa" / f"{isa}.c")], [(f"LI_ISA_{isa}", "1")], common + flags)
+        return objects
+
+    def compile_group(self, group: str, sources: list[str], macros: list[tuple[str, str]], flags: list[str]) -> list[str]:
+        """Compile what is out of date. One folder per group: object paths would collide otherwise."""
+        folder = os.path.join(self.build_temp, "kernels_" + group)
+        headers = max(os.path.getmtime(path) for path in depends())
+        objects = []
+        for source in sources:
+            (obj,) = self.compiler.object_filenames([source], output_dir=folder)
+            newest = max(headers, os.path.getmtime(source))
+            if self.force or not os.path.exists(obj) or os.path.getmtime(obj) < newest:
+                self.compiler.compile(
+                    [source], output_dir=folder, macros=macros, include_dirs=[str(KERNELS)], extra_postargs=flags
+                )
+            objects.append(obj)
+        return objects
+
+
+def depends() -> list[str]:
+    """Every file whose change makes all objects stale."""
+    found = [path for ext in ("*.h", "*.def") for path in KERNELS.rglob(ext)]
+    return ["setup.py", *sorted(map(str, found))]
+
+
+def extension(name: str) -> Extension:
+    return Extension(
+        f"lstm_infer.{name}",
+        [f"src/lstm_infer/{name}.pyx"],
+        include_dirs=[str(KERNELS), numpy.get_include()],
+        define_macros=[("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")],
+        depends=[*depends(), *sorted(map(str, KERNELS.rglob("*.c")))],
+    )
+
+
+setup(
+    ext_modules=cythonize(
+        [extension("_core"), extension("_check")],
+        include_path=["src"],
+        compiler_directives={
+            "language_level": 3,
+            "freethreading_compatible": True,
+            "binding": True,
+            "embedsignature": True,
+            "embedsignature.format": "python",
+        },
+    ),
+    cmdclass={"build_ext": BuildExt},
+)

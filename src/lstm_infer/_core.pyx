@@ -1,0 +1,407 @@
+"""The one bridge to C: hands memory to the kernels and takes statuses back. No arithmetic, no loops over elements."""
+
+from cpython.mem cimport PyMem_Free, PyMem_Malloc
+from libc.stdint cimport int64_t, uintptr_t
+from libc.string cimport memcpy
+
+cimport numpy as cnp
+
+from lstm_infer._kernels cimport *
+
+import numpy as np
+
+from lstm_infer.errors import IsaError, StateError
+
+cnp.import_array()
+
+cdef extern from *:
+    """
+    /* The busy flag of a stream. With a GIL it is only touched by its holder; without one it is an atomic. */
+    #if !defined(Py_GIL_DISABLED)
+    #define LI_TAKE(flag) (*(flag) ? 0 : (*(flag) = 1))
+    #define LI_GIVE(flag) (*(flag) = 0)
+    #elif defined(_MSC_VER)
+    #include <intrin.h>
+    #define LI_TAKE(flag) (_InterlockedExchange((volatile long *)(flag), 1) == 0)
+    #define LI_GIVE(flag) _InterlockedExchange((volatile long *)(flag), 0)
+    #else
+    #define LI_TAKE(flag) (__atomic_exchange_n((flag), 1, __ATOMIC_ACQUIRE) == 0)
+    #define LI_GIVE(flag) __atomic_store_n((flag), 0, __ATOMIC_RELEASE)
+    #endif
+    """
+    bint LI_TAKE(long *flag) noexcept nogil
+    void LI_GIVE(long *flag) noexcept nogil
+
+
+# ---- tables ----------------------------------------------------------------------------------------------------
+
+slots = {li_slot_name(i).decode(): (i, li_slot_words(i)) for i in range(LI_N_SLOTS)}
+map_codes = {li_map_name(i).decode(): (i, li_map_args(i)) for i in range(LI_N_MAP)}
+dtypes = {
+    "float32": LI_F32, "float64": LI_F64, "float16": LI_F16, "bfloat16": LI_BF16, "int8": LI_I8, "uint8": LI_U8,
+    "int16": LI_I16, "uint16": LI_U16, "int32": LI_I32, "uint32": LI_U32, "int64": LI_I64, "uint64": LI_U64,
+    "bool": LI_BOOL,
+}
+act_codes = {
+    "NONE": LI_ACT_NONE, "SIGMOID": LI_ACT_SIGMOID, "TANH": LI_ACT_TANH, "RELU": LI_ACT_RELU,
+    "AFFINE": LI_ACT_AFFINE, "LEAKY_RELU": LI_ACT_LEAKY_RELU, "THRESHOLDED_RELU": LI_ACT_THRESHOLDED_RELU,
+    "SCALED_TANH": LI_ACT_SCALED_TANH, "HARD_SIGMOID": LI_ACT_HARD_SIGMOID, "ELU": LI_ACT_ELU,
+    "SOFTSIGN": LI_ACT_SOFTSIGN, "SOFTPLUS": LI_ACT_SOFTPLUS,
+}
+reduce_codes = {
+    "SUM": LI_RED_SUM, "MEAN": LI_RED_MEAN, "MAX": LI_RED_MAX, "MIN": LI_RED_MIN, "PROD": LI_RED_PROD,
+    "SUM_SQUARE": LI_RED_SUM_SQUARE, "L1": LI_RED_L1, "L2": LI_RED_L2, "LOG_SUM": LI_RED_LOG_SUM,
+    "LOG_SUM_EXP": LI_RED_LOG_SUM_EXP,
+}
+status_codes = {
+    "OK": LI_OK, "INDEX": LI_ERR_INDEX, "LENGTH": LI_ERR_LENGTH, "VALUE": LI_ERR_VALUE, "LIMIT": LI_ERR_LIMIT,
+}
+UNITS = LI_UNITS
+LANES = LI_LANES
+RANK = LI_RANK
+MAP_REGS = LI_MAP_REGS
+
+
+class StepError(Exception):
+    """A step of a plan failed: its index and the li_status it returned. Callers add the node's name."""
+
+    def __init__(self, step, status):
+        super().__init__(step, status)
+        self.step = step
+        self.status = status
+
+    def __str__(self):
+        names = {code: name for name, code in status_codes.items()}
+        return f"step {self.step} failed: {names.get(self.status, self.status)}"
+
+
+cdef object step_error(int64_t code):
+    """Every failure of a plan becomes an exception here. `code` is what li_plan_run returned."""
+    return StepError(code >> 8, code & 0xff)
+
+
+def list_isas():
+    return [(li_isa_name(i).decode(), bool(li_isa_runnable(i))) for i in range(li_n_isas())]
+
+
+cdef const li_kernels *find_isa(str isa) except NULL:
+    for i in range(li_n_isas()):
+        if li_isa_name(i).decode() == isa:
+            if not li_isa_runnable(i):
+                raise IsaError(f"instruction set {isa!r}: this CPU or its operating system cannot run it; "
+                               f"runnable: {', '.join(n for n, ok in list_isas() if ok)}")
+            return li_isa_kernels(i)
+    raise IsaError(f"instruction set {isa!r} is not in this build; it has: {', '.join(n for n, _ in list_isas())}")
+
+
+# ---- memory ----------------------------------------------------------------------------------------------------
+
+def recur_scratch(int64_t gates, int64_t T, int64_t B, int64_t I, int64_t H):
+    return li_recur_scratch(gates, T, B, I, H)
+
+
+def matmul_dyn_scratch(int64_t k, int64_t m):
+    return li_matmul_dyn_scratch(k, m)
+
+
+def conv_scratch(int64_t channels, int64_t groups, kernel, out):
+    cdef int64_t[3] c_kernel = [kernel[0], kernel[1], kernel[2]]
+    cdef int64_t[3] c_out = [out[0], out[1], out[2]]
+    return li_conv_scratch(channels, groups, c_kernel, c_out)
+
+
+def aligned_empty(Py_ssize_t n_bytes):
+    if n_bytes < 0:
+        raise ValueError(f"n_bytes: 0 or more expected, got {n_bytes}")
+    raw = np.zeros(n_bytes + 63, np.uint8)
+    cdef Py_ssize_t shift = (64 - <uintptr_t>cnp.PyArray_DATA(<cnp.ndarray>raw) % 64) % 64
+    return raw[shift:shift + n_bytes]
+
+
+cdef float *floats(str name, object array, bint write) except NULL:
+    """The address of a C-contiguous float32 array."""
+    if not cnp.PyArray_Check(array) or cnp.PyArray_TYPE(<cnp.ndarray>array) != cnp.NPY_FLOAT32:
+        raise TypeError(f"{name}: float32 array expected")
+    if not (cnp.PyArray_ISCARRAY(<cnp.ndarray>array) if write else cnp.PyArray_ISCARRAY_RO(<cnp.ndarray>array)):
+        raise ValueError(f"{name}: C-contiguous{' writeable' if write else ''} array expected")
+    return <float *>cnp.PyArray_DATA(<cnp.ndarray>array)
+
+
+def pack_f32(src, *, int64_t gates, int64_t n_units, int64_t k, int64_t gate_stride, int64_t unit_stride,
+             int64_t k_stride, int64_t src_offset=0, int64_t panel=0, out=None, int64_t out_offset=0):
+    cdef int64_t n_panels = (n_units + LI_UNITS - 1) // LI_UNITS
+    cdef int64_t dense = gates * k * LI_UNITS
+    if gates < 1 or n_units < 0 or k < 0 or out_offset < 0:
+        raise ValueError(f"gates >= 1, n_units >= 0, k >= 0, out_offset >= 0 expected, got {gates}, {n_units}, {k}, "
+                         f"{out_offset}")
+    panel = panel or dense
+    if panel < dense:
+        raise ValueError(f"panel: at least {dense} floats expected, got {panel}")
+    if out is None:
+        out = aligned_empty((out_offset + n_panels * panel) * 4).view(np.float32)
+    if n_units == 0 or k == 0:
+        return out
+    reach = [(extent - 1) * stride for extent, stride in
+             ((gates, gate_stride), (n_units, unit_stride), (k, k_stride))]
+    if src_offset + sum(r for r in reach if r < 0) < 0 or src_offset + sum(r for r in reach if r > 0) >= src.size:
+        raise ValueError(f"src: {src.size} elements do not hold gates, units and k at these strides")
+    if out_offset + (n_panels - 1) * panel + dense > out.size:
+        raise ValueError(f"out: {out.size} elements do not hold {n_panels} panels of {panel} from {out_offset}")
+    li_pack_f32(floats("out", out, True) + out_offset, floats("src", src, False) + src_offset, gates, n_units, k,
+                gate_stride, unit_stride, k_stride, panel)
+    return out
+
+
+# ---- plans -----------------------------------------------------------------------------------------------------
+
+cdef char *address(object base) except? NULL:
+    """The memory a base stands for: an array, an address, or None."""
+    if base is None:
+        return NULL
+    if cnp.PyArray_Check(base):
+        return cnp.PyArray_BYTES(<cnp.ndarray>base)
+    return <char *><uintptr_t>base
+
+
+cdef str owner(li_slot_fn fn, int slot):
+    """The instruction set that a kernel was written for: a set may borrow a lesser one's."""
+    for i in reversed(range(li_n_isas())):
+        if li_isa_kernels(i).slot[slot] == fn:
+            return li_isa_name(i).decode()
+
+
+cdef class Plan:
+    def __cinit__(self, str isa not None, steps):
+        cdef const li_kernels *kernels = find_isa(isa)
+        cdef int64_t *next
+        steps = [(slot, np.asarray(words)) for slot, words in steps]
+        for index, (slot, words) in enumerate(steps):
+            if slot not in slots:
+                raise ValueError(f"step {index}: slot {slot!r} is unknown")
+            if words.dtype != np.int64 or words.ndim != 1:
+                raise TypeError(f"step {index} ({slot}): int64 words [n] expected, got {words.dtype} {words.shape}")
+            if slots[slot][1] not in (0, words.size):
+                raise ValueError(f"step {index} ({slot}): {slots[slot][1]} words expected, got {words.size}")
+        self.isa = isa
+        self.n_steps = len(steps)
+        self.slots = tuple([slot for slot, _ in steps])
+        self.steps = <li_step *>PyMem_Malloc(max(1, self.n_steps) * sizeof(li_step))
+        self.words = <int64_t *>PyMem_Malloc(max(1, sum([words.size for _, words in steps])) * sizeof(int64_t))
+        if self.steps == NULL or self.words == NULL:
+            raise MemoryError
+        next = self.words
+        symbols = []
+        for index, (slot, words) in enumerate(steps):
+            code = slots[slot][0]
+            words = np.ascontiguousarray(words)
+            memcpy(next, cnp.PyArray_DATA(<cnp.ndarray>words), words.nbytes)
+            self.steps[<Py_ssize_t>index].fn = kernels.slot[<int>code]
+            self.steps[<Py_ssize_t>index].args = next
+            symbols.append(f"li_{slot}_{owner(kernels.slot[<int>code], code)}")
+            next += <Py_ssize_t>words.size
+        self.symbols = tuple(symbols)
+
+    def __dealloc__(self):
+        PyMem_Free(self.steps)
+        PyMem_Free(self.words)
+
+    def run(self, bases):
+        cdef Py_ssize_t n
+        cdef int64_t code
+        cdef char **table
+        bases = tuple(bases)  # own references: the caller's list may change while the GIL is released
+        n = len(bases)
+        table = <char **>PyMem_Malloc(max(1, n) * sizeof(char *))
+        if table == NULL:
+            raise MemoryError
+        try:
+            for i in range(n):
+                table[i] = address(bases[i])
+            with nogil:
+                code = li_plan_run(self.steps, self.n_steps, table)
+        finally:
+            PyMem_Free(table)
+        if code:
+            raise step_error(code)
+
+
+# ---- streams ---------------------------------------------------------------------------------------------------
+
+cdef inline bint fits(cnp.ndarray a, int dtype, Shape *shape) noexcept:
+    """Exactly this dtype and shape, native, aligned, C-contiguous."""
+    if cnp.PyArray_TYPE(a) != dtype or cnp.PyArray_NDIM(a) != shape.rank or not cnp.PyArray_ISCARRAY_RO(a):
+        return False
+    for i in range(shape.rank):  # a call of memcmp costs more than these few words
+        if cnp.PyArray_DIM(a, i) != shape.dims[i]:
+            return False
+    return True
+
+
+cdef inline bint takes(object out, int dtype, Shape *shape, cnp.ndarray x) noexcept:
+    """An output array that fits, can be written and shares no memory with x."""
+    return (cnp.PyArray_CheckExact(out) and fits(<cnp.ndarray>out, dtype, shape)
+            and cnp.PyArray_ISWRITEABLE(<cnp.ndarray>out)
+            and (cnp.PyArray_BYTES(<cnp.ndarray>out) >= cnp.PyArray_BYTES(x) + cnp.PyArray_NBYTES(x)
+                 or cnp.PyArray_BYTES(x) >= cnp.PyArray_BYTES(<cnp.ndarray>out) + cnp.PyArray_NBYTES(<cnp.ndarray>out)))
+
+
+cdef Shape shape_of(tuple dims, int time) except *:
+    cdef Shape shape
+    if len(dims) > MAX_RANK or not -1 <= time < len(dims):
+        raise ValueError(f"shape {dims}, time axis {time}: at most {MAX_RANK} axes, and time one of them, expected")
+    if time >= 0 and dims[time] != 1:
+        raise ValueError(f"shape {dims}, time axis {time}: extent 1 along it expected")
+    shape.rank = len(dims)
+    shape.time = time
+    for i, extent in enumerate(dims):
+        shape.dims[<int>i] = extent
+    return shape
+
+
+cdef class StreamCore:
+    def bind(self, *, consts, state, arena, blocks, x_dtype, y_dtype, tuple x_step_shape, int x_time,
+             tuple y_step_shape, int y_time, release_gil, int input_base=3, int output_base=4):
+        cdef Plan plan
+        blocks = list(blocks)
+        sizes = [n for n, _ in blocks]
+        if not sizes or len(sizes) > MAX_BLOCKS or sizes != sorted(set(sizes), reverse=True) or sizes[-1] != 1:
+            raise ValueError(f"blocks: 1 to {MAX_BLOCKS} sizes, descending to 1, expected, got {sizes}")
+        if len(release_gil) != len(sizes):
+            raise ValueError(f"release_gil: one flag per block ({len(sizes)}) expected, got {len(release_gil)}")
+        if not (3 <= input_base < MAX_BASES and 3 <= output_base < MAX_BASES and input_base != output_base):
+            raise ValueError(f"bases: two of 3..{MAX_BASES - 1} expected, got {input_base}, {output_base}")
+        if x_time < 0 <= y_time:
+            raise ValueError("y has a time axis but x has none")
+        self.lock()
+        try:
+            self.step_bound = self.run_bound = False
+            self.x_step[0], self.y_step[0] = shape_of(x_step_shape, x_time), shape_of(y_step_shape, y_time)
+            self.x_step[1] = self.x_step[0]
+            self.y_step[1] = self.y_step[0]
+            if x_time >= 0:
+                self.x_step[1] = shape_of(x_step_shape[:x_time] + x_step_shape[x_time + 1:], -1)
+                self.x_run, self.y_run = self.x_step[0], self.y_step[0]
+            else:  # a frame model: frames along a new leading axis
+                self.x_run, self.y_run = shape_of((1, *x_step_shape), 0), shape_of((1, *y_step_shape), 0)
+            if y_time >= 0:
+                self.y_step[1] = shape_of(y_step_shape[:y_time] + y_step_shape[y_time + 1:], -1)
+            x_dtype, y_dtype = np.dtype(x_dtype), np.dtype(y_dtype)
+            self.x_type, self.y_type = x_dtype.num, y_dtype.num
+            self.x_frame_bytes = np.zeros(x_step_shape, x_dtype).nbytes
+            self.y_frame_bytes = np.zeros(y_step_shape, y_dtype).nbytes if self.y_run.time >= 0 else 0
+            self.input_base, self.output_base = input_base, output_base
+            self.kept = (consts, state, arena)
+            for i in range(3):
+                self.base[i] = address(self.kept[i])
+            self.plans = tuple([plan for _, plan in blocks])
+            self.n_blocks = len(sizes)
+            for i in range(self.n_blocks):
+                plan = self.plans[i]
+                self.blocks[i] = Block(sizes[i], plan.steps, plan.n_steps, release_gil[i])
+            self.one = self.blocks[self.n_blocks - 1]
+            self.step_bound = True
+            # T frames are one stretch of memory when every axis before time has extent 1
+            self.run_bound = (all([n == 1 for n in x_step_shape[:max(x_time, 0)]])
+                              and all([n == 1 for n in y_step_shape[:max(y_time, 0)]]))
+        finally:
+            self.unlock()
+
+    def lock(self):
+        if not LI_TAKE(&self.busy):
+            raise StateError("stream is in use by another thread; give each thread a stream of its own "
+                             "(model.stream() or stream.fork())")
+
+    def unlock(self):
+        LI_GIVE(&self.busy)
+
+    def step(self, x, out=None):
+        cdef int kept
+        cdef int64_t code
+        if not self.step_bound or not cnp.PyArray_CheckExact(x):
+            return self._step_slow(x, out)
+        kept = cnp.PyArray_NDIM(<cnp.ndarray>x) != self.x_step[0].rank  # 0: time axis kept, 1: dropped
+        if not fits(<cnp.ndarray>x, self.x_type, &self.x_step[kept]):
+            return self._step_slow(x, out)
+        if out is None:
+            out = cnp.PyArray_EMPTY(self.y_step[kept].rank, self.y_step[kept].dims, self.y_type, 0)
+        elif not takes(out, self.y_type, &self.y_step[kept], <cnp.ndarray>x):
+            return self._step_slow(x, out)
+        if not LI_TAKE(&self.busy):
+            self.lock()  # raises
+        self.base[self.input_base] = cnp.PyArray_BYTES(<cnp.ndarray>x)
+        self.base[self.output_base] = cnp.PyArray_BYTES(<cnp.ndarray>out)
+        if self.one.release:
+            with nogil:
+                code = li_plan_run(self.one.steps, self.one.n_steps, self.base)
+        else:
+            code = li_plan_run(self.one.steps, self.one.n_steps, self.base)
+        LI_GIVE(&self.busy)
+        if code:
+            return self.fail(self.n_blocks - 1, code)
+        return out
+
+    def run(self, x, out=None):
+        cdef Shape x_shape, y_shape
+        cdef int64_t n_frames, code
+        cdef int block, first = 0
+        cdef char *x_data
+        cdef char *y_data
+        if not self.run_bound or not cnp.PyArray_CheckExact(x) or cnp.PyArray_NDIM(<cnp.ndarray>x) != self.x_run.rank:
+            return self._run_slow(x, out)
+        n_frames = cnp.PyArray_DIM(<cnp.ndarray>x, self.x_run.time)
+        x_shape, y_shape = self.x_run, self.y_run
+        x_shape.dims[x_shape.time] = n_frames
+        if y_shape.time >= 0:
+            y_shape.dims[y_shape.time] = n_frames
+        if not fits(<cnp.ndarray>x, self.x_type, &x_shape) or (n_frames == 0 and y_shape.time < 0):
+            return self._run_slow(x, out)
+        if out is None:
+            out = cnp.PyArray_EMPTY(y_shape.rank, y_shape.dims, self.y_type, 0)
+        elif not takes(out, self.y_type, &y_shape, <cnp.ndarray>x):
+            return self._run_slow(x, out)
+        if not LI_TAKE(&self.busy):
+            self.lock()  # raises
+        while first < self.n_blocks - 1 and self.blocks[first].n > n_frames:
+            first += 1
+        x_data, y_data = cnp.PyArray_BYTES(<cnp.ndarray>x), cnp.PyArray_BYTES(<cnp.ndarray>out)
+        # more than one of the largest block is long work too, whatever its own flag says
+        if self.blocks[first].release or n_frames > self.blocks[0].n:
+            with nogil:
+                code = self.advance(n_frames, x_data, y_data, &block)
+        else:
+            code = self.advance(n_frames, x_data, y_data, &block)
+        LI_GIVE(&self.busy)
+        if code:
+            return self.fail(block, code)
+        return out
+
+    cdef int64_t advance(self, int64_t n_frames, char *x, char *y, int *failed_block) noexcept nogil:
+        """Cut n_frames into blocks, largest first, and run them. Returns what li_plan_run returned."""
+        cdef int i = 0
+        cdef int64_t code
+        while n_frames > 0:
+            if self.blocks[i].n > n_frames:
+                i += 1
+                continue
+            self.base[self.input_base] = x
+            self.base[self.output_base] = y
+            code = li_plan_run(self.blocks[i].steps, self.blocks[i].n_steps, self.base)
+            if code:
+                failed_block[0] = i
+                return code
+            x += self.blocks[i].n * self.x_frame_bytes
+            y += self.blocks[i].n * self.y_frame_bytes
+            n_frames -= self.blocks[i].n
+        return 0
+
+    cdef object fail(self, int block, int64_t code):
+        return self._step_failed(step_error(code), self.plans[block])
+
+    def _step_slow(self, x, out):
+        raise NotImplementedError("_step_slow")
+
+    def _run_slow(self, x, out):
+        raise NotImplementedError("_run_slow")
+
+    def _step_failed(self, error, plan):
+        raise error

@@ -1,0 +1,97 @@
+"""C declarations only: what _core and _check call in kernels/."""
+
+from libc.stdint cimport int64_t
+
+cdef extern from *:
+    """
+    #undef I /* a macro of complex.h, which NumPy includes; a field in li_kernels.h */
+    """
+
+cdef extern from "li_kernels.h" nogil:
+    enum:
+        LI_UNITS
+        LI_LANES
+        LI_RANK
+        LI_MAP_REGS
+        LI_N_MAP
+        LI_N_SLOTS
+
+    ctypedef int li_status
+    enum:
+        LI_OK
+        LI_ERR_INDEX
+        LI_ERR_LENGTH
+        LI_ERR_VALUE
+        LI_ERR_LIMIT
+
+    enum:
+        LI_F32
+        LI_F64
+        LI_F16
+        LI_BF16
+        LI_I8
+        LI_U8
+        LI_I16
+        LI_U16
+        LI_I32
+        LI_U32
+        LI_I64
+        LI_U64
+        LI_BOOL
+
+    enum:
+        LI_ACT_NONE
+        LI_ACT_SIGMOID
+        LI_ACT_TANH
+        LI_ACT_RELU
+        LI_ACT_AFFINE
+        LI_ACT_LEAKY_RELU
+        LI_ACT_THRESHOLDED_RELU
+        LI_ACT_SCALED_TANH
+        LI_ACT_HARD_SIGMOID
+        LI_ACT_ELU
+        LI_ACT_SOFTSIGN
+        LI_ACT_SOFTPLUS
+
+    enum:
+        LI_RED_SUM
+        LI_RED_MEAN
+        LI_RED_MAX
+        LI_RED_MIN
+        LI_RED_PROD
+        LI_RED_SUM_SQUARE
+        LI_RED_L1
+        LI_RED_L2
+        LI_RED_LOG_SUM
+        LI_RED_LOG_SUM_EXP
+
+    ctypedef int (*li_slot_fn)(const void *args, char **base) noexcept nogil
+
+    ctypedef struct li_kernels:
+        const char *isa
+        li_slot_fn *slot
+
+    int64_t li_recur_scratch(int64_t gates, int64_t T, int64_t B, int64_t I, int64_t H) noexcept
+    int64_t li_matmul_dyn_scratch(int64_t k, int64_t m) noexcept
+    int64_t li_conv_scratch(int64_t channels, int64_t groups, const int64_t *kernel, const int64_t *out) noexcept
+
+cdef extern from "li_pack.h" nogil:
+    void li_pack_f32(float *dst, const float *src, int64_t gates, int64_t n_units, int64_t K, int64_t gate_stride,
+                     int64_t unit_stride, int64_t k_stride, int64_t panel) noexcept
+
+cdef extern from "li_plan.h" nogil:
+    ctypedef struct li_step:
+        li_slot_fn fn
+        const void *args
+
+    int64_t li_plan_run(const li_step *steps, int64_t n_steps, char **base) noexcept
+
+cdef extern from "dispatch.h" nogil:
+    int li_n_isas() noexcept
+    const char *li_isa_name(int index) noexcept
+    int li_isa_runnable(int index) noexcept
+    const li_kernels *li_isa_kernels(int index) noexcept
+    const char *li_slot_name(int slot) noexcept
+    int64_t li_slot_words(int slot) noexcept
+    const char *li_map_name(int code) noexcept
+    int li_map_args(int code) noexcept

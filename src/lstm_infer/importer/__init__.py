@@ -1,0 +1,68 @@
+"""ONNX files to Graphs: the only place that knows protobuf, and it is loaded only while a file is read.
+
+What comes out is in one modern form whatever opset went in (see `opsets.py`), with constants as arrays, functions
+inlined, names unique, nodes in order, and nothing in it that no output needs.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lstm_infer.errors import LstmInferError, OnnxImportError
+from lstm_infer.ir import Graph
+
+if TYPE_CHECKING:
+    import onnx
+
+__all__ = ["NOT_A_TENSOR", "UNKNOWN_DTYPE", "read"]
+
+UNKNOWN_DTYPE: np.dtype[np.generic] = np.dtype("V")
+"""Dtype of a graph output or a subgraph port whose type the file does not say."""
+
+NOT_A_TENSOR: np.dtype[np.generic] = np.dtype("O")
+"""Dtype of a subgraph port that is a sequence, an optional or a map."""
+
+
+def read(source: str | os.PathLike[str] | bytes | onnx.ModelProto) -> Graph:
+    """Read an ONNX model.
+
+    Parameters
+    ----------
+    source : path, bytes or onnx.ModelProto
+        External data is looked for beside the file, so only a path can have it.
+
+    Returns
+    -------
+    Graph
+        Arrays in it are read-only where they share memory with the file's bytes.
+
+    Raises
+    ------
+    OnnxImportError
+        The file is missing, broken, not ONNX, or says something that cannot be run faithfully.
+    UnsupportedOpError
+        An operator version that is not built.
+    """
+    try:
+        from lstm_infer.importer.build import build
+        from lstm_infer.importer.source import parse
+    except ImportError as error:
+        raise OnnxImportError(
+            f"reading ONNX needs the packages onnx and protobuf: {error}; pip install onnx"
+        ) from error
+    label = "the model"
+    try:
+        model, file = parse(source)
+        label = file.label
+        return build(model, file)
+    except LstmInferError:
+        raise
+    except (MemoryError, RecursionError) as error:
+        raise OnnxImportError(f"{label}: too large or too deep to read ({type(error).__name__})") from error
+    except UnicodeDecodeError as error:
+        raise OnnxImportError(f"{label}: a name in it is not UTF-8 text; the file is damaged") from error
+    except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, OSError) as error:
+        raise OnnxImportError(f"{label}: cannot be read: {type(error).__name__}: {error}; is it damaged?") from error

@@ -1,0 +1,397 @@
+"""The tree to a Graph: names made unique, functions inlined, constants decoded, from the outputs back.
+
+Going backwards, a node is built only once something reads it. So what nobody needs is never decoded, and may be
+something that could not be run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import onnx
+
+from lstm_infer.errors import OnnxImportError
+from lstm_infer.importer.attrs import plain_value
+from lstm_infer.importer.external import ExternalData
+from lstm_infer.importer.opsets import LATEST_OPSET, OLDEST_OPSET, modernise
+from lstm_infer.importer.order import ordered
+from lstm_infer.importer.ports import graph_port, inner_port
+from lstm_infer.importer.source import Source
+from lstm_infer.importer.tensors import Tensors
+from lstm_infer.importer.tree import (
+    MAX_DEPTH,
+    RawAttr,
+    RawFunction,
+    RawGraph,
+    RawNode,
+    domain_of,
+    opsets_of,
+    raw_function,
+    raw_graph,
+)
+from lstm_infer.ir import Array, AttrValue, Graph, Node, Port
+
+__all__ = ["build"]
+
+MAX_NODES = 200_000
+"""Nodes after inlining: a small file of functions that call each other twice could ask for any number."""
+
+MAX_INLINED_BYTES = 2**26
+"""Bytes of all functions inlined, each counted as often as it is called."""
+
+LATEST_IR = 14
+"""The newest file format whose fields were compared with this importer (onnx 1.23)."""
+
+
+def build(model: onnx.ModelProto, source: Source) -> Graph:
+    """The Graph of a model."""
+    return _Builder(model, source).top()
+
+
+@dataclass(eq=False)
+class _Body:
+    """A graph under construction; nodes last to first."""
+
+    nodes: list[Node] = field(default_factory=list)
+    consts: dict[str, Array] = field(default_factory=dict)
+
+
+@dataclass(eq=False)
+class _Scope:
+    """What names mean: to which unique value each one leads. `attrs` is None outside of functions."""
+
+    names: dict[str, str]
+    parent: _Scope | None
+    opsets: dict[str, int]
+    attrs: dict[str, tuple[RawAttr, _Scope]] | None
+    prefix: str
+    calls: tuple[int, ...]
+    depth: int
+
+    def find(self, name: str) -> str | None:
+        scope: _Scope | None = self
+        while scope is not None:
+            if name in scope.names:
+                return scope.names[name]
+            scope = scope.parent
+        return None
+
+
+class _Unique:
+    """Hands out names that nobody has."""
+
+    def __init__(self) -> None:
+        self._taken = {""}
+        self._next: dict[str, int] = {}
+
+    def name(self, wish: str) -> str:
+        name = wish
+        while name in self._taken:
+            count = self._next[wish] = self._next.get(wish, 0) + 1
+            name = f"{wish}_{count}"
+        self._taken.add(name)
+        return name
+
+
+class _Builder:
+    def __init__(self, model: onnx.ModelProto, source: Source) -> None:
+        self._label = source.label
+        self._model = model
+        self._tensors = Tensors(ExternalData(source))
+        self._functions: dict[tuple[str, str, str], tuple[int, onnx.FunctionProto]] = {}
+        self._raw_functions: dict[int, RawFunction] = {}
+        for index, proto in enumerate(model.functions):
+            key = (domain_of(proto.domain), proto.name, proto.overload if hasattr(proto, "overload") else "")
+            if key in self._functions:
+                raise OnnxImportError(
+                    f"{self._label}: function {proto.domain}.{proto.name} is there twice; export again"
+                )
+            self._functions[key] = index, proto
+        self._values, self._node_names = _Unique(), _Unique()
+        self._live: set[str] = set()
+        self._pending: dict[str, tuple[_Body, Callable[[], Array]]] = {}
+        self._decoded: dict[int, tuple[object, Array]] = {}
+        self._n_nodes = 0
+        self._inlined_bytes = 0
+
+    def top(self) -> Graph:
+        model, label = self._model, self._label
+        if model.ir_version > LATEST_IR:
+            raise OnnxImportError(
+                f"{label}: has IR version {model.ir_version}, newest known here is {LATEST_IR}; update lstm_infer, "
+                "or export with an older onnx"
+            )
+        opsets = opsets_of(model.opset_import, label)
+        if not opsets and model.ir_version < 3:
+            opsets = {"": 1}
+        if opsets.get("", OLDEST_OPSET) > LATEST_OPSET:
+            raise OnnxImportError(
+                f"{label}: needs ONNX opset {opsets['']}, newest known here is {LATEST_OPSET}; update lstm_infer, "
+                f"or export with opset_version={LATEST_OPSET} or less"
+            )
+        raw = raw_graph(model.graph, label)
+        if not raw.outputs:
+            raise OnnxImportError(f"{label}: the graph has no outputs, so there is nothing to run; export it again")
+        inputs = [graph_port(info, "input", label) for info in raw.inputs if info.name not in raw.tensors]
+        outputs = [graph_port(info, "output", label) for info in raw.outputs]
+        scope = _Scope({}, None, opsets, None, "", (), 0)
+        graph = self._graph(raw, scope, inputs, outputs)
+        for name in list(self._pending):
+            if name in self._live:
+                self._constant(name)
+        if model.ir_version >= 4:
+            fed = {info.name for info in raw.inputs}
+            graph.defaults = {name: value for name, value in graph.consts.items() if name in fed}
+        graph.producer = f"{model.producer_name} {model.producer_version}".strip()
+        graph.opsets = opsets
+        return graph
+
+    # Graphs
+
+    def _graph(self, raw: RawGraph, scope: _Scope, inputs: list[Port] | None, outputs: list[Port] | None) -> Graph:
+        """A graph whose ports are given (the outermost one) or made (a subgraph)."""
+        body = _Body()
+        for info in raw.inputs:
+            # An initializer of a body's input is never used: whoever runs the body feeds it.
+            if inputs is None or info.name not in raw.tensors:
+                self._declare(info.name, scope, "input")
+        for name, tensor in raw.tensors.items():
+            if name not in scope.names:
+                self._pend(self._declare(name, scope, "initializer"), body, self._initializer(tensor, name))
+        nodes = self._declare_nodes(raw.nodes, scope, body, set())
+        ports = outputs if outputs is not None else []
+        for info in raw.outputs:
+            value = scope.find(info.name)
+            if not value:
+                raise OnnxImportError(
+                    f"{self._label}: output {info.name!r} is made by no node and is neither an input nor a constant: "
+                    "the file is invalid (a fault of its exporter); export it another way"
+                )
+            self._live.add(value)
+            if outputs is None:
+                ports.append(inner_port(info, value))
+        if inputs is None:
+            inputs = [inner_port(info, scope.names[info.name]) for info in raw.inputs]
+        self._nodes(nodes, scope, body)
+        return Graph(raw.name, inputs, ports, body.nodes[::-1], body.consts)
+
+    def _declare(self, name: str, scope: _Scope, kind: str) -> str:
+        if not name:
+            raise OnnxImportError(f"{self._label}: an {kind} has no name; the file is damaged")
+        if name in scope.names:
+            raise OnnxImportError(f"{self._label}: {kind} {name!r} is there twice, or is made twice; export again")
+        scope.names[name] = self._values.name(scope.prefix + name)
+        return scope.names[name]
+
+    def _declare_nodes(self, nodes: list[RawNode], scope: _Scope, body: _Body, named: set[str]) -> list[RawNode]:
+        """Give every output its name, but for those `named` before; take the Constant nodes out; sort the rest."""
+        rest = []
+        made: set[str] = set()
+        for node in nodes:
+            for name in node.outputs:
+                if name and name in made:
+                    raise OnnxImportError(f"{self._label}: value {name!r} is made twice, by {node} too; export again")
+                if name and name not in named:
+                    self._declare(name, scope, f"output of {node}, value")
+                made.add(name)
+            if node.op == "Constant" and node.domain == "" and ("", "Constant", "") not in self._functions:
+                if len(node.outputs) != 1:
+                    raise OnnxImportError(f"{self._label}: {node} has {len(node.outputs)} outputs, expected one")
+                if node.outputs[0]:
+                    self._pend(scope.names[node.outputs[0]], body, self._constant_node(node, scope))
+            else:
+                rest.append(node)
+        return ordered(rest, self._label)
+
+    # Constants
+
+    def _pend(self, name: str, body: _Body, decode: Callable[[], Array]) -> None:
+        self._pending[name] = body, decode
+
+    def _constant(self, name: str) -> Array | None:
+        """The array of a constant that is read; None where `name` is not a constant."""
+        if name not in self._pending:
+            return None
+        body, decode = self._pending[name]
+        if name not in body.consts:
+            body.consts[name] = decode()
+        return body.consts[name]
+
+    def _once(self, proto: onnx.TensorProto | onnx.SparseTensorProto, where: str) -> Array:
+        # The proto is kept beside the array, so that its id stays its own.
+        if id(proto) not in self._decoded:
+            sparse = isinstance(proto, onnx.SparseTensorProto)
+            array = self._tensors.sparse(proto, where) if sparse else self._tensors.dense(proto, where)
+            self._decoded[id(proto)] = proto, array
+        return self._decoded[id(proto)][1]
+
+    def _initializer(self, proto: onnx.TensorProto | onnx.SparseTensorProto, name: str) -> Callable[[], Array]:
+        return lambda: self._once(proto, f"{self._label}: initializer {name!r}")
+
+    def _constant_node(self, node: RawNode, scope: _Scope) -> Callable[[], Array]:
+        where = f"{self._label}: {node}"
+
+        def decode() -> Array:
+            found = [(name, self._resolve(attr, scope, where)) for name, attr in node.attrs.items()]
+            given = [(name, attr[0].proto) for name, attr in found if attr is not None]
+            if len(given) != 1:
+                raise OnnxImportError(f"{where} ({node.outputs[0]!r}) needs exactly one value, it has {len(given)}")
+            name, proto = given[0]
+            if name == "value" and proto.type in (proto.TENSOR, proto.UNDEFINED):
+                return self._once(proto.t, f"{where} ({node.outputs[0]!r})")
+            if name == "sparse_value" and proto.type == proto.SPARSE_TENSOR:
+                return self._once(proto.sparse_tensor, f"{where} ({node.outputs[0]!r})")
+            if name in ("value_float", "value_floats", "value_int", "value_ints"):
+                value = plain_value(proto, self._tensors, where)
+                dtype = np.float32 if "float" in name else np.int64
+                if isinstance(value, list) == name.endswith("s") and isinstance(value, (list, int, float)):
+                    array: Array = np.array(value, dtype)
+                    array.flags.writeable = False
+                    return array
+            raise OnnxImportError(
+                f"{where} ({node.outputs[0]!r}): a constant given as {name!r} of this kind cannot be run; numbers can"
+            )
+
+        return decode
+
+    # Nodes
+
+    def _nodes(self, nodes: list[RawNode], scope: _Scope, body: _Body) -> None:
+        for node in nodes:
+            for name in node.inputs:
+                if name and scope.find(name) is None:
+                    raise OnnxImportError(
+                        f"{self._label}: {node} reads {name!r}, which no node makes and which is neither an input nor a "
+                        "constant; the file is invalid: export it again"
+                    )
+        for index in range(len(nodes) - 1, -1, -1):
+            self._node(nodes[index], index, scope, body)
+
+    def _node(self, raw: RawNode, index: int, scope: _Scope, body: _Body) -> None:
+        outputs = [scope.names[name] if name else "" for name in raw.outputs]
+        outputs = [name if name in self._live else "" for name in outputs]
+        if not any(outputs):
+            return
+        self._n_nodes += 1
+        if self._n_nodes > MAX_NODES:
+            raise OnnxImportError(f"{self._label}: more than {MAX_NODES} nodes once its functions are inlined")
+        inputs = [scope.find(name) or "" if name else "" for name in raw.inputs]
+        name = self._node_names.name(scope.prefix + (raw.name or f"{raw.op}_{index}"))
+        function = self._functions.get((raw.domain, raw.op, raw.overload))
+        if function is not None:
+            self._call(raw, name, function[0], inputs, outputs, scope, body)
+            return
+        opset = scope.opsets.get(raw.domain)
+        if opset is None:
+            if raw.domain == "":
+                raise OnnxImportError(f"{self._label}: {raw} is used, but no ONNX opset is imported; export again")
+            opset = 1
+        node = Node(raw.op, name, inputs, outputs, {}, raw.domain, opset)
+        for key, attr in raw.attrs.items():
+            found = self._resolve(attr, scope, f"{self._label}: {node}")
+            if found is not None:
+                node.attrs[key] = self._attr(*found, f"{self._label}: {node}")
+        modernise(
+            node, self._constant, lambda array, hint: self._new_constant(array, f"{name}/{hint}", body), self._label
+        )
+        while node.inputs and not node.inputs[-1]:
+            node.inputs.pop()
+        self._live.update(node.inputs)
+        body.nodes.append(node)
+
+    def _new_constant(self, array: Array, name: str, body: _Body) -> str:
+        name = self._values.name(name)
+        self._pend(name, body, lambda: array)
+        return name
+
+    def _resolve(self, attr: RawAttr, scope: _Scope, where: str) -> tuple[RawAttr, _Scope] | None:
+        """An attribute, or the one of the caller that it stands for (None: the caller gives none)."""
+        reference = attr.proto.ref_attr_name
+        if not reference:
+            return attr, scope
+        # A subgraph inside a function sees the function's attributes too: its scope carries them.
+        if scope.attrs is None:
+            raise OnnxImportError(
+                f"{where}: attribute {attr.proto.name!r} refers to {reference!r} outside of a function"
+            )
+        return scope.attrs.get(reference)
+
+    def _attr(self, attr: RawAttr, scope: _Scope, where: str) -> AttrValue:
+        if not attr.graphs:
+            return plain_value(attr.proto, self._tensors, where)
+        if scope.depth >= MAX_DEPTH:
+            raise OnnxImportError(f"{where}: subgraphs and functions are nested more than {MAX_DEPTH} deep")
+        graphs = []
+        for raw in attr.graphs:
+            inner = _Scope({}, scope, scope.opsets, scope.attrs, scope.prefix, scope.calls, scope.depth + 1)
+            graphs.append(self._graph(raw, inner, None, None))
+        return graphs if attr.proto.type == attr.proto.GRAPHS or len(graphs) > 1 else graphs[0]
+
+    def _call(
+        self, raw: RawNode, name: str, index: int, inputs: list[str], outputs: list[str], scope: _Scope, body: _Body
+    ) -> None:
+        """Inline a function: its inputs are the caller's values, its outputs carry the caller's names."""
+        where = f"{self._label}: {raw}"
+        if index in scope.calls:
+            raise OnnxImportError(f"{where}: this function calls itself, which ONNX forbids; export the model again")
+        if scope.depth >= MAX_DEPTH:
+            raise OnnxImportError(f"{where}: subgraphs and functions are nested more than {MAX_DEPTH} deep")
+        if index not in self._raw_functions:
+            self._raw_functions[index] = raw_function(self._model.functions[index], self._label)
+        function = self._raw_functions[index]
+        self._inlined_bytes += self._model.functions[index].ByteSize()
+        if self._inlined_bytes > MAX_INLINED_BYTES:
+            raise OnnxImportError(
+                f"{where}: functions inlined take more than {MAX_INLINED_BYTES} bytes; the file is hostile"
+            )
+        if len(inputs) > len(function.inputs) or len(outputs) > len(function.outputs):
+            raise OnnxImportError(
+                f"{where}: gives {len(inputs)} inputs and {len(outputs)} outputs, but {function.label} has "
+                f"{len(function.inputs)} and {len(function.outputs)}; the file is invalid"
+            )
+        inner = _Scope(
+            {}, None, function.opsets or scope.opsets, self._bind(raw, function, scope, where), f"{name}/",
+            (*scope.calls, index), scope.depth + 1,
+        )  # fmt: skip
+        if inner.opsets.get("", OLDEST_OPSET) > LATEST_OPSET:
+            raise OnnxImportError(
+                f"{where}: {function.label} needs ONNX opset {inner.opsets['']}, newest is {LATEST_OPSET}"
+            )
+        for formal, actual in zip(function.inputs, inputs + [""] * (len(function.inputs) - len(inputs)), strict=True):
+            if not formal or formal in inner.names:
+                raise OnnxImportError(f"{where}: {function.label} has an input without a name, or one twice")
+            inner.names[formal] = actual
+        made = {value for node in function.nodes for value in node.outputs if value}
+        copies: list[tuple[str, str]] = []
+        named: set[str] = set()
+        for formal, actual in zip(function.outputs, outputs, strict=False):
+            if formal in made and formal not in inner.names and actual:
+                inner.names[formal] = actual
+                named.add(formal)
+            elif actual:
+                copies.append((formal, actual))
+        nodes = self._declare_nodes(function.nodes, inner, body, named)
+        for formal, actual in copies:
+            value = inner.names.get(formal)
+            if not value:
+                raise OnnxImportError(f"{where}: {function.label} has output {formal!r}, which no node makes")
+            opset = inner.opsets.get("", 1)
+            body.nodes.append(
+                Node("Identity", self._node_names.name(f"{name}/{formal}"), [value], [actual], {}, "", opset)
+            )
+            self._live.add(value)
+        self._nodes(nodes, inner, body)
+
+    def _bind(
+        self, raw: RawNode, function: RawFunction, scope: _Scope, where: str
+    ) -> dict[str, tuple[RawAttr, _Scope]]:
+        bound = {key: (attr, scope) for key, attr in function.defaults.items() if attr is not None}
+        for key, attr in raw.attrs.items():
+            if key not in function.defaults:
+                raise OnnxImportError(f"{where}: {function.label} has no attribute {key!r}; the file is invalid")
+            found = self._resolve(attr, scope, where)
+            if found is not None:
+                bound[key] = found
+        return bound

@@ -1,0 +1,57 @@
+"""ValueInfoProto to Port."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+
+from lstm_infer.errors import OnnxImportError
+from lstm_infer.importer import NOT_A_TENSOR, UNKNOWN_DTYPE
+from lstm_infer.importer.tensors import DTYPES, element
+from lstm_infer.ir import Port
+
+__all__ = ["graph_port", "inner_port"]
+
+
+def graph_port(info: onnx.ValueInfoProto, kind: str, label: str) -> Port:
+    """The port of a graph input or output: a tensor of a dtype that NumPy has, or refused by name."""
+    where = f"{label}: {kind} {info.name!r}"
+    form = info.type.WhichOneof("value")
+    if form is None and kind == "output":
+        return Port(info.name, UNKNOWN_DTYPE, None)
+    if form != "tensor_type":
+        what = "no type" if form is None else f"a {form.removesuffix('_type').replace('_', ' ')}"
+        raise OnnxImportError(f"{where} is {what}; only tensors can go in and out: export the model with tensors there")
+    code = info.type.tensor_type.elem_type
+    if code == onnx.TensorProto.UNDEFINED and kind == "output":
+        return Port(info.name, UNKNOWN_DTYPE, _dims(info.type.tensor_type))
+    if code not in DTYPES:
+        raise OnnxImportError(
+            f"{where} has elements of type {element(code)}; supported are {', '.join(d.name for d in DTYPES.values())}"
+        )
+    return Port(info.name, DTYPES[code], _dims(info.type.tensor_type))
+
+
+def inner_port(info: onnx.ValueInfoProto, name: str) -> Port:
+    """The port of a subgraph, which often says nothing of its type and may be a sequence."""
+    form = info.type.WhichOneof("value")
+    if form is None:
+        return Port(name, UNKNOWN_DTYPE, None)
+    if form != "tensor_type":
+        return Port(name, NOT_A_TENSOR, None)
+    code = info.type.tensor_type.elem_type
+    dtype = np.dtype(np.float32) if code == onnx.TensorProto.BFLOAT16 else DTYPES.get(code, UNKNOWN_DTYPE)
+    return Port(name, dtype, _dims(info.type.tensor_type))
+
+
+def _dims(tensor: onnx.TypeProto.Tensor) -> tuple[int | str | None, ...] | None:
+    if not tensor.HasField("shape"):
+        return None
+    dims: list[int | str | None] = []
+    for dim in tensor.shape.dim:
+        # Old exporters write -1 for an open size.
+        if dim.HasField("dim_value"):
+            dims.append(int(dim.dim_value) if dim.dim_value >= 0 else None)
+        else:
+            dims.append(dim.dim_param or None)
+    return tuple(dims)

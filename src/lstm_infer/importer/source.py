@@ -1,0 +1,106 @@
+"""From what the caller gave to a ModelProto and the folder its external data may come from."""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass
+
+import onnx
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped, unused-ignore]
+
+from lstm_infer.errors import OnnxImportError
+
+__all__ = ["Source", "parse"]
+
+MAX_BYTES = 2**31 - 1
+"""What one protobuf message can hold."""
+
+_LOOKS = (
+    (b"PK\x03\x04", "a zip archive (a PyTorch checkpoint or TorchScript file is one)"),
+    (b"\x1f\x8b", "a gzip archive"),
+    (b"\x93NUMPY", "a NumPy .npy file"),
+    (b"\x89HDF", "an HDF5 file (Keras .h5)"),
+    (b"version https://git-lfs", "a Git LFS pointer: the model itself was not downloaded (git lfs pull)"),
+    (b"\x80\x02", "a Python pickle"),
+    (b"\x80\x03", "a Python pickle"),
+    (b"\x80\x04", "a Python pickle"),
+    (b"\x80\x05", "a Python pickle"),
+    (b"<", "an HTML or XML page"),
+    (b"{", "JSON text"),
+)
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a model came from: its name in messages, and the folder of its external data (None: it has no folder)."""
+
+    label: str
+    folder: str | None
+
+
+def parse(source: object) -> tuple[onnx.ModelProto, Source]:
+    """The ModelProto in a path, bytes or a ModelProto."""
+    if isinstance(source, onnx.ModelProto):
+        model, file = source, Source("the ModelProto", None)
+    elif isinstance(source, (bytes, bytearray, memoryview)):
+        file = Source(f"the model ({len(source)} bytes)", None)
+        model = _decode(bytes(source), file.label)
+    elif isinstance(source, (str, os.PathLike)):
+        path = os.fspath(source)
+        if not isinstance(path, str):
+            path = os.fsdecode(path)
+        file = Source(path, os.path.dirname(os.path.abspath(path)) if "\0" not in path else None)
+        model = _decode(_read(path), path)
+    else:
+        raise OnnxImportError(f"a model is a path, bytes or an onnx.ModelProto, not {type(source).__name__}")
+    if not model.HasField("graph"):
+        raise OnnxImportError(f"{file.label}: holds no graph, so it is not an ONNX model (or it is an empty one)")
+    return model, file
+
+
+def _read(path: str) -> bytes:
+    try:
+        if "\0" in path:
+            raise OnnxImportError(f"{path!r}: a path cannot hold a zero byte; for a model in memory pass bytes")
+        info = os.stat(path)
+        if not stat.S_ISREG(info.st_mode):
+            raise OnnxImportError(f"{path}: is not a regular file; give the path of the .onnx file")
+        if info.st_size > MAX_BYTES:
+            raise OnnxImportError(
+                f"{path}: {info.st_size} bytes, but one ONNX file holds at most {MAX_BYTES}; save its weights as external data"
+            )
+        with open(path, "rb") as file:
+            return file.read(MAX_BYTES)
+    except FileNotFoundError as error:
+        raise OnnxImportError(f"{path}: no such file") from error
+    except OSError as error:
+        raise OnnxImportError(f"{path}: cannot be read: {error.strerror or error}") from error
+
+
+def _decode(data: bytes, label: str) -> onnx.ModelProto:
+    if not data:
+        raise OnnxImportError(f"{label}: is empty")
+    if len(data) > MAX_BYTES:
+        raise OnnxImportError(f"{label}: one ONNX model holds at most {MAX_BYTES} bytes; save weights as external data")
+    model = onnx.ModelProto()
+    try:
+        model.ParseFromString(data)
+    except (DecodeError, RuntimeError, ValueError) as error:
+        raise OnnxImportError(f"{label}: is not an ONNX model, or is cut short: {_guess(data)}") from error
+    if not model.HasField("graph"):
+        raise OnnxImportError(f"{label}: holds no graph, so it is not an ONNX model: {_guess(data)}")
+    return model
+
+
+def _guess(data: bytes) -> str:
+    for magic, name in _LOOKS:
+        if data.startswith(magic):
+            return f"it looks like {name}"
+    if data[4:8] == b"TFL3":
+        return "it looks like a TensorFlow Lite file"
+    if data[4:8] == b"ORTM":
+        return "it looks like an onnxruntime .ort file; give the .onnx it was made from"
+    if all(9 <= byte < 127 for byte in data[:64]):
+        return "it looks like text; the binary form of ONNX is needed"
+    return f"{len(data)} bytes that do not parse as protobuf; get the file again, or export it again"

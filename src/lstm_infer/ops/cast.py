@@ -1,0 +1,53 @@
+"""Cast-25 and CastLike-25: another element type.
+
+Floats to integers go toward zero, to booleans: true where not 0. All floats are held as float32 while a plan runs,
+so that a cast between floats moves nothing, and a cast to float16 does not round.
+Refused: strings, complex numbers, bfloat16, 8-bit floats and what is narrower than a byte.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..ir import Array, Node
+from ..views import storage
+from .common import onnx_dtype
+from .registry import Fact, Link, Op, attr, need, register
+
+if TYPE_CHECKING:
+    from ..plan import Builder
+
+
+def _target(node: Node, ins: list[Any]) -> np.dtype[Any]:
+    if node.op == "Cast":
+        return onnx_dtype(node, attr(node, "to"))
+    dtype: np.dtype[Any] = need(node, ins, 1).dtype
+    return dtype
+
+
+def infer(node: Node, ins: list[Fact | None]) -> list[Fact]:
+    return [Fact(need(node, ins, 0).shape, _target(node, ins))]
+
+
+def evaluate(node: Node, ins: list[Array | None]) -> list[Array]:
+    x: Array = need(node, ins, 0)
+    return [x.astype(_target(node, ins))]
+
+
+def flow(node: Node, ins: list[Fact | None], outs: list[Fact]) -> list[Link]:
+    """CastLike reads nothing of its second input but the type."""
+    return [Link(i, axis, 0, axis) for i, fact in enumerate(ins) if fact for axis in range(min(len(fact.shape), len(outs[0].shape)))]
+
+
+def lower(node: Node, b: Builder) -> None:
+    x, name = b.view(node.inputs[0]), node.outputs[0]
+    want = storage(b.fact(name).dtype)
+    if x.dtype == want:
+        b.bind(name, x)
+        return
+    b.map([x], [("MOVE", 0)], b.new(name), ints=x.dtype.kind in "iub" and want.kind in "iub")
+
+
+register(Op("Cast", infer, evaluate, flow, lower), Op("CastLike", infer, evaluate, flow, lower))

@@ -1,0 +1,166 @@
+"""Gather-13, GatherElements-13, GatherND-13: elements picked by index; negative indices count from the end.
+
+Gather by one constant index, or by evenly spaced ones, is a view; by others it is the kernel slot `gather`.
+GatherElements and GatherND run on the host. An index outside its axis is an error.
+"""
+
+from __future__ import annotations
+
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..errors import OnnxImportError, ShapeError
+from ..ir import Array, Node
+from ..steps import dtype_code
+from .common import normal_axis
+from .registry import Fact, Link, Op, attr, need, register
+
+if TYPE_CHECKING:
+    from ..plan import Builder
+
+
+def _index_dtype(node: Node, fact: Fact) -> None:
+    if fact.dtype not in (np.int32, np.int64):
+        raise OnnxImportError(f"{node}: indices are {fact.dtype}, {node.op} takes int32 or int64; the file is broken")
+
+
+def _inside(node: Node, index: Any, n: int) -> Any:
+    """Indices as 0 .. n-1."""
+    if index.size and (index.min() < -n or index.max() >= n):
+        raise ShapeError(f"{node}: indices {index.min()} .. {index.max()} lie outside an axis of {n}")
+    return np.where(index < 0, index + n, index)
+
+
+def _even(index: Any) -> tuple[int, int, int] | None:
+    """(start, count, step) where the indices lie evenly spaced."""
+    flat = [int(i) for i in index.reshape(-1)]
+    if len(flat) < 2:
+        return (flat[0], 1, 1) if flat else None
+    step = flat[1] - flat[0]
+    return (flat[0], len(flat), step) if all(b - a == step for a, b in zip(flat, flat[1:], strict=False)) else None
+
+
+def infer(node: Node, ins: list[Fact | None]) -> list[Fact]:
+    x, index = need(node, ins, 0), need(node, ins, 1)
+    _index_dtype(node, index)
+    axis = normal_axis(node, int(attr(node, "axis", 0)), len(x.shape))
+    if index.const is not None:
+        _inside(node, index.const, x.shape[axis])
+    return [Fact((*x.shape[:axis], *index.shape, *x.shape[axis + 1 :]), x.dtype)]
+
+
+def evaluate(node: Node, ins: list[Array | None]) -> list[Array]:
+    x, index = need(node, ins, 0), need(node, ins, 1)
+    axis = normal_axis(node, int(attr(node, "axis", 0)), x.ndim)
+    return [np.asarray(np.take(x, _inside(node, index, x.shape[axis]), axis))]
+
+
+def flow(node: Node, ins: list[Fact | None], outs: list[Fact]) -> list[Link]:
+    x, index = need(node, ins, 0), need(node, ins, 1)
+    axis, more = normal_axis(node, int(attr(node, "axis", 0)), len(x.shape)), len(index.shape)
+    links = [Link(0, a, 0, a if a < axis else a - 1 + more) for a in range(len(x.shape)) if a != axis]
+    if index.const is None:
+        return [*links, *(Link(1, j, 0, axis + j) for j in range(more))]
+    if index.const.size == 1:
+        return [*links, Link(0, axis, 0, -1, "pick", int(index.const.reshape(-1)[0]))]
+    even = _even(_inside(node, index.const, x.shape[axis]))
+    if even is None or more != 1:
+        return links
+    start, count, step = even
+    if (start, count, step) == (0, x.shape[axis], 1) and index.const[0] == 0:
+        return [*links, Link(0, axis, 0, axis)]
+    return [*links, Link(0, axis, 0, axis, "slice", (start, start + count * step, step))]
+
+
+_FEW = 16
+"""Up to so many constant indices are copied one by one rather than making the whole operand dense first."""
+
+
+def lower(node: Node, b: Builder) -> None:
+    x, name = b.view(node.inputs[0]), node.outputs[0]
+    fact = b.fact(node.inputs[1])
+    axis = normal_axis(node, int(attr(node, "axis", 0)), len(x.shape))
+    if fact.const is not None:
+        index = _inside(node, fact.const, x.shape[axis])
+        even = _even(index)
+        if even is not None:
+            view = b.reshape(x.part(axis, *even), b.fact(name).shape)
+            b.bind(name, view)
+            return
+        if not x.is_dense and index.size <= _FEW:
+            out = b.new(name).reshape((*x.shape[:axis], index.size, *x.shape[axis + 1 :]))
+            assert out is not None
+            for place, i in enumerate(index.reshape(-1)):
+                b.copy(out.part(axis, place, 1), x.part(axis, int(i), 1))
+            return
+    data, at, out = b.dense(x), b.dense(b.view(node.inputs[1])), b.new(name)
+    inner = prod(x.shape[axis + 1 :]) * x.dtype.itemsize
+    words = [out, data, at, dtype_code(at.dtype), prod(x.shape[:axis]), x.shape[axis], prod(at.shape), inner]
+    b.emit("gather", words, [data, at], [out])
+
+
+# ---- GatherElements: out[i][j] = x[index[i][j]][j] for axis 0 ----------------------------------------------------
+
+
+def infer_elements(node: Node, ins: list[Fact | None]) -> list[Fact]:
+    x, index = need(node, ins, 0), need(node, ins, 1)
+    _index_dtype(node, index)
+    axis = normal_axis(node, int(attr(node, "axis", 0)), len(x.shape))
+    if len(x.shape) != len(index.shape) or any(i > n for a, (i, n) in enumerate(zip(index.shape, x.shape, strict=True)) if a != axis):
+        raise ShapeError(f"{node}: indices of shape {list(index.shape)} do not fit a value of shape {list(x.shape)}")
+    return [Fact(index.shape, x.dtype)]
+
+
+def evaluate_elements(node: Node, ins: list[Array | None]) -> list[Array]:
+    x, index = need(node, ins, 0), need(node, ins, 1)
+    axis = normal_axis(node, int(attr(node, "axis", 0)), x.ndim)
+    cut = tuple(slice(None) if a == axis else slice(n) for a, n in enumerate(index.shape))
+    return [np.take_along_axis(x[cut], _inside(node, index, x.shape[axis]), axis)]
+
+
+def flow_elements(node: Node, ins: list[Fact | None], outs: list[Fact]) -> list[Link]:
+    """Axes other than the one picked along pass from data (where they are not cut) and indices."""
+    x, index = need(node, ins, 0), need(node, ins, 1)
+    axis = normal_axis(node, int(attr(node, "axis", 0)), len(x.shape))
+    links = [Link(0, a, 0, a) for a, n in enumerate(x.shape) if a != axis and n == index.shape[a]]
+    return [*links, *(Link(1, a, 0, a) for a in range(len(index.shape)))]
+
+
+# ---- GatherND: out[b...][i...] = x[b...][index[b...][i...]] ----------------------------------------------------------
+
+
+def infer_nd(node: Node, ins: list[Fact | None]) -> list[Fact]:
+    x, index = need(node, ins, 0), need(node, ins, 1)
+    if index.dtype != np.int64:
+        raise OnnxImportError(f"{node}: indices are {index.dtype}, GatherND takes int64; the file is broken")
+    batch = int(attr(node, "batch_dims", 0))
+    depth = index.shape[-1] if index.shape else 0
+    if batch >= min(len(x.shape), len(index.shape)) or x.shape[:batch] != index.shape[:batch] or batch + depth > len(x.shape):
+        raise ShapeError(f"{node}: indices of shape {list(index.shape)}, batch_dims={batch}, do not fit {list(x.shape)}")
+    return [Fact((*index.shape[:-1], *x.shape[batch + depth :]), x.dtype)]
+
+
+def evaluate_nd(node: Node, ins: list[Array | None]) -> list[Array]:
+    x, index = need(node, ins, 0), need(node, ins, 1)
+    batch, depth = int(attr(node, "batch_dims", 0)), index.shape[-1]
+    lead = [np.arange(n).reshape([-1 if a == axis else 1 for a in range(index.ndim - 1)]) for axis, n in enumerate(x.shape[:batch])]
+    at = [_inside(node, index[..., k], x.shape[batch + k]) for k in range(depth)]
+    return [np.array(x[(*lead, *at)])] if lead or at else [np.broadcast_to(x, (*index.shape[:-1], *x.shape)).copy()]
+
+
+def flow_nd(node: Node, ins: list[Fact | None], outs: list[Fact]) -> list[Link]:
+    x, index = need(node, ins, 0), need(node, ins, 1)
+    batch, depth = int(attr(node, "batch_dims", 0)), index.shape[-1]
+    shift = len(index.shape) - 1 - batch - depth
+    links = [Link(0, a, 0, a) for a in range(batch)]
+    links += [Link(0, a, 0, a + shift) for a in range(batch + depth, len(x.shape))]
+    return [*links, *(Link(1, a, 0, a) for a in range(len(index.shape) - 1))]
+
+
+register(
+    Op("Gather", infer, evaluate, flow, lower),
+    Op("GatherElements", infer_elements, evaluate_elements, flow_elements),
+    Op("GatherND", infer_nd, evaluate_nd, flow_nd),
+)

@@ -1,0 +1,180 @@
+"""Range-11, ConstantOfShape-25, EyeLike-22, OneHot-11, Trilu-14: values made from sizes and positions.
+
+Refused: Range and ConstantOfShape whose size depends on the data, and OneHot with such a depth.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..errors import ShapeError
+from ..ir import Array, Node
+from .common import normal_axis, onnx_dtype
+from .elementwise import apply
+from .registry import Fact, Link, Op, attr, known, need, register, unsupported
+
+if TYPE_CHECKING:
+    from ..plan import Builder
+
+
+# ---- Range -------------------------------------------------------------------------------------------------------------
+
+
+def _range(node: Node, ins: list[Fact | None]) -> tuple[Any, Any, int]:
+    start, limit, delta = (known(node, need(node, ins, i), "a range").reshape(-1)[0] for i in range(3))
+    if delta == 0:
+        raise ShapeError(f"{node}: delta is 0")
+    if start.dtype.kind == "f":
+        n = int(np.ceil((float(limit) - float(start)) / float(delta)))
+    else:
+        n = -((int(start) - int(limit)) // int(delta))
+    return start, delta, max(n, 0)
+
+
+def infer_range(node: Node, ins: list[Fact | None]) -> list[Fact]:
+    return [Fact((_range(node, ins)[2],), need(node, ins, 0).dtype)]
+
+
+def evaluate_range(node: Node, ins: list[Array | None]) -> list[Array]:
+    start, delta, n = _range(node, [None if a is None else Fact.of(a) for a in ins])
+    return [(start + np.arange(n) * delta).astype(start.dtype)]
+
+
+# ---- ConstantOfShape -----------------------------------------------------------------------------------------------------
+
+
+def _value(node: Node) -> Array:
+    value = attr(node, "value", None)
+    return np.zeros(1, np.float32) if value is None else np.asarray(value).reshape(-1)
+
+
+def infer_constant(node: Node, ins: list[Fact | None]) -> list[Fact]:
+    shape = known(node, need(node, ins, 0), "a shape").reshape(-1)
+    return [Fact(tuple(int(n) for n in shape), _value(node).dtype)]
+
+
+def evaluate_constant(node: Node, ins: list[Array | None]) -> list[Array]:
+    value = _value(node)
+    return [np.full(tuple(need(node, ins, 0).reshape(-1).tolist()), value[0], value.dtype)]
+
+
+def lower_constant(node: Node, b: Builder) -> None:
+    """Only reached where folding would take too much memory."""
+    b.bind(node.outputs[0], b.const(_value(node)).expand(b.fact(node.outputs[0]).shape))
+
+
+# ---- EyeLike --------------------------------------------------------------------------------------------------------------
+
+
+def _eye(node: Node, shape: tuple[int, ...], dtype: Any) -> Array:
+    if len(shape) != 2:
+        raise ShapeError(f"{node}: takes a matrix, got {list(shape)}")
+    code = attr(node, "dtype", None)
+    return np.eye(*shape, int(attr(node, "k", 0)), dtype=dtype if code is None else onnx_dtype(node, code))
+
+
+def infer_eye(node: Node, ins: list[Fact | None]) -> list[Fact]:
+    x: Fact = need(node, ins, 0)
+    return [Fact.of(_eye(node, x.shape, x.dtype))]
+
+
+def evaluate_eye(node: Node, ins: list[Array | None]) -> list[Array]:
+    x: Array = need(node, ins, 0)
+    return [_eye(node, x.shape, x.dtype)]
+
+
+# ---- OneHot: an axis of `depth` positions, `on` at the index, `off` elsewhere -------------------------------------------------
+
+
+def _one_hot(node: Node, ins: list[Fact | None]) -> tuple[int, int]:
+    """(axis, depth)."""
+    index: Fact = need(node, ins, 0)
+    depth: Any = known(node, need(node, ins, 1), "a depth").reshape(-1)[0]
+    return normal_axis(node, int(attr(node, "axis", -1)), len(index.shape) + 1), int(depth)
+
+
+def infer_one_hot(node: Node, ins: list[Fact | None]) -> list[Fact]:
+    index, values = need(node, ins, 0), need(node, ins, 2)
+    axis, depth = _one_hot(node, ins)
+    if depth < 1 or values.shape != (2,) or index.dtype.kind not in "iuf":
+        raise ShapeError(f"{node}: depth {depth} and values of shape {list(values.shape)} are no use")
+    return [Fact((*index.shape[:axis], depth, *index.shape[axis:]), values.dtype)]
+
+
+def evaluate_one_hot(node: Node, ins: list[Array | None]) -> list[Array]:
+    index, values = need(node, ins, 0), need(node, ins, 2)
+    axis, depth = _one_hot(node, [None if a is None else Fact.of(a) for a in ins])
+    at = np.expand_dims(index.astype(np.int64), axis)
+    places = np.arange(depth).reshape([-1 if a == axis else 1 for a in range(index.ndim + 1)])
+    return [np.where((at == places) | (at == places - depth), values[1], values[0]).astype(values.dtype)]
+
+
+def flow_one_hot(node: Node, ins: list[Fact | None], outs: list[Fact]) -> list[Link]:
+    axis, _ = _one_hot(node, ins)
+    return [Link(0, a, 0, a if a < axis else a + 1) for a in range(len(need(node, ins, 0).shape))]
+
+
+def lower_one_hot(node: Node, b: Builder) -> None:
+    axis, depth = _one_hot(node, [b.fact(name) for name in node.inputs])
+    index, values, out = b.view(node.inputs[0]), b.view(node.inputs[2]), b.new(node.outputs[0])
+    ints = values.dtype.kind in "iub"
+    if ints and index.dtype.kind == "f":
+        b.host(node)
+        return
+    shape = [1] * len(out.shape)
+    shape[axis] = depth
+    number: Any = np.int64 if ints else np.float32
+    key = ("one hot", depth, tuple(shape), ints)
+    places = b.packed(key, lambda: np.arange(depth, dtype=number).reshape(shape))
+    behind = b.packed((*key, "behind"), lambda: np.arange(-depth, 0, dtype=number).reshape(shape))
+    off, on = values.part(0, 0, 1).drop(0), values.part(0, 1, 1).drop(0)
+    found = ("OR", ("EQ", 0, 1), ("EQ", 0, 2))
+    apply(b, ("SELECT", found, 3, 4), [index.add_axis(axis), places, behind, on, off], out, ints=ints)
+
+
+# ---- Trilu: one triangle of the last two axes, 0 elsewhere ---------------------------------------------------------------------
+
+
+def _triangle(node: Node, ins: list[Fact | None]) -> Array:
+    x: Fact = need(node, ins, 0)
+    if len(x.shape) < 2:
+        raise ShapeError(f"{node}: takes matrices, got {list(x.shape)}")
+    k: Any = known(node, ins[1], "a diagonal").reshape(-1)[0] if len(ins) > 1 and ins[1] is not None else 0
+    ones = np.ones(x.shape[-2:], np.bool_)
+    return np.triu(ones, int(k)) if attr(node, "upper", 1) else np.tril(ones, int(k))
+
+
+def infer_trilu(node: Node, ins: list[Fact | None]) -> list[Fact]:
+    x: Fact = need(node, ins, 0)
+    if x.dtype.kind not in "fiub":
+        raise unsupported(node, f"element type {x.dtype}")
+    _triangle(node, ins)
+    return [Fact(x.shape, x.dtype)]
+
+
+def evaluate_trilu(node: Node, ins: list[Array | None]) -> list[Array]:
+    x: Any = need(node, ins, 0)
+    return [np.where(_triangle(node, [None if a is None else Fact.of(a) for a in ins]), x, np.zeros_like(x))]
+
+
+def flow_trilu(node: Node, ins: list[Fact | None], outs: list[Fact]) -> list[Link]:
+    return [Link(0, a, 0, a) for a in range(len(outs[0].shape) - 2)]
+
+
+def lower_trilu(node: Node, b: Builder) -> None:
+    x, out = b.view(node.inputs[0]), b.new(node.outputs[0])
+    ints = x.dtype.kind in "iub"
+    mask = _triangle(node, [b.fact(name) if name else None for name in node.inputs])
+    view = b.packed(("triangle", mask.shape, mask.tobytes()), lambda: mask)
+    apply(b, ("SELECT", 1, 0, 0.0), [x, view], out, ints=ints)
+
+
+register(
+    Op("Range", infer_range, evaluate_range),
+    Op("ConstantOfShape", infer_constant, evaluate_constant, lower=lower_constant),
+    Op("EyeLike", infer_eye, evaluate_eye),
+    Op("OneHot", infer_one_hot, evaluate_one_hot, flow_one_hot, lower_one_hot),
+    Op("Trilu", infer_trilu, evaluate_trilu, flow_trilu, lower_trilu),
+)

@@ -1,0 +1,128 @@
+"""Pad-25: more (or, where pads are negative, fewer) elements at both ends of axes.
+
+Modes constant, reflect, edge, wrap, all of them copies. Refused: pads and axes that depend on the data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..errors import OnnxImportError, ShapeError
+from ..ir import Array, Node
+from .common import normal_axes, pass_through
+from .registry import Fact, Link, Op, Window, attr, known, need, register
+
+if TYPE_CHECKING:
+    from ..plan import Builder
+
+_MODES = ("constant", "reflect", "edge", "wrap")
+
+
+def _pads(node: Node, ins: list[Fact | None]) -> dict[int, tuple[int, int]]:
+    """(begin, end) for each axis that changes."""
+    x: Fact = need(node, ins, 0)
+    pads = [int(n) for n in known(node, need(node, ins, 1), "pads").reshape(-1)]  # type: ignore[call-overload]
+    axes = tuple(range(len(x.shape)))
+    if len(ins) > 3 and ins[3] is not None:
+        axes = normal_axes(node, [int(n) for n in known(node, ins[3], "axes").reshape(-1)], len(x.shape))  # type: ignore[call-overload]
+    if len(pads) != 2 * len(axes):
+        raise ShapeError(f"{node}: {len(pads)} pads for {len(axes)} axes")
+    if _mode(node) not in _MODES:
+        raise OnnxImportError(f"{node}: mode {_mode(node)!r} is none of {', '.join(_MODES)}; the file is broken")
+    return {axis: (pads[i], pads[i + len(axes)]) for i, axis in enumerate(axes) if pads[i] or pads[i + len(axes)]}
+
+
+def _mode(node: Node) -> str:
+    return str(attr(node, "mode", "constant"))
+
+
+def infer(node: Node, ins: list[Fact | None]) -> list[Fact]:
+    x: Fact = need(node, ins, 0)
+    shape = list(x.shape)
+    for axis, (begin, end) in _pads(node, ins).items():
+        left = shape[axis] + min(begin, 0) + min(end, 0)
+        if left < 0 or (_mode(node) != "constant" and left == 0):
+            raise ShapeError(f"{node}: pads {begin}, {end} do not fit axis {axis} of {list(x.shape)}")
+        shape[axis] += begin + end
+    value = ins[2] if len(ins) > 2 else None
+    if value is not None and (value.dtype != x.dtype or np.prod(value.shape) != 1):
+        raise OnnxImportError(f"{node}: the pad value is {value.dtype}{list(value.shape)}, expected one {x.dtype}; the file is broken")
+    return [Fact(tuple(shape), x.dtype)]
+
+
+def evaluate(node: Node, ins: list[Array | None]) -> list[Array]:
+    x: Array = need(node, ins, 0)
+    pads = _pads(node, [None if a is None else Fact.of(a) for a in ins])
+    kept = tuple(slice(max(-pads.get(a, (0, 0))[0], 0), n - max(-pads.get(a, (0, 0))[1], 0)) for a, n in enumerate(x.shape))
+    width = [(max(pads.get(a, (0, 0))[0], 0), max(pads.get(a, (0, 0))[1], 0)) for a in range(x.ndim)]
+    if _mode(node) == "constant":
+        value: Any = ins[2].reshape(-1)[0] if len(ins) > 2 and ins[2] is not None else 0
+        return [np.pad(x[kept], width, "constant", constant_values=value)]
+    mode: Any = _mode(node)
+    return [np.pad(x[kept], width, mode)]
+
+
+def flow(node: Node, ins: list[Fact | None], outs: list[Fact]) -> list[Link]:
+    """A padded axis is a window of one position; a cropped one is a slice; reflections pass nothing."""
+    x: Fact = need(node, ins, 0)
+    pads = _pads(node, ins)
+    links = pass_through(ins, outs, pads)
+    value = ins[2] if len(ins) > 2 else None
+    for axis, (begin, end) in pads.items():
+        if begin <= 0 and end <= 0:
+            links.append(Link(0, axis, 0, axis, "slice", (-begin, x.shape[axis] + end, 1)))
+        elif begin >= 0 and end >= 0 and _mode(node) == "constant" and (value is None or value.const is not None):
+            fill: Any = 0.0 if value is None or value.const is None else value.const.reshape(-1)[0]
+            window = Window(1, pad_begin=begin, pad_end=end, pad_value=float(fill))
+            links.append(Link(0, axis, 0, axis, "window", window))
+    return links
+
+
+def _runs(source: Any, first: int) -> Iterator[tuple[int, int, int, int]]:
+    """(place, start, count, step) of evenly spaced runs in a list of source positions; places count from `first`."""
+    at = 0
+    while at < len(source):
+        stop = at + 1
+        step = int(source[stop] - source[at]) if stop < len(source) else 1
+        while stop < len(source) and source[stop] - source[stop - 1] == step:
+            stop += 1
+        yield first + at, int(source[at]), stop - at, step
+        at = stop
+
+
+def lower(node: Node, b: Builder) -> None:
+    x, out = b.view(node.inputs[0]), b.new(node.outputs[0])
+    pads = _pads(node, [b.fact(name) if name else None for name in node.inputs])
+    inside = out
+    for axis, (begin, end) in pads.items():
+        left = x.shape[axis] + min(begin, 0) + min(end, 0)
+        x = x.part(axis, max(-begin, 0), left)
+        inside = inside.part(axis, max(begin, 0), left)
+    b.copy(inside, x)
+    mode: Any = _mode(node)
+    name = b.optional(node, 2)
+    fill = None
+    if mode == "constant":
+        fill = b.reshape(b.view(name), ()) if name else b.scalar(0, out.dtype)
+    rest = dict(pads)
+    for axis, (begin, end) in pads.items():
+        del rest[axis]
+        begin, end = max(begin, 0), max(end, 0)
+        n = out.shape[axis] - begin - end
+        slab = out  # axes already padded are whole, of the others only the inside is there yet
+        for later, (first, last) in rest.items():
+            slab = slab.part(later, max(first, 0), out.shape[later] - max(first, 0) - max(last, 0))
+        if fill is not None:
+            for start, count in ((0, begin), (begin + n, end)):
+                b.copy(slab.part(axis, start, count), fill)
+            continue
+        source = np.pad(np.arange(begin, begin + n), (begin, end), mode)
+        for part, first in ((source[:begin], 0), (source[begin + n :], begin + n)):
+            for place, start, count, step in _runs(part, first):
+                b.copy(slab.part(axis, place, count), slab.part(axis, start, count, step))
+
+
+register(Op("Pad", infer, evaluate, flow, lower))

@@ -1,0 +1,229 @@
+"""ReduceSum-13, ReduceMean-18, ReduceMax-20 and kin; ArgMax-13, ArgMin-13; CumSum-14.
+
+Reductions of floats over any axes are the slot `reduce_f32`: the reduced axes in order make one axis, summed in
+virtual lanes by one tree, so that the result depends on nothing else. Integers and booleans run on the host (exact).
+ArgMax and ArgMin run on the host. CumSum is a chain of additions, one position after the other.
+Refused: axes that depend on the data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..errors import ShapeError
+from ..ir import Array, Node
+from ..views import View
+from .common import normal_axes, normal_axis
+from .registry import Fact, Link, Op, attr, known, need, register, unsupported
+
+if TYPE_CHECKING:
+    from ..plan import Builder
+
+# li_reduce_code, in its order: what it is in NumPy, and the result over no element
+_CODES: dict[str, tuple[Callable[..., Any], float]] = {
+    "Sum": (np.sum, 0.0),
+    "Mean": (np.mean, np.nan),
+    "Max": (np.max, -np.inf),
+    "Min": (np.min, np.inf),
+    "Prod": (np.prod, 1.0),
+    "SumSquare": (lambda x, **kw: np.sum(np.square(x), **kw), 0.0),
+    "L1": (lambda x, **kw: np.sum(np.abs(x), **kw), 0.0),
+    "L2": (lambda x, **kw: np.sqrt(np.sum(np.square(x), **kw)), 0.0),
+    "LogSum": (lambda x, **kw: np.log(np.sum(x, **kw)), -np.inf),
+    "LogSumExp": (lambda x, **kw: _log_sum_exp(x, **kw), -np.inf),
+}
+
+
+def _log_sum_exp(x: Any, **how: Any) -> Any:
+    axis: tuple[int, ...] = how["axis"]
+    top = np.max(x, axis=axis, keepdims=True, initial=-np.inf)
+    top = np.where(np.isfinite(top), top, 0).astype(x.dtype)
+    made = np.log(np.sum(np.exp(x - top), axis=axis, keepdims=True)) + top
+    return made if how["keepdims"] else np.squeeze(made, axis)
+
+
+def _axes(node: Node, ins: list[Fact | None]) -> tuple[int, ...]:
+    rank = len(need(node, ins, 0).shape)
+    given: list[int] = []
+    if len(ins) > 1 and ins[1] is not None:
+        given = [int(n) for n in known(node, ins[1], "axes").reshape(-1)]  # type: ignore[call-overload]
+    if not given and not attr(node, "noop_with_empty_axes", 0):
+        return tuple(range(rank))
+    return tuple(sorted(normal_axes(node, given, rank)))
+
+
+def _keep(node: Node) -> bool:
+    return bool(attr(node, "keepdims", 1))
+
+
+def infer(node: Node, ins: list[Fact | None]) -> list[Fact]:
+    x: Fact = need(node, ins, 0)
+    name = node.op.removeprefix("Reduce")
+    if x.dtype.kind == "b" and name not in ("Max", "Min") or x.dtype.kind in "iu" and name.startswith("Log"):
+        raise unsupported(node, f"element type {x.dtype}")
+    axes = _axes(node, ins)
+    if x.dtype.kind != "f" and name in ("Max", "Min", "Mean") and any(x.shape[axis] == 0 for axis in axes):
+        raise ShapeError(f"{node}: nothing to reduce in {x.dtype}{list(x.shape)}")
+    if _keep(node):
+        return [Fact(tuple(1 if axis in axes else n for axis, n in enumerate(x.shape)), x.dtype)]
+    return [Fact(tuple(n for axis, n in enumerate(x.shape) if axis not in axes), x.dtype)]
+
+
+def evaluate(node: Node, ins: list[Array | None]) -> list[Array]:
+    x: Array = need(node, ins, 0)
+    axes = _axes(node, [None if a is None else Fact.of(a) for a in ins])
+    name = node.op.removeprefix("Reduce")
+    function, empty = _CODES[name]
+    how: dict[str, Any] = {"axis": axes, "keepdims": _keep(node)}
+    if name in ("Max", "Min") and x.dtype.kind == "f":
+        how["initial"] = empty
+    if name == "Mean" and x.dtype.kind in "iu":  # toward zero
+        total, n = np.sum(x, **how), int(np.prod([x.shape[axis] for axis in axes], dtype=np.int64))
+        return [np.asarray(np.sign(total) * (np.abs(total) // n)).astype(x.dtype)]
+    return [np.asarray(function(x, **how)).astype(x.dtype)]
+
+
+def flow(node: Node, ins: list[Fact | None], outs: list[Fact]) -> list[Link]:
+    x: Fact = need(node, ins, 0)
+    axes, keep = _axes(node, ins), _keep(node)
+    kept = [axis for axis in range(len(x.shape)) if axis not in axes]
+    return [Link(0, axis, 0, axis if keep else place) for place, axis in enumerate(kept)]
+
+
+def lower(node: Node, b: Builder) -> None:
+    if b.fact(node.inputs[0]).dtype.kind != "f":
+        b.host(node)
+        return
+    name = node.op.removeprefix("Reduce")
+    axes = _axes(node, [b.fact(value) if value else None for value in node.inputs])
+    reduce(b, name, b.view(node.inputs[0]), axes, b.new(node.outputs[0]))
+
+
+def reduce(b: Builder, name: str, x: View, axes: tuple[int, ...], out: View) -> None:
+    """out = the reduction `name` ("Sum", "Mean" ...) of x over `axes` (ascending); out is dense, in the order of the others."""
+    if x.size == 0:
+        b.copy(out, b.scalar(_CODES[name][1]))
+        return
+    kept = [axis for axis in range(len(x.shape)) if axis not in axes]
+    n = int(np.prod([x.shape[axis] for axis in axes], dtype=np.int64))
+    before = sum(axis < axes[0] for axis in kept) if axes else len(kept)
+    flat: View | None = None
+    for cut in sorted(range(len(kept) + 1), key=lambda cut: abs(cut - before)):  # kept axes up to `cut` are the outer ones
+        outer = int(np.prod([x.shape[axis] for axis in kept[:cut]], dtype=np.int64))
+        flat = x.transpose([*kept[:cut], *axes, *kept[cut:]]).reshape((outer, n, x.size // outer // n))
+        if flat is not None:
+            break
+    if flat is None:
+        flat = b.dense(x.transpose([*kept, *axes])).reshape((x.size // n, n, 1))
+        assert flat is not None
+    n_outer, _, n_inner = flat.shape
+    words = [flat, out, list(_CODES).index(name), n_outer, n, n_inner, *flat.strides, n_inner, 1]
+    b.emit("reduce_f32", words, [flat], [out])
+
+
+for _name in _CODES:
+    register(Op(f"Reduce{_name}", infer, evaluate, flow, lower, note="integers and booleans run on the host"))
+
+
+# ---- ArgMax, ArgMin -------------------------------------------------------------------------------------------------
+
+
+def _arg_axis(node: Node, rank: int) -> int:
+    return normal_axis(node, int(attr(node, "axis", 0)), rank)
+
+
+def infer_arg(node: Node, ins: list[Fact | None]) -> list[Fact]:
+    x: Fact = need(node, ins, 0)
+    axis = _arg_axis(node, len(x.shape))
+    if x.shape[axis] == 0:
+        raise ShapeError(f"{node}: axis {axis} of {list(x.shape)} is empty")
+    return [Fact((*x.shape[:axis], *([1] if _keep(node) else []), *x.shape[axis + 1 :]), np.dtype(np.int64))]
+
+
+def evaluate_arg(node: Node, ins: list[Array | None]) -> list[Array]:
+    x: Any = need(node, ins, 0)
+    axis = _arg_axis(node, x.ndim)
+    find = np.argmax if node.op == "ArgMax" else np.argmin
+    if attr(node, "select_last_index", 0):
+        made = x.shape[axis] - 1 - find(np.flip(x, axis), axis=axis)
+    else:
+        made = find(x, axis=axis)
+    made = np.asarray(made, np.int64)
+    return [np.expand_dims(made, axis) if _keep(node) else made]
+
+
+def flow_arg(node: Node, ins: list[Fact | None], outs: list[Fact]) -> list[Link]:
+    rank = len(need(node, ins, 0).shape)
+    kept = [axis for axis in range(rank) if axis != _arg_axis(node, rank)]
+    return [Link(0, axis, 0, axis if _keep(node) else place) for place, axis in enumerate(kept)]
+
+
+register(Op("ArgMax", infer_arg, evaluate_arg, flow_arg), Op("ArgMin", infer_arg, evaluate_arg, flow_arg))
+
+
+# ---- CumSum ----------------------------------------------------------------------------------------------------------
+
+_MOST_STEPS = 4096
+
+
+def _sum_axis(node: Node, ins: list[Fact | None]) -> int:
+    axis: Any = known(node, need(node, ins, 1), "an axis").reshape(-1)[0]
+    return normal_axis(node, int(axis), len(need(node, ins, 0).shape))
+
+
+def infer_cumsum(node: Node, ins: list[Fact | None]) -> list[Fact]:
+    x: Fact = need(node, ins, 0)
+    if x.dtype.kind not in "fiu":
+        raise unsupported(node, f"element type {x.dtype}")
+    _sum_axis(node, ins)
+    return [Fact(x.shape, x.dtype)]
+
+
+def evaluate_cumsum(node: Node, ins: list[Array | None]) -> list[Array]:
+    x: Any = need(node, ins, 0)
+    axis = _sum_axis(node, [Fact.of(x), Fact.of(need(node, ins, 1))])
+    back = bool(attr(node, "reverse", 0))
+    made = np.add.accumulate(np.flip(x, axis) if back else x, axis, dtype=x.dtype)
+    if attr(node, "exclusive", 0) and x.shape[axis]:
+        made = np.concatenate([np.zeros_like(made.take([0], axis)), made.take(range(x.shape[axis] - 1), axis)], axis)
+    return [np.flip(made, axis) if back else made]
+
+
+def flow_cumsum(node: Node, ins: list[Fact | None], outs: list[Fact]) -> list[Link]:
+    """Backwards, nothing passes along the axis."""
+    x: Fact = need(node, ins, 0)
+    axis = _sum_axis(node, ins)
+    links = [Link(0, a, 0, a) for a in range(len(x.shape)) if a != axis]
+    return links if attr(node, "reverse", 0) else [*links, Link(0, axis, 0, axis, "scan")]
+
+
+def lower_cumsum(node: Node, b: Builder) -> None:
+    """In a stream the sum so far is the state "sum" (of the shape of x without the axis)."""
+    x = b.view(node.inputs[0])
+    axis = _sum_axis(node, [b.fact(value) for value in node.inputs])
+    n, back, exclusive = x.shape[axis], bool(attr(node, "reverse", 0)), bool(attr(node, "exclusive", 0))
+    carried = b.layout is not None and (node.name, "sum") in b.layout.slots
+    if n > _MOST_STEPS and not carried:
+        b.host(node)
+        return
+    shape, ints = (*x.shape[:axis], *x.shape[axis + 1 :]), x.dtype.kind in "iu"
+    out = b.new(node.outputs[0])
+    state = b.carry(node, "sum", None, shape) if carried else b.scalar(0, x.dtype).expand(shape)
+    order = list(reversed(range(n)) if back else range(n))
+    terms = [x.part(axis, place, 1).drop(axis) for place in order]
+    sums = [out.part(axis, place, 1).drop(axis) for place in order]
+    total = state
+    if exclusive:
+        b.copy(sums[0], state)
+        total, sums = sums[0], sums[1:] + ([state] if carried else [])
+    for term, after in zip(terms, sums, strict=False):
+        b.map([total, term], [("ADD", 0, 1)], after, ints=ints)
+        total = after
+    if carried and not exclusive:
+        b.copy(state, total)
+
+
+register(Op("CumSum", infer_cumsum, evaluate_cumsum, flow_cumsum, lower_cumsum))
