@@ -39,7 +39,8 @@ class ConstStore:
 
     def scalar(self, value: float | int, dtype: Any = np.float32) -> View:
         """One number as a constant of rank 0."""
-        return self.packed(("scalar", float(value), np.dtype(dtype).str), lambda: np.array(value, dtype))
+        array = np.array(value, dtype)
+        return self.packed(("scalar", array.tobytes(), array.dtype.str), lambda: array)
 
     def packed(self, key: Hashable, make: Callable[[], Array], keep: Any = None) -> View:
         """The array that `make` returns, made once for each key. `keep`: objects whose id is part of the key."""

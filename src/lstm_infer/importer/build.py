@@ -35,7 +35,7 @@ from lstm_infer.ir import Array, AttrValue, Graph, Node, Port
 
 __all__ = ["build"]
 
-MAX_NODES = 200_000
+MAX_NODES = 100_000
 """Nodes after inlining: a small file of functions that call each other twice could ask for any number."""
 
 MAX_INLINED_BYTES = 2**26
@@ -160,7 +160,7 @@ class _Builder:
         for name, tensor in raw.tensors.items():
             if name not in scope.names:
                 self._pend(self._declare(name, scope, "initializer"), body, self._initializer(tensor, name))
-        nodes = self._declare_nodes(raw.nodes, scope, body, set())
+        nodes = self._declare_nodes(ordered(raw.nodes, self._label), scope, body, set())
         ports = outputs if outputs is not None else []
         for info in raw.outputs:
             value = scope.find(info.name)
@@ -186,7 +186,7 @@ class _Builder:
         return scope.names[name]
 
     def _declare_nodes(self, nodes: list[RawNode], scope: _Scope, body: _Body, named: set[str]) -> list[RawNode]:
-        """Give every output its name, but for those `named` before; take the Constant nodes out; sort the rest."""
+        """Give every output its name, but for those `named` before; take the Constant nodes out."""
         rest = []
         made: set[str] = set()
         for node in nodes:
@@ -203,7 +203,7 @@ class _Builder:
                     self._pend(scope.names[node.outputs[0]], body, self._constant_node(node, scope))
             else:
                 rest.append(node)
-        return ordered(rest, self._label)
+        return rest
 
     # Constants
 
@@ -340,6 +340,7 @@ class _Builder:
             raise OnnxImportError(f"{where}: subgraphs and functions are nested more than {MAX_DEPTH} deep")
         if index not in self._raw_functions:
             self._raw_functions[index] = raw_function(self._model.functions[index], self._label)
+            self._raw_functions[index].nodes = ordered(self._raw_functions[index].nodes, where)
         function = self._raw_functions[index]
         self._inlined_bytes += self._model.functions[index].ByteSize()
         if self._inlined_bytes > MAX_INLINED_BYTES:

@@ -38,7 +38,8 @@ def evaluate(node: Node, ins: list[Array | None]) -> list[Array]:
 
 def flow(node: Node, ins: list[Fact | None], outs: list[Fact]) -> list[Link]:
     """CastLike reads nothing of its second input but the type."""
-    return [Link(i, axis, 0, axis) for i, fact in enumerate(ins) if fact for axis in range(min(len(fact.shape), len(outs[0].shape)))]
+    rank = len(outs[0].shape)
+    return [Link(i, a, 0, a) for i, fact in enumerate(ins) if fact for a in range(min(len(fact.shape), rank))]
 
 
 def lower(node: Node, b: Builder) -> None:

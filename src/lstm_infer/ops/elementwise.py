@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from math import erf, log
-from typing import TYPE_CHECKING, Any, Union
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Formula", "apply", "elementwise"]
 
-Formula = Union[int, float, tuple[Any, ...]]
+Formula = int | float | tuple[Any, ...]
 BOOL = np.dtype(np.bool_)
 
 
@@ -101,14 +101,14 @@ def elementwise(
             raise OnnxImportError(f"{node}: has {len(ins)} inputs, {name} takes {n_most or n_in}; the file is broken")
         for index in range(n_in):
             need(node, ins, index)
+        if callable(formula):
+            _check(node, need(node, ins, 0).dtype)
         types = [fact.dtype for fact in ins if fact is not None]
         for found in types:
             if found.kind not in kinds:
                 raise unsupported(node, f"element type {found}")
         if not mixed and len(set(types)) > 1:
-            raise OnnxImportError(f"{node}: inputs of types {', '.join(map(str, types))}, {name} takes one type; the file is broken")
-        if callable(formula):
-            _check(node, types)
+            raise OnnxImportError(f"{node}: inputs of types {', '.join(map(str, types))} differ; the file is broken")
         return [Fact(broadcast(node, ins), dtype(node, ins))]
 
     def evaluate(node: Node, ins: list[Array | None]) -> list[Array]:
@@ -131,12 +131,14 @@ def elementwise(
     register(Op(name, infer, evaluate, flow, lower, note=note))
 
 
-def _check(node: Node, types: list[np.dtype[Any]]) -> None:
+def _check(node: Node, dtype: np.dtype[Any]) -> None:
     """What a formula that depends on attributes would refuse, refused when the model is loaded."""
-    if node.op == "Mod" and types[0].kind == "f" and not attr(node, "fmod", 0):
+    if node.op == "Mod" and dtype.kind == "f" and not attr(node, "fmod", 0):
         raise unsupported(node, "Mod of floats with fmod=0")
     if node.op == "BitShift" and attr(node, "direction") not in ("LEFT", "RIGHT"):
-        raise OnnxImportError(f"{node}: direction {attr(node, 'direction')!r} is neither LEFT nor RIGHT; the file is broken")
+        raise OnnxImportError(
+            f"{node}: direction is {attr(node, 'direction')!r}, not LEFT or RIGHT; the file is broken"
+        )
 
 
 def _np(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -172,7 +174,7 @@ def _pow(node: Node, a: Any, b: Any) -> Any:
 def _pow_formula(node: Node, b: Builder) -> Formula:
     exponent = b.const_of(node.inputs[1])
     if exponent is not None and exponent.size == 1:
-        value = float(exponent.reshape(-1)[0])  # type: ignore[arg-type]
+        value = float(exponent.reshape(-1)[0])
         if value == 2.0:
             return ("MUL", 0, 0)
         if value == 3.0:
@@ -244,9 +246,10 @@ elementwise("Erf", _erf, ("ERF", 0))
 
 
 def _clip(node: Node, x: Any, low: Any = None, high: Any = None) -> Any:
+    """Limits that were attributes once come in as float32, whatever x is."""
     if low is not None:
-        x = np.maximum(x, low)
-    return x if high is None else np.minimum(x, high)
+        x = np.maximum(x, low.astype(x.dtype))
+    return x if high is None else np.minimum(x, high.astype(x.dtype))
 
 
 def _clip_formula(node: Node, b: Builder) -> Formula:
@@ -255,7 +258,7 @@ def _clip_formula(node: Node, b: Builder) -> Formula:
     return ("MIN", made, 2 if low else 1) if high else made
 
 
-elementwise("Clip", _clip, _clip_formula, kinds=_NUMBERS, ints=True, wraps=False, n_most=3)
+elementwise("Clip", _clip, _clip_formula, kinds=_NUMBERS, ints=True, wraps=False, mixed=True, n_most=3)
 
 
 # ---- any number of inputs ------------------------------------------------------------------------------------
@@ -445,7 +448,11 @@ elementwise(
     _hard_sigmoid,
     lambda node, b: _unit(("ADD", ("MUL", _f(node, "alpha", 0.2), 0), _f(node, "beta", 0.5))),
 )
-elementwise("HardSwish", _np(lambda x: x * np.clip(x / 6 + 0.5, 0, 1)), ("MUL", 0, _unit(("ADD", ("MUL", 1 / 6, 0), 0.5))))
+elementwise(
+    "HardSwish",
+    _np(lambda x: x * np.clip(x / 6 + 0.5, 0, 1)),
+    ("MUL", 0, _unit(("ADD", ("MUL", 1 / 6, 0), 0.5))),
+)
 elementwise(
     "Swish",
     lambda node, x: x * _sigmoid(_f(node, "alpha", 1.0) * x),
@@ -468,10 +475,11 @@ elementwise(
 
 _ALL = "fiub"
 elementwise("Equal", _np(np.equal), ("EQ", 0, 1), kinds=_ALL, ints=True, n_in=2, dtype=_bool)
-elementwise("Less", _np(np.less), ("LT", 0, 1), kinds=_NUMBERS, ints=True, wraps=False, n_in=2, dtype=_bool)
-elementwise("LessOrEqual", _np(np.less_equal), ("LE", 0, 1), kinds=_NUMBERS, ints=True, wraps=False, n_in=2, dtype=_bool)
-elementwise("Greater", _np(np.greater), ("LT", 1, 0), kinds=_NUMBERS, ints=True, wraps=False, n_in=2, dtype=_bool)
-elementwise("GreaterOrEqual", _np(np.greater_equal), ("LE", 1, 0), kinds=_NUMBERS, ints=True, wraps=False, n_in=2, dtype=_bool)
+_ORDER: dict[str, Any] = {"kinds": _NUMBERS, "ints": True, "wraps": False, "n_in": 2, "dtype": _bool}
+elementwise("Less", _np(np.less), ("LT", 0, 1), **_ORDER)
+elementwise("LessOrEqual", _np(np.less_equal), ("LE", 0, 1), **_ORDER)
+elementwise("Greater", _np(np.greater), ("LT", 1, 0), **_ORDER)
+elementwise("GreaterOrEqual", _np(np.greater_equal), ("LE", 1, 0), **_ORDER)
 elementwise("Not", _np(np.logical_not), ("NOT", 0), kinds="b", ints=True)
 elementwise("And", _np(np.logical_and), ("AND", 0, 1), kinds="b", ints=True, n_in=2)
 elementwise("Or", _np(np.logical_or), ("OR", 0, 1), kinds="b", ints=True, n_in=2)
@@ -523,7 +531,7 @@ def _where_infer(node: Node, ins: list[Fact | None]) -> list[Fact]:
     if condition.dtype != BOOL:
         raise OnnxImportError(f"{node}: the condition is {condition.dtype}, Where takes bool; the file is broken")
     if x.dtype != y.dtype:
-        raise OnnxImportError(f"{node}: chooses between {x.dtype} and {y.dtype}, Where takes one type; the file is broken")
+        raise OnnxImportError(f"{node}: chooses between {x.dtype} and {y.dtype}, which differ; the file is broken")
     return [Fact(broadcast(node, ins), x.dtype)]
 
 

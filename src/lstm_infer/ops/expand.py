@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def _numbers(node: Node, ins: list[Fact | None], what: str) -> list[int]:
-    return [int(n) for n in known(node, need(node, ins, 1), what).reshape(-1)]  # type: ignore[call-overload]
+    return [int(n) for n in known(node, need(node, ins, 1), what).reshape(-1)]
 
 
 def infer_expand(node: Node, ins: list[Fact | None]) -> list[Fact]:

@@ -6,6 +6,7 @@ GatherElements and GatherND run on the host. An index outside its axis is an err
 
 from __future__ import annotations
 
+from itertools import pairwise
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ import numpy as np
 
 from ..errors import OnnxImportError, ShapeError
 from ..ir import Array, Node
-from ..steps import dtype_code
+from ..steps import Word, dtype_code
 from .common import normal_axis
 from .registry import Fact, Link, Op, attr, need, register
 
@@ -39,7 +40,7 @@ def _even(index: Any) -> tuple[int, int, int] | None:
     if len(flat) < 2:
         return (flat[0], 1, 1) if flat else None
     step = flat[1] - flat[0]
-    return (flat[0], len(flat), step) if all(b - a == step for a, b in zip(flat, flat[1:], strict=False)) else None
+    return (flat[0], len(flat), step) if all(b - a == step for a, b in pairwise(flat)) else None
 
 
 def infer(node: Node, ins: list[Fact | None]) -> list[Fact]:
@@ -97,7 +98,16 @@ def lower(node: Node, b: Builder) -> None:
             return
     data, at, out = b.dense(x), b.dense(b.view(node.inputs[1])), b.new(name)
     inner = prod(x.shape[axis + 1 :]) * x.dtype.itemsize
-    words = [out, data, at, dtype_code(at.dtype), prod(x.shape[:axis]), x.shape[axis], prod(at.shape), inner]
+    words: list[Word] = [
+        out,
+        data,
+        at,
+        dtype_code(at.dtype),
+        prod(x.shape[:axis]),
+        x.shape[axis],
+        prod(at.shape),
+        inner,
+    ]
     b.emit("gather", words, [data, at], [out])
 
 
@@ -108,7 +118,7 @@ def infer_elements(node: Node, ins: list[Fact | None]) -> list[Fact]:
     x, index = need(node, ins, 0), need(node, ins, 1)
     _index_dtype(node, index)
     axis = normal_axis(node, int(attr(node, "axis", 0)), len(x.shape))
-    if len(x.shape) != len(index.shape) or any(i > n for a, (i, n) in enumerate(zip(index.shape, x.shape, strict=True)) if a != axis):
+    if len(x.shape) != len(index.shape) or any(index.shape[a] > n for a, n in enumerate(x.shape) if a != axis):
         raise ShapeError(f"{node}: indices of shape {list(index.shape)} do not fit a value of shape {list(x.shape)}")
     return [Fact(index.shape, x.dtype)]
 
@@ -137,15 +147,16 @@ def infer_nd(node: Node, ins: list[Fact | None]) -> list[Fact]:
         raise OnnxImportError(f"{node}: indices are {index.dtype}, GatherND takes int64; the file is broken")
     batch = int(attr(node, "batch_dims", 0))
     depth = index.shape[-1] if index.shape else 0
-    if batch >= min(len(x.shape), len(index.shape)) or x.shape[:batch] != index.shape[:batch] or batch + depth > len(x.shape):
-        raise ShapeError(f"{node}: indices of shape {list(index.shape)}, batch_dims={batch}, do not fit {list(x.shape)}")
+    short = batch >= min(len(x.shape), len(index.shape)) or batch + depth > len(x.shape)
+    if short or x.shape[:batch] != index.shape[:batch]:
+        raise ShapeError(f"{node}: indices {list(index.shape)}, batch_dims={batch}, do not fit {list(x.shape)}")
     return [Fact((*index.shape[:-1], *x.shape[batch + depth :]), x.dtype)]
 
 
 def evaluate_nd(node: Node, ins: list[Array | None]) -> list[Array]:
     x, index = need(node, ins, 0), need(node, ins, 1)
     batch, depth = int(attr(node, "batch_dims", 0)), index.shape[-1]
-    lead = [np.arange(n).reshape([-1 if a == axis else 1 for a in range(index.ndim - 1)]) for axis, n in enumerate(x.shape[:batch])]
+    lead = list(np.indices(index.shape[:-1], sparse=True))[:batch]
     at = [_inside(node, index[..., k], x.shape[batch + k]) for k in range(depth)]
     return [np.array(x[(*lead, *at)])] if lead or at else [np.broadcast_to(x, (*index.shape[:-1], *x.shape)).copy()]
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ..plan import Builder
 
 
-# ---- Range -------------------------------------------------------------------------------------------------------------
+# ---- Range ---------------------------------------------------------------------------------------
 
 
 def _range(node: Node, ins: list[Fact | None]) -> tuple[Any, Any, int]:
@@ -42,7 +42,7 @@ def evaluate_range(node: Node, ins: list[Array | None]) -> list[Array]:
     return [(start + np.arange(n) * delta).astype(start.dtype)]
 
 
-# ---- ConstantOfShape -----------------------------------------------------------------------------------------------------
+# ---- ConstantOfShape -----------------------------------------------------------------------------
 
 
 def _value(node: Node) -> Array:
@@ -65,7 +65,7 @@ def lower_constant(node: Node, b: Builder) -> None:
     b.bind(node.outputs[0], b.const(_value(node)).expand(b.fact(node.outputs[0]).shape))
 
 
-# ---- EyeLike --------------------------------------------------------------------------------------------------------------
+# ---- EyeLike -------------------------------------------------------------------------------------
 
 
 def _eye(node: Node, shape: tuple[int, ...], dtype: Any) -> Array:
@@ -85,7 +85,7 @@ def evaluate_eye(node: Node, ins: list[Array | None]) -> list[Array]:
     return [_eye(node, x.shape, x.dtype)]
 
 
-# ---- OneHot: an axis of `depth` positions, `on` at the index, `off` elsewhere -------------------------------------------------
+# ---- OneHot: an axis of `depth` positions, `on` at the index, `off` elsewhere --------------------
 
 
 def _one_hot(node: Node, ins: list[Fact | None]) -> tuple[int, int]:
@@ -134,7 +134,7 @@ def lower_one_hot(node: Node, b: Builder) -> None:
     apply(b, ("SELECT", found, 3, 4), [index.add_axis(axis), places, behind, on, off], out, ints=ints)
 
 
-# ---- Trilu: one triangle of the last two axes, 0 elsewhere ---------------------------------------------------------------------
+# ---- Trilu: one triangle of the last two axes, 0 elsewhere ---------------------------------------
 
 
 def _triangle(node: Node, ins: list[Fact | None]) -> Array:

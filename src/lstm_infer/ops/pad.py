@@ -24,10 +24,10 @@ _MODES = ("constant", "reflect", "edge", "wrap")
 def _pads(node: Node, ins: list[Fact | None]) -> dict[int, tuple[int, int]]:
     """(begin, end) for each axis that changes."""
     x: Fact = need(node, ins, 0)
-    pads = [int(n) for n in known(node, need(node, ins, 1), "pads").reshape(-1)]  # type: ignore[call-overload]
+    pads = [int(n) for n in known(node, need(node, ins, 1), "pads").reshape(-1)]
     axes = tuple(range(len(x.shape)))
     if len(ins) > 3 and ins[3] is not None:
-        axes = normal_axes(node, [int(n) for n in known(node, ins[3], "axes").reshape(-1)], len(x.shape))  # type: ignore[call-overload]
+        axes = normal_axes(node, [int(n) for n in known(node, ins[3], "axes").reshape(-1)], len(x.shape))
     if len(pads) != 2 * len(axes):
         raise ShapeError(f"{node}: {len(pads)} pads for {len(axes)} axes")
     if _mode(node) not in _MODES:
@@ -48,16 +48,19 @@ def infer(node: Node, ins: list[Fact | None]) -> list[Fact]:
             raise ShapeError(f"{node}: pads {begin}, {end} do not fit axis {axis} of {list(x.shape)}")
         shape[axis] += begin + end
     value = ins[2] if len(ins) > 2 else None
-    if value is not None and (value.dtype != x.dtype or np.prod(value.shape) != 1):
-        raise OnnxImportError(f"{node}: the pad value is {value.dtype}{list(value.shape)}, expected one {x.dtype}; the file is broken")
+    if value is not None and np.prod(value.shape) != 1:
+        raise OnnxImportError(f"{node}: the pad value has shape {list(value.shape)}, expected one; the file is broken")
+    if value is not None and value.dtype != x.dtype and value.const is None:
+        raise OnnxImportError(f"{node}: the pad value is {value.dtype}, the data {x.dtype}; the file is broken")
     return [Fact(tuple(shape), x.dtype)]
 
 
 def evaluate(node: Node, ins: list[Array | None]) -> list[Array]:
     x: Array = need(node, ins, 0)
     pads = _pads(node, [None if a is None else Fact.of(a) for a in ins])
-    kept = tuple(slice(max(-pads.get(a, (0, 0))[0], 0), n - max(-pads.get(a, (0, 0))[1], 0)) for a, n in enumerate(x.shape))
-    width = [(max(pads.get(a, (0, 0))[0], 0), max(pads.get(a, (0, 0))[1], 0)) for a in range(x.ndim)]
+    both = [pads.get(axis, (0, 0)) for axis in range(x.ndim)]
+    kept = tuple(slice(max(-first, 0), n - max(-last, 0)) for (first, last), n in zip(both, x.shape, strict=True))
+    width = [(max(first, 0), max(last, 0)) for first, last in both]
     if _mode(node) == "constant":
         value: Any = ins[2].reshape(-1)[0] if len(ins) > 2 and ins[2] is not None else 0
         return [np.pad(x[kept], width, "constant", constant_values=value)]
@@ -106,7 +109,12 @@ def lower(node: Node, b: Builder) -> None:
     name = b.optional(node, 2)
     fill = None
     if mode == "constant":
-        fill = b.reshape(b.view(name), ()) if name else b.scalar(0, out.dtype)
+        fact = b.fact(name) if name else None
+        if fact is None or fact.const is not None:  # a value that was an attribute is float32, whatever the data is
+            number: Any = 0 if fact is None or fact.const is None else fact.const.reshape(-1)[0]
+            fill = b.scalar(number, out.dtype)
+        else:
+            fill = b.reshape(b.view(name), ())
     rest = dict(pads)
     for axis, (begin, end) in pads.items():
         del rest[axis]

@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .. import _core
 from ..errors import ShapeError
 from ..ir import Array, Node
+from ..steps import Word
 from ..views import View
 from .common import normal_axes, normal_axis
 from .registry import Fact, Link, Op, attr, known, need, register, unsupported
@@ -22,18 +24,18 @@ from .registry import Fact, Link, Op, attr, known, need, register, unsupported
 if TYPE_CHECKING:
     from ..plan import Builder
 
-# li_reduce_code, in its order: what it is in NumPy, and the result over no element
-_CODES: dict[str, tuple[Callable[..., Any], float]] = {
-    "Sum": (np.sum, 0.0),
-    "Mean": (np.mean, np.nan),
-    "Max": (np.max, -np.inf),
-    "Min": (np.min, np.inf),
-    "Prod": (np.prod, 1.0),
-    "SumSquare": (lambda x, **kw: np.sum(np.square(x), **kw), 0.0),
-    "L1": (lambda x, **kw: np.sum(np.abs(x), **kw), 0.0),
-    "L2": (lambda x, **kw: np.sqrt(np.sum(np.square(x), **kw)), 0.0),
-    "LogSum": (lambda x, **kw: np.log(np.sum(x, **kw)), -np.inf),
-    "LogSumExp": (lambda x, **kw: _log_sum_exp(x, **kw), -np.inf),
+# name in li_reduce_code, meaning in NumPy, and the result over no element
+_CODES: dict[str, tuple[str, Callable[..., Any], float]] = {
+    "Sum": ("SUM", np.sum, 0.0),
+    "Mean": ("MEAN", np.mean, np.nan),
+    "Max": ("MAX", np.max, -np.inf),
+    "Min": ("MIN", np.min, np.inf),
+    "Prod": ("PROD", np.prod, 1.0),
+    "SumSquare": ("SUM_SQUARE", lambda x, **kw: np.sum(np.square(x), **kw), 0.0),
+    "L1": ("L1", lambda x, **kw: np.sum(np.abs(x), **kw), 0.0),
+    "L2": ("L2", lambda x, **kw: np.sqrt(np.sum(np.square(x), **kw)), 0.0),
+    "LogSum": ("LOG_SUM", lambda x, **kw: np.log(np.sum(x, **kw)), -np.inf),
+    "LogSumExp": ("LOG_SUM_EXP", lambda x, **kw: _log_sum_exp(x, **kw), -np.inf),
 }
 
 
@@ -49,7 +51,7 @@ def _axes(node: Node, ins: list[Fact | None]) -> tuple[int, ...]:
     rank = len(need(node, ins, 0).shape)
     given: list[int] = []
     if len(ins) > 1 and ins[1] is not None:
-        given = [int(n) for n in known(node, ins[1], "axes").reshape(-1)]  # type: ignore[call-overload]
+        given = [int(n) for n in known(node, ins[1], "axes").reshape(-1)]
     if not given and not attr(node, "noop_with_empty_axes", 0):
         return tuple(range(rank))
     return tuple(sorted(normal_axes(node, given, rank)))
@@ -62,7 +64,7 @@ def _keep(node: Node) -> bool:
 def infer(node: Node, ins: list[Fact | None]) -> list[Fact]:
     x: Fact = need(node, ins, 0)
     name = node.op.removeprefix("Reduce")
-    if x.dtype.kind == "b" and name not in ("Max", "Min") or x.dtype.kind in "iu" and name.startswith("Log"):
+    if x.dtype.kind not in ("fiub" if name in ("Max", "Min") else "f" if name.startswith("Log") else "fiu"):
         raise unsupported(node, f"element type {x.dtype}")
     axes = _axes(node, ins)
     if x.dtype.kind != "f" and name in ("Max", "Min", "Mean") and any(x.shape[axis] == 0 for axis in axes):
@@ -76,7 +78,7 @@ def evaluate(node: Node, ins: list[Array | None]) -> list[Array]:
     x: Array = need(node, ins, 0)
     axes = _axes(node, [None if a is None else Fact.of(a) for a in ins])
     name = node.op.removeprefix("Reduce")
-    function, empty = _CODES[name]
+    _, function, empty = _CODES[name]
     how: dict[str, Any] = {"axis": axes, "keepdims": _keep(node)}
     if name in ("Max", "Min") and x.dtype.kind == "f":
         how["initial"] = empty
@@ -103,15 +105,15 @@ def lower(node: Node, b: Builder) -> None:
 
 
 def reduce(b: Builder, name: str, x: View, axes: tuple[int, ...], out: View) -> None:
-    """out = the reduction `name` ("Sum", "Mean" ...) of x over `axes` (ascending); out is dense, in the order of the others."""
+    """out = the reduction `name` ("Sum") of x over `axes` (ascending); out is dense, the other axes in their order."""
     if x.size == 0:
-        b.copy(out, b.scalar(_CODES[name][1]))
+        b.copy(out, b.scalar(_CODES[name][2]))
         return
     kept = [axis for axis in range(len(x.shape)) if axis not in axes]
     n = int(np.prod([x.shape[axis] for axis in axes], dtype=np.int64))
     before = sum(axis < axes[0] for axis in kept) if axes else len(kept)
     flat: View | None = None
-    for cut in sorted(range(len(kept) + 1), key=lambda cut: abs(cut - before)):  # kept axes up to `cut` are the outer ones
+    for cut in sorted(range(len(kept) + 1), key=lambda cut: abs(cut - before)):  # kept axes before `cut` are outer
         outer = int(np.prod([x.shape[axis] for axis in kept[:cut]], dtype=np.int64))
         flat = x.transpose([*kept[:cut], *axes, *kept[cut:]]).reshape((outer, n, x.size // outer // n))
         if flat is not None:
@@ -120,7 +122,8 @@ def reduce(b: Builder, name: str, x: View, axes: tuple[int, ...], out: View) -> 
         flat = b.dense(x.transpose([*kept, *axes])).reshape((x.size // n, n, 1))
         assert flat is not None
     n_outer, _, n_inner = flat.shape
-    words = [flat, out, list(_CODES).index(name), n_outer, n, n_inner, *flat.strides, n_inner, 1]
+    code = _core.reduce_codes[_CODES[name][0]]
+    words: list[Word] = [flat, out, code, n_outer, n, n_inner, *flat.strides, n_inner, 1]
     b.emit("reduce_f32", words, [flat], [out])
 
 

@@ -7,6 +7,7 @@ others run on the host, in the order of the indices. An index outside its axis i
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -65,7 +66,8 @@ def infer_nd(node: Node, ins: list[Fact | None]) -> list[Fact]:
     depth = index.shape[-1] if index.shape else 0
     if index.dtype != np.int64 or depth > len(x.shape) or updates.shape != (*index.shape[:-1], *x.shape[depth:]):
         raise ShapeError(
-            f"{node}: indices {index.dtype}{list(index.shape)} and updates {list(updates.shape)} do not fit {list(x.shape)}"
+            f"{node}: indices {index.dtype}{list(index.shape)} and updates {list(updates.shape)} "
+            f"do not fit data of shape {list(x.shape)}"
         )
     if index.const is not None:
         for k in range(depth):
@@ -105,7 +107,7 @@ def _runs(flat: Any) -> list[tuple[int, int, int]] | None:
     cuts = [0, *(np.flatnonzero(np.diff(flat) != 1) + 1).tolist(), len(flat)]
     if len(cuts) > _MOST_RUNS + 1:
         return None
-    return [(a, int(flat[a]), b - a) for a, b in zip(cuts, cuts[1:], strict=False)]
+    return [(a, int(flat[a]), b - a) for a, b in pairwise(cuts)]
 
 
 def lower_nd(node: Node, b: Builder) -> None:
@@ -150,7 +152,9 @@ def flow_nd(node: Node, ins: list[Fact | None], outs: list[Fact]) -> list[Link]:
     depth = index.shape[-1]
     shift = len(updates.shape) - len(x.shape)
     links = [Link(i, a + by, 0, a) for a in range(depth, len(x.shape)) for i, by in ((0, 0), (2, shift))]
-    box = _box(np.where(index.const < 0, index.const + np.array(x.shape[:depth]), index.const)) if _solid(index) else None
+    box = (
+        _box(np.where(index.const < 0, index.const + np.array(x.shape[:depth]), index.const)) if _solid(index) else None
+    )
     if box is not None:
         for a, (_, count, _) in enumerate(box):
             if count == x.shape[a]:
@@ -178,7 +182,8 @@ def infer_elements(node: Node, ins: list[Fact | None]) -> list[Fact]:
         or any(i > n for a, (i, n) in enumerate(zip(index.shape, x.shape, strict=True)) if a != axis)
     ):
         raise ShapeError(
-            f"{node}: indices {index.dtype}{list(index.shape)} and updates {list(updates.shape)} do not fit {list(x.shape)}"
+            f"{node}: indices {index.dtype}{list(index.shape)} and updates {list(updates.shape)} "
+            f"do not fit data of shape {list(x.shape)}"
         )
     return [Fact(x.shape, x.dtype)]
 

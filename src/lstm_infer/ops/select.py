@@ -6,6 +6,7 @@ condition of Compress decide shapes: refused where they depend on the data.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -69,7 +70,7 @@ def lower_compress(node: Node, b: Builder) -> None:
     if axis is None:
         x, axis = b.reshape(x, (x.size,)), 0
     cuts = [0, *(i for i in range(1, len(found)) if found[i] != found[i - 1] + 1), len(found)]
-    for start, stop in zip(cuts, cuts[1:], strict=False):
+    for start, stop in pairwise(cuts):
         b.copy(out.part(axis, start, stop - start), x.part(axis, found[start], stop - start))
 
 

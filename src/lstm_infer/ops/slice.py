@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def _numbers(node: Node, ins: list[Fact | None], index: int, what: str) -> list[int] | None:
     if index >= len(ins) or ins[index] is None:
         return None
-    return [int(n) for n in known(node, ins[index], what).reshape(-1)]  # type: ignore[call-overload]
+    return [int(n) for n in known(node, ins[index], what).reshape(-1)]
 
 
 def _ranges(node: Node, ins: list[Fact | None]) -> dict[int, range]:
@@ -35,7 +35,7 @@ def _ranges(node: Node, ins: list[Fact | None]) -> dict[int, range]:
     given = _numbers(node, ins, 4, "steps")
     steps = [1] * len(starts) if given is None else given
     if not len(starts) == len(ends) == len(axes) == len(steps) or 0 in steps:
-        raise ShapeError(f"{node}: starts {starts}, ends {ends}, axes {list(axes)}, steps {steps} do not fit each other")
+        raise ShapeError(f"{node}: starts {starts}, ends {ends}, axes {list(axes)}, steps {steps} are no slices")
     return {
         axis: range(*slice(start, None if step < 0 and end < -x.shape[axis] else end, step).indices(x.shape[axis]))
         for start, end, axis, step in zip(starts, ends, axes, steps, strict=True)
