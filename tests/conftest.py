@@ -25,7 +25,8 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "rnn: needs the RNN operator")
     config.addinivalue_line("markers", "files: needs the folders of shared_files.py")
     if getattr(hypothesis.core, "global_force_seed", None) is None:
-        hypothesis.core.global_force_seed = int(os.environ.get("LSTM_INFER_SEED") or random.SystemRandom().getrandbits(31))
+        given = os.environ.get("LSTM_INFER_SEED")
+        hypothesis.core.global_force_seed = int(given) if given else random.SystemRandom().getrandbits(31)
 
 
 def pytest_report_header(config):

@@ -27,7 +27,7 @@ def onnxruntime_run(data, feeds):
     options.log_severity_level = 4
     try:
         session = ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-        return dict(zip([o.name for o in session.get_outputs()], session.run(None, feeds)))
+        return dict(zip([o.name for o in session.get_outputs()], session.run(None, feeds), strict=True))
     except Exception as error:  # its exception classes share no base
         if type(error).__module__.startswith("onnxruntime"):
             return None

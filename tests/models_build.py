@@ -43,10 +43,14 @@ class RecurrentCase:
         return replace(self, **changes)
 
     def __repr__(self) -> str:
-        show = ((f.name, getattr(self, f.name)) for f in fields(self))
-        return "RecurrentCase(" + ", ".join(
-            f"{k}={list(v.shape) if isinstance(v, np.ndarray) and k != 'lens' else v!r}" for k, v in show if v is not None
-        ) + ")"  # fmt: skip
+        shown = []
+        for name in (f.name for f in fields(self)):
+            value = getattr(self, name)
+            if isinstance(value, np.ndarray):
+                value = value.tolist() if name == "lens" else f"[{', '.join(map(str, value.shape))}]"
+            if value is not None:
+                shown.append(f"{name}={value}")
+        return f"RecurrentCase({', '.join(shown)})"
 
 
 def output_names(case: RecurrentCase) -> list[str]:

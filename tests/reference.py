@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import numpy as np
 
-ALPHA = {"leakyrelu": 0.01, "hardsigmoid": 0.2, "elu": 1.0, "affine": None, "thresholdedrelu": None, "scaledtanh": None}
+NONE = {"affine": None, "thresholdedrelu": None, "scaledtanh": None}
+ALPHA = {"leakyrelu": 0.01, "hardsigmoid": 0.2, "elu": 1.0, **NONE}
 BETA = {"hardsigmoid": 0.5, "affine": 0.0, "scaledtanh": None}
-"""Which activations take the value, and its default; None: the ONNX text and onnxruntime disagree, so none is assumed."""
+"""Which activations take the value, and its default. None: the ONNX text and onnxruntime disagree, none is assumed."""
 
 
 def sigmoid(x):
@@ -65,7 +66,7 @@ def walk(x, lens, states, direction, dtype, cell):
             alive = s < lens
             t = np.where(alive, lens - 1 - s, 0) if back else np.full(batch, s)
             new = cell(d, x[t, rows], [state[d] for state in last])
-            for state, value in zip(last, new):
+            for state, value in zip(last, new, strict=True):
                 state[d] = np.where(alive[:, None], value, state[d])
             y[t[alive], d, rows[alive]] = new[0][alive]
     for state in last:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import onnx
 import pytest
-import stream_models
 from onnx import numpy_helper
+
+import stream_models
 
 lstm_infer = pytest.importorskip("lstm_infer")
 cli = pytest.importorskip("lstm_infer.cli")
@@ -19,7 +20,8 @@ def swap_gates(data, a=0, b=2):
     (init,) = (init for init in model.graph.initializer if init.name == "W")
     w = numpy_helper.to_array(init).copy()
     h = w.shape[1] // 4
-    w[:, [*range(a * h, a * h + h), *range(b * h, b * h + h)]] = w[:, [*range(b * h, b * h + h), *range(a * h, a * h + h)]]
+    first, second = slice(a * h, a * h + h), slice(b * h, b * h + h)
+    w[:, first], w[:, second] = w[:, second].copy(), w[:, first].copy()
     assert not np.array_equal(w, numpy_helper.to_array(init))
     init.CopyFrom(numpy_helper.from_array(w, "W"))
     return model.SerializeToString()

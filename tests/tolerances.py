@@ -76,7 +76,7 @@ def like_onnxruntime_int8(got, want, where=""):
 
 
 def sum_bound(k, w, x):
-    """Largest error of a float32 dot product of k terms in any order, fused or not: gamma_k * |w| . |x| (Higham 3.1)."""
+    """Largest error of a float32 dot product of k terms, any order, fused or not: gamma_k * |w| . |x| (Higham 3.1)."""
     gamma = k * UNIT / (1 - k * UNIT)
     return gamma * np.abs(np.asarray(w, np.float64)) @ np.abs(np.asarray(x, np.float64))
 

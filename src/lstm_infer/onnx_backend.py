@@ -48,7 +48,7 @@ class LstmInferRep(BackendRep):
                 raise lstm_infer.FeedError(
                     f"the model takes {len(self._feeds)} inputs ({', '.join(self._feeds)}), got {len(arrays)}"
                 )
-            feeds = dict(zip(self._feeds, arrays))
+            feeds = dict(zip(self._feeds, arrays, strict=False))
         results = self._model.run(feeds)
         return namedtupledict("Outputs", list(results))(*results.values())  # type: ignore[no-any-return]
 
@@ -106,7 +106,10 @@ class LstmInferBackend(Backend):
         """
         opset = kwargs.pop("opset_version", onnx.defs.onnx_opset_version())
         names = [name for name in node.input if name]
-        feeds = dict(inputs) if isinstance(inputs, Mapping) else dict(zip(names, map(np.asarray, inputs)))
+        if isinstance(inputs, Mapping):
+            feeds = dict(inputs)
+        else:
+            feeds = dict(zip(names, map(np.asarray, inputs), strict=True))
         made = [name for name in node.output if name]
         first = next(iter(feeds.values())).dtype if feeds else np.dtype(np.float32)
         dtypes = [np.dtype(dtype) for dtype, _ in outputs_info] if outputs_info else [first] * len(made)
@@ -115,7 +118,7 @@ class LstmInferBackend(Backend):
             [node],
             "node",
             [onnx.helper.make_tensor_value_info(n, to_onnx(v.dtype), v.shape) for n, v in feeds.items()],
-            [onnx.helper.make_tensor_value_info(n, to_onnx(d), None) for n, d in zip(made, dtypes)],
+            [onnx.helper.make_tensor_value_info(n, to_onnx(d), None) for n, d in zip(made, dtypes, strict=True)],
         )
         opsets = [onnx.helper.make_opsetid(node.domain, 1)] if node.domain else []
         model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", opset), *opsets])

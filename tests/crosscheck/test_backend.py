@@ -11,6 +11,7 @@ import warnings
 
 import numpy as np
 import pytest
+
 import shared_files
 from engine import ENGINE
 
@@ -92,7 +93,7 @@ def test_node(case):
     for inputs, outputs in case.data_sets:
         got = prepared.run([np.asarray(value) for value in inputs])
         assert len(got) == len(outputs)
-        for mine, want in zip(got, outputs):
+        for mine, want in zip(got, outputs, strict=True):
             assert mine.dtype == want.dtype
             assert mine.shape == np.shape(want)
             np.testing.assert_allclose(mine, want, rtol=case.rtol, atol=case.atol)

@@ -4,7 +4,8 @@ What each file is (tests/data/exports_table.json) was written by hand from the g
 drawn from the engine by tools/make_exports_table.py and read by a human where it says "engine". Keys of a row:
 `time_axes` and `batch_axes` of the streamed inputs (null: a frame model), `output_time_axes` (null: the value as if
 the sequence ended here), `outputs` that a stream shows, `states` (`name` null where hidden; `size` without batch),
-`refused` (node null: unnamed in the file; a list: any of them), `bind` and `bound`: inputs to bind, the row that then holds.
+`refused` (node null: unnamed in the file; a list: any of them), `bind` (inputs to bind) and `bound` (the row that then
+holds).
 """
 
 from __future__ import annotations
@@ -17,11 +18,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 import reference
 import shared_files
 import tolerances
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 lstm_infer = pytest.importorskip("lstm_infer")
 if not hasattr(lstm_infer, "load"):
@@ -74,7 +76,7 @@ def test_files_are_there():
 @pytest.mark.parametrize("name", [name for name in NAMES if name not in TABLE])
 def test_what_loads_is_in_the_table(name):
     load(name)
-    pytest.fail(f"{name} loads: tools/make_exports_table.py adds it to tests/data/exports_table.json, then read the row")
+    pytest.fail(f"{name} loads: let tools/make_exports_table.py add it to the table, then read the row")
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -97,7 +99,7 @@ def layout1_by_the_equations(feeds):
     graph = onnx.load(shared_files.export("spec_lstm_layout1")).graph
     weights = {init.name: numpy_helper.to_array(init) for init in graph.initializer}
     results = reference.lstm(feeds["X"], weights["W"], weights["R"], weights["B"], layout=1)
-    return {key: np.float32(value) for key, value in zip(("Y", "Yh", "Yc"), results)}
+    return {key: np.float32(value) for key, value in zip(("Y", "Yh", "Yc"), results, strict=True)}
 
 
 def free_size(shape, batch_axis):

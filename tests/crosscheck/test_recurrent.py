@@ -11,11 +11,12 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from hypothesis import assume, event, given, settings
+from hypothesis import strategies as st
+
 import reference
 import tolerances
 from engine import ENGINE, engine, onnxruntime_run
-from hypothesis import assume, event, given, settings
-from hypothesis import strategies as st
 from models_build import build, load, output_names, random_case, reference_arguments
 
 PER_CELL = {"LSTM": 3, "GRU": 2, "RNN": 1}
@@ -86,7 +87,7 @@ def expected(case, dtype):
     args, more = reference_arguments(case)
     with np.errstate(all="ignore"):
         results = getattr(reference, case.op.lower())(*args, **more, dtype=dtype)
-    return dict(zip(output_names(case), results))
+    return dict(zip(output_names(case), results, strict=True))
 
 
 def sits_on_a_jump(case, want):
@@ -194,7 +195,7 @@ def test_layout_1_as_the_reference_evaluator_reads_it(op):
     want = expected(case, np.float64)
     with np.errstate(all="ignore"):
         told = ReferenceEvaluator(load(model)).run(None, feeds)
-    for name, value in zip(want, told):
+    for name, value in zip(want, told, strict=True):
         tolerances.like_onnxruntime(np.float32(value), np.float32(want[name]), name)
     if ENGINE != "onnxruntime":
         got = engine(model)(feeds)
@@ -246,7 +247,7 @@ def test_wrong_number_of_activations_is_refused(op):
     ],
 )
 def test_activation_value_without_an_agreed_default_is_refused(op, name, alpha, beta, word):
-    names = (["Sigmoid", "Tanh", "Tanh"][: PER_CELL[op] - 1]) + [name]
+    names = [*["Sigmoid", "Tanh", "Tanh"][: PER_CELL[op] - 1], name]
     refused(random_case(op, activations=names, alpha=alpha, beta=beta), word)
 
 
@@ -284,7 +285,7 @@ def test_sequence_lens_out_of_range_or_shape_is_refused_at_run(op, lens):
 @pytest.mark.parametrize("op", OPS)
 def test_thresholded_relu_is_strict(op):
     """x > alpha, as onnxruntime and the ThresholdedRelu operator have it; the LSTM text says x >= alpha."""
-    names = (["Sigmoid", "Tanh", "Tanh"][: PER_CELL[op] - 1]) + ["ThresholdedRelu"]
+    names = [*["Sigmoid", "Tanh", "Tanh"][: PER_CELL[op] - 1], "ThresholdedRelu"]
     case = random_case(op, steps=1, batch=1, inputs=1, hidden=1, activations=names, alpha=[0.5])
     case.x[:], case.w[:], case.r[:] = 0.5, 1.0, 0.0
     if op == "LSTM":  # c' = 0.5 by the forget gate's half of c = 1 and an input gate on zero
@@ -315,4 +316,5 @@ def test_rows_of_length_0_end_in_zero_states(op):
         assert not results["Y"][:, :, 0].any()
         assert not results["Y"][3:, :, 1].any()
         for name in results.keys() - {"Y"}:
-            assert not results[name][:, 0].any() and results[name][:, 1].all()
+            assert not results[name][:, 0].any()
+            assert results[name][:, 1].all()
