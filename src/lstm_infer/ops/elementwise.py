@@ -33,34 +33,33 @@ BOOL = np.dtype(np.bool_)
 
 def apply(b: Builder, formula: Formula, ins: Sequence[View], out: View, *, ints: bool = False) -> None:
     """One map step that computes `formula` over `ins`."""
-    constants: list[float] = []
+    constants: dict[str, float] = {}
     _constants(formula, constants)
     dtype = np.int64 if ints else np.float32
-    views = [*ins, *(b.scalar(int(c) if ints else c, dtype) for c in constants)]
+    views = [*ins, *(b.scalar(int(c) if ints else c, dtype) for c in constants.values())]
+    place = {key: len(ins) + index for index, key in enumerate(constants)}
     ops: list[tuple[Any, ...]] = []
-    made: dict[tuple[Any, ...], int] = {}
+    made: dict[str, int] = {}
 
     def register_of(part: Formula) -> int:
         if isinstance(part, int):
             return part
+        key = repr(part)  # unlike the value it tells input 0, 0.0 and -0.0 apart
         if isinstance(part, float):
-            return len(ins) + constants.index(part)
-        if part not in made:
+            return place[key]
+        if key not in made:
             args = [register_of(operand) for operand in part[1:]]
             ops.append((part[0], *args))
-            made[part] = len(views) + len(ops) - 1
-        return made[part]
+            made[key] = len(views) + len(ops) - 1
+        return made[key]
 
-    if not isinstance(formula, tuple):
-        formula = ("MOVE", formula)
-    register_of(formula)
+    register_of(formula if isinstance(formula, tuple) else ("MOVE", formula))
     b.map(views, ops, out, ints=ints)
 
 
-def _constants(part: Formula, found: list[float]) -> None:
+def _constants(part: Formula, found: dict[str, float]) -> None:
     if isinstance(part, float):
-        if part not in found:
-            found.append(part)
+        found[repr(part)] = part
     elif isinstance(part, tuple):
         for operand in part[1:]:
             _constants(operand, found)

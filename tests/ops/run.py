@@ -1,0 +1,105 @@
+"""Runs one-node models: folded by the walk, through a plan on one instruction set, and in onnxruntime."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
+
+from lstm_infer import _core
+from lstm_infer.facts import walk
+from lstm_infer.importer import read
+from lstm_infer.ir import Array
+from lstm_infer.ops.registry import Fact
+from lstm_infer.plan import Builder
+from lstm_infer.store import ConstStore
+
+ISAS = [name for name, runs in _core.list_isas() if runs]
+
+
+def model(
+    op: str,
+    ins: list[Array | None],
+    attrs: dict[str, Any],
+    *,
+    opset: int,
+    consts: set[int],
+    n_out: int = 1,
+    domain: str = "",
+) -> onnx.ModelProto:
+    """A model of one node. `consts`: numbers of the inputs that are initializers."""
+    names = ["" if a is None else f"x{i}" for i, a in enumerate(ins)]
+    node = helper.make_node(op, names, [f"y{i}" for i in range(n_out)], name="node", domain=domain, **attrs)
+    inputs, inits = [], []
+    for i, array in enumerate(ins):
+        if array is None:
+            continue
+        if i in consts:
+            inits.append(numpy_helper.from_array(array, names[i]))
+        else:
+            inputs.append(
+                helper.make_tensor_value_info(names[i], helper.np_dtype_to_tensor_dtype(array.dtype), array.shape)
+            )
+    outs = [onnx.ValueInfoProto(name=f"y{i}") for i in range(n_out)]
+    graph = helper.make_graph([node], "graph", inputs, outs, inits)
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid(domain, opset)] if not domain else None)
+    made.ir_version = 8
+    return onnx.shape_inference.infer_shapes(made)
+
+
+def expected(made: onnx.ModelProto, feeds: dict[str, Array]) -> list[Array]:
+    """What onnxruntime says, or the ONNX reference where onnxruntime has no kernel for the type."""
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.log_severity_level = 4
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    try:
+        session = ort.InferenceSession(made.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        if "NOT_IMPLEMENTED" not in str(error) and "under development" not in str(error):
+            raise
+        from onnx.reference import ReferenceEvaluator
+
+        return [np.asarray(a) for a in ReferenceEvaluator(made).run(None, feeds)]
+    return [np.asarray(a) for a in session.run(None, feeds)]
+
+
+def through_plan(made: onnx.ModelProto, feeds: dict[str, Array], isa: str) -> tuple[list[Array], tuple[str, ...]]:
+    """The outputs, and the slots that made them."""
+    graph = read(made)
+    walked = walk(graph, {port.name: Fact(feeds[port.name].shape, feeds[port.name].dtype) for port in graph.inputs})
+    store = ConstStore()
+    builder = Builder(walked.facts, store, isa)
+    for index, port in enumerate(graph.inputs):
+        builder.input(port.name, index)
+    builder.lower(walked)
+    facts = [builder.output(port.name, index) for index, port in enumerate(graph.outputs)]
+    program = builder.finish(len(graph.inputs), facts)
+    arena = _core.aligned_empty(program.arena_bytes + 64)
+    arena[:] = 0xA5  # nothing may rely on zeroed memory
+    ins = [np.ascontiguousarray(feeds[port.name]) for port in graph.inputs]
+    outs = [np.zeros(fact.shape, fact.dtype) for fact in facts]
+    program.run([store.anchor, None, arena, *ins, *outs])
+    return outs, program.slots
+
+
+def folded(made: onnx.ModelProto) -> list[Array]:
+    """The outputs of a model without inputs, as the walk folds it."""
+    graph = read(made)
+    walked = walk(graph, {})
+    assert not walked.nodes
+    found = [walked.facts[port.name].const for port in graph.outputs]
+    return [array for array in found if array is not None]
+
+
+def close(got: Array, want: Array) -> None:
+    """Exact for integers and booleans; |d| <= 1e-5 + 1e-4 |ref| for floats."""
+    assert got.dtype == want.dtype
+    assert got.shape == want.shape
+    if want.dtype.kind == "f":
+        np.testing.assert_allclose(got.astype(np.float64), want.astype(np.float64), rtol=1e-4, atol=1e-5)
+    else:
+        np.testing.assert_array_equal(got, want)
