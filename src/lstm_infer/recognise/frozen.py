@@ -98,8 +98,22 @@ def _native(graph: Graph, inputs: Sequence[Port], constants: Mapping[str, Array]
             walked = walk(graph, _feeds(inputs, constants, sizes))
         except LstmInferError:
             continue
-        return _Native(walked, trace(inputs, walked), sizes)
+        native = _Native(walked, trace(inputs, walked), sizes)
+        if _clean(graph, native):
+            return native
     return None
+
+
+def _clean(graph: Graph, native: _Native) -> bool:
+    """Do time and batch pass every Reshape: at sizes that merely happen to fit, axes are cut and mixed."""
+    labels = _open_labels(native)
+    for node in native.walked.nodes:
+        if node.op == "Reshape":
+            for label in labels:
+                before = native.traced.find(node.inputs[0], label) is not None
+                if before and native.traced.find(node.outputs[0], label) is None:
+                    return False
+    return True
 
 
 def _numbers(graph: Graph) -> set[int]:
