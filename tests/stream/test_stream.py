@@ -381,7 +381,7 @@ def test_a_wrong_frame_is_refused_and_leaves_no_trace(bad, error):
         stream.step(bad(frames()[0]))
     value = bad(frames()[0])
     if isinstance(value, np.ndarray):
-        value = value[None, None]  # one step too many axes, besides what is wrong already
+        value = value[None, None, None]  # too many axes, besides what is wrong already
     with pytest.raises(lstm_infer.LstmInferError):
         stream.run(value)
     assert stream.snapshot() == before
