@@ -7,6 +7,9 @@ Environment
 -----------
 LSTM_INFER_BUILD_ISAS
     Comma-separated vector sets to build, e.g. "avx2"; "scalar" builds none. Unset: all that the target can have.
+CFLAGS
+    As ever. Debug information, which many Pythons ask for, makes the modules ten times larger: it is left out unless
+    -g stands here.
 """
 
 import os
@@ -21,14 +24,15 @@ from setuptools.command.build_ext import build_ext
 
 # One row per vector set of kernels/li_isas.def: the machine it belongs to and the flags of its one source file.
 # scalar, and all that is not under kernels/isa, takes the baseline of the target: no row, no -march.
+# Name: machine, flags of gcc and clang, flags of msvc.
+AVX2 = ["-mavx2", "-mfma", "-mf16c"]
 ISAS = {
-    #         machine    gcc, clang                                                                     msvc
     "avx512": (
         "x86_64",
-        ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx2", "-mfma", "-mf16c", "-mprefer-vector-width=512"],
+        [*AVX2, "-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mprefer-vector-width=512"],
         ["/arch:AVX512"],
     ),
-    "avx2": ("x86_64", ["-mavx2", "-mfma", "-mf16c"], ["/arch:AVX2"]),
+    "avx2": ("x86_64", AVX2, ["/arch:AVX2"]),
     "neon": ("arm64", [], []),
 }
 
@@ -61,8 +65,14 @@ def vector_isas() -> list[str]:
         return fits
     names = {name.strip() for name in wanted.split(",")} - {"", "scalar"}
     if not names <= set(fits):
-        raise SystemExit(f"LSTM_INFER_BUILD_ISAS={wanted!r}: {sorted(names - set(fits))} not among {fits} of {machine!r}")
+        raise SystemExit(
+            f"LSTM_INFER_BUILD_ISAS={wanted!r}: {sorted(names - set(fits))} not among {fits} of {machine!r}"
+        )
     return [isa for isa in fits if isa in names]
+
+
+def debug_flags() -> list[str]:
+    return [] if "-g" in os.environ.get("CFLAGS", "").split() else ["-g0"]
 
 
 class BuildExt(build_ext):
@@ -72,22 +82,26 @@ class BuildExt(build_ext):
         objects = self.compile_kernels()
         for ext in self.extensions:
             ext.extra_objects = objects  # assigned, not appended: this may run twice
-            ext.extra_compile_args = MSVC_DOOR if self.compiler.compiler_type == "msvc" else GNU_DOOR
+            ext.extra_compile_args = MSVC_DOOR if self.compiler.compiler_type == "msvc" else GNU_DOOR + debug_flags()
         super().build_extensions()
 
     def compile_kernels(self) -> list[str]:
         msvc = self.compiler.compiler_type == "msvc"
-        common = MSVC_KERNEL if msvc else GNU_KERNEL
+        common = MSVC_KERNEL if msvc else GNU_KERNEL + debug_flags()
         isas = vector_isas()
         have = [(f"LI_HAVE_{isa}", "1") for isa in isas]
         baseline = sorted(map(str, [*KERNELS.glob("*.c"), *KERNELS.glob("isa/scalar*.c")]))
         objects = self.compile_group("baseline", baseline, have, common)
         for isa in isas:
             flags = ISAS[isa][2 if msvc else 1]
-            objects += self.compile_group(isa, [str(KERNELS / "isa" / f"{isa}.c")], [(f"LI_ISA_{isa}", "1")], common + flags)
+            objects += self.compile_group(
+                isa, [str(KERNELS / "isa" / f"{isa}.c")], [(f"LI_ISA_{isa}", "1")], common + flags
+            )
         return objects
 
-    def compile_group(self, group: str, sources: list[str], macros: list[tuple[str, str]], flags: list[str]) -> list[str]:
+    def compile_group(
+        self, group: str, sources: list[str], macros: list[tuple[str, str]], flags: list[str]
+    ) -> list[str]:
         """Compile what is out of date. One folder per group: object paths would collide otherwise."""
         folder = os.path.join(self.build_temp, "kernels_" + group)
         headers = max(os.path.getmtime(path) for path in depends())

@@ -109,31 +109,88 @@ def main():
     emit("LOG2E", [to_f32(1 / ln2)], "log2(e)")
     emit("LN2_", split(ln2, 2), "ln 2 as a sum")
     half = ln2 / 2 * mpf("1.001")
-    c = emit_fit("EXP", "expm1(r) = r + r^2 p(r)", -half, half, 5,
-                 lambda r: (mp.expm1(r) - r) / r**2, lambda r: r**2 / mp.expm1(r))
+    c = emit_fit(
+        "EXP",
+        "expm1(r) = r + r^2 p(r)",
+        -half,
+        half,
+        5,
+        lambda r: (mp.expm1(r) - r) / r**2,
+        lambda r: r**2 / mp.expm1(r),
+    )
     emit("EXPH", [x * 2 ** (i + 1) for i, x in enumerate(c)], "the same for expm1(2 r) / 2 = r + r^2 p(r)")
-    emit_fit("LOG", "log1p(f) = f - f^2 / 2 + f^3 p(f)", mp.sqrt(0.5) - 1, mp.sqrt(2) - 1, 9,
-             lambda f: (mp.log1p(f) - f + f**2 / 2) / f**3, lambda f: f**3 / mp.log1p(f))
+    emit_fit(
+        "LOG",
+        "log1p(f) = f - f^2 / 2 + f^3 p(f)",
+        mp.sqrt(0.5) - 1,
+        mp.sqrt(2) - 1,
+        9,
+        lambda f: (mp.log1p(f) - f + f**2 / 2) / f**3,
+        lambda f: f**3 / mp.log1p(f),
+    )
     edge = mpf(475) / 512
     emit("ERF_EDGE", [edge], "erf: the second form from here on")
-    emit_fit("ERFS", "erf(t) = t + t p(t^2)", 0, edge**2, 6,
-             lambda s: mp.erf(mp.sqrt(s)) / mp.sqrt(s) - 1, lambda s: mp.sqrt(s) / mp.erf(mp.sqrt(s)))
-    emit_fit("ERFL", "erf(t) = 1 - exp(-(t + t p(t)))", edge, mpf("4.0"), 7,
-             lambda t: -mp.log(mp.erfc(t)) / t - 1, lambda t: mp.erfc(t) * t / mp.erf(t))
+    emit_fit(
+        "ERFS",
+        "erf(t) = t + t p(t^2)",
+        0,
+        edge**2,
+        6,
+        lambda s: mp.erf(mp.sqrt(s)) / mp.sqrt(s) - 1,
+        lambda s: mp.sqrt(s) / mp.erf(mp.sqrt(s)),
+    )
+    emit_fit(
+        "ERFL",
+        "erf(t) = 1 - exp(-(t + t p(t)))",
+        edge,
+        mpf("4.0"),
+        7,
+        lambda t: -mp.log(mp.erfc(t)) / t - 1,
+        lambda t: mp.erfc(t) * t / mp.erf(t),
+    )
     quarter = mp.pi / 4 * mpf("1.01")
     emit("TWO_OVER_PI", [to_f32(2 / mp.pi)], "2 / pi")
     emit("PIO2_", split(mp.pi / 2, 3), "pi / 2 as a sum")
-    emit_fit("SIN", "sin(r) = r + r^3 p(r^2)", 0, quarter**2, 4,
-             lambda s: (mp.sin(mp.sqrt(s)) / mp.sqrt(s) - 1) / s, lambda s: s * mp.sqrt(s) / mp.sin(mp.sqrt(s)))
-    emit_fit("COS", "cos(r) = 1 - r^2 / 2 + r^4 p(r^2)", 0, quarter**2, 3,
-             lambda s: (mp.cos(mp.sqrt(s)) - 1 + s / 2) / s**2, lambda s: s**2 / mp.cos(mp.sqrt(s)))
-    emit_fit("ATAN", "atan(t) = t + t^3 p(t^2)", 0, 1, 9,
-             lambda s: (mp.atan(mp.sqrt(s)) / mp.sqrt(s) - 1) / s, lambda s: s * mp.sqrt(s) / mp.atan(mp.sqrt(s)))
+    emit_fit(
+        "SIN",
+        "sin(r) = r + r^3 p(r^2)",
+        0,
+        quarter**2,
+        4,
+        lambda s: (mp.sin(mp.sqrt(s)) / mp.sqrt(s) - 1) / s,
+        lambda s: s * mp.sqrt(s) / mp.sin(mp.sqrt(s)),
+    )
+    emit_fit(
+        "COS",
+        "cos(r) = 1 - r^2 / 2 + r^4 p(r^2)",
+        0,
+        quarter**2,
+        3,
+        lambda s: (mp.cos(mp.sqrt(s)) - 1 + s / 2) / s**2,
+        lambda s: s**2 / mp.cos(mp.sqrt(s)),
+    )
+    emit_fit(
+        "ATAN",
+        "atan(t) = t + t^3 p(t^2)",
+        0,
+        1,
+        9,
+        lambda s: (mp.atan(mp.sqrt(s)) / mp.sqrt(s) - 1) / s,
+        lambda s: s * mp.sqrt(s) / mp.atan(mp.sqrt(s)),
+    )
     emit("PIO2_D", [mp.pi / 2], "f64: pi / 2", f64)
-    emit("POW_L", [2 / (ln2 * (2 * i + 1)) for i in range(9)],
-         "f64: log2((1+s)/(1-s)) = s p(s^2), series; left out at |s| <= 0.1716: 2^-51 of the value", f64)
-    emit("POW_E", [ln2**i / mp.factorial(i) for i in range(1, 11)],
-         "f64: 2^f = 1 + f p(f), series; left out at |f| <= 0.5: 2^-42", f64)
+    emit(
+        "POW_L",
+        [2 / (ln2 * (2 * i + 1)) for i in range(9)],
+        "f64: log2((1+s)/(1-s)) = s p(s^2), series; left out at |s| <= 0.1716: 2^-51 of the value",
+        f64,
+    )
+    emit(
+        "POW_E",
+        [ln2**i / mp.factorial(i) for i in range(1, 11)],
+        "f64: 2^f = 1 + f p(f), series; left out at |f| <= 0.5: 2^-42",
+        f64,
+    )
     with mp.workdps(100):
         bits = int(mp.floor(2 / mp.pi * mpf(2) ** 224))
     words = [0, 0] + [(bits >> (32 * (6 - i))) & 0xFFFFFFFF for i in range(7)]

@@ -430,6 +430,34 @@ def case(sources: list[tuple[str, bytes, bytes | None]], seed: int, index: int) 
 # Running
 
 
+def not_as_promised(graph: Graph) -> str:
+    """What breaks the contract of `ir`, "" if nothing does: names are unique text, makers come before readers."""
+    made: set[str] = set()
+
+    def inside(graph: Graph, known: set[str]) -> str:
+        new = [item.name for item in graph.inputs] + list(graph.consts)
+        known = {"", *known, *new}
+        for node in graph.nodes:
+            words = [node.op, node.name, node.domain, *node.inputs, *node.outputs, *node.attrs]
+            if not all(isinstance(word, str) for word in words):
+                return f"{node}: a name is not text"
+            if not known.issuperset(node.inputs):
+                return f"{node}: reads what nobody has made yet"
+            for value in node.attrs.values():
+                for sub in value if isinstance(value, list) else [value]:
+                    wrong = inside(sub, known) if isinstance(sub, Graph) else ""
+                    if wrong:
+                        return wrong
+            new += [name for name in node.outputs if name]
+            known.update(node.outputs)
+        if len(set(new)) < len(new) or made.intersection(new):
+            return f"graph {graph.name!r}: a value is made twice"
+        made.update(new)
+        return "" if all(item.name in known for item in graph.outputs) else "an output is made by nobody"
+
+    return inside(graph, set())
+
+
 class Runner:
     """Runs cases in a scratch folder, with a clock over each."""
 
@@ -456,6 +484,9 @@ class Runner:
         stage = "refused"
         try:
             graph = importer.read(source)
+            wrong = not_as_promised(graph)
+            if wrong:
+                return "FAILED", wrong
             stage = "walk refused"
             if self.walk is not None:
                 self.walk(graph)

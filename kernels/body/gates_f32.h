@@ -13,10 +13,9 @@
 #if LI_R >= 32
 #define LI_ACC 24 /* accumulators of a tile with many columns: 6 columns x 4 vectors */
 #else
-#define LI_ACC 12 /* 3 columns x 4 vectors or 6 columns x 2 */
+#define LI_ACC 12 /* 6 columns x 2 vectors */
 #endif
 #define LI_COLS 6               /* most columns of a tile */
-#define LI_COLS4 (LI_ACC / 4)   /* the same with 4 accumulators per unit */
 #define LI_PANELS1 (8 / LI_V)   /* panels of a single column, 1 accumulator per unit */
 #define LI_PANELS4 (8 / LI_V >= 8 ? 2 : 1) /* the same with 4 */
 #define LI_PANELSN (LI_ACC / LI_COLS / LI_V > 0 ? LI_ACC / LI_COLS / LI_V : 1) /* many columns, 1 accumulator */
@@ -31,19 +30,27 @@ typedef struct li_term {
     int64_t K;
 } li_term;
 
+/* The same terms seen from panel p, column n, weight gate `gate`. */
+LI_INLINE li_term li_term_at(li_term t, int64_t p, int64_t n, int64_t gate)
+{
+    t.w += p * t.panel + gate * LI_UNITS;
+    t.x += n * t.col;
+    return t;
+}
+
 /* Index of an accumulator of a tile. */
 #define LI_AT(n, p, a, v) ((((n) * P + (p)) * A + (a)) * V + (v))
 
 /* The first G of the A accumulators = init: [col][panel][G][16], columns init_col and panels init_panel apart.
- * u: first lane of the 16. */
+ * */
 LI_INLINE void li_tile_init(vf *acc, const int N, const int P, const int V, const int A, const int G,
-                            const float *init, int64_t init_col, int64_t init_panel, const int u)
+                            const float *init, int64_t init_col, int64_t init_panel)
 {
     LI_UNROLL for (int n = 0; n < N; n++) {
         LI_UNROLL for (int p = 0; p < P; p++) {
             LI_UNROLL for (int a = 0; a < G; a++) {
                 LI_UNROLL for (int v = 0; v < V; v++) {
-                    acc[LI_AT(n, p, a, v)] = v_load(init + n * init_col + p * init_panel + a * LI_UNITS + u + v * LI_W);
+                    acc[LI_AT(n, p, a, v)] = v_load(init + n * init_col + p * init_panel + a * LI_UNITS + v * LI_W);
                 }
             }
         }
@@ -52,41 +59,51 @@ LI_INLINE void li_tile_init(vf *acc, const int N, const int P, const int V, cons
 
 /* The hot loop. Weight gate g goes to accumulator g, the last of the G to accumulator `last`. */
 LI_INLINE void li_tile_chain(vf *acc, const int N, const int P, const int V, const int A, const int G, const int last,
-                             const li_term *t, int64_t row, const int u)
+                             const li_term *t, int64_t row)
 {
     const float *w[8], *x[LI_COLS];
-    LI_UNROLL for (int p = 0; p < P; p++) { w[p] = t->w + p * t->panel + u; }
+    LI_UNROLL for (int p = 0; p < P; p++) { w[p] = t->w + p * t->panel; }
     LI_UNROLL for (int n = 0; n < N; n++) { x[n] = t->x + n * t->col; }
     const int64_t K = t->K, step = t->step;
     int64_t at = 0;
     for (int64_t k = 0; k < K; k++) {
-        vf xs[LI_COLS];
-        LI_UNROLL for (int n = 0; n < N; n++) { xs[n] = v_set1(x[n][at]); }
-        LI_UNROLL for (int p = 0; p < P; p++) {
-            LI_UNROLL for (int g = 0; g < G; g++) {
-                LI_UNROLL for (int v = 0; v < V; v++) {
-                    const vf weight = v_load(w[p] + g * LI_UNITS + v * LI_W);
-                    LI_UNROLL for (int n = 0; n < N; n++) {
-                        const int i = LI_AT(n, p, g == G - 1 ? last : g, v);
-                        acc[i] = v_fma(weight, xs[n], acc[i]);
-                    }
+        if (P * G * V < N) { /* fewer weights than columns: weights stay in registers */
+            vf ws[LI_COLS];
+            LI_UNROLL for (int i = 0; i < P * G * V; i++) {
+                ws[i] = v_load(w[i / (G * V)] + i / V % G * LI_UNITS + i % V * LI_W);
+            }
+            LI_UNROLL for (int n = 0; n < N; n++) {
+                const vf xn = v_set1(x[n][at]);
+                LI_UNROLL for (int i = 0; i < P * G * V; i++) {
+                    const int a = LI_AT(n, i / (G * V), i / V % G == G - 1 ? last : i / V % G, i % V);
+                    acc[a] = v_fma(ws[i], xn, acc[a]);
                 }
             }
-            w[p] += row;
+        } else { /* inputs stay in registers */
+            vf xs[LI_COLS];
+            LI_UNROLL for (int n = 0; n < N; n++) { xs[n] = v_set1(x[n][at]); }
+            LI_UNROLL for (int i = 0; i < P * G * V; i++) {
+                const vf weight = v_load(w[i / (G * V)] + i / V % G * LI_UNITS + i % V * LI_W);
+                LI_UNROLL for (int n = 0; n < N; n++) {
+                    const int a = LI_AT(n, i / (G * V), i / V % G == G - 1 ? last : i / V % G, i % V);
+                    acc[a] = v_fma(weight, xs[n], acc[a]);
+                }
+            }
         }
+        LI_UNROLL for (int p = 0; p < P; p++) { w[p] += row; }
         at += step;
     }
 }
 
 /* z = acc: the layout of init. */
 LI_INLINE void li_tile_store(float *z, const vf *acc, const int N, const int P, const int V, const int A,
-                             int64_t z_col, int64_t z_panel, const int u)
+                             int64_t z_col, int64_t z_panel)
 {
     LI_UNROLL for (int n = 0; n < N; n++) {
         LI_UNROLL for (int p = 0; p < P; p++) {
             LI_UNROLL for (int a = 0; a < A; a++) {
                 LI_UNROLL for (int v = 0; v < V; v++) {
-                    v_store(z + n * z_col + p * z_panel + a * LI_UNITS + u + v * LI_W, acc[LI_AT(n, p, a, v)]);
+                    v_store(z + n * z_col + p * z_panel + a * LI_UNITS + v * LI_W, acc[LI_AT(n, p, a, v)]);
                 }
             }
         }
@@ -104,21 +121,17 @@ typedef struct li_gates {
 } li_gates;
 
 LI_INLINE void li_gates_tile(const li_gates *s, int64_t p, int64_t n, const int N, const int P, const int V,
-                             const int G, const int u)
+                             const int G)
 {
     vf acc[LI_ACC > 16 ? LI_ACC : 16];
-    li_term t = s->a;
-    li_tile_init(acc, N, P, V, G, G, s->init + n * s->init_col + p * s->init_panel, s->init_col, s->init_panel, u);
-    t.w += p * t.panel;
-    t.x += n * t.col;
-    li_tile_chain(acc, N, P, V, G, G, G - 1, &t, G == 1 ? t.row : G * LI_UNITS, u);
+    li_term t = li_term_at(s->a, p, n, 0);
+    li_tile_init(acc, N, P, V, G, G, s->init + n * s->init_col + p * s->init_panel, s->init_col, s->init_panel);
+    li_tile_chain(acc, N, P, V, G, G, G - 1, &t, G == 1 ? t.row : G * LI_UNITS);
     if (s->b.K > 0) {
-        t = s->b;
-        t.w += p * t.panel;
-        t.x += n * t.col;
-        li_tile_chain(acc, N, P, V, G, G, G - 1, &t, G == 1 ? t.row : G * LI_UNITS, u);
+        t = li_term_at(s->b, p, n, 0);
+        li_tile_chain(acc, N, P, V, G, G, G - 1, &t, G == 1 ? t.row : G * LI_UNITS);
     }
-    li_tile_store(s->z + n * s->z_col + p * s->z_panel, acc, N, P, V, G, s->z_col, s->z_panel, u);
+    li_tile_store(s->z + n * s->z_col + p * s->z_panel, acc, N, P, V, G, s->z_col, s->z_panel);
 }
 
 /* N becomes a constant: TILE(1) .. TILE(most columns). */
@@ -131,22 +144,19 @@ LI_INLINE void li_gates_tile(const li_gates *s, int64_t p, int64_t n, const int 
     case 5: TILE(5); break;                                                                                          \
     default: TILE(6); break;                                                                                         \
     }
-#if LI_COLS4 == LI_COLS
-#define LI_BY_COLS4 LI_BY_COLS
-#else
-#define LI_BY_COLS4(N, TILE)                                                                                         \
-    switch (N) {                                                                                                     \
-    case 1: TILE(1); break;                                                                                          \
-    case 2: TILE(2); break;                                                                                          \
-    default: TILE(3); break;                                                                                         \
-    }
-#endif
+
+/* Columns of the next tile: the last two tiles share what is left evenly, a lone column has too few chains. */
+LI_INLINE int64_t li_next_cols(int64_t left)
+{
+    return left <= LI_COLS ? left : left < 2 * LI_COLS ? (left + 1) / 2 : LI_COLS;
+}
 
 LI_INLINE void li_gates_cols(const li_gates *s, int64_t p, int64_t n_cols, const int P)
 {
-    for (int64_t n = 0; n < n_cols; n += LI_COLS) {
-#define LI_TILE(N) li_gates_tile(s, p, n, N, P, LI_V, 1, 0)
-        LI_BY_COLS(n_cols - n, LI_TILE)
+    for (int64_t n = 0, N; n < n_cols; n += N) {
+        N = li_next_cols(n_cols - n);
+#define LI_TILE(n_) li_gates_tile(s, p, n, n_, P, LI_V, 1)
+        LI_BY_COLS(N, LI_TILE)
 #undef LI_TILE
     }
 }
@@ -155,14 +165,14 @@ LI_NOINLINE void li_gates_1(const li_gates *s, int64_t n_panels, int64_t n_cols)
 {
     int64_t p = 0;
     if (n_cols == 1) {
-        for (; p + LI_PANELS1 <= n_panels; p += LI_PANELS1) { li_gates_tile(s, p, 0, 1, LI_PANELS1, LI_V, 1, 0); }
+        for (; p + LI_PANELS1 <= n_panels; p += LI_PANELS1) { li_gates_tile(s, p, 0, 1, LI_PANELS1, LI_V, 1); }
 #if LI_PANELS1 > 4
-        if (p + 4 <= n_panels) { li_gates_tile(s, p, 0, 1, 4, LI_V, 1, 0); p += 4; }
+        if (p + 4 <= n_panels) { li_gates_tile(s, p, 0, 1, 4, LI_V, 1); p += 4; }
 #endif
 #if LI_PANELS1 > 2
-        if (p + 2 <= n_panels) { li_gates_tile(s, p, 0, 1, 2, LI_V, 1, 0); p += 2; }
+        if (p + 2 <= n_panels) { li_gates_tile(s, p, 0, 1, 2, LI_V, 1); p += 2; }
 #endif
-        if (p < n_panels) { li_gates_tile(s, p, 0, 1, 1, LI_V, 1, 0); }
+        if (p < n_panels) { li_gates_tile(s, p, 0, 1, 1, LI_V, 1); }
         return;
     }
 #if LI_PANELSN > 1
@@ -173,21 +183,44 @@ LI_NOINLINE void li_gates_1(const li_gates *s, int64_t n_panels, int64_t n_cols)
     for (; p < n_panels; p++) { li_gates_cols(s, p, n_cols, 1); }
 }
 
-/* Several gates: columns inside panels, so that a panel of weights is read once from far away. With many columns a
- * tile takes one vector of the 16 units, else its accumulators would not fit. */
+/* One gate of one panel, N columns: z = init + a (+ b). For sets whose vectors are shorter than a panel: there all
+ * gates of 6 columns do not fit the registers, and fewer columns would read each line of weights from L2 too often
+ * (avx2, Zen 4, 256 units, 64 columns: half panels x 3 columns 75 GFLOP/s, this 101). Rows of a and b lie `row` apart. */
+LI_NOINLINE void li_gate_sums(float *z, int64_t z_col, int64_t N, const float *init, int64_t init_col, const li_term *a,
+                              const li_term *b)
+{
+    vf acc[LI_ACC];
+#define LI_TILE(n_)                                                                                                  \
+    li_tile_init(acc, n_, 1, LI_V, 1, 1, init, init_col, 0);                                                      \
+    li_tile_chain(acc, n_, 1, LI_V, 1, 1, 0, a, a->row);                                                          \
+    li_tile_chain(acc, n_, 1, LI_V, 1, 1, 0, b, b->row);                                                          \
+    li_tile_store(z, acc, n_, 1, LI_V, 1, z_col, 0)
+    LI_BY_COLS(N, LI_TILE)
+#undef LI_TILE
+}
+
+/* Several gates: columns inside panels, so that a panel of weights is read once from far away. */
 LI_INLINE void li_gates_many(const li_gates *s, int64_t n_panels, int64_t n_cols, const int G)
 {
     for (int64_t p = 0; p < n_panels; p++) {
         if (n_cols == 1) {
-            li_gates_tile(s, p, 0, 1, 1, LI_V, G, 0);
+            li_gates_tile(s, p, 0, 1, 1, LI_V, G);
             continue;
         }
-        for (int u = 0; u < LI_UNITS; u += LI_W) {
-            for (int64_t n = 0; n < n_cols; n += LI_COLS4) {
-#define LI_TILE(N) li_gates_tile(s, p, n, N, 1, 1, G, u)
-                LI_BY_COLS4(n_cols - n, LI_TILE)
+        for (int64_t n = 0, N; n < n_cols; n += N) {
+            N = li_next_cols(n_cols - n);
+#if LI_V == 1
+#define LI_TILE(n_) li_gates_tile(s, p, n, n_, 1, 1, G)
+            LI_BY_COLS(N, LI_TILE)
 #undef LI_TILE
+#else
+            for (int g = 0; g < G; g++) {
+                const li_term a = li_term_at(s->a, p, n, g), b = li_term_at(s->b, p, n, g);
+                const float *init = s->init + n * s->init_col + p * s->init_panel + g * LI_UNITS;
+                li_gate_sums(s->z + n * s->z_col + p * s->z_panel + g * LI_UNITS, s->z_col, N, init, s->init_col,
+                             &a, &b);
             }
+#endif
         }
     }
 }

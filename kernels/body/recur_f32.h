@@ -43,13 +43,6 @@ LI_INLINE vf li_clip(const li_cell *s, vf z)
     return s->clip > 0.0f ? v_min(v_set1(s->clip), v_max(v_set1(-s->clip), z)) : z; /* NaN stays */
 }
 
-LI_INLINE li_term li_term_at(li_term t, int64_t p, int64_t n)
-{
-    t.w += p * t.panel;
-    t.x += n * t.col;
-    return t;
-}
-
 /* ---- lstm ---- */
 
 /* Ct = ft . Ct-1 + it . ct      Ht = ot . h(Ct) */
@@ -85,25 +78,29 @@ LI_NOINLINE void li_lstm_cell_any(const li_cell *s, int64_t unit, int64_t n, vf 
     li_put_h(s, unit, n, v_mul(o, li_act_apply(&act[2], c)), left);
 }
 
-LI_INLINE void li_lstm_tile(const li_cell *s, int64_t p0, int64_t n0, const int N, const int P, const int V, const int u)
+LI_INLINE void li_lstm_put(const li_cell *s, int64_t unit, int64_t n, vf zi, vf zo, vf zf, vf zc)
+{
+    if (s->plain) {
+        li_lstm_cell(s, unit, n, zi, zo, zf, zc);
+    } else {
+        li_lstm_cell_any(s, unit, n, zi, zo, zf, zc);
+    }
+}
+
+LI_INLINE void li_lstm_tile(const li_cell *s, int64_t p0, int64_t n0, const int N, const int P, const int V)
 {
     enum { A = 4 };
     vf z[LI_ACC > 16 ? LI_ACC : 16];
-    const li_term w = li_term_at(s->w, p0, n0), r = li_term_at(s->r, p0, n0);
-    li_tile_init(z, N, P, V, A, A, s->init + n0 * s->init_col + p0 * s->init_panel, s->init_col, s->init_panel, u);
-    li_tile_chain(z, N, P, V, A, A, 3, &w, A * LI_UNITS, u);
-    li_tile_chain(z, N, P, V, A, A, 3, &r, A * LI_UNITS, u);
+    const li_term w = li_term_at(s->w, p0, n0, 0), r = li_term_at(s->r, p0, n0, 0);
+    li_tile_init(z, N, P, V, A, A, s->init + n0 * s->init_col + p0 * s->init_panel, s->init_col, s->init_panel);
+    li_tile_chain(z, N, P, V, A, A, 3, &w, A * LI_UNITS);
+    li_tile_chain(z, N, P, V, A, A, 3, &r, A * LI_UNITS);
     LI_UNROLL for (int n = 0; n < N; n++) {
         LI_UNROLL for (int p = 0; p < P; p++) {
             LI_UNROLL for (int v = 0; v < V; v++) {
-                const int64_t unit = (p0 + p) * LI_UNITS + u + v * LI_W;
-                const vf zi = z[LI_AT(n, p, 0, v)], zo = z[LI_AT(n, p, 1, v)];
-                const vf zf = z[LI_AT(n, p, 2, v)], zc = z[LI_AT(n, p, 3, v)];
-                if (s->plain) {
-                    li_lstm_cell(s, unit, n0 + n, zi, zo, zf, zc);
-                } else {
-                    li_lstm_cell_any(s, unit, n0 + n, zi, zo, zf, zc);
-                }
+                const int64_t unit = (p0 + p) * LI_UNITS + v * LI_W;
+                li_lstm_put(s, unit, n0 + n, z[LI_AT(n, p, 0, v)], z[LI_AT(n, p, 1, v)], z[LI_AT(n, p, 2, v)],
+                            z[LI_AT(n, p, 3, v)]);
             }
         }
     }
@@ -135,50 +132,54 @@ LI_NOINLINE void li_gru_cell_any(const li_cell *s, int64_t unit, int64_t n, vf z
     li_put_h(s, unit, n, li_gru_mix(li_act_apply(&act[0], li_clip(s, zz)), h_hat, h), left);
 }
 
-LI_INLINE void li_gru_tile(const li_cell *s, int64_t p0, int64_t n0, const int N, const int P, const int V, const int u)
+LI_INLINE void li_gru_put(const li_cell *s, int64_t unit, int64_t n, vf zz, vf zr, vf zx, vf zh)
+{
+    if (s->plain) {
+        li_gru_cell(s, unit, n, zz, zr, zx, zh);
+    } else {
+        li_gru_cell_any(s, unit, n, zz, zr, zx, zh);
+    }
+}
+
+LI_INLINE void li_gru_tile(const li_cell *s, int64_t p0, int64_t n0, const int N, const int P, const int V)
 {
     enum { A = 4, G = 3 };
     vf z[LI_ACC > 16 ? LI_ACC : 16];
-    const li_term w = li_term_at(s->w, p0, n0), r = li_term_at(s->r, p0, n0);
-    li_tile_init(z, N, P, V, A, G, s->init + n0 * s->init_col + p0 * s->init_panel, s->init_col, s->init_panel, u);
+    const li_term w = li_term_at(s->w, p0, n0, 0), r = li_term_at(s->r, p0, n0, 0);
+    li_tile_init(z, N, P, V, A, G, s->init + n0 * s->init_col + p0 * s->init_panel, s->init_col, s->init_panel);
     LI_UNROLL for (int n = 0; n < N; n++) {
         LI_UNROLL for (int p = 0; p < P; p++) {
             LI_UNROLL for (int v = 0; v < V; v++) {
-                z[LI_AT(n, p, 3, v)] = v_load(s->bias + ((p0 + p) * 4 + 3) * LI_UNITS + u + v * LI_W);
+                z[LI_AT(n, p, 3, v)] = v_load(s->bias + ((p0 + p) * 4 + 3) * LI_UNITS + v * LI_W);
             }
         }
     }
-    li_tile_chain(z, N, P, V, A, G, 2, &w, G * LI_UNITS, u);
-    li_tile_chain(z, N, P, V, A, G, 3, &r, G * LI_UNITS, u);
+    li_tile_chain(z, N, P, V, A, G, 2, &w, G * LI_UNITS);
+    li_tile_chain(z, N, P, V, A, G, 3, &r, G * LI_UNITS);
     LI_UNROLL for (int n = 0; n < N; n++) {
         LI_UNROLL for (int p = 0; p < P; p++) {
             LI_UNROLL for (int v = 0; v < V; v++) {
-                const int64_t unit = (p0 + p) * LI_UNITS + u + v * LI_W;
-                const vf zz = z[LI_AT(n, p, 0, v)], zr = z[LI_AT(n, p, 1, v)];
-                const vf zx = z[LI_AT(n, p, 2, v)], zh = z[LI_AT(n, p, 3, v)];
-                if (s->plain) {
-                    li_gru_cell(s, unit, n0 + n, zz, zr, zx, zh);
-                } else {
-                    li_gru_cell_any(s, unit, n0 + n, zz, zr, zx, zh);
-                }
+                const int64_t unit = (p0 + p) * LI_UNITS + v * LI_W;
+                li_gru_put(s, unit, n0 + n, z[LI_AT(n, p, 0, v)], z[LI_AT(n, p, 1, v)], z[LI_AT(n, p, 2, v)],
+                           z[LI_AT(n, p, 3, v)]);
             }
         }
     }
 }
 
 /* linear_before_reset = 0, first half: z, r, the x part of gate h, r . Ht-1. part is [B][3][H_pad]: z, h sum, r . h. */
-LI_INLINE void li_gru0_tile(const li_cell *s, int64_t p0, int64_t n0, const int N, const int P, const int V, const int u)
+LI_INLINE void li_gru0_tile(const li_cell *s, int64_t p0, int64_t n0, const int N, const int P, const int V)
 {
     enum { A = 3 };
     vf z[LI_ACC > 16 ? LI_ACC : 16];
-    const li_term w = li_term_at(s->w, p0, n0), r = li_term_at(s->r, p0, n0);
-    li_tile_init(z, N, P, V, A, A, s->init + n0 * s->init_col + p0 * s->init_panel, s->init_col, s->init_panel, u);
-    li_tile_chain(z, N, P, V, A, A, 2, &w, A * LI_UNITS, u);
-    li_tile_chain(z, N, P, V, A, 2, 1, &r, 2 * LI_UNITS, u);
+    const li_term w = li_term_at(s->w, p0, n0, 0), r = li_term_at(s->r, p0, n0, 0);
+    li_tile_init(z, N, P, V, A, A, s->init + n0 * s->init_col + p0 * s->init_panel, s->init_col, s->init_panel);
+    li_tile_chain(z, N, P, V, A, A, 2, &w, A * LI_UNITS);
+    li_tile_chain(z, N, P, V, A, 2, 1, &r, 2 * LI_UNITS);
     LI_UNROLL for (int n = 0; n < N; n++) {
         LI_UNROLL for (int p = 0; p < P; p++) {
             LI_UNROLL for (int v = 0; v < V; v++) {
-                const int64_t unit = (p0 + p) * LI_UNITS + u + v * LI_W;
+                const int64_t unit = (p0 + p) * LI_UNITS + v * LI_W;
                 float *part = s->part + (n0 + n) * 3 * s->H_pad + unit;
                 v_store(part, z[LI_AT(n, p, 0, v)]);
                 v_store(part + s->H_pad, z[LI_AT(n, p, 2, v)]);
@@ -188,33 +189,92 @@ LI_INLINE void li_gru0_tile(const li_cell *s, int64_t p0, int64_t n0, const int 
     }
 }
 
+#if LI_V > 1
+/* The same updates for sets whose vectors are shorter than a panel: gate by gate into z, see li_gate_sums. */
+LI_INLINE void li_sum_gates(const li_cell *s, int64_t p, int64_t n, int64_t N, int gates, float *z, int64_t z_col)
+{
+    const float *init = s->init + n * s->init_col + p * s->init_panel;
+    for (int g = 0; g < gates; g++) {
+        const li_term w = li_term_at(s->w, p, n, g), r = li_term_at(s->r, p, n, g);
+        li_gate_sums(z + g * LI_UNITS, z_col, N, init + g * LI_UNITS, s->init_col, &w, &r);
+    }
+}
+
+LI_INLINE void li_lstm_wide(const li_cell *s, int64_t p, int64_t n, int64_t N)
+{
+    float z[LI_COLS * 4 * LI_UNITS];
+    li_sum_gates(s, p, n, N, 4, z, 4 * LI_UNITS);
+    for (int64_t i = 0; i < N; i++) {
+        for (int64_t u = 0; u < LI_UNITS; u += LI_W) {
+            const float *at = z + i * 4 * LI_UNITS + u;
+            li_lstm_put(s, p * LI_UNITS + u, n + i, v_load(at), v_load(at + LI_UNITS), v_load(at + 2 * LI_UNITS),
+                        v_load(at + 3 * LI_UNITS));
+        }
+    }
+}
+
+LI_INLINE void li_gru_wide(const li_cell *s, int64_t p, int64_t n, int64_t N)
+{
+    float z[LI_COLS * 4 * LI_UNITS];
+    const li_term none = {.row = LI_UNITS}, w = li_term_at(s->w, p, n, 2), r = li_term_at(s->r, p, n, 2);
+    const float *init = s->init + n * s->init_col + p * s->init_panel + 2 * LI_UNITS;
+    li_sum_gates(s, p, n, N, 2, z, 4 * LI_UNITS);
+    li_gate_sums(z + 2 * LI_UNITS, 4 * LI_UNITS, N, init, s->init_col, &w, &none);
+    li_gate_sums(z + 3 * LI_UNITS, 4 * LI_UNITS, N, s->bias + (p * 4 + 3) * LI_UNITS, 0, &r, &none);
+    for (int64_t i = 0; i < N; i++) {
+        for (int64_t u = 0; u < LI_UNITS; u += LI_W) {
+            const float *at = z + i * 4 * LI_UNITS + u;
+            li_gru_put(s, p * LI_UNITS + u, n + i, v_load(at), v_load(at + LI_UNITS), v_load(at + 2 * LI_UNITS),
+                       v_load(at + 3 * LI_UNITS));
+        }
+    }
+}
+
+LI_INLINE void li_gru0_wide(const li_cell *s, int64_t p, int64_t n, int64_t N)
+{
+    const li_term none = {.row = LI_UNITS};
+    const float *init = s->init + n * s->init_col + p * s->init_panel;
+    float *part = s->part + n * 3 * s->H_pad + p * LI_UNITS;
+    for (int g = 0; g < 3; g++) {
+        const int64_t to = g == 0 ? 0 : 3 - g; /* part is z, h sum, r . h */
+        const li_term w = li_term_at(s->w, p, n, g), r = g < 2 ? li_term_at(s->r, p, n, g) : none;
+        li_gate_sums(part + to * s->H_pad, 3 * s->H_pad, N, init + g * LI_UNITS, s->init_col, &w, &r);
+    }
+}
+#define LI_MANY(kind) li_##kind##_wide(s, p, n, N)
+#else
+#define LI_MANY(kind) LI_BY_COLS(N, LI_MANY_##kind)
+#define LI_MANY_lstm(N_) li_lstm_tile(s, p, n, N_, 1, 1)
+#define LI_MANY_gru(N_) li_gru_tile(s, p, n, N_, 1, 1)
+#define LI_MANY_gru0(N_) li_gru0_tile(s, p, n, N_, 1, 1)
+#endif
+
 /* ---- a step: every panel, B columns ---- */
 
 typedef void (*li_step_fn)(const li_cell *s, int64_t n_panels, int64_t B);
 
-/* The columns of one panel, cut into tiles. */
-#define LI_STEP(name, tile)                                                                                          \
+#define LI_STEP(name, kind)                                                                                          \
     LI_NOINLINE void name(const li_cell *s, int64_t n_panels, int64_t B)                                             \
     {                                                                                                                \
         int64_t p = 0;                                                                                               \
         if (B == 1) {                                                                                                \
-            for (; p + LI_PANELS4 <= n_panels; p += LI_PANELS4) { tile(s, p, 0, 1, LI_PANELS4, LI_V, 0); }           \
-            for (; p < n_panels; p++) { tile(s, p, 0, 1, 1, LI_V, 0); }                                              \
-            return;                                                                                                  \
+            for (; p + LI_PANELS4 <= n_panels; p += LI_PANELS4) { li_##kind##_tile(s, p, 0, 1, LI_PANELS4, LI_V); }  \
         }                                                                                                            \
         for (; p < n_panels; p++) {                                                                                  \
-            for (int u = 0; u < LI_UNITS; u += LI_W) {                                                               \
-                for (int64_t n = 0; n < B; n += LI_COLS4) { LI_BY_COLS4(B - n, LI_TILE_##tile) }                     \
+            for (int64_t n = 0, N; n < B; n += N) {                                                                  \
+                N = li_next_cols(B - n);                                                                             \
+                if (N == 1) {                                                                                        \
+                    li_##kind##_tile(s, p, n, 1, 1, LI_V);                                                           \
+                } else {                                                                                             \
+                    LI_MANY(kind);                                                                                   \
+                }                                                                                                    \
             }                                                                                                        \
         }                                                                                                            \
     }
-#define LI_TILE_li_lstm_tile(N) li_lstm_tile(s, p, n, N, 1, 1, u)
-#define LI_TILE_li_gru_tile(N) li_gru_tile(s, p, n, N, 1, 1, u)
-#define LI_TILE_li_gru0_tile(N) li_gru0_tile(s, p, n, N, 1, 1, u)
 
-LI_STEP(li_lstm_step, li_lstm_tile)
-LI_STEP(li_gru_step, li_gru_tile)
-LI_STEP(li_gru0_gates, li_gru0_tile)
+LI_STEP(li_lstm_step, lstm)
+LI_STEP(li_gru_step, gru)
+LI_STEP(li_gru0_gates, gru0)
 
 /* linear_before_reset = 0: ht = g(Xt Wh + (rt . Ht-1) Rh + Rbh + Wbh), in three passes */
 LI_NOINLINE void li_gru0_step(const li_cell *s, int64_t n_panels, int64_t B)
@@ -411,6 +471,7 @@ LI_INLINE li_status li_recur(const li_recur_args *a, char *const *base, int gate
         .gates = gates, .in_place = in_place, .step = step,
     };
     if (a->r_h.base >= 0) {
+        s.r.row = 2 * LI_UNITS;
         s.r_h = (li_term){li_at(a->r_h, base), a->r_h_panel, LI_UNITS, 0, 0, 1, a->H};
     }
     if (lens) {

@@ -50,6 +50,7 @@ cdef class StreamCore:
     cdef Shape y_run
     cdef int64_t x_frame_bytes
     cdef int64_t y_frame_bytes
+    cdef int64_t y_advance  # from the output of one step to that of the next; 0: there is only the last
     cdef Block blocks[MAX_BLOCKS]
     cdef tuple plans
     cdef tuple kept  # constants, state, arena: alive as long as their addresses are

@@ -237,12 +237,13 @@ cdef inline bint fits(cnp.ndarray a, int dtype, Shape *shape) noexcept:
     return True
 
 
-cdef inline bint takes(object out, int dtype, Shape *shape, cnp.ndarray x) noexcept:
+cdef inline bint takes(object out, int dtype, Shape *shape, int64_t n_bytes, cnp.ndarray x,
+                       int64_t n_x_bytes) noexcept:
     """An output array that fits, can be written and shares no memory with x."""
     return (cnp.PyArray_CheckExact(out) and fits(<cnp.ndarray>out, dtype, shape)
             and cnp.PyArray_ISWRITEABLE(<cnp.ndarray>out)
-            and (cnp.PyArray_BYTES(<cnp.ndarray>out) >= cnp.PyArray_BYTES(x) + cnp.PyArray_NBYTES(x)
-                 or cnp.PyArray_BYTES(x) >= cnp.PyArray_BYTES(<cnp.ndarray>out) + cnp.PyArray_NBYTES(<cnp.ndarray>out)))
+            and (cnp.PyArray_BYTES(<cnp.ndarray>out) >= cnp.PyArray_BYTES(x) + n_x_bytes
+                 or cnp.PyArray_BYTES(x) >= cnp.PyArray_BYTES(<cnp.ndarray>out) + n_bytes))
 
 
 cdef Shape shape_of(tuple dims, int time) except *:
@@ -288,7 +289,8 @@ cdef class StreamCore:
             x_dtype, y_dtype = np.dtype(x_dtype), np.dtype(y_dtype)
             self.x_type, self.y_type = x_dtype.num, y_dtype.num
             self.x_frame_bytes = np.zeros(x_step_shape, x_dtype).nbytes
-            self.y_frame_bytes = np.zeros(y_step_shape, y_dtype).nbytes if self.y_run.time >= 0 else 0
+            self.y_frame_bytes = np.zeros(y_step_shape, y_dtype).nbytes
+            self.y_advance = self.y_frame_bytes if self.y_run.time >= 0 else 0
             self.input_base, self.output_base = input_base, output_base
             self.kept = (consts, state, arena)
             for i in range(3):
@@ -324,7 +326,7 @@ cdef class StreamCore:
             return self._step_slow(x, out)
         if out is None:
             out = cnp.PyArray_EMPTY(self.y_step[kept].rank, self.y_step[kept].dims, self.y_type, 0)
-        elif not takes(out, self.y_type, &self.y_step[kept], <cnp.ndarray>x):
+        elif not takes(out, self.y_type, &self.y_step[kept], self.y_frame_bytes, <cnp.ndarray>x, self.x_frame_bytes):
             return self._step_slow(x, out)
         if not LI_TAKE(&self.busy):
             self.lock()  # raises
@@ -357,7 +359,8 @@ cdef class StreamCore:
             return self._run_slow(x, out)
         if out is None:
             out = cnp.PyArray_EMPTY(y_shape.rank, y_shape.dims, self.y_type, 0)
-        elif not takes(out, self.y_type, &y_shape, <cnp.ndarray>x):
+        elif not takes(out, self.y_type, &y_shape, self.y_frame_bytes + (n_frames - 1) * self.y_advance,
+                       <cnp.ndarray>x, n_frames * self.x_frame_bytes):
             return self._run_slow(x, out)
         if not LI_TAKE(&self.busy):
             self.lock()  # raises
@@ -390,7 +393,7 @@ cdef class StreamCore:
                 failed_block[0] = i
                 return code
             x += self.blocks[i].n * self.x_frame_bytes
-            y += self.blocks[i].n * self.y_frame_bytes
+            y += self.blocks[i].n * self.y_advance
             n_frames -= self.blocks[i].n
         return 0
 

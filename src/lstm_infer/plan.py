@@ -111,6 +111,8 @@ class Builder:
     layout: StateLayout | None = None
     """Set for a stream: recurrences then keep their state in it."""
     seed: int | None = None
+    in_place: set[int] = field(default_factory=set)
+    """Buffers (by id) of state inputs that nobody reads but the recurrences they seed: updated where they lie."""
     steps: list[Step | MapStep | HostStep] = field(default_factory=list)
     views: dict[str, View] = field(default_factory=dict)
     _node: str = ""
@@ -240,9 +242,12 @@ class Builder:
         self.steps.append(HostStep(node, registry.find(node).evaluate, ins, outs, dtypes, self._node))
 
     def carry(self, node: Node, what: str, init: View | None, shape: Sequence[int]) -> View:
-        """Memory of a recurrence's state, dense float32: in a stream it persists, else it starts from `init` (or 0)."""
+        """Memory of a recurrence's state, dense float32. It persists in a stream where the layout has a slot for it, or where `init` is itself a state
+        that may be updated in place; else it is fresh and starts from `init` (or 0)."""
         if self.layout is not None and (node.name, what) in self.layout.slots:
             return self.layout.slots[node.name, what]
+        if init is not None and id(init.buffer) in self.in_place and init.is_dense:
+            return View(init.buffer, tuple(shape), dense_strides(shape), init.dtype, init.offset)
         state = self.alloc(shape, np.float32)
         self.copy(state, self.scalar(0.0) if init is None else init)
         return state

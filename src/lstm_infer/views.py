@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Buffer", "View", "dense_strides", "merge_axes", "storage"]
+__all__ = ["Buffer", "View", "adjoined", "dense_strides", "merge_axes", "storage"]
 
 
 def storage(dtype: np.dtype[Any]) -> np.dtype[Any]:
@@ -126,6 +126,26 @@ class View:
                 step *= shape[k]
             i, j = ni, nj
         return replace(self, shape=tuple(shape), strides=tuple(strides))
+
+
+def adjoined(parts: Sequence[View], axis: int) -> View | None:
+    """The parts behind each other along an axis as one view, where they lie so in memory already."""
+    first = parts[0]
+    step = next((v.strides[axis] for v in parts if v.shape[axis] > 1), None)
+    if step is None:
+        step = parts[1].offset - first.offset if len(parts) > 1 else first.strides[axis]
+    at = first.offset
+    for part in parts:
+        same = part.buffer is first.buffer and part.dtype == first.dtype and part.offset == at
+        if not same or (part.shape[axis] > 1 and part.strides[axis] != step):
+            return None
+        others = zip(part.shape, part.strides, first.strides, strict=True)
+        if any(n != 1 and s != t for a, (n, s, t) in enumerate(others) if a != axis):
+            return None
+        at += part.shape[axis] * step
+    shape, strides = list(first.shape), list(first.strides)
+    shape[axis], strides[axis] = sum(v.shape[axis] for v in parts), step
+    return replace(first, shape=tuple(shape), strides=tuple(strides))
 
 
 def merge_axes(size: Sequence[int], strides: Sequence[Sequence[int]]) -> tuple[list[int], list[list[int]]]:

@@ -22,7 +22,9 @@ def real_files() -> list[Path]:
     return [path for folder in folders if folder.is_dir() for path in sorted(folder.glob("*.onnx"))]
 
 
-def port(name: str, shape: Sequence[int | str | None] | None = (2, 3), dtype: int = TensorProto.FLOAT) -> onnx.ValueInfoProto:
+def port(
+    name: str, shape: Sequence[int | str | None] | None = (2, 3), dtype: int = TensorProto.FLOAT
+) -> onnx.ValueInfoProto:
     return helper.make_tensor_value_info(name, dtype, shape)
 
 

@@ -18,7 +18,7 @@ from lstm_infer.importer.external import ExternalData
 from lstm_infer.importer.opsets import LATEST_OPSET, OLDEST_OPSET, modernise
 from lstm_infer.importer.order import ordered
 from lstm_infer.importer.ports import graph_port, inner_port
-from lstm_infer.importer.source import Source
+from lstm_infer.importer.source import Source, text
 from lstm_infer.importer.tensors import Tensors
 from lstm_infer.importer.tree import (
     MAX_DEPTH,
@@ -103,6 +103,8 @@ class _Builder:
         self._functions: dict[tuple[str, str, str], tuple[int, onnx.FunctionProto]] = {}
         self._raw_functions: dict[int, RawFunction] = {}
         for index, proto in enumerate(model.functions):
+            text(proto.domain, self._label)
+            text(proto.name, self._label)
             key = (domain_of(proto.domain), proto.name, proto.overload if hasattr(proto, "overload") else "")
             if key in self._functions:
                 raise OnnxImportError(
@@ -112,6 +114,7 @@ class _Builder:
         self._values, self._node_names = _Unique(), _Unique()
         self._live: set[str] = set()
         self._pending: dict[str, tuple[_Body, Callable[[], Array]]] = {}
+        self._peeked: dict[str, Array] = {}
         self._decoded: dict[int, tuple[object, Array]] = {}
         self._n_nodes = 0
         self._inlined_bytes = 0
@@ -138,13 +141,13 @@ class _Builder:
         outputs = [graph_port(info, "output", label) for info in raw.outputs]
         scope = _Scope({}, None, opsets, None, "", (), 0)
         graph = self._graph(raw, scope, inputs, outputs)
-        for name in list(self._pending):
+        for name, (body, decode) in self._pending.items():
             if name in self._live:
-                self._constant(name)
+                body.consts[name] = self._peeked[name] if name in self._peeked else decode()
         if model.ir_version >= 4:
             fed = {info.name for info in raw.inputs}
             graph.defaults = {name: value for name, value in graph.consts.items() if name in fed}
-        graph.producer = f"{model.producer_name} {model.producer_version}".strip()
+        graph.producer = f"{text(model.producer_name, label)} {text(model.producer_version, label)}".strip()
         graph.opsets = opsets
         return graph
 
@@ -160,7 +163,7 @@ class _Builder:
         for name, tensor in raw.tensors.items():
             if name not in scope.names:
                 self._pend(self._declare(name, scope, "initializer"), body, self._initializer(tensor, name))
-        nodes = self._declare_nodes(ordered(raw.nodes, self._label), scope, body, set())
+        nodes = ordered(self._declare_nodes(raw.nodes, scope, body, set()), self._label)
         ports = outputs if outputs is not None else []
         for info in raw.outputs:
             value = scope.find(info.name)
@@ -211,13 +214,10 @@ class _Builder:
         self._pending[name] = body, decode
 
     def _constant(self, name: str) -> Array | None:
-        """The array of a constant that is read; None where `name` is not a constant."""
-        if name not in self._pending:
-            return None
-        body, decode = self._pending[name]
-        if name not in body.consts:
-            body.consts[name] = decode()
-        return body.consts[name]
+        """The array of a constant, read or not; None where `name` is not a constant."""
+        if name in self._pending and name not in self._peeked:
+            self._peeked[name] = self._pending[name][1]()
+        return self._peeked.get(name)
 
     def _once(self, proto: onnx.TensorProto | onnx.SparseTensorProto, where: str) -> Array:
         # The proto is kept beside the array, so that its id stays its own.

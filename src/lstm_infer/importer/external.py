@@ -10,7 +10,7 @@ import onnx
 from numpy.typing import NDArray
 
 from lstm_infer.errors import OnnxImportError
-from lstm_infer.importer.source import Source
+from lstm_infer.importer.source import Source, text
 
 __all__ = ["ExternalData"]
 
@@ -26,7 +26,7 @@ class ExternalData:
 
     def read(self, tensor: onnx.TensorProto, n_bytes: int, where: str) -> NDArray[np.uint8]:
         """The `n_bytes` of `tensor`, read-only."""
-        keys = {entry.key: entry.value for entry in tensor.external_data}
+        keys = {text(entry.key, where): text(entry.value, where) for entry in tensor.external_data}
         location = keys.get("location", "")
         if not location:
             raise OnnxImportError(f"{where}: its data is external, but no location is given; the file is damaged")

@@ -7,6 +7,7 @@ import onnx
 
 from lstm_infer.errors import OnnxImportError
 from lstm_infer.importer import NOT_A_TENSOR, UNKNOWN_DTYPE
+from lstm_infer.importer.source import text
 from lstm_infer.importer.tensors import DTYPES, element
 from lstm_infer.ir import Port
 
@@ -24,12 +25,12 @@ def graph_port(info: onnx.ValueInfoProto, kind: str, label: str) -> Port:
         raise OnnxImportError(f"{where} is {what}; only tensors can go in and out: export the model with tensors there")
     code = info.type.tensor_type.elem_type
     if code == onnx.TensorProto.UNDEFINED and kind == "output":
-        return Port(info.name, UNKNOWN_DTYPE, _dims(info.type.tensor_type))
+        return Port(info.name, UNKNOWN_DTYPE, _dims(info.type.tensor_type, where))
     if code not in DTYPES:
         raise OnnxImportError(
             f"{where} has elements of type {element(code)}; supported are {', '.join(d.name for d in DTYPES.values())}"
         )
-    return Port(info.name, DTYPES[code], _dims(info.type.tensor_type))
+    return Port(info.name, DTYPES[code], _dims(info.type.tensor_type, where))
 
 
 def inner_port(info: onnx.ValueInfoProto, name: str) -> Port:
@@ -41,10 +42,10 @@ def inner_port(info: onnx.ValueInfoProto, name: str) -> Port:
         return Port(name, NOT_A_TENSOR, None)
     code = info.type.tensor_type.elem_type
     dtype = np.dtype(np.float32) if code == onnx.TensorProto.BFLOAT16 else DTYPES.get(code, UNKNOWN_DTYPE)
-    return Port(name, dtype, _dims(info.type.tensor_type))
+    return Port(name, dtype, _dims(info.type.tensor_type, name))
 
 
-def _dims(tensor: onnx.TypeProto.Tensor) -> tuple[int | str | None, ...] | None:
+def _dims(tensor: onnx.TypeProto.Tensor, where: str) -> tuple[int | str | None, ...] | None:
     if not tensor.HasField("shape"):
         return None
     dims: list[int | str | None] = []
@@ -53,5 +54,5 @@ def _dims(tensor: onnx.TypeProto.Tensor) -> tuple[int | str | None, ...] | None:
         if dim.HasField("dim_value"):
             dims.append(int(dim.dim_value) if dim.dim_value >= 0 else None)
         else:
-            dims.append(dim.dim_param or None)
+            dims.append(text(dim.dim_param, where) or None)
     return tuple(dims)

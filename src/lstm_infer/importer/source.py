@@ -11,7 +11,7 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped, 
 
 from lstm_infer.errors import OnnxImportError
 
-__all__ = ["Source", "parse"]
+__all__ = ["Source", "parse", "text"]
 
 MAX_BYTES = 2**31 - 1
 """What one protobuf message can hold."""
@@ -37,6 +37,13 @@ class Source:
 
     label: str
     folder: str | None
+
+
+def text(value: str, where: str) -> str:
+    """A string of the file. Protobuf hands out bytes, not an error, where they are not UTF-8."""
+    if not isinstance(value, str):
+        raise OnnxImportError(f"{where}: the name {value!r} in it is not UTF-8 text; the file is damaged")
+    return value
 
 
 def parse(source: object) -> tuple[onnx.ModelProto, Source]:

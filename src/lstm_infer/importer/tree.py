@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import onnx
 
 from lstm_infer.errors import OnnxImportError
+from lstm_infer.importer.source import text
 
 __all__ = ["MAX_DEPTH", "RawAttr", "RawFunction", "RawGraph", "RawNode", "raw_function", "raw_graph"]
 
@@ -38,7 +39,10 @@ class RawNode:
 
     def __str__(self) -> str:
         domain = f"{self.domain}." if self.domain else ""
-        return f"node {self.name!r} ({domain}{self.op})" if self.name else f"a {domain}{self.op} node"
+        if self.name:
+            return f"node {self.name!r} ({domain}{self.op})"
+        made = next(filter(None, self.outputs), "")
+        return f"the {domain}{self.op} node that makes {made!r}"
 
     def reads(self) -> Iterable[str]:
         """Every name this node needs, "" left out."""
@@ -79,7 +83,7 @@ def opsets_of(imports: Iterable[onnx.OperatorSetIdProto], label: str) -> dict[st
     """Version by domain."""
     opsets: dict[str, int] = {}
     for item in imports:
-        domain = domain_of(item.domain)
+        domain = domain_of(text(item.domain, label))
         if item.version < 1:
             raise OnnxImportError(
                 f"{label}: imports version {item.version} of domain {item.domain!r}; the file is damaged"
@@ -97,21 +101,25 @@ def raw_graph(proto: onnx.GraphProto, label: str, depth: int = 0) -> RawGraph:
     for name, tensor in [(t.name, t) for t in proto.initializer] + [
         (s.values.name, s) for s in proto.sparse_initializer
     ]:
-        if not name:
+        if not text(name, label):
             raise OnnxImportError(f"{label}: an initializer of graph {proto.name!r} has no name; the file is damaged")
         if name in tensors and tensors[name] != tensor:
             raise OnnxImportError(f"{label}: initializer {name!r} is there twice, with different values; export again")
         tensors[name] = tensor
     nodes = _nodes(proto.node, label, depth)
     outputs = list(proto.output)
+    for info in [*proto.input, *outputs]:
+        text(info.name, label)
     own = set(tensors) | {port.name for port in proto.input}
     captures = _captures(nodes, own, [port.name for port in outputs])
-    return RawGraph(proto.name, list(proto.input), outputs, nodes, tensors, captures)
+    return RawGraph(text(proto.name, label), list(proto.input), outputs, nodes, tensors, captures)
 
 
 def raw_function(proto: onnx.FunctionProto, label: str) -> RawFunction:
     """A FunctionProto as a tree."""
     where = f"{label}: function {proto.domain}.{proto.name}"
+    for name in [*proto.input, *proto.output, *proto.attribute]:
+        text(name, where)
     defaults: dict[str, RawAttr | None] = dict.fromkeys(proto.attribute)
     defaults.update(_attrs(proto.attribute_proto, where, 0))
     nodes = _nodes(proto.node, where, 0)
@@ -124,7 +132,9 @@ def raw_function(proto: onnx.FunctionProto, label: str) -> RawFunction:
 def _nodes(protos: Iterable[onnx.NodeProto], label: str, depth: int) -> list[RawNode]:
     nodes = []
     for proto in protos:
-        overload = proto.overload if hasattr(proto, "overload") else ""
+        overload = text(proto.overload, label) if hasattr(proto, "overload") else ""
+        for name in [proto.op_type, proto.domain, proto.name, *proto.input, *proto.output]:
+            text(name, label)
         node = RawNode(
             proto.op_type, domain_of(proto.domain), overload, proto.name, list(proto.input), list(proto.output), {}
         )
@@ -141,7 +151,8 @@ def _nodes(protos: Iterable[onnx.NodeProto], label: str, depth: int) -> list[Raw
 def _attrs(protos: Iterable[onnx.AttributeProto], where: str, depth: int) -> dict[str, RawAttr]:
     attrs: dict[str, RawAttr] = {}
     for proto in protos:
-        if not proto.name or proto.name in attrs:
+        text(proto.ref_attr_name, where)
+        if not text(proto.name, where) or proto.name in attrs:
             raise OnnxImportError(
                 f"{where}: attribute {proto.name!r} has no name or is given twice; the file is damaged"
             )

@@ -1,4 +1,4 @@
-"""Concat-13: values behind each other along an axis; each part is copied to its place."""
+"""Concat-13: values behind each other along an axis; a view where they lie so already, else each part is copied to its place."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 
 from ..errors import OnnxImportError, ShapeError
 from ..ir import Array, Node
+from ..views import adjoined
 from .common import normal_axis
 from .registry import Fact, Link, Op, attr, need, register
 
@@ -49,10 +50,14 @@ def flow(node: Node, ins: list[Fact | None], outs: list[Fact]) -> list[Link]:
 
 
 def lower(node: Node, b: Builder) -> None:
+    axis = _axis(node, len(b.fact(node.outputs[0]).shape))
+    parts = [b.view(name) for name in node.inputs if b.fact(name).shape[axis]]
+    whole = adjoined(parts, axis)
+    if whole is not None:
+        b.bind(node.outputs[0], whole)
+        return
     out, start = b.new(node.outputs[0]), 0
-    axis = _axis(node, len(out.shape))
-    for name in node.inputs:
-        part = b.view(name)
+    for part in parts:
         b.copy(out.part(axis, start, part.shape[axis]), part)
         start += part.shape[axis]
 

@@ -1,0 +1,462 @@
+"""load and Model: an immutable graph with its weights, shared by any number of streams and threads."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from . import _core
+from .errors import DtypeError, FeedError, NotStreamableError, ShapeError
+from .facts import Fact, walk
+from .ir import Array, Graph, Port
+from .isa import choose_isa
+from .plan import Builder, Program
+from .records import InputInfo, OutputInfo, StateInfo
+from .roles import Roles, find_roles
+from .store import ConstStore
+from .stream import Stream
+from .stream_plan import StreamPlan
+from .streaming import StreamSpec, analyse
+from .summary import summarize
+
+if TYPE_CHECKING:
+    import onnx
+
+__all__ = ["Model", "load"]
+
+MAX_CHUNK = 64
+KEPT_PROGRAMS = 16
+KEPT_ARENAS = 4
+
+
+@dataclass(frozen=True)
+class Options:
+    """What `load` was told, kept so that a pickled model comes back the same."""
+
+    isa: str
+    inputs: Mapping[str, tuple[int | None, ...]]
+    constants: Mapping[str, Array]
+    states: Mapping[str, str] | None
+    time_axis: Mapping[str, int] | None
+    seed: int | None
+
+
+def load(
+    source: str | os.PathLike[str] | bytes | onnx.ModelProto,
+    *,
+    precision: str = "f32",
+    isa: str | None = None,
+    threads: int = 1,
+    inputs: Mapping[str, Sequence[int | None]] | None = None,
+    constants: Mapping[str, ArrayLike] | None = None,
+    states: Mapping[str, str] | None = None,
+    time_axis: Mapping[str, int] | None = None,
+    seed: int | None = None,
+) -> Model:
+    """Load an ONNX model.
+
+    Parameters
+    ----------
+    source : path, bytes or onnx.ModelProto
+        External data is looked for beside the file.
+    precision : {"f32"}
+        How weights are held.
+    isa : str, optional
+        Force an instruction set ("scalar", "avx2", "avx512", "neon"); also the environment variable LSTM_INFER_ISA.
+    threads : int
+        1: every call runs in its own thread.
+    inputs : dict of name to shape, optional
+        Fixes sizes the file leaves open; None keeps one open.
+    constants : dict of name to value, optional
+        Turns inputs into constants, such as `{"sr": 16000}`.
+    states : dict of input name to output name, optional
+        Says which output holds the next value of which input, in place of what is found.
+    time_axis : dict of input name to axis, optional
+        Says where time is, in place of what is found.
+    seed : int, optional
+        Feeds random operators; None draws one.
+
+    Raises
+    ------
+    OnnxImportError
+        The file is broken, or cannot be run faithfully; UnsupportedOpError names an operator that is not built.
+    IsaError
+        The instruction set is unknown or cannot run here.
+    FeedError, ShapeError, DtypeError
+        `inputs`, `constants`, `states` or `time_axis` do not fit the graph.
+    """
+    from .importer import read
+
+    if precision != "f32":
+        raise ValueError(f"precision={precision!r} is not built; this version has 'f32'")
+    if threads != 1:
+        raise ValueError(f"threads={threads!r} is not built; this version runs every call in its own thread (threads=1)")
+    graph = read(source)
+    options = Options(
+        choose_isa(isa),
+        {name: tuple(shape) for name, shape in (inputs or {}).items()},
+        {name: np.asarray(value) for name, value in (constants or {}).items()},
+        None if states is None else dict(states),
+        None if time_axis is None else dict(time_axis),
+        seed,
+    )
+    return Model(graph, options)
+
+
+class Model:
+    """A loaded model: immutable, picklable, shared freely between threads. Made by `load`."""
+
+    def __init__(self, graph: Graph, options: Options) -> None:
+        self._graph, self._options = graph, options
+        self._store = ConstStore()
+        self._lock = threading.RLock()
+        self._programs: OrderedDict[Any, tuple[Program, list[str]]] = OrderedDict()
+        self._plans: OrderedDict[Any, StreamPlan] = OrderedDict()
+        self._arenas: list[NDArray[np.uint8]] = []
+        self._spec: StreamSpec | NotStreamableError | None = None
+        self._ports = _ports(graph, options)
+        self._roles = self._find_roles()
+        self._refuse_unbuilt()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Model, (self._graph, self._options)
+
+    def __repr__(self) -> str:
+        return f"<lstm_infer.Model {self._graph.name!r}: {len(self.inputs)} inputs, {len(self.outputs)} outputs, {self.isa}>"
+
+    @property
+    def isa(self) -> str:
+        """The instruction set whose kernels run."""
+        return self._options.isa
+
+    @property
+    def roles(self) -> Roles:
+        """What the axes of the inputs mean."""
+        return self._roles
+
+    @property
+    def inputs(self) -> tuple[InputInfo, ...]:
+        """The inputs in the graph's order, without those turned into constants."""
+        return tuple(self._info(InputInfo, port) for port in self._ports)
+
+    @property
+    def outputs(self) -> tuple[OutputInfo, ...]:
+        """The outputs in the graph's order."""
+        axes = self._output_axes()
+        return tuple(
+            OutputInfo(p.name, _shape(p.shape, axes.get(p.name, ())), p.dtype, *_pick(axes.get(p.name, ())))
+            for p in self._graph.outputs
+        )
+
+    @property
+    def states(self) -> tuple[StateInfo, ...]:
+        """What a stream carries; empty where the model cannot be streamed."""
+        spec = self._analysis()
+        return () if isinstance(spec, NotStreamableError) else spec.states
+
+    def run(self, feeds: Mapping[str, NDArray[Any]], outputs: Sequence[str] | None = None) -> dict[str, NDArray[Any]]:
+        """Run the whole graph once, every input fed, as ONNX says.
+
+        Parameters
+        ----------
+        feeds : dict of name to array
+            In the declared dtypes. Any strides.
+        outputs : names, optional
+            Only these, in this order; default all.
+
+        Returns
+        -------
+        dict of name to array
+            In the declared dtypes.
+
+        Raises
+        ------
+        FeedError
+            An input is unknown or missing, or an output unknown.
+        DtypeError
+            An input has another dtype; nothing is converted.
+        ShapeError
+            A shape does not fit, or a value lies outside what an operator takes (an index, a length).
+        """
+        arrays = self._checked(feeds)
+        wanted = [p.name for p in self._graph.outputs] if outputs is None else list(outputs)
+        for name in wanted:
+            if name not in {p.name for p in self._graph.outputs}:
+                raise FeedError(f"there is no output {name!r}; the model has {[p.name for p in self._graph.outputs]}")
+        program, names = self._program(arrays, tuple(wanted))
+        results = [np.empty(fact.shape, fact.dtype) for fact in program.outputs]
+        arena = self._take_arena(program.arena_bytes)
+        try:
+            program.run([self._store.anchor, None, arena, *(arrays[name] for name in names), *results])
+        finally:
+            with self._lock:
+                if len(self._arenas) < KEPT_ARENAS:
+                    self._arenas.append(arena)
+        return dict(zip(wanted, results, strict=True))
+
+    def stream(
+        self,
+        batch: int = 1,
+        *,
+        initial: Mapping[str, ArrayLike] | None = None,
+        inputs: Mapping[str, ArrayLike] | None = None,
+        max_chunk: int = MAX_CHUNK,
+    ) -> Stream:
+        """Begin a live signal; the stream carries every state of the model from call to call.
+
+        Parameters
+        ----------
+        batch : int
+            Signals stepped in lockstep.
+        initial : dict of state name to array, optional
+            First values; states not named start as the model says (zero for those that are graph inputs).
+        inputs : dict of input name to array, optional
+            Inputs without a time axis, fixed for the life of the stream.
+        max_chunk : int
+            Longest block that `Stream.run` gives the kernels at once.
+
+        Raises
+        ------
+        NotStreamableError
+            The model needs its whole input at once; says which node and why.
+        StateError
+            States cannot be paired, or a batch is asked of states that have no batch axis.
+        FeedError, ShapeError, DtypeError
+            `initial` or `inputs` do not fit.
+        """
+        spec = self._analysis()
+        if isinstance(spec, NotStreamableError):
+            raise spec
+        if batch < 1 or max_chunk < 1:
+            raise ShapeError(f"batch and max_chunk must be at least 1, got {batch} and {max_chunk}")
+        bound = self._bound(inputs or {}, spec)
+        batch = self._check_batch(batch, spec)
+        key = (batch, max_chunk, tuple((n, a.shape, a.tobytes() if a.dtype.kind != "f" else b"") for n, a in bound.items()))
+        with self._lock:
+            plan = self._plans.get(key) if not any(a.dtype.kind == "f" for a in bound.values()) else None
+            if plan is None:
+                plan = StreamPlan(
+                    self._graph, spec, self._store, self.isa, batch=batch, bound=bound, max_chunk=max_chunk, seed=self._options.seed
+                )
+                self._plans[key] = plan
+                if len(self._plans) > KEPT_PROGRAMS:
+                    self._plans.popitem(last=False)
+        return Stream(plan, self._fingerprint(), initial=initial)
+
+    def summary(self) -> str:
+        """Inputs, outputs, states and where they come from, layers, the time axis and the cost; print it."""
+        return summarize(self._graph, self.inputs, self.outputs, self._analysis(), self._roles, self.isa)
+
+    # ---- inside -----------------------------------------------------------------------------------------
+
+    def _find_roles(self) -> Roles:
+        return find_roles(self._graph, self._ports, self._options.constants, self._options.time_axis)
+
+    def _refuse_unbuilt(self) -> None:
+        """What cannot be run is refused at load: a walk meets every node that a run would."""
+        if not self._roles.walkable:
+            self._build(self._roles.feeds(*self._roles.analysis_sizes()), [p.name for p in self._graph.outputs])
+
+    def _analysis(self) -> StreamSpec | NotStreamableError:
+        with self._lock:
+            if self._spec is None:
+                try:
+                    self._spec = analyse(self._graph, self._roles, self._options.states)
+                except NotStreamableError as error:
+                    self._spec = error
+            return self._spec
+
+    def _info(self, kind: type[InputInfo], port: Port) -> InputInfo:
+        time, batch = self._roles.time.get(port.name), self._roles.batch.get(port.name)
+        shape: list[int | None] = [n if isinstance(n, int) else None for n in port.shape or ()]
+        if time is not None:
+            shape[time] = self._roles.time_size
+        if batch is not None:
+            shape[batch] = self._roles.batch_size
+        return kind(port.name, tuple(shape), port.dtype, batch, time)
+
+    def _output_axes(self) -> dict[str, tuple[tuple[int, int], ...]]:
+        """Per output: its shape at two sizes and its time and batch axes, from the trace."""
+        from .trace import trace
+
+        if self._roles.walkable:
+            return {}
+        T, B = self._roles.analysis_sizes()
+        walked = self._roles.walk(T, B)
+        traced = trace(self._roles.inputs, walked)
+        found = {}
+        for port in self._graph.outputs:
+            places = []
+            for axes in (self._roles.batch, self._roles.time):
+                label = 0
+                if axes:
+                    name, axis = next(iter(axes.items()))
+                    label = traced.axes[name][axis][0].label if name in traced.axes else 0
+                at = traced.find(port.name, label) if label else None
+                places.append((-1 if at is None else at, 0))
+            found[port.name] = tuple(places)
+        return found
+
+    def _checked(self, feeds: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        names = {port.name for port in self._ports}
+        for name in feeds:
+            if name not in names:
+                constant = f"; {name!r} was made a constant by load()" if name in self._options.constants else ""
+                raise FeedError(f"there is no input {name!r}{constant}; the model takes {sorted(names)}")
+        arrays = {}
+        for port in self._ports:
+            if port.name not in feeds:
+                raise FeedError(f"input {port.name!r} is missing; the model takes {sorted(names)}")
+            arrays[port.name] = _feed(port, feeds[port.name])
+        return arrays
+
+    def _program(self, arrays: Mapping[str, NDArray[Any]], wanted: tuple[str, ...]) -> tuple[Program, list[str]]:
+        """The program for these shapes, from the cache where it was made before."""
+        key = (tuple(a.shape for a in arrays.values()), wanted)
+        with self._lock:
+            found = self._programs.get(key)
+            if found is not None:
+                self._programs.move_to_end(key)
+                return found
+        facts = {name: Fact.of(array) for name, array in self._options.constants.items()}
+        facts |= {name: Fact(array.shape, array.dtype) for name, array in arrays.items()}
+        made = self._build(facts, wanted)
+        with self._lock:
+            self._programs[key] = made
+            if len(self._programs) > KEPT_PROGRAMS:
+                self._programs.popitem(last=False)
+        return made
+
+    def _build(self, facts: Mapping[str, Fact], wanted: Sequence[str]) -> tuple[Program, list[str]]:
+        walked = walk(self._graph, facts)
+        b = Builder(dict(walked.facts), self._store, self.isa, seed=self._options.seed)
+        names = [port.name for port in self._ports]
+        for index, name in enumerate(names):
+            b.input(name, index)
+        b.lower(walked)
+        outs = [b.output(name, index) for index, name in enumerate(wanted)]
+        return b.finish(len(names), outs), names
+
+    def _take_arena(self, n_bytes: int) -> NDArray[np.uint8]:
+        with self._lock:
+            for index, arena in enumerate(self._arenas):
+                if arena.nbytes >= n_bytes:
+                    return self._arenas.pop(index)
+        return _core.aligned_empty(max(n_bytes, 64))
+
+    def _bound(self, inputs: Mapping[str, ArrayLike], spec: StreamSpec) -> dict[str, Array]:
+        ports = {port.name: port for port in self._ports}
+        bound: dict[str, Array] = {}
+        for name, value in inputs.items():
+            if name not in ports:
+                raise FeedError(f"inputs: there is no input {name!r}; the model takes {sorted(ports)}")
+            if name in spec.pairs:
+                raise FeedError(f"inputs: {name!r} is a state; give its first value with initial={{{name!r}: ...}}")
+            if name in spec.roles.time and spec.mode == "time":
+                raise FeedError(f"inputs: {name!r} has the time axis and is streamed; it cannot be bound")
+            bound[name] = _feed(ports[name], np.asarray(value))
+        return bound
+
+    def _check_batch(self, batch: int, spec: StreamSpec) -> int:
+        if spec.roles.batch_size is not None:
+            if batch not in (1, spec.roles.batch_size):
+                raise ShapeError(f"the file is fixed to a batch of {spec.roles.batch_size}, asked for {batch}")
+            return spec.roles.batch_size
+        if batch > 1:
+            if not spec.roles.batch:
+                raise ShapeError(f"the model has no batch axis; asked for a batch of {batch}")
+            for info in spec.states:
+                if info.batch_axis is None:
+                    raise StateErrorNoBatch(info.name, batch)
+        return batch
+
+    def _fingerprint(self) -> bytes:
+        with self._lock:
+            if not hasattr(self, "_digest"):
+                digest = hashlib.sha256()
+                for node in self._graph.walk():
+                    digest.update(f"{node.op}|{node.inputs}|{node.outputs}".encode())
+                for name, array in self._graph.consts.items():
+                    digest.update(name.encode() + np.ascontiguousarray(array).tobytes())
+                self._digest = digest.digest()
+            return self._digest
+
+
+def StateErrorNoBatch(name: str, batch: int) -> Exception:
+    """The refusal of a batch where a state has no axis for it."""
+    from .errors import StateError
+
+    return StateError(f"state {name!r} has no batch axis, so {batch} signals cannot share a stream; make {batch} streams")
+
+
+def _ports(graph: Graph, options: Options) -> list[Port]:
+    """The fed inputs, with the sizes that the caller fixed."""
+    known = {port.name: port for port in graph.inputs}
+    for what, names in (
+        ("inputs", options.inputs), ("constants", options.constants),
+        ("states", options.states or {}), ("time_axis", options.time_axis or {}),
+    ):  # fmt: skip
+        for name in names:
+            if name not in known:
+                raise FeedError(f"{what}: there is no input {name!r}; the model takes {sorted(known)}")
+    outputs = {port.name for port in graph.outputs}
+    for name, out in (options.states or {}).items():
+        if out not in outputs:
+            raise FeedError(f"states: there is no output {out!r} for {name!r}; the model has {sorted(outputs)}")
+    ports = []
+    for port in graph.inputs:
+        if port.name in options.constants:
+            value = options.constants[port.name]
+            if value.dtype != port.dtype:
+                options.constants[port.name] = _cast_constant(port, value)  # type: ignore[index]
+            continue
+        fixed = options.inputs.get(port.name)
+        if fixed is not None:
+            if port.shape is not None and len(fixed) != len(port.shape):
+                raise ShapeError(f"inputs: {port.name!r} has {len(port.shape)} axes, got {list(fixed)}")
+            declared = port.shape or (None,) * len(fixed)
+            for axis, (old, new) in enumerate(zip(declared, fixed, strict=True)):
+                if isinstance(old, int) and new is not None and new != old:
+                    raise ShapeError(f"inputs: axis {axis} of {port.name!r} is {old} in the file, got {new}")
+            port = replace(port, shape=tuple(o if n is None else n for o, n in zip(declared, fixed, strict=True)))
+        ports.append(port)
+    return ports
+
+
+def _cast_constant(port: Port, value: Array) -> Array:
+    cast = value.astype(port.dtype)
+    if not np.array_equal(cast, value):
+        raise DtypeError(f"constants: {port.name!r} takes {port.dtype}, {value.tolist()} does not fit it")
+    return cast
+
+
+def _feed(port: Port, array: Any) -> NDArray[Any]:
+    """One fed array, checked against its port, in C order and native byte order."""
+    if not isinstance(array, np.ndarray):
+        raise DtypeError(f"input {port.name!r} takes a NumPy array of {port.dtype}, got {type(array).__name__}; use np.asarray")
+    if array.dtype != port.dtype and array.dtype.newbyteorder("=") != port.dtype:
+        raise DtypeError(f"input {port.name!r} takes {port.dtype}, got {array.dtype}; convert it with astype")
+    if port.shape is not None:
+        fits = len(port.shape) == array.ndim
+        if not fits:
+            shown = [n if isinstance(n, int) else n or "?" for n in port.shape]
+            raise ShapeError(f"input {port.name!r} takes {len(port.shape)} axes {shown}, got {list(array.shape)}")
+    return np.ascontiguousarray(array, port.dtype).reshape(array.shape)
+
+
+def _shape(shape: tuple[int | str | None, ...] | None, axes: Sequence[tuple[int, int]]) -> tuple[int | None, ...]:
+    opened = {axis for axis, _ in axes}
+    return tuple(n if isinstance(n, int) and a not in opened else None for a, n in enumerate(shape or ()))
+
+
+def _pick(axes: Sequence[tuple[int, int]]) -> tuple[int | None, int | None]:
+    found = [None if axis < 0 else axis for axis, _ in axes]
+    return (found[0], found[1]) if len(found) == 2 else (None, None)

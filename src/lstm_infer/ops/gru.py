@@ -1,0 +1,36 @@
+"""GRU-22 (7, 14). Gate order z r h.
+
+    z = f(X Wz' + H Rz' + Wbz + Rbz)      r = f(X Wr' + H Rr' + Wbr + Rbr)
+    h = g(X Wh' + (r . H) Rh' + Rbh + Wbh)            linear_before_reset = 0
+    h = g(X Wh' + r . (H Rh' + Rbh) + Wbh)            linear_before_reset != 0
+    H = (1 - z) . h + z . H
+
+Refused: weights that are computed from the data.
+"""
+
+from __future__ import annotations
+
+
+from ..ir import Array, Node
+from ..steps import Activation
+from . import recurrent
+from .registry import Op, attr, register
+
+
+def _cell(node: Node, state: dict[str, Array], w: dict[str, Array], x: Array, acts: list[Activation]) -> None:
+    H, n = state["h"], state["h"].shape[1]
+    zx = x @ w["W"].T + w["Wb"]
+    zh = H @ w["R"][: 2 * n].T + w["Rb"][: 2 * n]
+    z = recurrent.apply(acts[0], recurrent.limited(node, zx[:, :n] + zh[:, :n]))
+    r = recurrent.apply(acts[0], recurrent.limited(node, zx[:, n : 2 * n] + zh[:, n:]))
+    rh, rb = w["R"][2 * n :], w["Rb"][2 * n :]
+    part = r * (H @ rh.T + rb) if attr(node, "linear_before_reset", 0) else (r * H) @ rh.T + rb
+    h = recurrent.apply(acts[1], recurrent.limited(node, zx[:, 2 * n :] + part))
+    state["h"] = (1 - z) * h + z * H
+
+
+
+register(
+    Op("GRU", recurrent.infer, recurrent.meaning(_cell), recurrent.flow, recurrent.lower, opsets=(7, None),
+       note="weights must be known when the model is loaded")
+)  # fmt: skip

@@ -1,0 +1,34 @@
+"""LSTM-22 (7, 14). Gate order i o f c.
+
+    i = f(X Wi' + H Ri' + Pi . C + Wbi + Rbi)        f = f(X Wf' + H Rf' + Pf . C + Wbf + Rbf)   or 1 - i (input_forget)
+    c = g(X Wc' + H Rc' + Wbc + Rbc)                 C = f . C + i . c
+    o = f(X Wo' + H Ro' + Po . C + Wbo + Rbo)        H = o . h(C)
+
+Refused: weights that are computed from the data. docs/lstm.md has the readings of each attribute.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..ir import Array, Node
+from ..steps import Activation
+from . import recurrent
+from .registry import Op, attr, register
+
+
+def _cell(node: Node, state: dict[str, Array], w: dict[str, Array], x: Array, acts: list[Activation]) -> None:
+    z = x @ w["W"].T + state["h"] @ w["R"].T + (w["Wb"] + w["Rb"])
+    zi, zo, zf, zc = np.split(z, 4, axis=1)
+    pi, po, pf = np.split(w["P"], 3)
+    i = recurrent.apply(acts[0], recurrent.limited(node, zi + pi * state["c"]))
+    f = 1 - i if attr(node, "input_forget", 0) else recurrent.apply(acts[0], recurrent.limited(node, zf + pf * state["c"]))
+    state["c"] = f * state["c"] + i * recurrent.apply(acts[1], recurrent.limited(node, zc))
+    o = recurrent.apply(acts[0], recurrent.limited(node, zo + po * state["c"]))
+    state["h"] = o * recurrent.apply(acts[2], state["c"])
+
+
+register(
+    Op("LSTM", recurrent.infer, recurrent.meaning(_cell), recurrent.flow, recurrent.lower, opsets=(7, None),
+       note="weights must be known when the model is loaded")
+)  # fmt: skip

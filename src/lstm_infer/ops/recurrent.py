@@ -1,0 +1,395 @@
+"""What LSTM, GRU and RNN share: attributes, packed weights, states, axes and the NumPy meaning's frame.
+
+Sources: ONNX LSTM-22, GRU-22, RNN-22 (7 and 14 say the same without layout or with fewer types).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .. import _core
+from ..errors import OnnxImportError, ShapeError
+from ..ir import Array, Node
+from ..steps import Activation
+from ..views import View
+from .registry import Fact, Link, attr, need, unsupported
+
+if TYPE_CHECKING:
+    from ..plan import Builder
+
+__all__ = ["Cell", "activations", "axes", "direction_axis", "directions", "infer", "is_recurrent", "states"]
+
+GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
+_DEFAULTS = {"LSTM": ["Sigmoid", "Tanh", "Tanh"], "GRU": ["Sigmoid", "Tanh"], "RNN": ["Tanh"]}
+
+# ONNX name -> (kernel name, default alpha, default beta); the defaults of the operator text.
+_ACTIVATIONS = {
+    "sigmoid": ("SIGMOID", 0.0, 0.0),
+    "tanh": ("TANH", 0.0, 0.0),
+    "relu": ("RELU", 0.0, 0.0),
+    "affine": ("AFFINE", 1.0, 0.0),
+    "leakyrelu": ("LEAKY_RELU", 0.01, 0.0),
+    "thresholdedrelu": ("THRESHOLDED_RELU", 1.0, 0.0),
+    "scaledtanh": ("SCALED_TANH", 1.0, 1.0),
+    "hardsigmoid": ("HARD_SIGMOID", 0.2, 0.5),
+    "elu": ("ELU", 1.0, 0.0),
+    "softsign": ("SOFTSIGN", 0.0, 0.0),
+    "softplus": ("SOFTPLUS", 0.0, 0.0),
+}
+_HAS_ALPHA = {"affine", "leakyrelu", "thresholdedrelu", "scaledtanh", "hardsigmoid", "elu"}
+_HAS_BETA = {"affine", "scaledtanh", "hardsigmoid"}
+
+
+def is_recurrent(node: Node) -> bool:
+    """LSTM, GRU or RNN of ai.onnx."""
+    return node.domain == "" and node.op in GATES
+
+
+def axes(node: Node) -> tuple[int, int]:
+    """Time and batch axis of X."""
+    return (1, 0) if attr(node, "layout", 0) else (0, 1)
+
+
+def direction_axis(node: Node) -> int:
+    """The direction axis of initial_h, initial_c, Y_h and Y_c."""
+    return 1 if attr(node, "layout", 0) else 0
+
+
+def states(node: Node) -> list[tuple[str, int, int]]:
+    """(what, input that seeds it, output that holds its last value)."""
+    return [("h", 5, 1), ("c", 6, 2)] if node.op == "LSTM" else [("h", 5, 1)]
+
+
+def directions(node: Node) -> list[bool]:
+    """For each direction: does it run backwards."""
+    direction = str(attr(node, "direction", "forward")).lower()
+    known = {"forward": [False], "reverse": [True], "bidirectional": [False, True]}
+    if direction not in known:
+        raise OnnxImportError(f"{node}: direction {direction!r} is none of {', '.join(known)}")
+    return known[direction]
+
+
+def activations(node: Node) -> list[list[Activation]]:
+    """Per direction, in the operator's order. alpha and beta lists are consumed by the activations that take them."""
+    n = len(_DEFAULTS[node.op])
+    names = list(attr(node, "activations", None) or _DEFAULTS[node.op] * len(directions(node)))
+    if len(names) != n * len(directions(node)):
+        raise OnnxImportError(f"{node}: {len(names)} activations for {len(directions(node))} directions of {n}")
+    alphas, betas = list(attr(node, "activation_alpha", [])), list(attr(node, "activation_beta", []))
+    made = []
+    for name in names:
+        key = str(name).lower()
+        if key not in _ACTIVATIONS:
+            raise unsupported(node, f"activation {name!r}")
+        code, alpha, beta = _ACTIVATIONS[key]
+        if key in _HAS_ALPHA and alphas:
+            alpha = float(alphas.pop(0))
+        if key in _HAS_BETA and betas:
+            beta = float(betas.pop(0))
+        made.append(Activation(code, float(np.float32(alpha)), float(np.float32(beta))))
+    return [made[i * n : (i + 1) * n] for i in range(len(directions(node)))]
+
+
+def clip(node: Node) -> float:
+    """The limit of the gate pre-activations, 0 for none."""
+    value = float(attr(node, "clip", 0.0))
+    if value < 0:
+        raise OnnxImportError(f"{node}: clip {value} is negative")
+    return value
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Extents of one node."""
+
+    T: int
+    B: int
+    I: int  # noqa: E741
+    H: int
+    D: int
+
+
+def sizes(node: Node, ins: Sequence[Fact | None]) -> Sizes:
+    """Extents, with every input checked against them."""
+    x, w, r = need(node, ins, 0).shape, need(node, ins, 1).shape, need(node, ins, 2).shape
+    gates, D = GATES[node.op], len(directions(node))
+    if len(x) != 3 or len(w) != 3 or len(r) != 3:
+        raise ShapeError(f"{node}: X, W and R take 3 axes, got {list(x)}, {list(w)}, {list(r)}")
+    t, b = axes(node)
+    s = Sizes(x[t], x[b], x[2], r[2], D)
+    hidden = attr(node, "hidden_size", s.H)
+    if hidden != s.H:
+        raise ShapeError(f"{node}: hidden_size is {hidden}, R has the shape {list(r)}")
+    state = (s.B, D, s.H) if attr(node, "layout", 0) else (D, s.B, s.H)
+    wanted: list[tuple[int, str, tuple[int, ...]]] = [
+        (1, "W", (D, gates * s.H, s.I)), (2, "R", (D, gates * s.H, s.H)), (3, "B", (D, 2 * gates * s.H)),
+        (4, "sequence_lens", (s.B,)), (5, "initial_h", state), (6, "initial_c", state), (7, "P", (D, 3 * s.H)),
+    ]  # fmt: skip
+    for index, name, shape in wanted[: 7 if node.op == "LSTM" else 5]:
+        fact = ins[index] if index < len(ins) else None
+        if fact is not None and fact.shape != shape:
+            raise ShapeError(f"{node}: {name} takes {list(shape)}, got {list(fact.shape)}")
+    return s
+
+
+def infer(node: Node, ins: list[Fact | None]) -> list[Fact]:
+    s = sizes(node, ins)
+    activations(node)
+    clip(node)
+    dtype = need(node, ins, 0).dtype
+    if attr(node, "layout", 0):
+        y, last = (s.B, s.T, s.D, s.H), (s.B, s.D, s.H)
+    else:
+        y, last = (s.T, s.D, s.B, s.H), (s.D, s.B, s.H)
+    return [Fact(y, dtype), *(Fact(last, dtype) for _ in states(node))]
+
+
+def flow(node: Node, ins: list[Fact | None], outs: list[Fact]) -> list[Link]:
+    t, b = axes(node)
+    layout = attr(node, "layout", 0)
+    y_t, y_b, last_b = (1, 0, 0) if layout else (0, 2, 1)
+    links = [Link(0, b, 0, y_b)] + [Link(0, b, o, last_b) for _, _, o in states(node)]
+    if directions(node) == [False]:
+        links += [Link(0, t, 0, y_t, "scan")] + [Link(0, t, o, -1, "last") for _, _, o in states(node)]
+    for _, index, _ in states(node):
+        if index < len(ins) and ins[index] is not None:
+            links += [Link(index, last_b, 0, y_b)] + [Link(index, last_b, o, last_b) for _, _, o in states(node)]
+    if len(ins) > 4 and ins[4] is not None:
+        links += [Link(4, 0, 0, y_b)] + [Link(4, 0, o, last_b) for _, _, o in states(node)]
+    return [link for link in links if link.output < len(outs)]
+
+
+@dataclass(frozen=True)
+class Packed:
+    """Weights of one direction in the kernels' layout."""
+
+    w: View
+    r: View
+    r_h: View | None
+    bias: View
+    peephole: View | None
+    panel: int
+    r_h_panel: int
+
+
+def constant(node: Node, b: Builder, index: int, what: str) -> Array | None:
+    """A weight; it must be known when the plan is made."""
+    name = b.optional(node, index)
+    if not name:
+        return None
+    const = b.const_of(name)
+    if const is None:
+        raise unsupported(node, f"{what} computed from the data")
+    return const
+
+
+def pad16(n: int) -> int:
+    return -(-n // 16) * 16
+
+
+def pack(node: Node, b: Builder, s: Sizes, d: int) -> Packed:
+    """W and R of one direction, panel by panel one behind the other; packed once per model."""
+    gates = GATES[node.op]
+    W, R, bias = (constant(node, b, i, n) for i, n in ((1, "W"), (2, "R"), (3, "B")))
+    P = constant(node, b, 7, "P") if node.op == "LSTM" else None
+    assert W is not None and R is not None
+    split = node.op == "GRU" and not attr(node, "linear_before_reset", 0)
+    r_gates = 2 if split else gates
+    panel = (s.I * gates + s.H * r_gates) * 16
+    n_panels = pad16(s.H) // 16
+    key = (node.op, split, d, id(W), id(R), id(bias), id(P))
+
+    def both() -> Array:
+        out = _core.aligned_empty(n_panels * panel * 4).view(np.float32)
+        w, r = (np.ascontiguousarray(a[d], np.float32) for a in (W, R))
+        _core.pack_f32(w, gates=gates, n_units=s.H, k=s.I, gate_stride=s.H * s.I, unit_stride=s.I, k_stride=1,
+                       panel=panel, out=out)  # fmt: skip
+        _core.pack_f32(r, gates=r_gates, n_units=s.H, k=s.H, gate_stride=s.H * s.H, unit_stride=s.H, k_stride=1,
+                       panel=panel, out=out, out_offset=s.I * gates * 16)  # fmt: skip
+        return out
+
+    def rh() -> Array:
+        r = np.ascontiguousarray(R[d, 2 * s.H :], np.float32)
+        return _core.pack_f32(r, gates=1, n_units=s.H, k=s.H, gate_stride=0, unit_stride=s.H, k_stride=1)
+
+    def biases() -> Array:
+        both_b = np.zeros(2 * gates * s.H, np.float32) if bias is None else np.asarray(bias[d], np.float32)
+        wb, rb = both_b.reshape(2, gates, s.H)
+        rows = wb + rb
+        if node.op == "GRU":
+            last = np.zeros_like(rb[2:]) if split else rb[2:]
+            rows = np.concatenate([rows[:2], rows[2:] if split else wb[2:], last])
+        return grouped(rows)
+
+    keep = (W, R, bias, P)
+    whole = b.packed((*key, "wr"), both, keep)
+    r = View(whole.buffer, whole.shape, whole.strides, whole.dtype, s.I * gates * 16)
+    peephole = None
+    if P is not None:
+
+        def peepholes() -> Array:
+            out = _core.aligned_empty(3 * pad16(s.H) * 4).view(np.float32).reshape(3, -1)
+            out[:, : s.H] = np.asarray(P[d], np.float32).reshape(3, s.H)
+            return out
+
+        peephole = b.packed((*key, "p"), peepholes, keep)
+    r_h = b.packed((*key, "rh"), rh, keep) if split else None
+    return Packed(whole, r, r_h, b.packed((*key, "b"), biases, keep), peephole, panel, s.H * 16)
+
+
+def grouped(rows: Array) -> Array:
+    """[G, H] to [panel][G][16], zero-filled."""
+    g, h = rows.shape
+    n = pad16(h) // 16
+    out = _core.aligned_empty(n * g * 16 * 4).view(np.float32).reshape(n, g, 16)
+    wide = np.zeros((g, n * 16), np.float32)
+    wide[:, :h] = rows
+    out[...] = wide.reshape(g, n, 16).transpose(1, 0, 2)
+    return out
+
+
+def lower(node: Node, b: Builder) -> None:
+    """One kernel call per direction, over views of X and Y."""
+    ins = [b.fact(name) if name else None for name in node.inputs]
+    s = sizes(node, ins)
+    t_axis, b_axis = axes(node)
+    d_axis = direction_axis(node)
+    x = b.rows(b.f32(b.view(node.inputs[0])))
+    lens = None
+    if b.optional(node, 4):
+        lens = b.dense(b.view(node.inputs[4]))
+    y = b.new(node.outputs[0]) if b.wanted(node, 0) else None
+    if y is not None and attr(node, "layout", 0):
+        y_t, y_b, y_d = y.strides[1], y.strides[0], 2
+    elif y is not None:
+        y_t, y_b, y_d = y.strides[0], y.strides[2], 1
+    else:
+        y_t = y_b = y_d = 0
+    finals: dict[int, list[View]] = {output: [] for _, _, output in states(node)}
+    for d, backwards in enumerate(directions(node)):
+        weights = pack(node, b, s, d)
+        memory = {}
+        for what, index, output in states(node):
+            name = b.optional(node, index)
+            init = b.f32(b.view(name)).part(d_axis, d, 1).drop(d_axis) if name else None
+            memory[what] = b.carry(node, f"{what}{d}", init, (s.B, s.H))
+            finals[output].append(memory[what])
+        h, c = memory["h"], memory.get("c")
+        out = y.part(y_d, d, 1) if y is not None else None
+        scratch = b.scratch(_core.recur_scratch(GATES[node.op], s.T, s.B, s.I, s.H))
+        acts = [*activations(node)[d], Activation(), Activation()][:3]
+        words = [
+            x, weights.w, weights.r, weights.r_h, weights.bias, weights.peephole, lens, h, c, out, scratch,
+            s.T, s.B, s.I, s.H, x.strides[t_axis], x.strides[b_axis], y_t, y_b, s.H, s.H if c is not None else 0,
+            weights.panel, weights.panel, weights.r_h_panel,
+            int(backwards), int(attr(node, "input_forget", 0)), int(attr(node, "linear_before_reset", 0)), clip(node), acts,
+        ]  # fmt: skip
+        reads = [v for v in (x, weights.w, weights.bias, weights.peephole, weights.r_h, lens, h, c) if v is not None]
+        writes = [v for v in (out, h, c, scratch) if v is not None]
+        b.emit(f"{node.op.lower()}_f32", words, reads, writes)
+    for output, parts in finals.items():
+        if not b.wanted(node, output):
+            continue
+        if lens is not None:
+            parts = [ended(b, part, lens) for part in parts]
+        if len(parts) == 1:
+            b.bind(node.outputs[output], parts[0].add_axis(d_axis))
+        else:
+            whole = b.new(node.outputs[output])
+            for d, part in enumerate(parts):
+                b.copy(whole.part(d_axis, d, 1).drop(d_axis), part)
+
+
+def ended(b: Builder, state: View, lens: View) -> View:
+    """A last state as an output: zero for a row of length 0, as onnxruntime gives it."""
+    out = b.alloc(state.shape, np.float32)
+    b.map([lens.add_axis(1), state, b.scalar(0.0)], [("SELECT", 0, 1, 2)], out)
+    return out
+
+
+# ---- NumPy meaning --------------------------------------------------------------------------------------------
+
+_MEANING: dict[str, Callable[[Array, float, float], Any]] = {
+    "SIGMOID": lambda x, a, b: 1 / (1 + np.exp(-x)),
+    "TANH": lambda x, a, b: np.tanh(x),
+    "RELU": lambda x, a, b: np.maximum(x, 0),
+    "AFFINE": lambda x, a, b: a * x + b,
+    "LEAKY_RELU": lambda x, a, b: np.where(x >= 0, x, a * x),
+    "THRESHOLDED_RELU": lambda x, a, b: np.where(x > a, x, 0),
+    "SCALED_TANH": lambda x, a, b: a * np.tanh(b * x),
+    "HARD_SIGMOID": lambda x, a, b: np.clip(a * x + b, 0, 1),
+    "ELU": lambda x, a, b: np.where(x >= 0, x, a * np.expm1(x)),
+    "SOFTSIGN": lambda x, a, b: x / (1 + np.abs(x)),
+    "SOFTPLUS": lambda x, a, b: np.log1p(np.exp(-np.abs(x))) + np.maximum(x, 0),
+}
+
+
+def apply(act: Activation, x: Array) -> Array:
+    """An activation in NumPy."""
+    return np.asarray(_MEANING[act.name](x, act.alpha, act.beta))
+
+
+Cell = Callable[[Node, dict[str, Array], dict[str, Array], Array, list[Activation]], None]
+"""Advances the states of one direction by one step: (node, states, weights, x [B, I], activations)."""
+
+
+def meaning(cell: Cell) -> Callable[[Node, list[Array | None]], list[Array]]:
+    """The whole operator in NumPy float32 around one cell."""
+
+    def evaluate(node: Node, ins: list[Array | None]) -> list[Array]:
+        facts = [None if a is None else Fact.of(a) for a in ins]
+        s = sizes(node, facts)
+        gates, layout = GATES[node.op], attr(node, "layout", 0)
+
+        def get(index: int) -> Array | None:
+            return ins[index] if index < len(ins) else None
+
+        X: Array = need(node, ins, 0)
+        dtype = X.dtype
+        X = np.asarray(X.swapaxes(0, 1) if layout else X, np.float32)
+        lens = get(4)
+        lens = np.full(s.B, s.T) if lens is None else lens
+        if lens.size and (lens.min() < 0 or lens.max() > s.T):
+            raise ShapeError(f"{node}: a sequence length lies outside 0..{s.T}")
+        Y = np.zeros((s.T, s.D, s.B, s.H), np.float32)
+        lasts = {what: np.zeros((s.D, s.B, s.H), np.float32) for what, _, _ in states(node)}
+        for d, backwards in enumerate(directions(node)):
+            bias = get(3)
+            both = np.zeros(2 * gates * s.H, np.float32) if bias is None else np.asarray(bias[d], np.float32)
+            P = get(7) if node.op == "LSTM" else None
+            weights = {
+                "W": np.asarray(need(node, ins, 1)[d], np.float32), "R": np.asarray(need(node, ins, 2)[d], np.float32),
+                "Wb": both[: gates * s.H], "Rb": both[gates * s.H :],
+                "P": np.zeros(3 * s.H, np.float32) if P is None else np.asarray(P[d], np.float32),
+            }  # fmt: skip
+            state = {}
+            for what, index, _ in states(node):
+                init = get(index)
+                part = None if init is None else (init[:, d] if layout else init[d])
+                state[what] = np.zeros((s.B, s.H), np.float32) if part is None else np.asarray(part, np.float32).copy()
+            for step in range(s.T):
+                t = lens - 1 - step if backwards else np.full(s.B, step)
+                live = step < lens
+                now = {what: value.copy() for what, value in state.items()}
+                cell(node, now, weights, X[np.maximum(t, 0), np.arange(s.B)], activations(node)[d])
+                for what in state:
+                    state[what] = np.where(live[:, None], now[what], state[what])
+                rows = np.flatnonzero(live)
+                Y[t[rows], d, rows] = state["h"][rows]
+            for what in state:
+                lasts[what][d] = np.where(lens[:, None] > 0, state[what], 0)
+        out = [Y.transpose(2, 0, 1, 3) if layout else Y]
+        out += [lasts[what].swapaxes(0, 1) if layout else lasts[what] for what, _, _ in states(node)]
+        return [np.ascontiguousarray(a, dtype) for a in out]
+
+    return evaluate
+
+
+def limited(node: Node, z: Array) -> Array:
+    """The clip attribute."""
+    limit = clip(node)
+    return np.clip(z, -limit, limit) if limit else z

@@ -1,0 +1,22 @@
+"""RNN-22 (7, 14): H = f(X Wi' + H Ri' + Wbi + Rbi).
+
+Refused: weights that are computed from the data.
+"""
+
+from __future__ import annotations
+
+from ..ir import Array, Node
+from ..steps import Activation
+from . import recurrent
+from .registry import Op, register
+
+
+def _cell(node: Node, state: dict[str, Array], w: dict[str, Array], x: Array, acts: list[Activation]) -> None:
+    z = x @ w["W"].T + state["h"] @ w["R"].T + (w["Wb"] + w["Rb"])
+    state["h"] = recurrent.apply(acts[0], recurrent.limited(node, z))
+
+
+register(
+    Op("RNN", recurrent.infer, recurrent.meaning(_cell), recurrent.flow, recurrent.lower, opsets=(7, None),
+       note="weights must be known when the model is loaded")
+)  # fmt: skip

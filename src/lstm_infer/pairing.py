@@ -1,0 +1,172 @@
+"""Which graph outputs hold the next value of which state inputs.
+
+By data flow: first the output that a state reaches through sums, products and moves (and the recurrent operator's
+own state path), then through any element-wise operator, then a unique perfect matching by reachability and shape.
+Names decide only what is left, and say so. A wrong pairing is worse than a refusal.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Mapping, Sequence
+
+from .errors import StateError
+from .facts import Walk
+from .ir import Node, Port
+from .ops import recurrent, registry
+from .ops.common import pass_broadcast
+
+__all__ = ["pair_states"]
+
+DIRECT, ELEMENTWISE, ANY = 1, 2, 3
+
+_DIRECT_OPS = {
+    "Add", "Sub", "Mul", "Div", "Neg", "Identity", "Transpose", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Slice",
+    "Split", "Concat", "Expand", "Cast", "Pad", "Tile", "Where",
+}  # fmt: skip
+
+
+def _level(node: Node, index: int, output: int) -> int:
+    if node.domain == "" and node.op in _DIRECT_OPS and not (node.op == "Where" and index == 0):
+        return DIRECT
+    if node.domain == "" and node.op in ("Gather", "ScatterND", "ScatterElements", "GatherElements"):
+        return DIRECT if index != 1 else ANY
+    if recurrent.is_recurrent(node):
+        return DIRECT if any(i == index and o == output for _, i, o in recurrent.states(node)) else ANY
+    return ELEMENTWISE if registry.find(node).flow is pass_broadcast else ANY
+
+
+def reach(walked: Walk, start: str) -> dict[str, int]:
+    """Every value that depends on `start`, with the weakest link on the best path."""
+    level = {start: 0}
+    for node in walked.nodes:
+        for output, name in enumerate(node.outputs):
+            if not name:
+                continue
+            ways = [max(level[v], _level(node, i, output)) for i, v in enumerate(node.inputs) if v in level]
+            if ways:
+                level[name] = min(ways)
+    return level
+
+
+def pair_states(
+    inputs: Sequence[Port],
+    outputs: Sequence[Port],
+    walked: Walk,
+    *,
+    streamed: Mapping[str, int],
+    given: Mapping[str, str] | None,
+) -> dict[str, str]:
+    """State input to output.
+
+    Parameters
+    ----------
+    inputs, outputs : ports of the graph, in its order
+    walked : a walk at sizes at which a state has the same shape going in and coming out
+    streamed : inputs with a time axis; never states
+    given : pairs the caller fixed (`load(states=)`); nothing else is paired then
+
+    Raises
+    ------
+    StateError
+        Several pairings fit and not even names tell them apart.
+    """
+    if given is not None:
+        return dict(given)
+    edges: dict[tuple[str, str], int] = {}
+    for port in inputs:
+        fact = walked.facts[port.name]
+        if port.name in streamed or fact.const is not None or fact.dtype.kind != "f" or not fact.shape:
+            continue
+        level = reach(walked, port.name)
+        for out in outputs:
+            other = walked.facts[out.name]
+            if out.name in level and other.shape == fact.shape and other.dtype == fact.dtype:
+                edges[port.name, out.name] = level[out.name]
+    pairs = _match(edges, inputs, outputs)
+    return _leave_one_stream(pairs, edges, inputs, walked, streamed)
+
+
+def _match(edges: dict[tuple[str, str], int], inputs: Sequence[Port], outputs: Sequence[Port]) -> dict[str, str]:
+    pairs: dict[str, str] = {}
+
+    def settle(level: int) -> None:
+        changed = True
+        while changed:
+            changed = False
+            for side in (0, 1):
+                options: dict[str, list[tuple[str, str]]] = {}
+                for edge, lv in edges.items():
+                    if lv <= level and edge[0] not in pairs and edge[1] not in pairs.values():
+                        options.setdefault(edge[side], []).append(edge)
+                for found in options.values():
+                    if len(found) == 1 and found[0][0] not in pairs and found[0][1] not in pairs.values():
+                        pairs[found[0][0]] = found[0][1]
+                        changed = True
+
+    for level in (DIRECT, ELEMENTWISE, ANY):
+        settle(level)
+        # several that are tied at this level: names may tell them apart before a weaker level is asked
+        _by_names(edges, pairs, level)
+        settle(level)
+    left = {i for i, _ in edges if i not in pairs}
+    free = {o for i, o in edges if i in left and o not in pairs.values()}
+    if left and free:
+        shown = "; ".join(f"{i!r} -> one of {sorted(o for j, o in edges if j == i and o in free)}" for i in sorted(left))
+        raise StateError(
+            f"the states cannot be paired with outputs by data flow or names: {shown}; say which with load(..., states={{...}})"
+        )
+    return pairs
+
+
+def stem(name: str) -> str:
+    """What is left of a name without the words that mark a state as old or new."""
+    last = re.split(r"[/.:]", name)[-1].lower()
+    words = re.sub(r"(new|next|out(put)?|in(put)?|prev(ious)?|updated?|init(ial)?|state|hidden|n$|_n\b|0$)", "", last)
+    return re.sub(r"[^a-z0-9]", "", words)
+
+
+def affinity(a: str, b: str) -> int:
+    """How alike two names are: 2 same stem, 1 one begins with the other, else 0."""
+    x, y = a.lower(), b.lower()
+    if stem(a) == stem(b) and stem(a):
+        return 2
+    return 1 if x.startswith(y) or y.startswith(x) else 0
+
+
+def _by_names(edges: dict[tuple[str, str], int], pairs: dict[str, str], level: int) -> None:
+    open_edges = {e: lv for e, lv in edges.items() if lv <= level and e[0] not in pairs and e[1] not in pairs.values()}
+    ins = sorted({e[0] for e in open_edges})
+    named = {}
+    for name in ins:
+        best = sorted(((affinity(*e), e[1]) for e in open_edges if e[0] == name), reverse=True)
+        if best[0][0] and (len(best) == 1 or best[0][0] > best[1][0]):
+            named[name] = best[0][1]
+    if not named or len(set(named.values())) != len(named):
+        return
+    if all(sum(1 for e in open_edges if e[0] == name) == 1 for name in named):
+        return
+    pairs |= named
+    warnings.warn(
+        f"states were paired with outputs by their names: {named}; check it, or say it with load(..., states={{...}})",
+        stacklevel=6,
+    )
+
+
+def _leave_one_stream(
+    pairs: dict[str, str],
+    edges: dict[tuple[str, str], int],
+    inputs: Sequence[Port],
+    walked: Walk,
+    streamed: Mapping[str, int],
+) -> dict[str, str]:
+    """Something has to stream: where every input was paired, the weakest pair is no state."""
+    if streamed or not pairs:
+        return pairs
+    free = [p.name for p in inputs if p.name not in pairs and walked.facts[p.name].const is None and walked.facts[p.name].shape]
+    if free:
+        return pairs
+    order = {port.name: index for index, port in enumerate(inputs)}
+    weakest = min(pairs, key=lambda name: (-edges[name, pairs[name]], affinity(name, pairs[name]), order[name]))
+    return {name: out for name, out in pairs.items() if name != weakest}

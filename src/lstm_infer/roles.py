@@ -1,0 +1,216 @@
+"""Which input axes are time and batch, and at which sizes a model runs.
+
+Declared sizes are not trusted: an axis counts as open when walking the graph at two other sizes succeeds. The time
+axis is found by tracing each recurrence's sequence axis back to a graph input.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from .errors import LstmInferError, ShapeError
+from .facts import Walk, walk
+from .ir import Array, Graph, Node, Port
+from .ops import recurrent
+from .ops.registry import Fact
+from .trace import Trace, trace
+
+__all__ = ["Roles", "find_roles"]
+
+PROBES = (37, 53)
+"""Time extents at which a model is analysed: primes, larger than the windows of usual convolutions."""
+BATCH_PROBES = (3, 5)
+
+AxisOf = dict[str, int]
+
+
+@dataclass
+class Roles:
+    """The axes of a model's inputs, by what they mean."""
+
+    graph: Graph
+    inputs: list[Port]
+    """Fed inputs; shapes with the sizes that the caller fixed."""
+    constants: dict[str, Array]
+    time: AxisOf = field(default_factory=dict)
+    """Input to its time axis."""
+    batch: AxisOf = field(default_factory=dict)
+    time_size: int | None = None
+    """The one extent of time the model runs at; None: any."""
+    batch_size: int | None = None
+    candidates: list[dict[str, int]] = field(default_factory=list)
+    """Every independent time axis that was found; streaming needs exactly one."""
+    open_sizes: dict[tuple[str, int], int] = field(default_factory=dict)
+    """Extents tried for open axes that are neither time nor batch."""
+    walkable: str = ""
+    """Empty, or why no walk succeeded."""
+
+    def feeds(self, T: int, B: int) -> dict[str, Fact]:
+        """Facts of all inputs at these sizes."""
+        facts = {name: Fact.of(array) for name, array in self.constants.items()}
+        for port in self.inputs:
+            if port.shape is None:
+                raise ShapeError(f"input {port.name!r} has no declared shape; give one with load(..., inputs={{...}})")
+            shape = []
+            for axis, size in enumerate(port.shape):
+                if self.time.get(port.name) == axis:
+                    shape.append(T)
+                elif self.batch.get(port.name) == axis:
+                    shape.append(B)
+                elif isinstance(size, int):
+                    shape.append(size)
+                else:
+                    shape.append(self.open_sizes.get((port.name, axis), 1))
+            facts[port.name] = Fact(tuple(shape), port.dtype)
+        return facts
+
+    def walk(self, T: int, B: int) -> Walk:
+        """Walk the graph at these sizes."""
+        return walk(self.graph, self.feeds(T, B))
+
+    def analysis_sizes(self) -> tuple[int, int]:
+        """Sizes for analysis: distinctive where they are free."""
+        return self.time_size or PROBES[0], self.batch_size or BATCH_PROBES[0]
+
+
+def find_roles(
+    graph: Graph,
+    inputs: Sequence[Port],
+    constants: Mapping[str, Array],
+    time_axis: Mapping[str, int] | None,
+) -> Roles:
+    """Find the roles of all input axes. Never fails: a model that no walk fits has `walkable` set."""
+    roles = Roles(graph, list(inputs), dict(constants))
+    first = _first_walk(roles)
+    if first is None:
+        return roles
+    walked, traced = first
+    _find_time(roles, walked, traced, time_axis)
+    _find_batch(roles, walked, traced)
+    _free_sizes(roles)
+    return roles
+
+
+def _first_walk(roles: Roles) -> tuple[Walk, Trace] | None:
+    """A walk at declared sizes, open axes at sizes that tell them apart, or else all equal."""
+    failure = "an input has no declared rank"
+    for named in (True, False):
+        for base in (PROBES[0], 1, 6):
+            sizes = _open_sizes(roles.inputs, base, named)
+            if sizes is None:
+                continue
+            facts = {name: Fact.of(array) for name, array in roles.constants.items()}
+            for port in roles.inputs:
+                assert port.shape is not None
+                shape = [n if isinstance(n, int) else sizes[port.name, a] for a, n in enumerate(port.shape)]
+                facts[port.name] = Fact(tuple(shape), port.dtype)
+            try:
+                walked = walk(roles.graph, facts)
+            except ShapeError as error:
+                failure = str(error)
+                continue
+            roles.open_sizes = sizes
+            return walked, trace(roles.inputs, walked)
+    roles.walkable = failure
+    return None
+
+
+def _open_sizes(inputs: Sequence[Port], base: int, named: bool) -> dict[tuple[str, int], int] | None:
+    sizes: dict[tuple[str, int], int] = {}
+    by_name: dict[str, int] = {}
+    primes = [base, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31]
+    for port in inputs:
+        if port.shape is None:
+            return None
+        for axis, size in enumerate(port.shape):
+            if isinstance(size, int):
+                continue
+            if not named:
+                sizes[port.name, axis] = base
+            else:
+                key = size if isinstance(size, str) and size else f"{port.name}.{axis}"
+                by_name.setdefault(key, primes[min(len(by_name), len(primes) - 1)])
+                sizes[port.name, axis] = by_name[key]
+    return sizes
+
+
+def _recurrences(walked: Walk) -> list[Node]:
+    return [node for node in walked.nodes if recurrent.is_recurrent(node)]
+
+
+def _find_time(roles: Roles, walked: Walk, traced: Trace, given: Mapping[str, int] | None) -> None:
+    if given is not None:
+        roles.time = dict(given)
+        roles.candidates = [dict(given)]
+        return
+    found: list[AxisOf] = []
+    for node in _recurrences(walked):
+        axis = recurrent.axes(node)[0]
+        label = traced.alone(node.inputs[0], axis)
+        if not label:
+            continue
+        places = traced.inputs_of(label)
+        extent = walked.facts[node.inputs[0]].shape[axis]
+        if extent == 1 and any(walked.facts[name].shape[a] != 1 for name, a in places):
+            continue  # shrunk to one step before the recurrence: samples inside a frame, not time
+        place = dict(places)
+        if place not in found:
+            found.append(place)
+    roles.candidates = found
+    if len(found) == 1:
+        roles.time = found[0]
+
+
+def _find_batch(roles: Roles, walked: Walk, traced: Trace) -> None:
+    for node in _recurrences(walked):
+        axis = recurrent.axes(node)[1]
+        label = traced.alone(node.inputs[0], axis)
+        if label:
+            roles.batch |= {name: a for name, a in traced.inputs_of(label) if roles.time.get(name) != a}
+    if roles.batch or not roles.inputs:
+        return
+    first = roles.inputs[0]  # no recurrent operator: the leading axis, if it reaches an output
+    if first.shape and 0 != roles.time.get(first.name):
+        label = traced.axes[first.name][0][0].label if first.name in traced.axes else 0
+        reaches = any(traced.find(port.name, label) == 0 for port in roles.graph.outputs) if label else False
+        if reaches and first.shape[0] in (1, None) or (reaches and isinstance(first.shape[0], str)):
+            roles.batch = {name: a for name, a in traced.inputs_of(label) if roles.time.get(name) != a}
+
+
+def _free_sizes(roles: Roles) -> None:
+    """Is the graph right at other sizes? Where not, the declared ones are the only ones."""
+    time_size = _declared(roles, roles.time, roles.open_sizes)
+    batch_size = _declared(roles, roles.batch, roles.open_sizes)
+
+    def works(pairs: list[tuple[int, int]]) -> bool:
+        try:
+            for T, B in pairs:
+                roles.walk(T, B)
+        except LstmInferError:
+            return False
+        return True
+
+    B0 = 1 if batch_size is None else batch_size
+    if roles.batch:
+        T0 = time_size or PROBES[0]
+        tries = [(T0, B) for B in BATCH_PROBES]
+        if not works(tries) and not (roles.time and works([(PROBES[0], B) for B in BATCH_PROBES])):
+            roles.batch_size = B0
+    if roles.time:
+        B = roles.batch_size or BATCH_PROBES[0]
+        if not works([(T, B) for T in PROBES]):
+            roles.time_size = time_size or roles.open_sizes.get(next(iter(roles.time.items())), 1)
+
+
+def _declared(roles: Roles, axes: AxisOf, tried: Mapping[tuple[str, int], int]) -> int | None:
+    """The size the file declares for these axes, else the one the first walk succeeded with."""
+    for port in roles.inputs:
+        if port.name in axes and port.shape is not None:
+            size = port.shape[axes[port.name]]
+            if isinstance(size, int):
+                return size
+    for port in roles.inputs:
+        if port.name in axes:
+            return tried.get((port.name, axes[port.name]))
+    return None

@@ -1,0 +1,404 @@
+"""Can a model stream, and how: what every node does with the time axis, and which states are carried.
+
+Analysis only, at two time extents: nothing is lowered here. `analyse` returns a StreamSpec or raises
+NotStreamableError with the node that needs the whole input.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from .errors import NotStreamableError
+from .facts import Walk
+from .ir import Array, Graph, Node
+from .ops import recurrent, registry
+from .ops.registry import Link, Window
+from .pairing import pair_states
+from .records import StateInfo
+from .roles import PROBES, Roles
+from .trace import Trace, links, trace
+
+__all__ = ["Carried", "OutputSpec", "StreamSpec", "analyse"]
+
+
+@dataclass(frozen=True)
+class Carried:
+    """A state hidden in a recurrence: kept by the stream, seeded from the node's initial-state expression."""
+
+    node: str
+    what: str
+    init: str
+    """Value that seeds it, "" for zero."""
+    label: str
+    """Public name."""
+    output: str | None
+
+
+@dataclass(frozen=True)
+class OutputSpec:
+    """An output of a stream. kind "time": one entry per step along `axis`; "last": the value as if the sequence ended
+    here; "frame": whole per step; "side": does not depend on the stream."""
+
+    name: str
+    kind: str
+    axis: int = -1
+
+
+@dataclass
+class StreamSpec:
+    """How a model streams. mode "time": chunks of any length; "loop": one step at a time; "frame": no time axis."""
+
+    mode: str
+    roles: Roles
+    streamed: list[str]
+    side: list[str]
+    pairs: dict[str, str]
+    outputs: list[OutputSpec]
+    carried: list[Carried] = field(default_factory=list)
+    windows: dict[str, tuple[int, Window]] = field(default_factory=dict)
+    lens: dict[str, str] = field(default_factory=dict)
+    """Recurrence over time -> value of its sequence_lens."""
+    states: tuple[StateInfo, ...] = ()
+
+
+# Inputs that give sizes or positions: a length in them is resolved when the graph is walked.
+_SIZES: dict[str, frozenset[int]] = {
+    "Reshape": frozenset({1}), "Expand": frozenset({1}), "Slice": frozenset({1, 2, 3, 4}), "Pad": frozenset({1, 3}),
+    "Tile": frozenset({1}), "Squeeze": frozenset({1}), "Unsqueeze": frozenset({1}), "Split": frozenset({1}),
+    "ConstantOfShape": frozenset({0}), "TopK": frozenset({1}), "Range": frozenset({0, 1, 2}),
+}  # fmt: skip
+
+
+def analyse(graph: Graph, roles: Roles, states: Mapping[str, str] | None) -> StreamSpec:
+    """Decide how the model streams.
+
+    Raises
+    ------
+    NotStreamableError
+        A node needs the whole input, there is no time axis and no state, or there are several time axes.
+    StateError
+        States cannot be paired with outputs.
+    """
+    if roles.walkable:
+        raise NotStreamableError(f"the sizes of the inputs are open and could not be found: {roles.walkable}; "
+                                 'fix them with load(..., inputs={"name": (1, 512)})', reason=roles.walkable)  # fmt: skip
+    if len(roles.candidates) > 1:
+        shown = ", ".join(f"time_axis={c}" for c in roles.candidates)
+        raise NotStreamableError(
+            f"the model has {len(roles.candidates)} independent time axes; choose one with load(..., {shown.split(', time')[0]}); "
+            f"found: {shown}",
+            reason="several time axes",
+        )
+    T, B = roles.analysis_sizes()
+    walked = roles.walk(T, B)
+    traced = trace(roles.inputs, walked)
+    pairs = pair_states(roles.inputs, graph.outputs, walked, streamed=roles.time, given=states)
+    if not roles.time:
+        return _frame(graph, roles, walked, traced, pairs)
+    try:
+        return _Flow(graph, roles, walked, traced, pairs).spec()
+    except NotStreamableError:
+        if pairs and roles.time_size == 1:
+            return _frame(graph, roles, walked, traced, pairs, mode="loop")
+        raise
+
+
+def _frame(
+    graph: Graph, roles: Roles, walked: Walk, traced: Trace, pairs: dict[str, str], mode: str = "frame"
+) -> StreamSpec:
+    if not pairs:
+        backward = [n for n in walked.nodes if recurrent.is_recurrent(n)]
+        node = backward[0] if backward else None
+        raise NotStreamableError(
+            "the model has no time axis and no state: no recurrence runs over an axis of an input, and no output is the "
+            "next value of an input; use run()" + (f" ({node} runs inside one frame)" if node else ""),
+            node=node.name if node else "",
+            op=node.op if node else "",
+            reason="no time axis and no state",
+        )
+    spec = StreamSpec(mode, roles, [], [], pairs, [])
+    for port in roles.inputs:
+        if port.name in pairs:
+            continue
+        scalar = not walked.facts[port.name].shape
+        streams = port.name in roles.time if mode == "loop" else not scalar
+        (spec.streamed if streams else spec.side).append(port.name)
+    label = _time_label(roles, traced) if mode == "loop" else 0
+    for port in _visible(graph, pairs):
+        axis = traced.find(port, label) if label else None
+        spec.outputs.append(OutputSpec(port, "frame") if axis is None else OutputSpec(port, "time", axis))
+    spec.states = tuple(_input_states(roles, walked, pairs))
+    return spec
+
+
+def _visible(graph: Graph, pairs: Mapping[str, str]) -> list[str]:
+    """Outputs that a stream returns: all but the states that come back as inputs; all where none would be left."""
+    fed_back = set(pairs.values())
+    return [p.name for p in graph.outputs if p.name not in fed_back] or [p.name for p in graph.outputs]
+
+
+def _input_states(roles: Roles, walked: Walk, pairs: Mapping[str, str]) -> list[StateInfo]:
+    found = []
+    for port in roles.inputs:
+        if port.name in pairs:
+            axis = roles.batch.get(port.name)
+            shape = list(walked.facts[port.name].shape)
+            if axis is not None:
+                shape[axis] = roles.batch_size or 1
+            found.append(StateInfo(port.name, pairs[port.name], tuple(shape), port.dtype, axis, "input"))
+    return found
+
+
+def _time_label(roles: Roles, traced: Trace) -> int:
+    name, axis = next(iter(roles.time.items()))
+    return traced.root(traced.axes[name][axis][0].label)
+
+
+_REASONS = {
+    "Softmax": "normalises over time", "LogSoftmax": "normalises over time", "MatMul": "sums over time",
+    "Gemm": "sums over time", "Concat": "joins along time", "ReverseSequence": "reverses time", "TopK": "ranks over time",
+    "Slice": "cuts the sequence", "Gather": "picks positions of the sequence", "Reshape": "mixes time with another axis",
+    "Flatten": "mixes time with another axis", "ScatterND": "writes at positions of the sequence",
+    "ScatterElements": "writes at positions of the sequence", "GatherElements": "reads at positions of the sequence",
+    "ConvTranspose": "spreads every step over its neighbours", "LayerNormalization": "normalises over time",
+    "InstanceNormalization": "normalises over time", "Einsum": "sums over time", "Resize": "resamples time",
+}  # fmt: skip
+
+
+def _reason(node: Node) -> str:
+    if recurrent.is_recurrent(node):
+        direction = str(node.attrs.get("direction", "forward")).lower()
+        if direction != "forward":
+            return f"direction is {direction}: it needs the end of the sequence first"
+    if node.op.startswith("Reduce") or "Pool" in node.op or node.op in ("ArgMax", "ArgMin"):
+        return "reduces over the whole time axis"
+    return _REASONS.get(node.op, "needs the whole time axis at once")
+
+
+class _Flow:
+    """One pass over the nodes: follows the time axis, and values that hold the end of the sequence."""
+
+    def __init__(self, graph: Graph, roles: Roles, walked: Walk, traced: Trace, pairs: dict[str, str]) -> None:
+        self.graph, self.roles, self.walked, self.traced, self.pairs = graph, roles, walked, traced, pairs
+        self.label = _time_label(roles, traced)
+        self.T = walked.facts[next(iter(roles.time))].shape[next(iter(roles.time.values()))]
+        self.other = self._other_walk()
+        self.ended: set[str] = set()
+        self.windows: dict[str, tuple[int, Window]] = {}
+        self.pads: dict[str, Window] = {}
+        self.carried: list[Carried] = []
+        self.lens: dict[str, str] = {}
+        self.state_infos: list[StateInfo] = []
+        self.state_labels = {f.label for name in pairs for axis in traced.axes.get(name, ()) for f in axis if f.label}
+
+    def _other_walk(self) -> Walk | None:
+        """The graph at another length, to tell what follows the length from what does not."""
+        if self.roles.time_size is not None:
+            return None
+        T, B = self.roles.analysis_sizes()
+        return self.roles.walk(PROBES[1] if T != PROBES[1] else PROBES[0], B)
+
+    def refuse(self, node: Node, reason: str) -> NotStreamableError:
+        return NotStreamableError(
+            f"{node} {reason}; the model cannot be streamed, run() takes the whole sequence",
+            node=node.name,
+            op=node.op,
+            reason=reason,
+        )
+
+    def has_time(self, value: str) -> bool:
+        return value not in self.ended and self.traced.find(value, self.label) is not None
+
+    def spec(self) -> StreamSpec:
+        for node in self.walked.nodes:
+            self.node(node)
+        roles = self.roles
+        spec = StreamSpec(
+            "time",
+            roles,
+            [p.name for p in roles.inputs if p.name in roles.time],
+            [p.name for p in roles.inputs if p.name not in roles.time and p.name not in self.pairs],
+            self.pairs,
+            [],
+            self.carried,
+            self.windows,
+            self.lens,
+        )
+        for name in _visible(self.graph, self.pairs):
+            if self.has_time(name):
+                axis = self.traced.find(name, self.label)
+                assert axis is not None
+                spec.outputs.append(OutputSpec(name, "time", axis))
+            else:
+                spec.outputs.append(OutputSpec(name, "last" if name in self.ended else "side"))
+        spec.states = (*_input_states(roles, self.walked, self.pairs), *self.state_infos)
+        return spec
+
+    def node(self, node: Node) -> None:
+        timed = [i for i, v in enumerate(node.inputs) if v and self.has_time(v)]
+        ended = [v for v in node.inputs if v in self.ended]
+        if timed:
+            self.timed(node, timed)
+            self.constants(node, timed)
+            if ended and any(self.has_time(v) for v in node.outputs if v):
+                raise self.refuse(node, f"uses the value at the end of the sequence ({ended[0]!r}) at every step")
+        elif ended:
+            self.ended |= {v for v in node.outputs if v}
+            self.repeats(node)
+        elif recurrent.is_recurrent(node):
+            self.repeats(node)
+        if recurrent.is_recurrent(node) and 0 in timed:
+            self.recurrence(node)
+
+    def repeats(self, node: Node) -> None:
+        """A value that holds no time axis must not grow with the sequence."""
+        if self.other is None:
+            return
+        for value in node.outputs:
+            if value and value in self.other.facts and self.other.facts[value].shape != self.walked.facts[value].shape:
+                raise self.refuse(node, "repeats a value from the end of the sequence over the whole sequence")
+
+    def timed(self, node: Node, timed: list[int]) -> None:
+        op = registry.find(node)
+        found = links(node, self.walked) if not op.reshapes else []
+        for o, value in enumerate(node.outputs):
+            if not value:
+                continue
+            out_axis = self.traced.find(value, self.label)
+            for i in timed:
+                if op.reshapes:
+                    if out_axis is None:
+                        raise self.refuse(node, _reason(node))
+                    continue
+                axis = self.traced.find(node.inputs[i], self.label)
+                mine = [x for x in found if x.input == i and x.axis == axis and x.output == o]
+                self.link(node, i, value, out_axis, mine)
+
+    def link(self, node: Node, index: int, value: str, out_axis: int | None, mine: list[Link]) -> None:
+        for link in mine:
+            if link.kind in ("same", "scan") and link.out_axis == out_axis:
+                return
+            if link.kind == "last" or (link.kind == "pick" and link.info in (-1, self.T - 1) and self.at_end(node)):
+                self.ended.add(value)
+                return
+            if link.kind == "slice":
+                start, stop, step = link.info
+                if (start, stop, step) == (0, self.T, 1):
+                    return
+                if step == 1 and start == self.T - 1 and stop == self.T and self.at_end(node):
+                    self.ended.add(value)
+                    return
+            if link.kind == "window" and link.out_axis == out_axis:
+                self.window(node, index, value, link)
+                return
+        raise self.refuse(node, _reason(node))
+
+    def at_end(self, node: Node) -> bool:
+        """Does the pick follow the end when the sequence is longer."""
+        if self.other is None:
+            return True
+        T2 = self.other.facts[next(iter(self.roles.time))].shape[next(iter(self.roles.time.values()))]
+        for link in links(node, self.other):
+            if link.kind == "pick" and link.info in (-1, T2 - 1):
+                return True
+            if link.kind == "slice" and link.info == (T2 - 1, T2, 1):
+                return True
+        return False
+
+    def window(self, node: Node, index: int, value: str, link: Link) -> None:
+        window: Window = link.info
+        source = node.inputs[index]
+        if self.traced.alone(source, link.axis) == 0:
+            raise self.refuse(node, "slides over an axis in which time is mixed with another")
+        if node.op == "Pad":
+            readers = [n for n in self.walked.nodes if value in n.inputs]
+            if window.pad_end > 0 or window.pad_begin < 0 or value in {p.name for p in self.graph.outputs}:
+                raise self.refuse(node, "pads the end of the sequence")
+            if not readers or any(not self.slides(n) for n in readers):
+                raise self.refuse(node, "pads time in front of a node that is no sliding window")
+            self.pads[value] = window
+            self.windows[node.name] = (link.axis, window)
+            return
+        before = self.pads.get(source)
+        begin = window.pad_begin + (before.pad_begin if before else 0)
+        fill = (window.kernel - 1) * window.dilation
+        if window.stride != 1 or window.pad_end > 0 or begin != fill:
+            raise self.refuse(node, "looks ahead or strides over time, which is not built yet")
+        if before and window.pad_begin and before.pad_value:
+            raise self.refuse(node, "pads time twice with different values")
+        value_before = before.pad_value if before else window.pad_value
+        self.windows[node.name] = (link.axis, Window(window.kernel, 1, window.dilation, begin, 0, value_before))
+
+    def slides(self, node: Node) -> bool:
+        return any(x.kind == "window" for x in links(node, self.walked)) and node.op != "Pad"
+
+    def constants(self, node: Node, timed: list[int]) -> None:
+        """A constant must not know the position in the sequence or its length."""
+        sizes = _SIZES.get(node.op, frozenset({1}) if node.op.startswith("Reduce") else frozenset())
+        for i, value in enumerate(node.inputs):
+            if not value or i in sizes or i in timed:
+                continue
+            const = self.walked.facts[value].const
+            if const is None:
+                continue
+            if self.other is not None and value in self.other.facts:
+                again = self.other.facts[value].const
+                if again is None or (again.shape == const.shape and not _equal(again, const)):
+                    raise self.refuse(node, f"depends on the length of the sequence ({value!r})")
+                if again.shape != const.shape and not self.uniform(const, again):
+                    raise self.refuse(node, f"depends on the position in the sequence ({value!r})")
+
+    @staticmethod
+    def uniform(const: Array, again: Array) -> bool:
+        """Repeats one value along every axis that follows the length."""
+        if const.ndim != again.ndim or const.size == 0 or again.size == 0:
+            return False
+        axes = [a for a in range(const.ndim) if const.shape[a] != again.shape[a]]
+        for array in (const, again):
+            for a in axes:
+                if not _equal(array, np.repeat(np.take(array, [0], a), array.shape[a], a)):
+                    return False
+        first: Any = tuple(slice(0, 1) if a in axes else slice(None) for a in range(const.ndim))
+        return _equal(const[first], again[first])
+
+    def recurrence(self, node: Node) -> None:
+        axis, batch = recurrent.axes(node)
+        if self.traced.alone(node.inputs[0], axis) != self.traced.root(self.label):
+            return  # time is its batch, or part of it: nothing is carried
+        lens = node.inputs[4] if len(node.inputs) > 4 else ""
+        if lens:
+            self.lens[node.name] = lens
+        for what, index, output in recurrent.states(node):
+            init = node.inputs[index] if index < len(node.inputs) else ""
+            deps = self.traced.deps.get(init, frozenset()) if init else frozenset()
+            if any(label in self.state_labels for label in deps):
+                continue  # the graph itself passes the state through
+            if init and self.traced.depends(init, self.label):
+                raise self.refuse(node, f"starts from a state computed from the sequence itself ({init!r})")
+            out = node.outputs[output] if output < len(node.outputs) else ""
+            public = next((p.name for p in self.graph.outputs if out and p.name == out), None)
+            label = f"{node.name}.{what}"
+            self.carried.append(Carried(node.name, what, init, label, public))
+            const = self.walked.facts[init].const if init else None
+            kind = "zero" if not init or (const is not None and not const.any()) else "computed" if const is None else "constant"
+            B = self.roles.batch_size or 1
+            hidden = self.hidden(node)
+            x = self.walked.facts[node.inputs[0]].shape[batch]
+            has_batch = bool(self.traced.alone(node.inputs[0], batch)) and x == self.roles.analysis_sizes()[1]
+            rows = B if has_batch else x
+            self.state_infos.append(
+                StateInfo(label, public, (rows, hidden), self.walked.facts[node.inputs[0]].dtype, 0 if has_batch else None, kind)
+            )
+
+    def hidden(self, node: Node) -> int:
+        return self.walked.facts[node.inputs[2]].shape[-1]
+
+
+def _equal(a: Array, b: Array) -> bool:
+    return bool(np.array_equal(a, b, equal_nan=a.dtype.kind == "f"))
+
+

@@ -1,0 +1,63 @@
+"""The text of Model.summary()."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from .errors import NotStreamableError
+from .ir import Graph
+from .records import InputInfo
+from .roles import Roles
+from .streaming import StreamSpec
+
+__all__ = ["summarize"]
+
+
+def _port(info: InputInfo) -> str:
+    shape = ", ".join("T" if a == info.time_axis else "B" if a == info.batch_axis else "?" if n is None else str(n)
+                      for a, n in enumerate(info.shape))  # fmt: skip
+    fixed = [f"{what}={info.shape[axis]}" for what, axis in (("T", info.time_axis), ("B", info.batch_axis))
+             if axis is not None and info.shape[axis] is not None]  # fmt: skip
+    return f"  {info.name}: {info.dtype} [{shape}]" + (f"  fixed: {', '.join(fixed)}" if fixed else "")
+
+
+def summarize(
+    graph: Graph,
+    inputs: Sequence[InputInfo],
+    outputs: Sequence[InputInfo],
+    spec: StreamSpec | NotStreamableError,
+    roles: Roles,
+    isa: str,
+) -> str:
+    """Inputs, outputs, states, layers, the time axis and the cost, one thing a line."""
+    lines = [f"model {graph.name!r}" + (f" by {graph.producer}" if graph.producer else "") + f", kernels: {isa}"]
+    lines += ["inputs:", *map(_port, inputs), "outputs:", *map(_port, outputs)]
+    if isinstance(spec, NotStreamableError):
+        lines.append(f"streams: no. {spec}")
+    else:
+        how = {
+            "time": "yes, chunks of any length",
+            "loop": "yes, one step at a time (the file is right at one step only)",
+            "frame": "yes, frame by frame (no time axis; every call is one step)",
+        }[spec.mode]
+        lines.append(f"streams: {how}")
+        for name in spec.side:
+            lines.append(f"  {name}: no time axis; bind it with stream(inputs=...) or feed it with every call")
+        lines.append("states:" if spec.states else "states: none")
+        for state in spec.states:
+            goes = f" -> {state.output}" if state.output else ""
+            lines.append(f"  {state.name}{goes}: {state.dtype} {list(state.shape)}, starts {_STARTS[state.kind]}")
+    counts = Counter(node.op for node in graph.walk())
+    lines.append("operators: " + ", ".join(f"{n} {op}" for op, n in counts.most_common()))
+    weights = sum(a.size for a in graph.consts.values() if a.dtype.kind == "f")
+    lines.append(f"constants: {weights:,} floating-point numbers ({weights * 4 / 2**20:.2f} MiB as float32)")
+    return "\n".join(lines)
+
+
+_STARTS = {
+    "zero": "at zero",
+    "constant": "at a constant in the file",
+    "computed": "at a value computed from side inputs",
+    "input": "at zero, or at initial=",
+}

@@ -1,0 +1,135 @@
+"""ONNX's own node tests through lstm_infer.onnx_backend: the recurrent ones, and all of ops that docs/ops.md lists.
+
+A case belongs when every op of it is in the table. What is left out stands in EXCLUDED with its reason.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+import warnings
+
+import numpy as np
+import pytest
+
+import shared_files
+from engine import ENGINE
+
+RECURRENT = re.compile(r"test_(lstm|gru|rnn|simple_rnn)")
+OPS_TABLE = shared_files.ROOT / "docs" / "ops.md"
+
+EXCLUDED = {
+    # pattern: reason
+    "*_bfloat16*": "bfloat16 tensors in the graph are not built",
+    "*FLOAT8*": "8-bit floats are not built",
+    "*BFLOAT16*": "bfloat16 tensors in the graph are not built",
+    "*INT4*": "4-bit integers are not built",
+    "*INT2*": "2-bit integers are not built",
+    "*FLOAT4*": "4-bit floats are not built",
+    "*_int4*": "4-bit integers are not built",
+    "*_int2*": "2-bit integers are not built",
+    "*_uint2*": "2-bit integers are not built",
+    "*_float4*": "4-bit floats are not built",
+    "*_uint4*": "4-bit integers are not built",
+    "*e8m0*": "8-bit exponents are not built",
+    "*E8M0*": "8-bit exponents are not built",
+    "*_string*": "strings are not built",
+    "test_equal_string*": "strings are not built",
+    "*_sequence*": "values of sequence type are not built",
+    "*_optional*": "values of optional type are not built",
+    "test_bernoulli*": "random numbers come from a generator of our own; tested by their statistics",
+}
+
+
+def ops_of(graph):
+    for node in graph.node:
+        yield node.op_type if node.domain in ("", "ai.onnx") else f"{node.domain}.{node.op_type}"
+        for attribute in node.attribute:
+            for sub in [attribute.g] if attribute.HasField("g") else attribute.graphs:
+                yield from ops_of(sub)
+
+
+def listed_ops():
+    """First column of the table of docs/ops.md: op names in backquotes."""
+    if not OPS_TABLE.exists():
+        return set()
+    rows = (line.split("|") for line in OPS_TABLE.read_text().splitlines() if line.startswith("|"))
+    return {op for row in rows for op in re.findall(r"`([\w.]+)`", row[1])}
+
+
+def why_excluded(name):
+    return next((reason for pattern, reason in EXCLUDED.items() if fnmatch.fnmatchcase(name, pattern)), None)
+
+
+def collect():
+    from onnx.backend.test.loader import load_model_tests
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # onnx's generators overflow on purpose
+        cases = load_model_tests(kind="node")
+    listed = listed_ops()
+    for case in cases:
+        if RECURRENT.match(case.name) or set(ops_of(case.model.graph)) <= listed:
+            marks = []
+            if reason := why_excluded(case.name):
+                marks.append(pytest.mark.skip(reason=reason))
+            if case.name.startswith("test_gru"):
+                marks.append(pytest.mark.gru)
+            if case.name.startswith(("test_rnn", "test_simple_rnn")):
+                marks.append(pytest.mark.rnn)
+            yield pytest.param(case, id=case.name, marks=marks)
+
+
+CASES = list(collect())
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_node(case):
+    """The tolerances are those of ONNX's own runner: the ones that each case carries."""
+    if ENGINE == "onnxruntime":
+        pytest.skip("about the backend")
+    backend = pytest.importorskip("lstm_infer.onnx_backend")
+    prepared = backend.prepare(case.model)
+    for inputs, outputs in case.data_sets:
+        got = prepared.run([np.asarray(value) for value in inputs])
+        assert len(got) == len(outputs)
+        for mine, want in zip(got, outputs, strict=True):
+            assert mine.dtype == want.dtype
+            assert mine.shape == np.shape(want)
+            np.testing.assert_allclose(mine, want, rtol=case.rtol, atol=case.atol)
+
+
+def test_every_recurrent_case_is_here():
+    names = {case.id for case in CASES}
+    assert len([name for name in names if RECURRENT.match(name)]) >= 18
+
+
+def test_every_exclusion_excludes_something():
+    """Patterns are judged against all of onnx's cases, so that the list does not depend on the table."""
+    from onnx.backend.test.loader import load_model_tests
+
+    names = [case.name for case in load_model_tests(kind="node")]
+    assert not [pattern for pattern in EXCLUDED if not any(fnmatch.fnmatchcase(n, pattern) for n in names)]
+
+
+def test_the_backend_speaks_for_the_cpu_only():
+    if ENGINE == "onnxruntime":
+        pytest.skip("about the backend")
+    import lstm_infer
+
+    backend = pytest.importorskip("lstm_infer.onnx_backend")
+    assert backend.supports_device("CPU")
+    assert not backend.supports_device("CUDA")
+    with pytest.raises(lstm_infer.LstmInferError, match="CUDA"):
+        backend.prepare(CASES[0].values[0].model, "CUDA")
+
+
+def test_run_node_wraps_one_node():
+    if ENGINE == "onnxruntime":
+        pytest.skip("about the backend")
+    import onnx
+
+    backend = pytest.importorskip("lstm_infer.onnx_backend")
+    x = np.linspace(-2, 2, 6, dtype=np.float32).reshape(2, 3)
+    (y,) = backend.run_node(onnx.helper.make_node("Relu", ["x"], ["y"]), [x], opset_version=14)
+    np.testing.assert_array_equal(y, np.maximum(x, 0))

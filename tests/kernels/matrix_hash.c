@@ -1,0 +1,94 @@
+/* Prints one hash per matrix slot: equal on every fused set and compiler (promise: same bits). For machines without
+ * Python, an emulated Arm for one:
+ *   aarch64-linux-gnu-gcc -std=c11 -O2 -static -ffp-contract=off -DLI_ISA_neon -DISA=neon -Ikernels \
+ *       tests/kernels/matrix_hash.c kernels/isa/neon.c kernels/scratch.c -o hash && qemu-aarch64-static ./hash */
+#include <stdio.h>
+#include <string.h>
+
+#include "li_block.h"
+#include "li_kernels.h"
+
+#define PASTE_(a, b) a##b
+#define PASTE(a, b) PASTE_(a, b)
+extern const li_kernels PASTE(li_kernels_, ISA);
+
+static _Alignas(64) float in[1 << 18], w[1 << 18], out[1 << 17], h[1 << 12], c[1 << 12];
+static _Alignas(64) char scratch[1 << 24];
+static char *base[] = {(char *)(in + 1), (char *)w, (char *)out, (char *)h, (char *)c, scratch};
+static uint32_t seed = 1;
+
+static void fill(float *p, int64_t n, float scale)
+{
+    for (int64_t i = 0; i < n; i++) {
+        seed = seed * 1664525u + 1013904223u;
+        p[i] = ((float)(seed >> 8) / 8388608.0f - 1.0f) * scale;
+    }
+}
+
+static uint64_t hash(uint64_t sum, const float *p, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++) {
+        uint32_t bits;
+        memcpy(&bits, p + i, 4);
+        sum = (sum ^ bits) * 1099511628211u;
+    }
+    return sum;
+}
+
+static li_ref at(int64_t b, int64_t floats) { return (li_ref){b, floats * 4}; }
+static const li_ref absent = {-1, 0};
+
+static uint64_t recurrent(int slot, int64_t G, int64_t T, int64_t B, int64_t H, int64_t lbr, li_act f, double clip)
+{
+    const int64_t I = 7;
+    li_recur_args a = {
+        .x = at(0, 0), .w = at(1, 0), .r = at(1, 60000), .r_h = G == 3 && !lbr ? at(1, 200000) : absent,
+        .bias = at(0, 200000 - 1), .peephole = clip != 0.0 && G == 4 ? at(0, 210000 - 1) : absent, .lens = absent,
+        .h = at(3, 0), .c = at(4, 0), .y = at(2, 0), .scratch = at(5, 0),
+        .T = T, .B = B, .I = I, .H = H, .x_t = B * I, .x_b = I, .y_t = B * H, .y_b = H, .h_b = H, .c_b = H,
+        .w_panel = I * G * 16, .r_panel = H * 16 * (G == 3 && !lbr ? 2 : G), .r_h_panel = H * 16,
+        .linear_before_reset = lbr, .clip = clip, .act = {f, {LI_ACT_TANH, 0, 0}, {LI_ACT_TANH, 0, 0}},
+    };
+    fill(h, B * H, 1.0f);
+    fill(c, B * H, 1.0f);
+    PASTE(li_kernels_, ISA).slot[slot](&a, base);
+    return hash(hash(hash(14695981039346656037u, out, T * B * H), h, B * H), c, B * H);
+}
+
+int main(void)
+{
+    const li_kernels *k = &PASTE(li_kernels_, ISA);
+    const li_act sigmoid = {LI_ACT_SIGMOID, 0, 0}, tanh_ = {LI_ACT_TANH, 0, 0}, elu = {LI_ACT_ELU, 0.7, 0};
+    fill(in, 1 << 18, 1.0f);
+    fill(w, 1 << 18, 0.2f);
+    for (int64_t n = 1; n < 15; n += 3) {
+        li_matmul_args m = {at(0, 0), at(1, 0), at(0, 99999), at(2, 0), n, 65, 150, 65, 1, 150, 1, elu};
+        k->slot[LI_SLOT_matmul_f32](&m, base);
+        printf("matmul %d %016llx\n", (int)n, (unsigned long long)hash(1, out, n * 150));
+        li_matmul_dyn_args d = {.a = at(0, 0), .b = at(1, 0), .y = at(2, 0), .scratch = at(5, 0), .n = n, .k = 65, .m = 37,
+                                .a_row = 65, .a_k = 1, .b_k = 37, .b_col = 1, .y_row = 37};
+        k->slot[LI_SLOT_matmul_dyn_f32](&d, base);
+        printf("matmul_dyn %d %016llx\n", (int)n, (unsigned long long)hash(1, out, n * 37));
+    }
+    for (int64_t B = 1; B < 15; B += 4) {
+        for (int64_t T = 1; T < 8; T += 3) {
+            unsigned long long s = recurrent(LI_SLOT_lstm_f32, 4, T, B, 53, 0, sigmoid, 0.0);
+            s = s * 31 + recurrent(LI_SLOT_lstm_f32, 4, T, B, 53, 0, elu, 0.5);
+            printf("lstm %d %d %016llx\n", (int)T, (int)B, s);
+            s = recurrent(LI_SLOT_gru_f32, 3, T, B, 53, 0, sigmoid, 0.0);
+            s = s * 31 + recurrent(LI_SLOT_gru_f32, 3, T, B, 53, 1, sigmoid, 0.0);
+            printf("gru %d %d %016llx\n", (int)T, (int)B, s);
+            printf("rnn %d %d %016llx\n", (int)T, (int)B,
+                   (unsigned long long)recurrent(LI_SLOT_rnn_f32, 1, T, B, 53, 0, tanh_, 0.0));
+        }
+    }
+    for (int64_t M = 3; M < 40; M += 17) {
+        li_conv_args v = {.x = at(0, 0), .w = at(1, 0), .bias = at(0, 99999), .y = at(2, 0), .scratch = at(5, 0), .n = 2,
+                          .channels = 5, .filters = M, .groups = 1, .spatial = 2, .in = {9, 21, 1}, .out = {9, 10, 1},
+                          .kernel = {3, 3, 1}, .stride = {1, 2, 1}, .dilation = {1, 1, 1}, .pad = {1, 0, 0},
+                          .x_stride = {945, 189, 21, 1, 0}, .y_stride = {M * 90, 90, 10, 1, 0}, .act = elu};
+        k->slot[LI_SLOT_conv_f32](&v, base);
+        printf("conv %d %016llx\n", (int)M, (unsigned long long)hash(1, out, 2 * M * 90));
+    }
+    return 0;
+}

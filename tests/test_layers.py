@@ -1,0 +1,146 @@
+"""Imports point one way (docs/architecture.md): reads every module's imports, fails on an arrow that is not drawn."""
+
+from __future__ import annotations
+
+import ast
+import sys
+
+import pytest
+
+import shared_files
+
+PACKAGE = shared_files.ROOT / "src" / "lstm_infer"
+
+# layer: the layers it may import. "A <- B: B may import A", so the arrows of the house read from right to left.
+# kernels <- _core <- plan <- model, stream <- session, cli; ir <- ops <- facts <- recognise <- plan;
+# ir <- importer <- model; format <- model. errors is below everything. One more than the house drew: _core <- ops.
+DIRECT = {
+    "errors": set(),
+    "ir": {"errors"},
+    "_core": {"errors"},
+    "_check": {"_core", "errors"},
+    "isa": {"_core"},
+    "importer": {"ir"},
+    "ops": {"ir", "_core"},  # each op lowers itself to C steps (DESIGN 3): it packs weights and names slots
+    "facts": {"ops"},
+    "recognise": {"facts"},
+    "plan": {"_core", "recognise"},
+    "format": {"errors"},
+    "quantize": {"plan"},
+    "stream": {"plan"},
+    "model": {"plan", "stream", "importer", "format", "quantize", "isa"},
+    "session": {"model"},
+    "onnx_backend": {"__init__"},
+    "verify": {"session"},
+    "bench": {"session"},
+    "demo": {"verify", "bench"},
+    "cli": {"session", "verify", "bench", "demo"},
+    "__main__": {"cli"},
+    "__init__": {"model", "stream", "session", "isa"},
+}
+
+# Modules that belong to a layer: parts of it in files of their own, each drawn in docs/architecture.md.
+BELONGS = {
+    "steps": "ops", "views": "ops", "store": "ops", "fuse": "plan", "trace": "facts", "records": "ir",
+    "roles": "plan", "pairing": "plan", "streaming": "plan", "stream_plan": "stream",
+    "summary": "model", "wav": "demo",
+}  # fmt: skip
+
+# These use the package as its users do, so they may import its public names.
+THROUGH_THE_FRONT_DOOR = {"onnx_backend", "verify", "bench", "demo", "cli"}
+
+OUTSIDE = {
+    "onnx": {"importer", "onnx_backend", "demo"},  # the demo opens the state of onnxruntime's copy of its model
+    "google": {"importer"},  # protobuf, under onnx
+    "onnxruntime": {"verify", "bench", "demo"},
+    "matplotlib": {"demo"},
+    "rich": {"cli", "bench", "verify", "demo"},
+    "numpy": None,  # everywhere
+}
+
+
+def below(layer):
+    """The layers that `layer` may import, at any distance."""
+    found, todo = set(), [layer]
+    while todo:
+        for lower in DIRECT[todo.pop()] - found:
+            found.add(lower)
+            todo.append(lower)
+    return found
+
+
+def layer_of(parts):
+    """Layer of a module given as parts below lstm_infer: () is the package itself."""
+    first = parts[0] if parts else "__init__"
+    return BELONGS.get(first, first)
+
+
+def modules():
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = path.relative_to(PACKAGE).with_suffix("").parts
+        yield path, parts[:-1] if parts[-1] == "__init__" and len(parts) > 1 else parts
+
+
+def imports(path, parts, package):
+    """(top-level module or None, parts below lstm_infer, line, inside `if TYPE_CHECKING`) of every import."""
+    tree = ast.parse(path.read_text())
+    typing_only = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
+        for inner in ast.walk(node)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            targets = [alias.name.split(".") for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = (node.module or "").split(".") if node.module else []
+            if node.level:
+                here = ["lstm_infer", *parts] if package else ["lstm_infer", *parts[:-1]]
+                base = here[: len(here) - node.level + 1] + base
+            # "from lstm_infer import ops" names a module; "from lstm_infer import load" a name of the package
+            targets = [
+                [*base, alias.name] if base == ["lstm_infer"] and layer_of([alias.name]) in DIRECT else base
+                for alias in node.names
+            ]
+        else:
+            continue
+        for target in targets:
+            yield target, node.lineno, id(node) in typing_only
+
+
+def breaches():
+    for path, parts in modules():
+        layer = layer_of(() if parts == ("__init__",) else parts)
+        if layer not in DIRECT:
+            yield f"{path.name}: layer {layer!r} is not drawn; add it to tests/test_layers.py and docs/architecture.md"
+            continue
+        for target, line, typing_only in imports(path, parts, path.name == "__init__.py"):
+            where = f"{path.relative_to(PACKAGE)}:{line}"
+            if target[0] == "lstm_infer":
+                lower = layer_of([part for part in target[1:] if part != "__init__"])
+                front = lower == "__init__" and layer in THROUGH_THE_FRONT_DOOR
+                if lower != layer and lower not in below(layer) and not front and not typing_only:
+                    yield f"{where}: {layer} imports {lower}"
+            elif target[0] not in sys.stdlib_module_names:
+                allowed = OUTSIDE.get(target[0], set())
+                if allowed is not None and layer not in allowed and not typing_only:
+                    yield f"{where}: {layer} imports {target[0]}"
+
+
+def test_imports_point_one_way():
+    assert not (found := list(breaches())), "\n".join(found)
+
+
+def test_the_drawing_has_no_circle():
+    assert not [layer for layer in DIRECT if layer in below(layer)]
+
+
+@pytest.mark.parametrize("module", ["onnx", "onnxruntime"])
+def test_import_lstm_infer_stays_light(module):
+    """onnx is loaded when a file is read, onnxruntime when results are compared, neither before."""
+    import subprocess
+
+    pytest.importorskip("lstm_infer")
+    code = f"import lstm_infer, sys; sys.exit({module!r} in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
