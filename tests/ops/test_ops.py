@@ -360,6 +360,23 @@ def reductions() -> Iterator[Case]:
                     yield Case("CumSum", [value, np.array(axis)], attrs, opset=14, consts=(1,))
 
 
+def products() -> Iterator[Case]:
+    pairs = [
+        ((3, 4), (4, 5)),
+        ((2, 3, 4), (4, 5)),
+        ((2, 3, 4), (2, 4, 5)),
+        ((4,), (4, 5)),
+        ((3, 4), (4,)),
+        ((4,), (4,)),
+    ]
+    for a, b in [*pairs, ((2, 1, 3, 4), (5, 4, 6)), ((3, 0), (0, 2)), ((4,), (2, 4, 3))]:
+        for consts in ((), (1,)):
+            yield Case("MatMul", [f(*a), f(*b)], consts=consts)
+    yield Case("MatMul", [i(3, 4), i(4, 5)], opset=13, host=True)
+    yield Case("MatMul", [i(3, 4, dtype=np.int32), i(4, 5, dtype=np.int32)], opset=13, consts=(1,), host=True)
+    yield Case("MatMul", [f(3, 4, dtype=np.float64), f(4, 5, dtype=np.float64)])
+
+
 def others() -> Iterator[Case]:
     yield Case("Range", [np.array(2), np.array(11), np.array(3)], consts=(0, 1, 2))
     yield Case("Range", [np.array(5), np.array(-5), np.array(-2)], consts=(0, 1, 2))
@@ -406,7 +423,7 @@ def others() -> Iterator[Case]:
 
 CASES = [
     case
-    for make in (unary, binary, several, casts, shapes, slices, pads, gathers, scatters, reductions, others)
+    for make in (unary, binary, several, casts, shapes, slices, pads, gathers, scatters, reductions, products, others)
     for case in make()
 ]
 
