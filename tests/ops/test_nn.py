@@ -84,3 +84,17 @@ def test_fused_gemm(name: str, consts: tuple[int, ...]) -> None:
 @pytest.mark.parametrize("opset", [11, 13])
 def test_softmax(op: str, axis: int | None, opset: int) -> None:
     check(op, [f32(3, 17, 5, scale=5)], opset=opset, **({} if axis is None else {"axis": axis}))
+
+
+@pytest.mark.parametrize("dtype", ["int32", "int64", "uint32"])
+def test_matmul_of_integers(dtype: str) -> None:
+    a, b = (np.arange(12).reshape(s).astype(dtype) * 1_000_003 for s in ((3, 4), (4, 3)))
+    check("MatMul", [a, b])
+    check("MatMul", [a, b], consts=(1,))
+
+
+@pytest.mark.parametrize("consts", [(), (1,), (1, 2)])
+def test_sum_of_nothing(consts: tuple[int, ...]) -> None:
+    ins = [f32(3, 0), f32(0, 5), f32(5)]
+    check("Gemm", ins, consts=consts, want=[np.broadcast_to(ins[2], (3, 5))])
+    check("MatMul", ins[:2], consts=consts[:1], want=[np.zeros((3, 5), np.float32)])

@@ -39,7 +39,11 @@ def infer(node: Node, ins: list[Fact | None]) -> list[Fact]:
 
 
 def evaluate(node: Node, ins: list[Array | None]) -> list[Array]:
-    return [np.asarray(np.matmul(need(node, ins, 0), need(node, ins, 1)))]
+    a: Array = need(node, ins, 0)
+    b: Array = need(node, ins, 1)
+    if a.dtype == np.float16:
+        return [np.matmul(a.astype(np.float32), b.astype(np.float32)).astype(a.dtype)]
+    return [np.asarray(np.matmul(a, b))]
 
 
 def flow(node: Node, ins: list[Fact | None], outs: list[Fact]) -> list[Link]:
@@ -68,6 +72,9 @@ def pack(b: Builder, name: str, weights: Array, k_stride: int, m_stride: int, k:
 
 
 def lower(node: Node, b: Builder) -> None:
+    if b.fact(node.outputs[0]).dtype.kind != "f":
+        b.host(node)
+        return
     right = b.fact(node.inputs[1])
     x, y = b.f32(b.view(node.inputs[0])), b.new(node.outputs[0])
     if right.const is not None and len(right.shape) == 2:
@@ -79,6 +86,9 @@ def lower(node: Node, b: Builder) -> None:
 
 def product(b: Builder, x: View, w: View, bias: View | None, y: View, k: int, m: int, act: Activation | None = None) -> None:
     """y[..., m] = x[..., k] w + bias over all leading axes of x; y is dense."""
+    if k == 0:
+        b.copy(y, b.scalar(0.0) if bias is None else bias.part(0, 0, m))
+        return
     n = prod(x.shape[:-1])
     flat = x.reshape((n, k))
     if flat is None:
@@ -90,6 +100,9 @@ def product(b: Builder, x: View, w: View, bias: View | None, y: View, k: int, m:
 
 def dynamic(b: Builder, left: View, right: View, y: View) -> None:
     """Both sides computed at run time, batched over the leading axes."""
+    if left.size == 0 or right.size == 0:
+        b.copy(y, b.scalar(0.0))
+        return
     left = left.add_axis(0) if len(left.shape) == 1 else left
     right = right.add_axis(1) if len(right.shape) == 1 else right
     batch = np.broadcast_shapes(left.shape[:-2], right.shape[:-2])
@@ -111,4 +124,4 @@ def dynamic(b: Builder, left: View, right: View, y: View) -> None:
     b.emit("matmul_dyn_f32", words, [left, right], [out, scratch])
 
 
-register(Op("MatMul", infer, evaluate, flow, lower))
+register(Op("MatMul", infer, evaluate, flow, lower, note="integers run on the host"))
