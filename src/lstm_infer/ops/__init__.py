@@ -1,6 +1,7 @@
 """The operators that are built. Importing this package registers them."""
 
 from . import (
+    activation,
     cast,
     concat,
     depth,
@@ -8,6 +9,7 @@ from . import (
     elementwise,
     expand,
     gather,
+    gemm,
     generate,
     gru,
     identity,
@@ -22,10 +24,12 @@ from . import (
     select,
     shape,
     slice,
+    softmax,
     transpose,
 )
 
 __all__ = [
+    "activation",
     "cast",
     "concat",
     "depth",
@@ -33,6 +37,7 @@ __all__ = [
     "elementwise",
     "expand",
     "gather",
+    "gemm",
     "generate",
     "gru",
     "identity",
@@ -47,5 +52,6 @@ __all__ = [
     "select",
     "shape",
     "slice",
+    "softmax",
     "transpose",
 ]

@@ -41,7 +41,11 @@ def infer(node: Node, ins: list[Fact | None]) -> list[Fact]:
 
 
 def evaluate(node: Node, ins: list[Array | None]) -> list[Array]:
-    return [np.asarray(np.matmul(need(node, ins, 0), need(node, ins, 1)))]
+    a: Array = need(node, ins, 0)
+    b: Array = need(node, ins, 1)
+    if a.dtype == np.float16:
+        return [np.matmul(a.astype(np.float32), b.astype(np.float32)).astype(a.dtype)]
+    return [np.asarray(np.matmul(a, b))]
 
 
 def flow(node: Node, ins: list[Fact | None], outs: list[Fact]) -> list[Link]:
@@ -70,14 +74,11 @@ def pack(b: Builder, name: str, weights: Array, k_stride: int, m_stride: int, k:
 
 
 def lower(node: Node, b: Builder) -> None:
-    right = b.fact(node.inputs[1])
-    if b.fact(node.inputs[0]).dtype.kind != "f":
+    if b.fact(node.outputs[0]).dtype.kind != "f":
         b.host(node)
         return
+    right = b.fact(node.inputs[1])
     x, y = b.f32(b.view(node.inputs[0])), b.new(node.outputs[0])
-    if x.shape[-1] == 0:
-        b.copy(y, b.scalar(0.0))
-        return
     if right.const is not None and len(right.shape) == 2:
         k, m = right.shape
         product(b, x, pack(b, node.inputs[1], right.const, m, 1, k, m), None, y, k, m)
@@ -89,6 +90,9 @@ def product(
     b: Builder, x: View, w: View, bias: View | None, y: View, k: int, m: int, act: Activation | None = None
 ) -> None:
     """y[..., m] = x[..., k] w + bias over all leading axes of x; y is dense."""
+    if k == 0:
+        b.copy(y, b.scalar(0.0) if bias is None else bias.part(0, 0, m))
+        return
     n = prod(x.shape[:-1])
     flat = x.reshape((n, k))
     if flat is None:
@@ -100,6 +104,9 @@ def product(
 
 def dynamic(b: Builder, left: View, right: View, y: View) -> None:
     """Both sides computed at run time, batched over the leading axes."""
+    if left.size == 0 or right.size == 0:
+        b.copy(y, b.scalar(0.0))
+        return
     left = left.add_axis(0) if len(left.shape) == 1 else left
     right = right.add_axis(1) if len(right.shape) == 1 else right
     batch = np.broadcast_shapes(left.shape[:-2], right.shape[:-2])

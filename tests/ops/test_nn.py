@@ -1,0 +1,100 @@
+"""Recurrences, products, normalisations, convolutions, pools and quantised operators against onnxruntime."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from run import ISAS, close, expected, folded, model, through_plan
+
+from lstm_infer.ir import Array
+
+Ins = list[Any]
+
+
+def f32(*shape: int, seed: int = 0, scale: float = 1.0) -> Array:
+    """Normal numbers."""
+    return np.asarray(np.random.default_rng(seed).standard_normal(shape) * scale, np.float32)
+
+
+def check(
+    op: str,
+    ins: Ins,
+    *,
+    consts: Sequence[int] = (),
+    opset: int = 17,
+    domain: str = "",
+    n_out: int = 1,
+    isas: Sequence[str] = tuple(ISAS),
+    slots: Sequence[str] | None = None,
+    want: Sequence[Array] | None = None,
+    **attrs: Any,
+) -> None:
+    """One node: folded, and planned on each instruction set, against onnxruntime (or `want`)."""
+    how: dict[str, Any] = {"opset": opset, "domain": domain, "n_out": n_out}
+    feeds = {f"x{i}": a for i, a in enumerate(ins) if a is not None and i not in consts}
+    made = model(op, ins, attrs, consts=set(consts), **how)
+    if want is None:
+        want = expected(made, feeds)
+    for got, ref in zip(folded(model(op, ins, attrs, consts=set(range(len(ins))), **how)), want, strict=True):
+        close(got, ref)
+    for isa in isas:
+        outs, used = through_plan(made, feeds, isa)
+        for got, ref in zip(outs, want, strict=True):
+            close(got, ref)
+        if slots is not None:
+            assert set(used) == set(slots), used
+
+
+# ---- products -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("trans_a", [0, 1])
+@pytest.mark.parametrize("trans_b", [0, 1])
+@pytest.mark.parametrize("c_shape", [None, (17,), (1,), (), (5, 17), (5, 1), (1, 17)])
+@pytest.mark.parametrize("consts", [(), (1,), (1, 2), (2,), (0,)])
+def test_gemm(trans_a: int, trans_b: int, c_shape: tuple[int, ...] | None, consts: tuple[int, ...]) -> None:
+    a, b = f32(*((7, 5) if trans_a else (5, 7))), f32(*((17, 7) if trans_b else (7, 17)), seed=1)
+    c = None if c_shape is None else f32(*c_shape, seed=2)
+    ins = [a, b] if c is None else [a, b, c]
+    consts = tuple(i for i in consts if i < len(ins))
+    for more in ({}, {"alpha": 0.5, "beta": -2.0}, {"beta": 0.0}):
+        check("Gemm", ins, consts=consts, transA=trans_a, transB=trans_b, isas=ISAS[:1], **more)
+
+
+def test_gemm_bias_starts_the_sum() -> None:
+    check("Gemm", [f32(3, 4), f32(4, 20), f32(20)], consts=(1, 2), slots=["matmul_f32"])
+
+
+@pytest.mark.parametrize("consts", [(1, 2), (1,), ()])
+@pytest.mark.parametrize("name", ["Relu", "Sigmoid", "Tanh", "LeakyRelu"])
+def test_fused_gemm(name: str, consts: tuple[int, ...]) -> None:
+    more = {"activation_alpha": 0.3} if name == "LeakyRelu" else {}
+    ins = [f32(3, 4), f32(4, 20), f32(20)]
+    check("FusedGemm", ins, consts=consts, domain="com.microsoft", opset=1, activation=name, **more)
+
+
+# ---- softmax ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("op", ["Softmax", "LogSoftmax", "Hardmax"])
+@pytest.mark.parametrize("axis", [0, 1, 2, -1, None])
+@pytest.mark.parametrize("opset", [11, 13])
+def test_softmax(op: str, axis: int | None, opset: int) -> None:
+    check(op, [f32(3, 17, 5, scale=5)], opset=opset, **({} if axis is None else {"axis": axis}))
+
+
+@pytest.mark.parametrize("dtype", ["int32", "int64", "uint32"])
+def test_matmul_of_integers(dtype: str) -> None:
+    a, b = (np.arange(12).reshape(s).astype(dtype) * 1_000_003 for s in ((3, 4), (4, 3)))
+    check("MatMul", [a, b])
+    check("MatMul", [a, b], consts=(1,))
+
+
+@pytest.mark.parametrize("consts", [(), (1,), (1, 2)])
+def test_sum_of_nothing(consts: tuple[int, ...]) -> None:
+    ins = [f32(3, 0), f32(0, 5), f32(5)]
+    check("Gemm", ins, consts=consts, want=[np.broadcast_to(ins[2], (3, 5))])
+    check("MatMul", ins[:2], consts=consts[:1], want=[np.zeros((3, 5), np.float32)])
