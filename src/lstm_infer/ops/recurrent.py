@@ -329,9 +329,10 @@ def lower(node: Node, b: Builder) -> None:
     t_axis, b_axis = axes(node)
     d_axis = direction_axis(node)
     x = b.rows(b.f32(b.view(node.inputs[0])))
-    lens = None
+    lens = now = None
     if b.optional(node, 4):
         lens = b.dense(b.view(node.inputs[4]))
+        now = b.lens.get(node.name, lens)
     y = b.new(node.outputs[0]) if b.wanted(node, 0) else None
     if y is not None and attr(node, "layout", 0):
         y_t, y_b, y_d = y.strides[1], y.strides[0], 2
@@ -353,12 +354,12 @@ def lower(node: Node, b: Builder) -> None:
         scratch = b.scratch(_core.recur_scratch(GATES[node.op], s.T, s.B, s.I, s.H))
         acts = [*activations(node)[d], Activation(), Activation()][:3]
         words = [
-            x, weights.w, weights.r, weights.r_h, weights.bias, weights.peephole, lens, h, c, out, scratch,
+            x, weights.w, weights.r, weights.r_h, weights.bias, weights.peephole, now, h, c, out, scratch,
             s.T, s.B, s.I, s.H, x.strides[t_axis], x.strides[b_axis], y_t, y_b, s.H, s.H if c is not None else 0,
             weights.panel, weights.panel, weights.r_h_panel,
             int(backwards), int(attr(node, "input_forget", 0)), int(attr(node, "linear_before_reset", 0)), clip(node), acts,
         ]  # fmt: skip
-        reads = [v for v in (x, weights.w, weights.bias, weights.peephole, weights.r_h, lens, h, c) if v is not None]
+        reads = [v for v in (x, weights.w, weights.bias, weights.peephole, weights.r_h, now, h, c) if v is not None]
         writes = [v for v in (out, h, c, scratch) if v is not None]
         b.emit(f"{node.op.lower()}_f32", words, reads, writes)
     for output, parts in finals.items():
