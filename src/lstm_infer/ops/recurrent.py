@@ -130,7 +130,9 @@ def sizes(node: Node, ins: Sequence[Fact | None]) -> Sizes:
     if len(x) != 3 or len(w) != 3 or len(r) != 3:
         raise ShapeError(f"{node}: X, W and R take 3 axes, got {list(x)}, {list(w)}, {list(r)}")
     t, b = axes(node)
-    s = Sizes(x[t], x[b], x[2], r[2], D)
+    s = Sizes(x[t], x[b], w[2], r[2], D)
+    if x[2] != s.I:
+        raise ShapeError(f"{node}: X has {x[2]} features, its weights take {s.I}")
     hidden = attr(node, "hidden_size", s.H)
     if hidden != s.H:
         raise OnnxImportError(f"{node}: hidden_size is {hidden}, R has the shape {list(r)}; the file is broken")
