@@ -181,3 +181,42 @@ def test_gelu() -> None:
     check("FastGelu", [x, bias], consts=(1,), **ms)
     check("BiasGelu", [x, bias], **ms)
     check("QuickGelu", [x], alpha=1.3, **ms)
+
+
+# ---- convolutions -------------------------------------------------------------------------------------------
+
+CONVS: list[tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]] = [
+    ((2, 3, 11), (5, 3, 3), {}),
+    ((1, 1, 64), (17, 1, 16), {"strides": [8]}),
+    ((2, 4, 20), (4, 1, 5), {"group": 4, "pads": [4, 0]}),
+    ((2, 4, 20), (34, 2, 3), {"group": 2, "dilations": [3], "pads": [2, 5], "strides": [2]}),
+    ((1, 3, 9, 8), (6, 3, 3, 2), {"pads": [1, 0, 1, 1]}),
+    ((2, 6, 7, 9), (6, 2, 3, 3), {"group": 3, "strides": [2, 1], "dilations": [1, 2], "pads": [1, 2, 1, 2]}),
+    ((1, 2, 5, 6, 7), (3, 2, 2, 3, 2), {"pads": [1, 1, 0, 0, 1, 1], "strides": [1, 2, 2]}),
+    ((2, 3, 10), (5, 3, 4), {"auto_pad": "SAME_UPPER"}),
+    ((2, 3, 10), (5, 3, 4), {"auto_pad": "SAME_LOWER", "strides": [3]}),
+    ((1, 3, 10, 7), (5, 3, 4, 3), {"auto_pad": "SAME_LOWER", "strides": [2, 2]}),
+    ((1, 3, 10), (5, 3, 4), {"auto_pad": "VALID"}),
+    ((1, 3, 10), (5, 3, 1), {}),
+    ((1, 3, 20), (5, 3, 4), {"auto_pad": "SAME_UPPER", "dilations": [2], "strides": [2]}),
+]
+
+
+@pytest.mark.parametrize(("x", "w", "attrs"), CONVS)
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("consts", [(), (1,), (1, 2)])
+def test_conv(
+    x: tuple[int, ...], w: tuple[int, ...], attrs: dict[str, Any], bias: bool, consts: tuple[int, ...]
+) -> None:
+    ins = [f32(*x), f32(*w, seed=1), *([f32(w[0], seed=2)] if bias else [])]
+    check("Conv", ins, consts=[i for i in consts if i < len(ins)], **attrs)
+
+
+@pytest.mark.parametrize("consts", [(), (1, 2)])
+def test_fused_conv(consts: tuple[int, ...]) -> None:
+    ins: Ins = [f32(1, 3, 8, 6), f32(5, 3, 3, 3, seed=1), f32(5, seed=2)]
+    ms: dict[str, Any] = {"domain": "com.microsoft", "opset": 1, "pads": [1, 1, 1, 1]}
+    check("FusedConv", ins, consts=consts, activation="Relu", **ms)
+    check("FusedConv", [*ins, f32(1, 5, 8, 6, seed=3)], consts=consts, activation="Relu", **ms)
+    check("FusedConv", ins, consts=consts, activation="LeakyRelu", activation_params=[0.3], **ms)
+    check("FusedConv", ins, consts=consts, activation="HardSigmoid", activation_params=[0.3, 0.4], **ms)

@@ -5,6 +5,7 @@ from . import (
     batchnorm,
     cast,
     concat,
+    conv,
     depth,
     einsum,
     elementwise,
@@ -29,6 +30,7 @@ from . import (
     slice,
     softmax,
     transpose,
+    window,
 )
 
 __all__ = [
@@ -36,6 +38,7 @@ __all__ = [
     "batchnorm",
     "cast",
     "concat",
+    "conv",
     "depth",
     "einsum",
     "elementwise",
@@ -60,4 +63,5 @@ __all__ = [
     "slice",
     "softmax",
     "transpose",
+    "window",
 ]

@@ -88,7 +88,7 @@ def normalise(
     mean: View | None = None,
     inverse: View | None = None,
 ) -> None:
-    """Rows of n adjoining elements of x to zero mean and unit variance. scale, bias [n]; outputs mean, inverse [rows]."""
+    """Rows of n elements of x to zero mean and unit variance. scale, bias [n]; outputs mean, inverse [rows]."""
     flat = rows_of(b, x, n)
     words = [flat, scale, bias, y, mean, inverse, flat.shape[0], n, flat.strides[0], n, epsilon]
     reads = [v for v in (flat, scale, bias) if v is not None]
