@@ -198,7 +198,6 @@ CONVS: list[tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]] = [
     ((1, 3, 10, 7), (5, 3, 4, 3), {"auto_pad": "SAME_LOWER", "strides": [2, 2]}),
     ((1, 3, 10), (5, 3, 4), {"auto_pad": "VALID"}),
     ((1, 3, 10), (5, 3, 1), {}),
-    ((1, 3, 20), (5, 3, 4), {"auto_pad": "SAME_UPPER", "dilations": [2], "strides": [2]}),
 ]
 
 
@@ -220,3 +219,79 @@ def test_fused_conv(consts: tuple[int, ...]) -> None:
     check("FusedConv", [*ins, f32(1, 5, 8, 6, seed=3)], consts=consts, activation="Relu", **ms)
     check("FusedConv", ins, consts=consts, activation="LeakyRelu", activation_params=[0.3], **ms)
     check("FusedConv", ins, consts=consts, activation="HardSigmoid", activation_params=[0.3, 0.4], **ms)
+
+
+TRANSPOSED: list[tuple[Any, Any, dict[str, Any]]] = [
+    ((2, 3, 11), (3, 5, 3), {}),
+    ((1, 4, 9), (4, 1, 16), {"strides": [8], "pads": [8, 8]}),
+    ((2, 4, 9), (4, 3, 7), {"strides": [3], "group": 2, "output_padding": [2]}),
+    ((2, 4, 9), (4, 3, 2), {"strides": [3], "output_padding": [1]}),
+    ((2, 3, 9), (3, 5, 3), {"dilations": [2], "strides": [2], "pads": [1, 2]}),
+    ((1, 4, 5, 6), (4, 3, 3, 2), {"strides": [2, 1], "pads": [1, 0, 0, 1], "group": 2}),
+    ((1, 2, 3, 4, 3), (2, 3, 2, 3, 2), {"strides": [2, 1, 2]}),
+    ((1, 4, 1, 9), (4, 3, 1, 5), {"strides": [1, 2], "pads": [0, 2, 0, 2]}),
+    ((1, 3, 9), (3, 5, 4), {"strides": [2], "auto_pad": "SAME_UPPER"}),
+    ((1, 3, 9), (3, 5, 3), {"strides": [2], "auto_pad": "SAME_UPPER"}),
+    ((1, 3, 9), (3, 5, 3), {"strides": [2], "auto_pad": "SAME_LOWER"}),
+    ((1, 3, 9), (3, 5, 3), {"strides": [2], "auto_pad": "VALID"}),
+    ((1, 3, 9), (3, 5, 4), {"strides": [2], "output_shape": [17]}),
+    ((1, 3, 9), (3, 5, 4), {"strides": [2], "output_shape": [17], "auto_pad": "SAME_UPPER"}),
+    ((1, 3, 4, 5), (3, 2, 3, 3), {"strides": [3, 2], "output_shape": [10, 8]}),
+]
+
+
+@pytest.mark.parametrize(("x", "w", "attrs"), TRANSPOSED)
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("consts", [(), (1,), (1, 2)])
+def test_conv_transpose(x: Any, w: Any, attrs: dict[str, Any], bias: bool, consts: tuple[int, ...]) -> None:
+    ins = [f32(*x), f32(*w, seed=1), *([f32(w[1] * attrs.get("group", 1), seed=2)] if bias else [])]
+    check("ConvTranspose", ins, consts=[i for i in consts if i < len(ins)], **attrs)
+
+
+# ---- pools --------------------------------------------------------------------------------------------------
+
+POOLS: list[tuple[tuple[int, ...], dict[str, Any]]] = [
+    ((2, 3, 11), {"kernel_shape": [3]}),
+    ((2, 3, 11), {"kernel_shape": [2], "strides": [2]}),
+    ((1, 3, 70), {"kernel_shape": [30], "strides": [9], "pads": [4, 3]}),
+    ((2, 3, 40), {"kernel_shape": [19], "strides": [2]}),
+    ((2, 3, 11), {"kernel_shape": [3], "strides": [2], "pads": [1, 1]}),
+    ((2, 3, 12), {"kernel_shape": [3], "strides": [2], "ceil_mode": 1}),
+    ((2, 3, 12), {"kernel_shape": [3], "strides": [4], "pads": [1, 2], "ceil_mode": 1}),
+    ((2, 3, 13), {"kernel_shape": [2], "strides": [4], "ceil_mode": 1, "pads": [0, 1]}),
+    ((2, 3, 9, 8), {"kernel_shape": [3, 2], "strides": [2, 1], "pads": [1, 0, 1, 1]}),
+    ((1, 2, 9, 8, 7), {"kernel_shape": [2, 2, 3], "strides": [2, 2, 2]}),
+    ((1, 2, 9, 40), {"kernel_shape": [1, 30], "strides": [1, 5]}),
+    ((1, 2, 9, 40), {"kernel_shape": [4, 30], "strides": [1, 5], "pads": [1, 1, 1, 1]}),
+    ((2, 3, 11), {"kernel_shape": [4], "auto_pad": "SAME_UPPER"}),
+    ((2, 3, 11), {"kernel_shape": [4], "auto_pad": "SAME_LOWER", "strides": [2]}),
+    ((2, 3, 9, 8), {"kernel_shape": [2, 4], "auto_pad": "VALID"}),
+]
+
+
+@pytest.mark.parametrize(("x", "attrs"), POOLS)
+def test_pools(x: tuple[int, ...], attrs: dict[str, Any]) -> None:
+    check("MaxPool", [f32(*x)], opset=12, **attrs)
+    check("MaxPool", [f32(*x)], opset=12, n_out=2, **attrs)
+    check("AveragePool", [f32(*x)], opset=11, **attrs)
+    check("AveragePool", [f32(*x)], opset=11, count_include_pad=1, **attrs)
+    if "ceil_mode" not in attrs:
+        for p in (1, 2, 3):
+            check("LpPool", [f32(*x)], opset=11, p=p, **attrs)
+
+
+def test_pools_with_dilation() -> None:
+    x = f32(1, 2, 9, 12)
+    for pads in ([0, 0, 0, 0], [1, 1, 0, 2]):
+        check("MaxPool", [x], kernel_shape=[2, 3], dilations=[2, 2], strides=[1, 2], pads=pads)
+        check("AveragePool", [x], opset=19, kernel_shape=[2, 3], dilations=[2, 2], strides=[1, 2], pads=pads)
+    check("MaxPool", [x], kernel_shape=[2, 3], storage_order=1, n_out=2)
+    check("MaxPool", [np.arange(-60, 60, dtype=np.int8).reshape(1, 2, 60)], kernel_shape=[3], pads=[1, 1])
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 11), (2, 3, 9, 8), (1, 2, 3, 4, 5)])
+def test_global_pools(shape: tuple[int, ...]) -> None:
+    check("GlobalMaxPool", [f32(*shape)])
+    check("GlobalAveragePool", [f32(*shape)])
+    for p in (1, 2, 3):
+        check("GlobalLpPool", [f32(*shape)], p=p)

@@ -1,6 +1,7 @@
 """Conv-22 (1, 11): sliding weighted sums.
 
-    Y[n][m][o] = bias[m] + sum over channels c and kernel positions k of W[m][c][k] X[n][c][o * stride + k * dilation - pad]
+    Y[n][m][o] = bias[m] + sum over channels c and kernel positions k of W[m][c][k] X[n][c][i]
+    i = o * stride + k * dilation - pad; X is 0 outside
 
     X [N, C, 1 to 3 spatial axes]   W [M, C / group, kernel]   bias [M]
 
