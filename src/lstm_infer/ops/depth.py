@@ -54,4 +54,7 @@ def lower(node: Node, b: Builder) -> None:
     b.bind(node.outputs[0], b.reshape(b.reshape(x, before).transpose(order), behind))
 
 
-register(Op("DepthToSpace", infer, evaluate, flow, lower), Op("SpaceToDepth", infer, evaluate, flow, lower))
+register(
+    Op("DepthToSpace", infer, evaluate, flow, lower, dtypes="any", runs="copy"),
+    Op("SpaceToDepth", infer, evaluate, flow, lower, dtypes="any", runs="copy"),
+)

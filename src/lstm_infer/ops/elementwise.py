@@ -29,6 +29,7 @@ __all__ = ["Formula", "apply", "elementwise"]
 
 Formula = int | float | tuple[Any, ...]
 BOOL = np.dtype(np.bool_)
+_KINDS = {"f": "float", "i": "int", "u": "uint", "b": "bool"}
 
 
 def apply(b: Builder, formula: Formula, ins: Sequence[View], out: View, *, ints: bool = False) -> None:
@@ -127,7 +128,8 @@ def elementwise(
     def flow(node: Node, ins: list[Fact | None], outs: list[Fact]) -> list[Any]:
         return pass_broadcast(node, ins, outs)
 
-    register(Op(name, infer, evaluate, flow, lower, note=note))
+    takes = ", ".join(word for kind, word in _KINDS.items() if kind in kinds)
+    register(Op(name, infer, evaluate, flow, lower, note=note, dtypes=takes, runs="map"))
 
 
 def _check(node: Node, dtype: np.dtype[Any]) -> None:
@@ -208,7 +210,18 @@ def _pow_evaluate(node: Node, ins: list[Array | None]) -> list[Array]:
     return [np.asarray(_pow(node, a, need(node, ins, 1))).astype(a.dtype, copy=False)]
 
 
-register(Op("Pow", _pow_infer, _pow_evaluate, pass_broadcast, _pow_lower, note="integer bases run on the host"))
+register(
+    Op(
+        "Pow",
+        _pow_infer,
+        _pow_evaluate,
+        pass_broadcast,
+        _pow_lower,
+        note="integer bases run on the host",
+        dtypes="float, int, uint",
+        runs="map",
+    )
+)
 
 _NUMBERS = "fiu"
 elementwise("Add", _np(np.add), ("ADD", 0, 1), kinds=_NUMBERS, ints=True, n_in=2)
@@ -302,7 +315,8 @@ def _variadic(name: str, code: str, function: Callable[..., Any], *, ints: bool,
             apply(b, formula, now, made, ints=whole)
             left = [made, *left]
 
-    register(Op(name, infer, evaluate, pass_broadcast, lower))
+    takes = "float, int, uint" if ints else "float"
+    register(Op(name, infer, evaluate, pass_broadcast, lower, dtypes=takes, runs="map"))
 
 
 _variadic("Min", "MIN", np.minimum, ints=True)
@@ -544,4 +558,4 @@ def _where_lower(node: Node, b: Builder) -> None:
     apply(b, ("SELECT", 0, 1, 2), [b.view(value) for value in node.inputs], b.new(node.outputs[0]), ints=ints)
 
 
-register(Op("Where", _where_infer, _where_evaluate, pass_broadcast, _where_lower))
+register(Op("Where", _where_infer, _where_evaluate, pass_broadcast, _where_lower, dtypes="any", runs="map"))

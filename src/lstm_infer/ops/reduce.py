@@ -128,7 +128,20 @@ def reduce(b: Builder, name: str, x: View, axes: tuple[int, ...], out: View) -> 
 
 
 for _name in _CODES:
-    register(Op(f"Reduce{_name}", infer, evaluate, flow, lower, note="integers and booleans run on the host"))
+    register(
+        Op(
+            f"Reduce{_name}",
+            infer,
+            evaluate,
+            flow,
+            lower,
+            note="" if _name.startswith("Log") else "int, bool: on the host",
+            dtypes="float"
+            if _name.startswith("Log")
+            else "float, int, uint" + (", bool" if _name in ("Max", "Min") else ""),
+            runs="reduce_f32",
+        )
+    )
 
 
 # ---- ArgMax, ArgMin -------------------------------------------------------------------------------------------------
@@ -164,7 +177,8 @@ def flow_arg(node: Node, ins: list[Fact | None], outs: list[Fact]) -> list[Link]
     return [Link(0, axis, 0, axis if _keep(node) else place) for place, axis in enumerate(kept)]
 
 
-register(Op("ArgMax", infer_arg, evaluate_arg, flow_arg), Op("ArgMin", infer_arg, evaluate_arg, flow_arg))
+for _name in ("ArgMax", "ArgMin"):
+    register(Op(_name, infer_arg, evaluate_arg, flow_arg, dtypes="float, int, uint"))
 
 
 # ---- CumSum ----------------------------------------------------------------------------------------------------------
@@ -229,4 +243,4 @@ def lower_cumsum(node: Node, b: Builder) -> None:
         b.copy(state, total)
 
 
-register(Op("CumSum", infer_cumsum, evaluate_cumsum, flow_cumsum, lower_cumsum))
+register(Op("CumSum", infer_cumsum, evaluate_cumsum, flow_cumsum, lower_cumsum, dtypes="float, int, uint", runs="map"))
