@@ -215,7 +215,7 @@ LI_INLINE vf li_sin_quadrant_(vf x, int quadrants)
 LI_INLINE vf li_sin(vf x) { return v_sel(v_eq(x, v_zero()), x, li_sin_quadrant_(x, 0)); }
 LI_INLINE vf li_cos(vf x) { return li_sin_quadrant_(x, 1); }
 
-/* Arc tangent: 1.4 ulp. atan(-0) = -0. */
+/* Arc tangent: 1.5 ulp. atan(-0) = -0. */
 LI_INLINE vf li_atan(vf x)
 {
     const vf a = v_abs(x), one = v_set1(1.0f);

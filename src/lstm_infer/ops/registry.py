@@ -63,6 +63,7 @@ class Link:
 
     kind "same":   position i of the output needs position i of the input only.
          "scan":   position i needs positions 0 .. i (a forward recurrence).
+         "whole":  the axes correspond, but position i needs them all (a backward recurrence).
          "window": position i needs a window of positions (info: Window).
          "slice":  a part of the axis (info: (start, stop, step), as for range()).
          "pick":   one position; the axis is gone (output axis -1; info: index, negative from the end).
