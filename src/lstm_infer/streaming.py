@@ -115,7 +115,11 @@ def analyse(graph: Graph, roles: Roles, states: Mapping[str, str] | None) -> Str
     T, B = roles.analysis_sizes()
     walked = roles.walk(T, B)
     traced = trace(roles.inputs, walked)
-    pairs = pair_states(roles.inputs, graph.outputs, walked, streamed=roles.time, given=states)
+    # where only one step walks, axes of extent 1 cannot be told apart: a state may look as if it had the time axis
+    streamed = {} if roles.time_size == 1 else roles.time
+    pairs = pair_states(roles.inputs, graph.outputs, walked, streamed=streamed, given=states)
+    for name in pairs:
+        roles.time.pop(name, None)
     if not roles.time:
         return _frame(graph, roles, walked, traced, pairs)
     try:
@@ -130,8 +134,10 @@ def _frame(
     graph: Graph, roles: Roles, walked: Walk, traced: Trace, pairs: dict[str, str], mode: str = "frame"
 ) -> StreamSpec:
     if not pairs:
-        backward = [n for n in walked.nodes if recurrent.is_recurrent(n)]
-        node = backward[0] if backward else None
+        inside = [n for n in walked.nodes if recurrent.is_recurrent(n)]
+        node = inside[0] if inside else None
+        if node is not None and _reason(node) != _WHOLE:
+            raise _refusal(node, _reason(node))
         raise NotStreamableError(
             "the model has no time axis and no state: no recurrence runs over an axis of an input, and no output is the "
             "next value of an input; use run()" + (f" ({node} runs inside one frame)" if node else ""),
@@ -188,6 +194,9 @@ _REASONS = {
 }  # fmt: skip
 
 
+_WHOLE = "needs the whole time axis at once"
+
+
 def _reason(node: Node) -> str:
     if recurrent.is_recurrent(node):
         direction = str(node.attrs.get("direction", "forward")).lower()
@@ -195,7 +204,16 @@ def _reason(node: Node) -> str:
             return f"direction is {direction}: it needs the end of the sequence first"
     if node.op.startswith("Reduce") or "Pool" in node.op or node.op in ("ArgMax", "ArgMin"):
         return "reduces over the whole time axis"
-    return _REASONS.get(node.op, "needs the whole time axis at once")
+    return _REASONS.get(node.op, _WHOLE)
+
+
+def _refusal(node: Node, reason: str) -> NotStreamableError:
+    return NotStreamableError(
+        f"{node} {reason}; the model cannot be streamed, run() takes the whole sequence",
+        node=node.name,
+        op=node.op,
+        reason=reason,
+    )
 
 
 class _Flow:
@@ -225,12 +243,7 @@ class _Flow:
         return self.roles.walk(PROBES[1] if T != PROBES[1] else PROBES[0], B)
 
     def refuse(self, node: Node, reason: str) -> NotStreamableError:
-        return NotStreamableError(
-            f"{node} {reason}; the model cannot be streamed, run() takes the whole sequence",
-            node=node.name,
-            op=node.op,
-            reason=reason,
-        )
+        return _refusal(node, reason)
 
     def has_time(self, value: str) -> bool:
         return value not in self.ended and self.traced.find(value, self.label) is not None

@@ -135,6 +135,8 @@ def _node(out: Trace, node: Node, walked: Walk) -> None:
         axis = source[link.axis]
         extent = walked.facts[node.outputs[link.output]].shape[link.out_axis]
         if prod(f.extent for f in axis) != extent:
+            if link.kind == "slice":
+                continue  # a part of an axis is another axis
             labels = [f for f in axis if f.label]
             axis = (Factor(labels[0].label, extent),) if len(labels) == 1 and len(axis) == 1 else (Factor(0, extent),)
         made.setdefault((link.output, link.out_axis), []).append(axis)
