@@ -7,6 +7,7 @@ answers instead, as long as the model's recurrent operators hold nothing that th
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -102,6 +103,8 @@ class VerifyReport:
         Feeds that neither peer runs.
     reference : dict of name to count
         Which peer answered how often.
+    refusals : dict of reason to count
+        Why onnxruntime did not answer, whether the evaluator did or not.
     versions : dict of package to version
     isa : str
     seed : int
@@ -114,6 +117,7 @@ class VerifyReport:
     not_streamable: str = ""
     not_comparable: dict[str, int] = field(default_factory=dict)
     reference: dict[str, int] = field(default_factory=dict)
+    refusals: dict[str, int] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     isa: str = ""
     seed: int = 0
@@ -249,6 +253,8 @@ class _Reference:
         self.source, self.graph, self.constants = source, graph, constants
         self.answered: Counter[str] = Counter()
         self.refused: Counter[str] = Counter()
+        self.refusals: Counter[str] = Counter()
+        """Of onnxruntime."""
         self.trouble = ""
         self._session: Any = None
         self._evaluator: Any = None
@@ -281,6 +287,7 @@ class _Reference:
             else:
                 self.answered["onnxruntime"] += 1
                 return found
+        self.refusals[reason] += 1
         found_by_reference = self._reference(feeds)
         if found_by_reference is None:
             self.refused[reason] += 1
@@ -345,7 +352,7 @@ class _Check:
         found.rows = sorted(self.rows.values(), key=lambda row: order.get(row.case, 3))
         found.ok = all(row.ok for row in found.rows)
         found.not_comparable = dict(self.reference.refused)
-        found.reference = dict(self.reference.answered)
+        found.reference, found.refusals = dict(self.reference.answered), dict(self.reference.refusals)
         found.versions = versions()
         return found
 
@@ -357,6 +364,7 @@ class _Check:
         )
         self.reference.answered.clear()
         self.reference.refused.clear()
+        self.reference.refusals.clear()
 
     def whole(self, rng: np.random.Generator, T: int, B: int, seed: int) -> None:
         """`Model.run` against the peer."""
@@ -380,8 +388,9 @@ class _Check:
         if isinstance(spec, NotStreamableError):
             self.found.not_streamable = str(spec)
             return
-        T = STREAMED if spec.mode == "time" else FRAMES
-        feeds = self._signal(rng, spec, T, B)
+        long = spec.mode == "time" and self.inputs.opens[0]  # else the file is right at one step only
+        T = STREAMED if long else FRAMES
+        feeds = self.inputs.draw(rng, T, B) if long else self._signal(rng, spec, T, B)
         where = self._where(T, B, seed)
         try:
             stream = self._open(spec, feeds, B)
@@ -390,7 +399,7 @@ class _Check:
             return
         self.found.streams = True
         try:
-            whole = self.model.run(feeds) if spec.mode == "time" else self._by_hand(self.model.run, spec, feeds, T)
+            whole = self.model.run(feeds) if long else self._by_hand(self.model.run, spec, feeds, T)
             got = self._in_pieces(rng, stream, spec, feeds, T, B)
         except LstmInferError as error:
             self.wrong("split", "", where, f"{type(error).__name__}: {error}")
@@ -409,9 +418,7 @@ class _Check:
                     self.found.compared += 1
 
     def _signal(self, rng: np.random.Generator, spec: StreamSpec, T: int, B: int) -> Feeds:
-        """First states, side inputs, and T steps of the streamed inputs."""
-        if spec.mode == "time":
-            return self.inputs.draw(rng, T, B)
+        """First states, side inputs, and T steps of the streamed inputs, each drawn by itself."""
         drawn = [self.inputs.draw(rng, 1, B) for _ in range(T)]
         feeds = dict(drawn[0])
         for name in spec.streamed:
@@ -530,4 +537,5 @@ def _short(error: Exception) -> str:
     text = " ".join(str(error).split())
     for mark in ("Status Message: ", "] : "):
         text = text.rsplit(mark, 1)[-1]
+    text = re.sub(r"\{[-\d, ]*\}|\d+", "#", re.sub(r"^/\S+ ", "", text))
     return text if len(text) <= 160 else text[:157] + "..."
