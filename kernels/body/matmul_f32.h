@@ -1,34 +1,28 @@
 /* Matrix products over the micro-kernel: matmul_f32 (packed weights), matmul_dyn_f32 (b packed, or read where it
  * lies). Contracts: li_kernels.h. */
 
-/* y[n][m] = act(buf[n][m]), in place when buf is y. Rows of buf are ld floats apart. */
-LI_NOINLINE void li_finish(const li_act *act, const float *buf, int64_t ld, int64_t n, int64_t m, float *y,
-                           int64_t y_row, int64_t y_col)
+/* y[n][m] = act(buf[n][m]). Rows of buf are ld floats apart and hold whole vectors; buf is used up. */
+LI_NOINLINE void li_finish(const li_act *act, float *buf, int64_t ld, int64_t n, int64_t m, float *y, int64_t y_row,
+                           int64_t y_col)
 {
+    if (act->code != LI_ACT_NONE) {
+        for (int64_t i = 0; i < n; i++) {
+            for (int64_t j = 0; j < m; j += LI_W) { v_store(buf + i * ld + j, li_act_apply(act, v_load(buf + i * ld + j))); }
+        }
+    }
     if (y_col == 1) {
         for (int64_t i = 0; i < n; i++) {
-            for (int64_t j = 0; j < m; j += LI_W) {
-                const int64_t left = m - j;
-                if (left >= LI_W) {
-                    v_store(y + i * y_row + j, li_act_apply(act, v_load(buf + i * ld + j)));
-                } else {
-                    v_store_part(y + i * y_row + j, li_act_apply(act, v_load_part(buf + i * ld + j, left)), left);
-                }
-            }
+            int64_t j = 0;
+            for (; j + LI_W <= m; j += LI_W) { v_store(y + i * y_row + j, v_load(buf + i * ld + j)); }
+            if (j < m) { v_store_part(y + i * y_row + j, v_load(buf + i * ld + j), m - j); }
         }
-        return;
-    }
-    for (int64_t j = 0; j < m; j += LI_W) {
-        float lane[LI_W * LI_COLS];
-        const int64_t left = m - j < LI_W ? m - j : LI_W;
-        for (int64_t i0 = 0; i0 < n; i0 += LI_COLS) {
-            const int64_t rows = n - i0 < LI_COLS ? n - i0 : LI_COLS;
-            for (int64_t i = 0; i < rows; i++) {
-                v_store(lane + i * LI_W, li_act_apply(act, v_load(buf + (i0 + i) * ld + j)));
-            }
-            for (int64_t l = 0; l < left; l++) {
-                for (int64_t i = 0; i < rows; i++) { y[(i0 + i) * y_row + (j + l) * y_col] = lane[i * LI_W + l]; }
-            }
+    } else if (y_row == 1) { /* channels first: positions side by side */
+        for (int64_t j = 0; j < m; j++) {
+            for (int64_t i = 0; i < n; i++) { y[j * y_col + i] = buf[i * ld + j]; }
+        }
+    } else {
+        for (int64_t i = 0; i < n; i++) {
+            for (int64_t j = 0; j < m; j++) { y[i * y_row + j * y_col] = buf[i * ld + j]; }
         }
     }
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
+import warnings
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -20,6 +21,7 @@ from .ir import Array, Graph, Port
 from .isa import choose_isa
 from .plan import Builder, Program
 from .records import InputInfo, OutputInfo, StateInfo
+from .recognise import thaw
 from .roles import Roles, find_roles
 from .store import ConstStore
 from .stream import Stream
@@ -123,6 +125,12 @@ class Model:
         self._arenas: list[NDArray[np.uint8]] = []
         self._spec: StreamSpec | NotStreamableError | None = None
         self._ports = _ports(graph, options)
+        self.repaired: tuple[str, ...] = tuple(thaw(graph, self._ports, options.constants))
+        """Frozen sizes that were opened, one text per place."""
+        if self.repaired:
+            warnings.warn(
+                "the file has the sizes of its example frozen in; they were opened: " + "; ".join(self.repaired), stacklevel=3
+            )
         self._roles = self._find_roles()
         self._refuse_unbuilt()
 

@@ -50,7 +50,7 @@ class LstmInferRep(BackendRep):
                 )
             feeds = dict(zip(self._feeds, arrays, strict=False))
         results = self._model.run(feeds)
-        return namedtupledict("Outputs", list(results))(*results.values())  # type: ignore[no-any-return]
+        return namedtupledict("Outputs", list(results))(*results.values())
 
 
 class LstmInferBackend(Backend):

@@ -92,18 +92,11 @@ def _match(edges: dict[tuple[str, str], int], inputs: Sequence[Port], outputs: S
     pairs: dict[str, str] = {}
 
     def settle(level: int) -> None:
-        changed = True
-        while changed:
-            changed = False
-            for side in (0, 1):
-                options: dict[str, list[tuple[str, str]]] = {}
-                for edge, lv in edges.items():
-                    if lv <= level and edge[0] not in pairs and edge[1] not in pairs.values():
-                        options.setdefault(edge[side], []).append(edge)
-                for found in options.values():
-                    if len(found) == 1 and found[0][0] not in pairs and found[0][1] not in pairs.values():
-                        pairs[found[0][0]] = found[0][1]
-                        changed = True
+        left = {e for e, lv in edges.items() if lv <= level and e[0] not in pairs and e[1] not in pairs.values()}
+        for part in _components(left):
+            found = _only_matching(part)
+            if found is not None:
+                pairs.update(found)
 
     for level in (DIRECT, ELEMENTWISE, ANY):
         settle(level)
@@ -118,6 +111,32 @@ def _match(edges: dict[tuple[str, str], int], inputs: Sequence[Port], outputs: S
             f"the states cannot be paired with outputs by data flow or names: {shown}; say which with load(..., states={{...}})"
         )
     return pairs
+
+
+def _components(edges: set[tuple[str, str]]) -> list[set[tuple[str, str]]]:
+    """Edges that hang together."""
+    parts: list[set[tuple[str, str]]] = []
+    for edge in sorted(edges):
+        touching = [p for p in parts if any(e[0] == edge[0] or e[1] == edge[1] for e in p)]
+        parts = [p for p in parts if p not in touching] + [{edge}.union(*touching)]
+    return parts
+
+
+def _only_matching(edges: set[tuple[str, str]]) -> dict[str, str] | None:
+    """The perfect matching of a component where there is exactly one: it unravels from ends of degree one."""
+    left = set(edges)
+    if len({i for i, _ in left}) != len({o for _, o in left}):
+        return None
+    found: dict[str, str] = {}
+    while left:
+        end = next(
+            (e for e in sorted(left) if any(sum(1 for f in left if f[side] == e[side]) == 1 for side in (0, 1))), None
+        )
+        if end is None:
+            return None
+        found[end[0]] = end[1]
+        left = {e for e in left if e[0] != end[0] and e[1] != end[1]}
+    return found if len(found) == len({i for i, _ in edges}) else None
 
 
 def stem(name: str) -> str:

@@ -113,6 +113,8 @@ class Builder:
     seed: int | None = None
     in_place: set[int] = field(default_factory=set)
     """Buffers (by id) of state inputs that nobody reads but the recurrences they seed: updated where they lie."""
+    lens: dict[str, View] = field(default_factory=dict)
+    """By node: the part of its sequence_lens that falls into this block of a stream."""
     steps: list[Step | MapStep | HostStep] = field(default_factory=list)
     views: dict[str, View] = field(default_factory=dict)
     _node: str = ""

@@ -109,8 +109,9 @@ class HostStep:
 def _memory(base: Array | int | None, offset: int, view: View) -> Array:
     address = base if isinstance(base, int) else (0 if base is None else base.ctypes.data)
     n_bytes = max(view.size * view.dtype.itemsize, 1)
-    raw = (ctypes.c_char * n_bytes).from_address(address + offset)
-    return np.frombuffer(raw, view.dtype, view.size).reshape(view.shape)
+    raw: Any = (ctypes.c_char * n_bytes).from_address(address + offset)
+    array: Array = np.frombuffer(raw, view.dtype, view.size)
+    return array.reshape(view.shape)
 
 
 def n_registers(step: MapStep) -> int:
@@ -143,7 +144,9 @@ def _allocate(step: MapStep) -> tuple[dict[int, int], int]:
 
 
 def _encode_map(step: MapStep, address: Address) -> tuple[str, Array]:
-    real, _ = _allocate(step)
+    real, top = _allocate(step)
+    if top > _core.MAP_REGS:
+        raise AssertionError(f"{step.node_name}: a program of {top} registers, {_core.MAP_REGS} is the most")
     operands = [*step.ins, *(view for view, _ in step.outs)]
     size, strides = merge_axes(step.shape, [view.strides for view in operands])
     words: list[int] = [len(size), len(step.ins), len(step.outs), len(step.ops), *size]

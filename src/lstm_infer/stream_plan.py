@@ -117,23 +117,30 @@ class StreamPlan:
         return [ins[0], Fact.of(unpad(ins[1].const, axis, ins, node)), *ins[2:]]
 
     def _check_lens(self) -> None:
+        """Lengths count from the start of the stream: they have to be there when it is made."""
         for node, value in self.spec.lens.items():
-            fact = self._facts(1).get(value)
-            if fact is not None and fact.const is None:
+            unbound = [name for name in self.per_step if name == value or self._feeds_lens(value, name)]
+            if unbound:
                 raise NotStreamableError(
-                    f"node {node!r} takes its sequence_lens from the input {value!r}; bind it with "
-                    f"stream(inputs={{{value!r}: lengths}}), or use run()",
+                    f"node {node!r} takes its sequence_lens from the input {unbound[0]!r}; bind it with "
+                    f"stream(inputs={{{unbound[0]!r}: lengths}}), or use run()",
                     node=node,
-                    op="",
-                    reason="sequence_lens are not bound",
+                    op="LSTM",
+                    reason=f"sequence_lens come from the input {unbound[0]!r}, which is not bound",
                 )
-            raise NotStreamableError(
-                f"node {node!r} stops each row at its own length ({value!r}): streaming with sequence_lens is not built; "
-                "use run()",
-                node=node,
-                op="",
-                reason="sequence_lens",
-            )
+
+    def _feeds_lens(self, value: str, source: str) -> bool:
+        """Is `value` computed from the input `source`."""
+        made = {name: node for node in self.graph.walk() for name in node.outputs if name}
+        todo, seen = [value], set()
+        while todo:
+            name = todo.pop()
+            if name == source:
+                return True
+            if name in made and name not in seen:
+                seen.add(name)
+                todo += made[name].inputs
+        return False
 
     # ---- states -----------------------------------------------------------------------------------------
 
@@ -165,6 +172,8 @@ class StreamPlan:
                 shape = list(fact.shape)
                 shape[axis] = (window.kernel - 1) * window.dilation
                 self.layout.slot((name, "history"), shape, fact.dtype)
+        for name, value in self.spec.lens.items():
+            self.layout.slot((name, "remaining"), one.facts[value].shape, one.facts[value].dtype)
         for node in one.nodes:
             if not all(v in self.static for v in node.outputs if v):
                 for value in node.inputs:
@@ -207,6 +216,8 @@ class StreamPlan:
             if (name, "history") in self.layout.slots and window.pad_value:
                 slot = self.layout.slots[name, "history"]
                 b.copy(slot, b.scalar(window.pad_value, slot.dtype))
+        for name, value in self.spec.lens.items():
+            b.copy(self.layout.slots[name, "remaining"], b.view(value))
         for key, slot in self.layout.slots.items():
             if isinstance(key, tuple) and key[0] == "static":
                 b.copy(slot, b.view(str(key[1])))
@@ -228,6 +239,11 @@ class StreamPlan:
         for key, slot in slots.items():
             if isinstance(key, tuple) and key[0] == "static":
                 b.views[str(key[1])] = slot
+        for name in self.spec.lens:
+            remaining = slots[name, "remaining"]
+            b.lens[name] = now = b.alloc(remaining.shape, remaining.dtype)
+            b.map([remaining, b.scalar(n, np.int64)], [("MIN", 0, 1)], now, ints=True)
+            b.map([remaining, now], [("SUB", 0, 1)], remaining, ints=True)
         for node in walked.nodes:
             if any(v and v not in self.static for v in node.outputs):
                 self._lower(b, node)

@@ -32,7 +32,7 @@ CASES = {
     "ERF": (exact_erf, 1.2),
     "SIN": (np.sin, 1.6),
     "COS": (np.cos, 1.6),
-    "ATAN": (np.arctan, 1.4),
+    "ATAN": (np.arctan, 1.5),
     "SOFTPLUS": (lambda x: np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x))), 1.8),
 }
 FLUSHES = ("SIGMOID", "SOFTPLUS")

@@ -44,7 +44,8 @@ def model(
             )
     outs = [onnx.ValueInfoProto(name=f"y{i}") for i in range(n_out)]
     graph = helper.make_graph([node], "graph", inputs, outs, inits)
-    made = helper.make_model(graph, opset_imports=[helper.make_opsetid(domain, opset)] if not domain else None)
+    imports = [helper.make_opsetid(domain, opset), *([helper.make_opsetid("", 17)] if domain else [])]
+    made = helper.make_model(graph, opset_imports=imports)
     made.ir_version = 8
     return onnx.shape_inference.infer_shapes(made)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import threading
+import warnings
 from functools import cache
 from itertools import pairwise
 
@@ -26,7 +27,9 @@ SPLITS = st.lists(st.integers(1, T - 1), unique=True).map(lambda cuts: [0, *sort
 
 @cache
 def model(name="hidden_state", **more):
-    return lstm_infer.load(getattr(stream_models, name)(**more))
+    # in the frame model x and h reach the same output through the same kind of ops: only the caller knows the state
+    states = {"h": "h_next"} if name == "frame" else None
+    return lstm_infer.load(getattr(stream_models, name)(**more), states=states)
 
 
 def signal(*shape, seed=0):
@@ -138,6 +141,21 @@ def test_a_frame_model_steps_whole_graphs():
     tolerances.exact(stream.step(x[0]), want[0])
     tolerances.exact(stream.run(x[1:]), np.stack(want[1:]), "run adds a leading axis")
     tolerances.exact(stream.state["h"], h)
+
+
+def test_a_state_that_could_be_either_input_is_never_guessed_in_silence():
+    """By names, with a warning, or not at all: a wrong pairing is worse than a refusal."""
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        try:
+            unsure = lstm_infer.load(stream_models.frame())
+            unsure.stream(2)
+        except lstm_infer.LstmInferError as error:
+            message = str(error)
+        else:
+            message = " ".join(str(w.message) for w in said)
+            assert [(s.name, s.output) for s in unsure.states] == [("h", "h_next")]
+    assert "states" in message
 
 
 # States.
@@ -363,7 +381,7 @@ def test_a_wrong_frame_is_refused_and_leaves_no_trace(bad, error):
         stream.step(bad(frames()[0]))
     value = bad(frames()[0])
     if isinstance(value, np.ndarray):
-        value = value[None, None]  # one step too many axes, besides what is wrong already
+        value = value[None, None, None]  # too many axes, besides what is wrong already
     with pytest.raises(lstm_infer.LstmInferError):
         stream.run(value)
     assert stream.snapshot() == before

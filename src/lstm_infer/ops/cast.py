@@ -51,4 +51,6 @@ def lower(node: Node, b: Builder) -> None:
     b.map([x], [("MOVE", 0)], b.new(name), ints=x.dtype.kind in "iub" and want.kind in "iub")
 
 
-register(Op("Cast", infer, evaluate, flow, lower), Op("CastLike", infer, evaluate, flow, lower))
+_NOTE = "floats are computed in float32: a cast to float16 does not round"
+for _name in ("Cast", "CastLike"):
+    register(Op(_name, infer, evaluate, flow, lower, note=_NOTE, dtypes="any", runs="map; view between floats"))

@@ -62,4 +62,4 @@ def lower(node: Node, b: Builder) -> None:
         start += part.shape[axis]
 
 
-register(Op("Concat", infer, evaluate, flow, lower))
+register(Op("Concat", infer, evaluate, flow, lower, dtypes="any", runs="copy"))

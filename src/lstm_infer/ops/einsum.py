@@ -102,4 +102,14 @@ def lower(node: Node, b: Builder) -> None:
     b.bind(node.outputs[0], made.transpose([order.index(c) for c in right]))
 
 
-register(Op("Einsum", infer, evaluate, flow, lower, note="one or two operands; no ellipsis, no diagonal"))
+register(
+    Op(
+        "Einsum",
+        infer,
+        evaluate,
+        flow,
+        lower,
+        note="one or two operands; no ellipsis, no diagonal",
+        runs="matmul_dyn_f32",
+    )
+)

@@ -5,7 +5,7 @@ operand, ...) whose operands are numbers of inputs (int), constants (float) or f
 It runs in float32, or in int64 where `ints` says that it holds there too and all operands are integers or booleans.
 
 Sources: the ONNX operator pages of the same names, newest version; attributes that became inputs are inputs.
-Refused: element types that ONNX does not list for an operator, Mod of floats with fmod=0.
+Refused: element types that ONNX does not list for an operator, Mod of floats with fmod=0 before opset 28.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ __all__ = ["Formula", "apply", "elementwise"]
 
 Formula = int | float | tuple[Any, ...]
 BOOL = np.dtype(np.bool_)
+_KINDS = {"f": "float", "i": "int", "u": "uint", "b": "bool"}
 
 
 def apply(b: Builder, formula: Formula, ins: Sequence[View], out: View, *, ints: bool = False) -> None:
@@ -127,13 +128,14 @@ def elementwise(
     def flow(node: Node, ins: list[Fact | None], outs: list[Fact]) -> list[Any]:
         return pass_broadcast(node, ins, outs)
 
-    register(Op(name, infer, evaluate, flow, lower, note=note))
+    takes = ", ".join(word for kind, word in _KINDS.items() if kind in kinds)
+    register(Op(name, infer, evaluate, flow, lower, note=note, dtypes=takes, runs="map"))
 
 
 def _check(node: Node, dtype: np.dtype[Any]) -> None:
     """What a formula that depends on attributes would refuse, refused when the model is loaded."""
-    if node.op == "Mod" and dtype.kind == "f" and not attr(node, "fmod", 0):
-        raise unsupported(node, "Mod of floats with fmod=0")
+    if node.op == "Mod" and dtype.kind == "f" and not attr(node, "fmod", 0) and node.opset < 28:
+        raise unsupported(node, "Mod of floats with fmod=0 before opset 28")
     if node.op == "BitShift" and attr(node, "direction") not in ("LEFT", "RIGHT"):
         raise OnnxImportError(
             f"{node}: direction is {attr(node, 'direction')!r}, not LEFT or RIGHT; the file is broken"
@@ -208,7 +210,18 @@ def _pow_evaluate(node: Node, ins: list[Array | None]) -> list[Array]:
     return [np.asarray(_pow(node, a, need(node, ins, 1))).astype(a.dtype, copy=False)]
 
 
-register(Op("Pow", _pow_infer, _pow_evaluate, pass_broadcast, _pow_lower, note="integer bases run on the host"))
+register(
+    Op(
+        "Pow",
+        _pow_infer,
+        _pow_evaluate,
+        pass_broadcast,
+        _pow_lower,
+        note="integer bases run on the host",
+        dtypes="float, int, uint",
+        runs="map",
+    )
+)
 
 _NUMBERS = "fiu"
 elementwise("Add", _np(np.add), ("ADD", 0, 1), kinds=_NUMBERS, ints=True, n_in=2)
@@ -223,7 +236,7 @@ elementwise(
     ints=True,
     wraps=False,
     n_in=2,
-    note="floats with fmod=0 are refused",
+    note="floats with fmod=0 only from opset 28",
 )
 elementwise("Neg", _np(np.negative), ("NEG", 0), kinds="fi", ints=True)
 elementwise("Abs", _np(np.abs), ("ABS", 0), kinds=_NUMBERS, ints=True, wraps=False)
@@ -302,7 +315,8 @@ def _variadic(name: str, code: str, function: Callable[..., Any], *, ints: bool,
             apply(b, formula, now, made, ints=whole)
             left = [made, *left]
 
-    register(Op(name, infer, evaluate, pass_broadcast, lower))
+    takes = "float, int, uint" if ints else "float"
+    register(Op(name, infer, evaluate, pass_broadcast, lower, dtypes=takes, runs="map"))
 
 
 _variadic("Min", "MIN", np.minimum, ints=True)
@@ -544,4 +558,4 @@ def _where_lower(node: Node, b: Builder) -> None:
     apply(b, ("SELECT", 0, 1, 2), [b.view(value) for value in node.inputs], b.new(node.outputs[0]), ints=ints)
 
 
-register(Op("Where", _where_infer, _where_evaluate, pass_broadcast, _where_lower))
+register(Op("Where", _where_infer, _where_evaluate, pass_broadcast, _where_lower, dtypes="any", runs="map"))

@@ -85,5 +85,5 @@ def lower_tile(node: Node, b: Builder) -> None:
     b.copy(out, repeated)
 
 
-register(Op("Expand", infer_expand, evaluate_expand, flow_expand, lower_expand))
-register(Op("Tile", infer_tile, evaluate_tile, flow_tile, lower_tile))
+register(Op("Expand", infer_expand, evaluate_expand, flow_expand, lower_expand, dtypes="any", runs="view"))
+register(Op("Tile", infer_tile, evaluate_tile, flow_tile, lower_tile, dtypes="any", runs="view, else copy"))

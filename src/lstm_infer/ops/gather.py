@@ -171,7 +171,7 @@ def flow_nd(node: Node, ins: list[Fact | None], outs: list[Fact]) -> list[Link]:
 
 
 register(
-    Op("Gather", infer, evaluate, flow, lower),
-    Op("GatherElements", infer_elements, evaluate_elements, flow_elements),
-    Op("GatherND", infer_nd, evaluate_nd, flow_nd),
+    Op("Gather", infer, evaluate, flow, lower, dtypes="any", runs="view, else gather"),
+    Op("GatherElements", infer_elements, evaluate_elements, flow_elements, dtypes="any"),
+    Op("GatherND", infer_nd, evaluate_nd, flow_nd, dtypes="any"),
 )

@@ -172,9 +172,18 @@ def lower_trilu(node: Node, b: Builder) -> None:
 
 
 register(
-    Op("Range", infer_range, evaluate_range),
-    Op("ConstantOfShape", infer_constant, evaluate_constant, lower=lower_constant),
-    Op("EyeLike", infer_eye, evaluate_eye),
-    Op("OneHot", infer_one_hot, evaluate_one_hot, flow_one_hot, lower_one_hot),
-    Op("Trilu", infer_trilu, evaluate_trilu, flow_trilu, lower_trilu),
+    Op("Range", infer_range, evaluate_range, note="constant only", dtypes="float, int", runs="known"),
+    Op("ConstantOfShape", infer_constant, evaluate_constant, lower=lower_constant, dtypes="any", runs="known"),
+    Op("EyeLike", infer_eye, evaluate_eye, dtypes="any", runs="known"),
+    Op(
+        "OneHot",
+        infer_one_hot,
+        evaluate_one_hot,
+        flow_one_hot,
+        lower_one_hot,
+        note="constant depth only",
+        dtypes="any",
+        runs="map",
+    ),
+    Op("Trilu", infer_trilu, evaluate_trilu, flow_trilu, lower_trilu, dtypes="any", runs="map"),
 )

@@ -5,7 +5,7 @@
     h = g(X Wh' + r . (H Rh' + Rbh) + Wbh)            linear_before_reset != 0
     H = (1 - z) . h + z . H
 
-Refused: weights that are computed from the data.
+Weights that are fed are packed in every call.
 """
 
 from __future__ import annotations
@@ -32,5 +32,5 @@ def _cell(node: Node, state: dict[str, Array], w: dict[str, Array], x: Array, ac
 
 register(
     Op("GRU", recurrent.infer, recurrent.meaning(_cell), recurrent.flow, recurrent.lower, opsets=(7, None),
-       note="weights must be known when the model is loaded")
+       note="weights that are fed are packed in every call")
 )  # fmt: skip

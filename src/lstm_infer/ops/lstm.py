@@ -4,7 +4,7 @@
     c = g(X Wc' + H Rc' + Wbc + Rbc)                 C = f . C + i . c
     o = f(X Wo' + H Ro' + Po . C + Wbo + Rbo)        H = o . h(C)
 
-Refused: weights that are computed from the data. docs/lstm.md has the readings of each attribute.
+Weights that are fed are packed in every call. docs/lstm.md has the readings of each attribute.
 """
 
 from __future__ import annotations
@@ -30,5 +30,5 @@ def _cell(node: Node, state: dict[str, Array], w: dict[str, Array], x: Array, ac
 
 register(
     Op("LSTM", recurrent.infer, recurrent.meaning(_cell), recurrent.flow, recurrent.lower, opsets=(7, None),
-       note="weights must be known when the model is loaded")
+       note="weights that are fed are packed in every call")
 )  # fmt: skip

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .. import _core
-from ..errors import ShapeError
+from ..errors import OnnxImportError, ShapeError
 from ..ir import Array, Node
-from ..steps import Activation
+from ..steps import Activation, Word
 from ..views import View
 from .registry import Fact, Link, Op, need, register
 
@@ -29,17 +29,23 @@ def infer(node: Node, ins: list[Fact | None]) -> list[Fact]:
     left = a.shape if len(a.shape) > 1 else (1, *a.shape)
     right = b.shape if len(b.shape) > 1 else (*b.shape, 1)
     if left[-1] != right[-2]:
-        raise ShapeError(f"{node}: {list(a.shape)} x {list(b.shape)}: the inner sizes {left[-1]} and {right[-2]} differ")
+        raise ShapeError(f"{node}: {list(a.shape)} x {list(b.shape)}: inner sizes {left[-1]} and {right[-2]} differ")
     out = [*np.broadcast_shapes(left[:-2], right[:-2]), left[-2], right[-1]]
     if len(b.shape) == 1:
         out.pop(-1)
     if len(a.shape) == 1:
         out.pop(-1 if len(b.shape) == 1 else -2)
+    if a.dtype != b.dtype:
+        raise OnnxImportError(f"{node}: inputs of types {a.dtype} and {b.dtype} differ; the file is broken")
     return [Fact(tuple(out), a.dtype)]
 
 
 def evaluate(node: Node, ins: list[Array | None]) -> list[Array]:
-    return [np.asarray(np.matmul(need(node, ins, 0), need(node, ins, 1)))]
+    a: Array = need(node, ins, 0)
+    b: Array = need(node, ins, 1)
+    if a.dtype == np.float16:
+        return [np.matmul(a.astype(np.float32), b.astype(np.float32)).astype(a.dtype)]
+    return [np.asarray(np.matmul(a, b))]
 
 
 def flow(node: Node, ins: list[Fact | None], outs: list[Fact]) -> list[Link]:
@@ -68,6 +74,9 @@ def pack(b: Builder, name: str, weights: Array, k_stride: int, m_stride: int, k:
 
 
 def lower(node: Node, b: Builder) -> None:
+    if b.fact(node.outputs[0]).dtype.kind != "f":
+        b.host(node)
+        return
     right = b.fact(node.inputs[1])
     x, y = b.f32(b.view(node.inputs[0])), b.new(node.outputs[0])
     if right.const is not None and len(right.shape) == 2:
@@ -77,8 +86,13 @@ def lower(node: Node, b: Builder) -> None:
         dynamic(b, x, b.f32(b.view(node.inputs[1])), y)
 
 
-def product(b: Builder, x: View, w: View, bias: View | None, y: View, k: int, m: int, act: Activation | None = None) -> None:
+def product(
+    b: Builder, x: View, w: View, bias: View | None, y: View, k: int, m: int, act: Activation | None = None
+) -> None:
     """y[..., m] = x[..., k] w + bias over all leading axes of x; y is dense."""
+    if k == 0:
+        b.copy(y, b.scalar(0.0) if bias is None else bias.part(0, 0, m))
+        return
     n = prod(x.shape[:-1])
     flat = x.reshape((n, k))
     if flat is None:
@@ -90,6 +104,9 @@ def product(b: Builder, x: View, w: View, bias: View | None, y: View, k: int, m:
 
 def dynamic(b: Builder, left: View, right: View, y: View) -> None:
     """Both sides computed at run time, batched over the leading axes."""
+    if left.size == 0 or right.size == 0:
+        b.copy(y, b.scalar(0.0))
+        return
     left = left.add_axis(0) if len(left.shape) == 1 else left
     right = right.add_axis(1) if len(right.shape) == 1 else right
     batch = np.broadcast_shapes(left.shape[:-2], right.shape[:-2])
@@ -103,7 +120,7 @@ def dynamic(b: Builder, left: View, right: View, y: View) -> None:
         return [*values, *([0] * (8 - rank))]
 
     scratch = b.scratch(_core.matmul_dyn_scratch(k, m))
-    words = [
+    words: list[Word] = [
         left, right, out, scratch, n, k, m,
         left.strides[-2], left.strides[-1], right.strides[-2], right.strides[-1], m,
         rank, padded(batch), padded(left.strides[:-2]), padded(right.strides[:-2]), padded(out.strides[:-2]),
@@ -111,4 +128,7 @@ def dynamic(b: Builder, left: View, right: View, y: View) -> None:
     b.emit("matmul_dyn_f32", words, [left, right], [out, scratch])
 
 
-register(Op("MatMul", infer, evaluate, flow, lower))
+_NOTE = "integers run on the host"
+register(
+    Op("MatMul", infer, evaluate, flow, lower, note=_NOTE, dtypes="float, int, uint", runs="matmul_f32, matmul_dyn_f32")
+)

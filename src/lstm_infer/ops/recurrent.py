@@ -6,7 +6,7 @@ Sources: ONNX LSTM-22, GRU-22, RNN-22 (7 and 14 say the same without layout or w
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -42,6 +42,7 @@ _ACTIVATIONS = {
 }
 _HAS_ALPHA = {"affine", "leakyrelu", "thresholdedrelu", "scaledtanh", "hardsigmoid", "elu"}
 _HAS_BETA = {"affine", "scaledtanh", "hardsigmoid"}
+_NO_DEFAULT = {"affine", "thresholdedrelu", "scaledtanh"}
 
 
 def is_recurrent(node: Node) -> bool:
@@ -86,20 +87,29 @@ def activations(node: Node) -> list[list[Activation]]:
         if key not in _ACTIVATIONS:
             raise unsupported(node, f"activation {name!r}")
         code, alpha, beta = _ACTIVATIONS[key]
-        if key in _HAS_ALPHA and alphas:
-            alpha = float(alphas.pop(0))
-        if key in _HAS_BETA and betas:
-            beta = float(betas.pop(0))
+        alpha = _coefficient(node, name, "alpha", alphas, alpha) if key in _HAS_ALPHA else alpha
+        beta = _coefficient(node, name, "beta", betas, beta) if key in _HAS_BETA else beta
         made.append(Activation(code, float(np.float32(alpha)), float(np.float32(beta))))
     return [made[i * n : (i + 1) * n] for i in range(len(directions(node)))]
 
 
+def _coefficient(node: Node, name: str, which: str, given: list[float], default: float) -> float:
+    """The next alpha or beta of the list. Three activations have none that text and onnxruntime agree on."""
+    if given:
+        return float(given.pop(0))
+    if str(name).lower() in _NO_DEFAULT:
+        raise unsupported(node, f"activation {name!r} without activation_{which} (onnxruntime and ONNX differ about its default)")
+    return default
+
+
 def clip(node: Node) -> float:
     """The limit of the gate pre-activations, 0 for none."""
-    value = float(attr(node, "clip", 0.0))
-    if value < 0:
-        raise OnnxImportError(f"{node}: clip {value} is negative")
-    return value
+    value = attr(node, "clip", None)
+    if value is None:
+        return 0.0
+    if not value > 0:
+        raise OnnxImportError(f"{node}: clip is {value}, it must be above 0")
+    return float(value)
 
 
 @dataclass(frozen=True)
@@ -120,10 +130,12 @@ def sizes(node: Node, ins: Sequence[Fact | None]) -> Sizes:
     if len(x) != 3 or len(w) != 3 or len(r) != 3:
         raise ShapeError(f"{node}: X, W and R take 3 axes, got {list(x)}, {list(w)}, {list(r)}")
     t, b = axes(node)
-    s = Sizes(x[t], x[b], x[2], r[2], D)
+    s = Sizes(x[t], x[b], w[2], r[2], D)
+    if x[2] != s.I:
+        raise ShapeError(f"{node}: X has {x[2]} features, its weights take {s.I}")
     hidden = attr(node, "hidden_size", s.H)
     if hidden != s.H:
-        raise ShapeError(f"{node}: hidden_size is {hidden}, R has the shape {list(r)}")
+        raise OnnxImportError(f"{node}: hidden_size is {hidden}, R has the shape {list(r)}; the file is broken")
     state = (s.B, D, s.H) if attr(node, "layout", 0) else (D, s.B, s.H)
     wanted: list[tuple[int, str, tuple[int, ...]]] = [
         (1, "W", (D, gates * s.H, s.I)), (2, "R", (D, gates * s.H, s.H)), (3, "B", (D, 2 * gates * s.H)),
@@ -131,8 +143,17 @@ def sizes(node: Node, ins: Sequence[Fact | None]) -> Sizes:
     ]  # fmt: skip
     for index, name, shape in wanted[: 7 if node.op == "LSTM" else 5]:
         fact = ins[index] if index < len(ins) else None
-        if fact is not None and fact.shape != shape:
-            raise ShapeError(f"{node}: {name} takes {list(shape)}, got {list(fact.shape)}")
+        if fact is None or fact.shape == shape:
+            continue
+        text = f"{node}: {name} takes {list(shape)}, got {list(fact.shape)}"
+        if index in (5, 6) and len(fact.shape) == 3 and fact.shape[2] != s.H:
+            raise OnnxImportError(
+                f"{text}; states of two sizes belong to an LSTM with a projection (proj_size), which the ONNX operator "
+                "cannot express: the exporter dropped the projection, the file is broken"
+            )
+        if index in (1, 2, 3, 7):
+            raise OnnxImportError(f"{text}; the file is broken")
+        raise ShapeError(text)
     return s
 
 
@@ -153,8 +174,10 @@ def flow(node: Node, ins: list[Fact | None], outs: list[Fact]) -> list[Link]:
     layout = attr(node, "layout", 0)
     y_t, y_b, last_b = (1, 0, 0) if layout else (0, 2, 1)
     links = [Link(0, b, 0, y_b)] + [Link(0, b, o, last_b) for _, _, o in states(node)]
-    if directions(node) == [False]:
-        links += [Link(0, t, 0, y_t, "scan")] + [Link(0, t, o, -1, "last") for _, _, o in states(node)]
+    forward = directions(node) == [False]
+    links.append(Link(0, t, 0, y_t, "scan" if forward else "whole"))
+    if forward:
+        links += [Link(0, t, o, -1, "last") for _, _, o in states(node)]
     for _, index, _ in states(node):
         if index < len(ins) and ins[index] is not None:
             links += [Link(index, last_b, 0, y_b)] + [Link(index, last_b, o, last_b) for _, _, o in states(node)]
@@ -176,30 +199,21 @@ class Packed:
     r_h_panel: int
 
 
-def constant(node: Node, b: Builder, index: int, what: str) -> Array | None:
-    """A weight; it must be known when the plan is made."""
-    name = b.optional(node, index)
-    if not name:
-        return None
-    const = b.const_of(name)
-    if const is None:
-        raise unsupported(node, f"{what} computed from the data")
-    return const
-
-
 def pad16(n: int) -> int:
     return -(-n // 16) * 16
 
 
 def pack(node: Node, b: Builder, s: Sizes, d: int) -> Packed:
-    """W and R of one direction, panel by panel one behind the other; packed once per model."""
+    """W and R of one direction, panel by panel one behind the other; packed once per model where they are constant."""
     gates = GATES[node.op]
-    W, R, bias = (constant(node, b, i, n) for i, n in ((1, "W"), (2, "R"), (3, "B")))
-    P = constant(node, b, 7, "P") if node.op == "LSTM" else None
-    assert W is not None and R is not None
+    names = [b.optional(node, i) for i in (1, 2, 3, *([7] if node.op == "LSTM" else []))]
     split = node.op == "GRU" and not attr(node, "linear_before_reset", 0)
     r_gates = 2 if split else gates
     panel = (s.I * gates + s.H * r_gates) * 16
+    if any(name and b.const_of(name) is None for name in names):
+        return _pack_fed(node, b, s, d, split, panel)
+    W, R, bias, P = (b.const_of(name) if name else None for name in (*names, "")[:4])
+    assert W is not None and R is not None
     n_panels = pad16(s.H) // 16
     key = (node.op, split, d, id(W), id(R), id(bias), id(P))
 
@@ -241,6 +255,64 @@ def pack(node: Node, b: Builder, s: Sizes, d: int) -> Packed:
     return Packed(whole, r, r_h, b.packed((*key, "b"), biases, keep), peephole, panel, s.H * 16)
 
 
+def _pack_fed(node: Node, b: Builder, s: Sizes, d: int, split: bool, panel: int) -> Packed:
+    """Weights known only when the plan runs (graph inputs): packed by copies in every call."""
+    gates, H, I = GATES[node.op], s.H, s.I  # noqa: E741
+    n_panels = pad16(H) // 16
+    w, r = (b.f32(b.view(node.inputs[i])).part(0, d, 1).drop(0) for i in (1, 2))
+    whole = b.alloc((n_panels * panel,))
+    r_gates = 2 if split else gates
+    r_at = I * gates * 16
+    _copy_panels(b, whole, 0, panel, w.reshape((gates, H, I)), gates)
+    _copy_panels(b, whole, r_at, panel, b.reshape(r, (gates, H, H)).part(0, 0, r_gates), r_gates)
+    r_h = None
+    if split:
+        r_h = b.alloc((n_panels * H * 16,))
+        _copy_panels(b, r_h, 0, H * 16, b.reshape(r, (gates, H, H)).part(0, 2, 1), 1)
+    bias_gates = 4 if node.op == "GRU" else gates
+    bias = b.alloc((n_panels * bias_gates * 16,))
+    if b.optional(node, 3):
+        both = b.reshape(b.f32(b.view(node.inputs[3])).part(0, d, 1).drop(0), (2, gates, H))
+        rows = b.alloc((bias_gates, H))
+        n_sum = gates if node.op != "GRU" or split else 2
+        ends = [both.part(0, i, 1).drop(0).part(0, 0, n_sum) for i in (0, 1)]
+        b.map(ends, [("ADD", 0, 1)], rows.part(0, 0, n_sum))
+        if node.op == "GRU" and split:
+            b.copy(rows.part(0, 3, 1), b.scalar(0.0))
+        elif node.op == "GRU":
+            b.copy(rows.part(0, 2, 2), both.part(1, 2, 1).drop(1))
+        _copy_panels(b, bias, 0, bias_gates * 16, rows.add_axis(2), bias_gates)
+    else:
+        b.copy(bias, b.scalar(0.0))
+    peephole = None
+    if b.optional(node, 7):
+        peephole = b.alloc((3, pad16(H)))
+        b.copy(peephole, b.scalar(0.0))
+        b.copy(peephole.part(1, 0, H), b.reshape(b.f32(b.view(node.inputs[7])).part(0, d, 1).drop(0), (3, H)))
+    return Packed(whole, replace(whole, offset=r_at), r_h, bias, peephole, panel, H * 16)
+
+
+def _copy_panels(b: Builder, out: View, start: int, panel: int, rows: View | None, gates: int) -> None:
+    """rows [G, H, K] into panels [p][K][G][16] that lie `panel` apart from `start` on; missing units are zero."""
+    assert rows is not None
+    _, H, K = rows.shape
+    full, rest = divmod(H, 16)
+    by_unit = rows.transpose((1, 2, 0))  # [H, K, G]
+
+    def window(first: int, n: int, units: int) -> View:
+        return replace(out, offset=out.offset + start + first * panel, shape=(n, K, gates, units),
+                       strides=(panel, gates * 16, 16, 1))  # fmt: skip
+
+    if full:
+        k = by_unit.strides
+        source = replace(by_unit, shape=(full, K, gates, 16), strides=(16 * k[0], k[1], k[2], k[0]))
+        b.copy(window(0, full, 16), source)
+    if rest:
+        b.copy(window(full, 1, 16), b.scalar(0.0))
+        last = by_unit.part(0, full * 16, rest)
+        b.copy(window(full, 1, rest), last.transpose((1, 2, 0)).add_axis(0))
+
+
 def grouped(rows: Array) -> Array:
     """[G, H] to [panel][G][16], zero-filled."""
     g, h = rows.shape
@@ -259,9 +331,10 @@ def lower(node: Node, b: Builder) -> None:
     t_axis, b_axis = axes(node)
     d_axis = direction_axis(node)
     x = b.rows(b.f32(b.view(node.inputs[0])))
-    lens = None
+    lens = now = None
     if b.optional(node, 4):
         lens = b.dense(b.view(node.inputs[4]))
+        now = b.lens.get(node.name, lens)
     y = b.new(node.outputs[0]) if b.wanted(node, 0) else None
     if y is not None and attr(node, "layout", 0):
         y_t, y_b, y_d = y.strides[1], y.strides[0], 2
@@ -283,12 +356,12 @@ def lower(node: Node, b: Builder) -> None:
         scratch = b.scratch(_core.recur_scratch(GATES[node.op], s.T, s.B, s.I, s.H))
         acts = [*activations(node)[d], Activation(), Activation()][:3]
         words = [
-            x, weights.w, weights.r, weights.r_h, weights.bias, weights.peephole, lens, h, c, out, scratch,
+            x, weights.w, weights.r, weights.r_h, weights.bias, weights.peephole, now, h, c, out, scratch,
             s.T, s.B, s.I, s.H, x.strides[t_axis], x.strides[b_axis], y_t, y_b, s.H, s.H if c is not None else 0,
             weights.panel, weights.panel, weights.r_h_panel,
             int(backwards), int(attr(node, "input_forget", 0)), int(attr(node, "linear_before_reset", 0)), clip(node), acts,
         ]  # fmt: skip
-        reads = [v for v in (x, weights.w, weights.bias, weights.peephole, weights.r_h, lens, h, c) if v is not None]
+        reads = [v for v in (x, weights.w, weights.bias, weights.peephole, weights.r_h, now, h, c) if v is not None]
         writes = [v for v in (out, h, c, scratch) if v is not None]
         b.emit(f"{node.op.lower()}_f32", words, reads, writes)
     for output, parts in finals.items():

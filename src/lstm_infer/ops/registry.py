@@ -63,6 +63,7 @@ class Link:
 
     kind "same":   position i of the output needs position i of the input only.
          "scan":   position i needs positions 0 .. i (a forward recurrence).
+         "whole":  the axes correspond, but position i needs them all (a backward recurrence).
          "window": position i needs a window of positions (info: Window).
          "slice":  a part of the axis (info: (start, stop, step), as for range()).
          "pick":   one position; the axis is gone (output axis -1; info: index, negative from the end).
@@ -107,6 +108,10 @@ class Op:
     """Draws from the model's generator: never folded."""
     note: str = ""
     """What is refused or restricted, for docs/ops.md."""
+    dtypes: str = "float"
+    """Element types of the data it takes, for docs/ops.md."""
+    runs: str = ""
+    """How it runs, for docs/ops.md: kernel slots, "view", "host", "known" (when the plan is made)."""
 
 
 _OPS: dict[tuple[str, str], Op] = {}
@@ -134,8 +139,8 @@ def find(node: Node) -> Op:
     low, high = op.opsets
     if node.opset and (node.opset < low or (high is not None and node.opset > high)):
         raise UnsupportedOpError(
-            f"{node}: operator {node.op} is supported for opsets {low} to {high or 'newest'}, the file has {node.opset}; "
-            "convert the model with onnx.version_converter, or see docs/ops.md"
+            f"{node}: operator {node.op} is supported for opsets {low} to {high or 'newest'}, "
+            f"the file has {node.opset}; convert the model with onnx.version_converter, or see docs/ops.md"
         )
     return op
 

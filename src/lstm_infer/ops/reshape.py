@@ -80,7 +80,7 @@ def _register(name: str, infer: Infer) -> None:
         facts = [None if a is None else Fact.of(a) for a in ins]
         return [np.reshape(x, infer(node, facts)[0].shape)]
 
-    register(Op(name, infer, evaluate, lower=lower, reshapes=True))
+    register(Op(name, infer, evaluate, lower=lower, reshapes=True, dtypes="any", runs="view, else copy"))
 
 
 _register("Reshape", _reshape)

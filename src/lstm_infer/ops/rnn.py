@@ -1,6 +1,6 @@
 """RNN-22 (7, 14): H = f(X Wi' + H Ri' + Wbi + Rbi).
 
-Refused: weights that are computed from the data.
+Weights that are fed are packed in every call.
 """
 
 from __future__ import annotations
@@ -18,5 +18,5 @@ def _cell(node: Node, state: dict[str, Array], w: dict[str, Array], x: Array, ac
 
 register(
     Op("RNN", recurrent.infer, recurrent.meaning(_cell), recurrent.flow, recurrent.lower, opsets=(7, None),
-       note="weights must be known when the model is loaded")
+       note="weights that are fed are packed in every call")
 )  # fmt: skip

@@ -206,6 +206,15 @@ def flow_elements(node: Node, ins: list[Fact | None], outs: list[Fact]) -> list[
 
 
 register(
-    Op("ScatterND", infer_nd, evaluate_nd, flow_nd, lower_nd, note="constant indices in boxes or runs: copies"),
-    Op("ScatterElements", infer_elements, evaluate_elements, flow_elements),
+    Op(
+        "ScatterND",
+        infer_nd,
+        evaluate_nd,
+        flow_nd,
+        lower_nd,
+        note="constant indices in boxes or runs: copies",
+        dtypes="any",
+        runs="copy, else host",
+    ),
+    Op("ScatterElements", infer_elements, evaluate_elements, flow_elements, dtypes="any"),
 )

@@ -135,8 +135,17 @@ def evaluate_unique(node: Node, ins: list[Array | None]) -> list[Array]:
 
 
 register(
-    Op("NonZero", infer_nonzero, evaluate_nonzero, note="constant input only"),
-    Op("Compress", infer_compress, evaluate_compress, flow_compress, lower_compress, note="constant condition only"),
-    Op("TopK", infer_topk, evaluate_topk, flow_topk, note="constant k only"),
-    Op("Unique", infer_unique, evaluate_unique, note="constant input only"),
+    Op("NonZero", infer_nonzero, evaluate_nonzero, note="constant input only", dtypes="any", runs="known"),
+    Op(
+        "Compress",
+        infer_compress,
+        evaluate_compress,
+        flow_compress,
+        lower_compress,
+        note="constant condition only",
+        dtypes="any",
+        runs="copy",
+    ),
+    Op("TopK", infer_topk, evaluate_topk, flow_topk, note="constant k only", dtypes="float, int, uint"),
+    Op("Unique", infer_unique, evaluate_unique, note="constant input only", dtypes="any", runs="known"),
 )

@@ -33,4 +33,7 @@ def evaluate_size(node: Node, ins: list[Array | None]) -> list[Array]:
     return [np.array(prod(need(node, ins, 0).shape), np.int64)]
 
 
-register(Op("Shape", infer_shape, evaluate_shape), Op("Size", infer_size, evaluate_size))
+register(
+    Op("Shape", infer_shape, evaluate_shape, dtypes="any", runs="known"),
+    Op("Size", infer_size, evaluate_size, dtypes="any", runs="known"),
+)

@@ -1,0 +1,150 @@
+"""Gemm-13 (7, 9, 11): Y = alpha * A' B' + beta * C, where ' is a transpose if transA / transB says so.
+
+    A' [N, K]   B' [K, M]   C broadcasts to [N, M]
+
+A constant B is packed once with alpha folded in. A constant C of one row is where each sum starts; any other C is
+added behind the product. Also FusedGemm of com.microsoft (files that onnxruntime saved after optimising): Gemm with an
+activation behind it. Integers run on the host.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .. import _core
+from ..errors import OnnxImportError, ShapeError
+from ..ir import Array, Node
+from ..views import View
+from . import activation
+from .elementwise import apply
+from .matmul import dynamic, product
+from .registry import Fact, Link, Op, attr, need, register, unsupported
+
+if TYPE_CHECKING:
+    from ..plan import Builder
+
+__all__ = ["row_bias"]
+
+
+def _sizes(node: Node, ins: list[Fact | None]) -> tuple[int, int, int]:
+    """N, K, M; the inputs are checked against them."""
+    a: Fact = need(node, ins, 0)
+    b: Fact = need(node, ins, 1)
+    if len(a.shape) != 2 or len(b.shape) != 2:
+        raise ShapeError(f"{node}: Gemm takes matrices, got {list(a.shape)} and {list(b.shape)}")
+    n, k = reversed(a.shape) if attr(node, "transA", 0) else a.shape
+    k2, m = reversed(b.shape) if attr(node, "transB", 0) else b.shape
+    if k != k2:
+        raise ShapeError(f"{node}: {list(a.shape)} x {list(b.shape)}: the inner sizes {k} and {k2} differ")
+    c = ins[2] if len(ins) > 2 else None
+    if c is not None and np.broadcast_shapes(c.shape, (n, m)) != (n, m):
+        raise ShapeError(f"{node}: C {list(c.shape)} does not broadcast to [{n}, {m}]")
+    return n, k, m
+
+
+def _number(node: Node, name: str) -> float:
+    return float(np.float32(attr(node, name, 1.0)))
+
+
+def infer(node: Node, ins: list[Fact | None]) -> list[Fact]:
+    n, _, m = _sizes(node, ins)
+    types = {str(fact.dtype) for fact in ins if fact is not None}
+    if len(types) > 1:
+        raise OnnxImportError(f"{node}: inputs of types {', '.join(sorted(types))} differ; the file is broken")
+    dtype: np.dtype[Any] = need(node, ins, 0).dtype
+    if dtype.kind not in "fiu":
+        raise unsupported(node, f"element type {dtype}")
+    activation.of(node)
+    return [Fact((n, m), dtype)]
+
+
+def evaluate(node: Node, ins: list[Array | None]) -> list[Array]:
+    a: Any = need(node, ins, 0)
+    b: Any = need(node, ins, 1)
+    dtype = a.dtype
+    a, b = (x.astype(np.float32) if dtype == np.float16 else x for x in (a, b))
+    y = (a.T if attr(node, "transA", 0) else a) @ (b.T if attr(node, "transB", 0) else b)
+    if dtype.kind == "f":
+        y = y * y.dtype.type(_number(node, "alpha"))
+    elif _number(node, "alpha") != 1:
+        y = np.trunc(y * _number(node, "alpha")).astype(dtype)
+    c: Any = ins[2] if len(ins) > 2 else None
+    if c is not None and _number(node, "beta") != 0:
+        y = y + (c if _number(node, "beta") == 1 else (c * _number(node, "beta")).astype(y.dtype))
+    return [np.asarray(activation.meaning(node, y)).astype(dtype)]
+
+
+def flow(node: Node, ins: list[Fact | None], outs: list[Fact]) -> list[Link]:
+    n, m = outs[0].shape
+    links = [Link(0, 1 if attr(node, "transA", 0) else 0, 0, 0), Link(1, 0 if attr(node, "transB", 0) else 1, 0, 1)]
+    c = ins[2] if len(ins) > 2 else None
+    if c is not None:
+        lead = 2 - len(c.shape)
+        links += [Link(2, x, 0, x + lead) for x, size in enumerate(c.shape) if size == (n, m)[x + lead]]
+    return links
+
+
+def row_bias(b: Builder, key: Any, c: Array, m: int, keep: Any = None) -> View:
+    """A constant row [m] (or one number) padded to whole panels, as `bias` of matmul_f32."""
+
+    def make() -> Array:
+        out = _core.aligned_empty(-(-m // _core.UNITS) * _core.UNITS * 4).view(np.float32)
+        out[:m] = np.broadcast_to(c.reshape(-1), (m,))
+        return out
+
+    return b.packed(key, make, keep)
+
+
+def lower(node: Node, b: Builder) -> None:
+    ins = [b.fact(name) if name else None for name in node.inputs]
+    if b.fact(node.outputs[0]).dtype.kind != "f":
+        b.host(node)
+        return
+    _, k, m = _sizes(node, ins)
+    alpha, beta, act = _number(node, "alpha"), _number(node, "beta"), activation.of(node)
+    x = b.f32(b.view(node.inputs[0]))
+    x = x.transpose((1, 0)) if attr(node, "transA", 0) else x
+    weights, c_name = b.const_of(node.inputs[1]), b.optional(node, 2) if beta else ""
+    c = b.const_of(c_name)
+    y = b.new(node.outputs[0])
+    bias = None
+    if c is not None and weights is not None and (c.size == 1 or (c.size == m and c.shape[-1] == m)):
+        scaled = np.asarray(c, np.float32) * np.float32(beta)
+        bias, c_name = row_bias(b, ("gemm bias", id(c), beta, m), scaled, m, c), ""
+    first = None if c_name else act
+    if weights is not None and k:
+        product(b, x, _pack(node, b, weights, alpha, k, m), bias, y, k, m, first)
+        scale: Any = 0
+    else:
+        w = b.f32(b.view(node.inputs[1]))
+        dynamic(b, x, w.transpose((1, 0)) if attr(node, "transB", 0) else w, y)
+        scale = ("MUL", 0, alpha) if alpha != 1 and k else 0
+        if bias is not None:
+            scale = ("ADD", scale, 1)
+            apply(b, scale, [y, bias.part(0, 0, m)], y)
+            scale = 0
+    if c_name:
+        added: Any = ("MUL", 1, beta) if beta != 1 else 1
+        apply(b, activation.formula(act, ("ADD", scale, added)), [y, b.f32(b.view(c_name))], y)
+    elif scale != 0 or (weights is None and act.name != "NONE"):
+        apply(b, activation.formula(act, scale), [y], y)
+
+
+def _pack(node: Node, b: Builder, weights: Array, alpha: float, k: int, m: int) -> View:
+    k_stride, m_stride = (1, k) if attr(node, "transB", 0) else (m, 1)
+
+    def make() -> Array:
+        w = np.ascontiguousarray(weights, np.float32)
+        if alpha != 1:
+            w = w * np.float32(alpha)
+        return _core.pack_f32(w, gates=1, n_units=m, k=k, gate_stride=0, unit_stride=m_stride, k_stride=k_stride)
+
+    return b.packed(("gemm", id(weights), alpha, k_stride, m_stride), make, keep=weights)
+
+
+register(
+    Op("Gemm", infer, evaluate, flow, lower, opsets=(7, None), note="integers run on the host"),
+    Op("FusedGemm", infer, evaluate, flow, lower, domain="com.microsoft"),
+)

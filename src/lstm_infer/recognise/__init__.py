@@ -1,0 +1,5 @@
+"""Rewrites on the graph before it is planned: sizes that an exporter froze, cells and loops it took apart."""
+
+from .frozen import thaw
+
+__all__ = ["thaw"]

@@ -1,0 +1,248 @@
+"""Frozen sizes: the example's T and batch that an exporter wrote into Reshape targets and initial states.
+
+PyTorch's exporter does so even where it was asked for dynamic axes. The graph is walked at the sizes it was made at;
+where a constant target restores an axis that is time or batch, the number is replaced by the size of that input axis.
+Nothing else is touched, and the outcome is kept only if the graph then walks at other sizes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+from math import prod
+
+import numpy as np
+
+from ..errors import LstmInferError
+from ..facts import Walk, walk
+from ..ir import Array, Graph, Node, Port
+from ..ops import recurrent
+from ..ops.registry import Fact
+from ..trace import Trace, trace
+
+__all__ = ["thaw"]
+
+PROBES = (11, 19)
+MOST_WALKS = 64
+LARGEST_FROZEN = 4096
+
+
+@dataclass(frozen=True)
+class _Native:
+    """A walk at the sizes the file was made at."""
+
+    walked: Walk
+    traced: Trace
+    sizes: dict[tuple[str, int], int]
+
+
+def thaw(graph: Graph, inputs: Sequence[Port], constants: Mapping[str, Array]) -> list[str]:
+    """Open frozen sizes of `graph` in place; returns what was repaired, one text per place (empty: nothing).
+
+    Only for graphs that do not walk at other sizes as they are.
+    """
+    if any(port.shape is None for port in inputs) or not any(recurrent.is_recurrent(n) for n in graph.walk()):
+        return []
+    native = _native(graph, inputs, constants)
+    if native is None:
+        return []
+    labels = _open_labels(native)
+    if not labels or _walks(graph, inputs, constants, native, labels):
+        return []
+    undo = [(g, list(g.nodes), dict(g.consts)) for g in _graphs(graph)]
+    done = _repair(graph, native, labels)
+    if done and _walks(graph, inputs, constants, native, labels):
+        return done
+    for g, nodes, consts in undo:
+        g.nodes[:] = nodes
+        g.consts.clear()
+        g.consts.update(consts)
+    return []
+
+
+def _graphs(graph: Graph) -> Iterator[Graph]:
+    yield graph
+    for node in graph.walk():
+        for value in node.attrs.values():
+            if isinstance(value, Graph):
+                yield value
+
+
+def _feeds(inputs: Sequence[Port], constants: Mapping[str, Array], sizes: Mapping[tuple[str, int], int]) -> dict[str, Fact]:
+    facts = {name: Fact.of(array) for name, array in constants.items()}
+    for port in inputs:
+        assert port.shape is not None
+        shape = tuple(sizes.get((port.name, a), n if isinstance(n, int) else 1) for a, n in enumerate(port.shape))
+        facts[port.name] = Fact(shape, port.dtype)
+    return facts
+
+
+def _native(graph: Graph, inputs: Sequence[Port], constants: Mapping[str, Array]) -> _Native | None:
+    """Sizes at which the graph walks: open axes tried at the numbers that stand in its Reshape targets."""
+    names: dict[str, list[tuple[str, int]]] = {}
+    for port in inputs:
+        for axis, size in enumerate(port.shape or ()):
+            if not isinstance(size, int):
+                key = size if isinstance(size, str) and size else f"{port.name}.{axis}"
+                names.setdefault(key, []).append((port.name, axis))
+    frozen = sorted(_numbers(graph))
+    # a prime where a size is free, so that it is told from all others
+    options = [[13, 7, 5][min(i, 2)] for i in range(len(names))]
+    choices = [[free, *frozen] for free in options]
+    for tried, values in enumerate(product(*choices)):
+        if tried >= MOST_WALKS:
+            break
+        sizes = {place: value for places, value in zip(names.values(), values, strict=True) for place in places}
+        try:
+            walked = walk(graph, _feeds(inputs, constants, sizes))
+        except LstmInferError:
+            continue
+        native = _Native(walked, trace(inputs, walked), sizes)
+        if _clean(graph, native):
+            return native
+    return None
+
+
+def _clean(graph: Graph, native: _Native) -> bool:
+    """Do time and batch pass every Reshape: at sizes that merely happen to fit, axes are cut and mixed."""
+    labels = _open_labels(native)
+    for node in native.walked.nodes:
+        if node.op == "Reshape":
+            for label in labels:
+                before = native.traced.find(node.inputs[0], label) is not None
+                if before and native.traced.find(node.outputs[0], label) is None:
+                    return False
+    return True
+
+
+def _numbers(graph: Graph) -> set[int]:
+    found: set[int] = set()
+    for g in _graphs(graph):
+        for node in g.nodes:
+            if node.op == "Reshape" and len(node.inputs) > 1 and node.inputs[1] in g.consts:
+                found |= {int(n) for n in g.consts[node.inputs[1]].reshape(-1) if 0 < n <= LARGEST_FROZEN}
+    return found
+
+
+def _open_labels(native: _Native) -> dict[int, str]:
+    """Root labels of time and batch of the recurrences."""
+    found: dict[int, str] = {}
+    for node in native.walked.nodes:
+        if not recurrent.is_recurrent(node):
+            continue
+        for axis, what in zip(recurrent.axes(node), ("time", "batch"), strict=True):
+            label = native.traced.alone(node.inputs[0], axis)
+            if label:
+                found.setdefault(label, what)
+    return found
+
+
+def _walks(
+    graph: Graph, inputs: Sequence[Port], constants: Mapping[str, Array], native: _Native, labels: Mapping[int, str]
+) -> bool:
+    """Does the graph walk at two other sizes of every open axis."""
+    for probe in PROBES:
+        sizes = dict(native.sizes)
+        for index, label in enumerate(labels):
+            for place in native.traced.inputs_of(label):
+                sizes[place] = probe + 2 * index
+        try:
+            walk(graph, _feeds(inputs, constants, sizes))
+        except LstmInferError:
+            return False
+    return True
+
+
+def _repair(graph: Graph, native: _Native, labels: Mapping[int, str]) -> list[str]:
+    done: list[str] = []
+    live = {node.name for node in native.walked.nodes}
+    for g in _graphs(graph):
+        nodes: list[Node] = []
+        for node in g.nodes:
+            if node.name in live and node.op in ("Reshape", "Expand") and node.inputs[1] in graph.consts | g.consts:
+                node = _reshape(graph, g, node, native, labels, nodes, done)
+            elif node.name in live and recurrent.is_recurrent(node):
+                node = _initial(graph, g, node, native, labels, nodes, done)
+            nodes.append(node)
+        g.nodes[:] = nodes
+    return done
+
+
+def _reshape(
+    graph: Graph, g: Graph, node: Node, native: _Native, labels: Mapping[int, str], before: list[Node], done: list[str]
+) -> Node:
+    target = (graph.consts | g.consts)[node.inputs[1]].reshape(-1)
+    axes = native.traced.axes.get(node.outputs[0])
+    if axes is None or len(axes) != len(target):
+        return node
+    new: list[int | list[int]] = [int(n) for n in target]
+    for axis, factors in enumerate(axes):
+        roots = [native.traced.root(f.label) for f in factors if f.label]
+        if new[axis] in (-1, 0) or not roots or any(root not in labels for root in roots):
+            continue
+        new[axis] = roots
+        done.append(f"{node.name}: {' x '.join(labels[r] for r in roots)} was frozen at {int(target[axis])}")
+    opened = [a for a, n in enumerate(new) if isinstance(n, list)]
+    if not opened:
+        return node
+    name = f"{node.name}/open_shape"
+    if len(opened) == 1 and -1 not in new and node.op == "Reshape":
+        g.consts[name] = np.array([-1 if isinstance(n, list) else n for n in new], np.int64)
+    else:
+        parts = []
+        for axis, entry in enumerate(new):
+            if isinstance(entry, list):
+                other = prod(f.extent for f in axes[axis] if not f.label)
+                parts.append(_size(g, f"{name}/{axis}", entry, other, native, before))
+            else:
+                g.consts[f"{name}/{axis}"] = np.array([entry], np.int64)
+                parts.append(f"{name}/{axis}")
+        before.append(Node("Concat", name, parts, [name], {"axis": 0}, opset=13))
+    return replace(node, inputs=[node.inputs[0], name, *node.inputs[2:]])
+
+
+def _size(g: Graph, name: str, roots: Sequence[int], other: int, native: _Native, before: list[Node]) -> str:
+    """Nodes that compute the product of the input sizes behind some labels."""
+    result = f"{name}/other"
+    g.consts[result] = np.array([other], np.int64)
+    for i, root in enumerate(roots):
+        source, axis = native.traced.inputs_of(root)[0]
+        shape, total = f"{name}/shape{i}", f"{name}/total{i}"
+        before.append(Node("Shape", shape, [source], [shape], {"start": axis, "end": axis + 1}, opset=15))
+        before.append(Node("Mul", total, [result, shape], [total], opset=14))
+        result = total
+    return result
+
+
+def _initial(
+    graph: Graph, g: Graph, node: Node, native: _Native, labels: Mapping[int, str], before: list[Node], done: list[str]
+) -> Node:
+    """A constant first state with equal rows: repeated over whatever batch is fed."""
+    label = native.traced.alone(node.inputs[0], recurrent.axes(node)[1])
+    axis = 1 - recurrent.direction_axis(node)
+    if label not in labels:
+        return node
+    inputs = list(node.inputs)
+    for what, index, _ in recurrent.states(node):
+        name = inputs[index] if index < len(inputs) else ""
+        const = native.walked.facts[name].const if name else None
+        if const is None or name not in graph.consts | g.consts:
+            continue
+        row = np.take(const, [0], axis)
+        if not np.array_equal(const, np.repeat(row, const.shape[axis], axis)):
+            continue
+        value = f"{node.name}/{what}_row"
+        g.consts[value] = row
+        parts = []
+        for a, n in enumerate(row.shape):
+            if a == axis:
+                parts.append(_size(g, f"{value}/{a}", [label], 1, native, before))
+            else:
+                g.consts[f"{value}/{a}"] = np.array([n], np.int64)
+                parts.append(f"{value}/{a}")
+        before.append(Node("Concat", f"{value}/shape", parts, [f"{value}/shape"], {"axis": 0}, opset=13))
+        before.append(Node("Expand", f"{value}/all", [value, f"{value}/shape"], [f"{value}/all"], opset=13))
+        inputs[index] = f"{value}/all"
+        done.append(f"{node.name}: the batch of its first state {what} was frozen at {const.shape[axis]}")
+    return replace(node, inputs=inputs)

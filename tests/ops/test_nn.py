@@ -1,0 +1,297 @@
+"""Recurrences, products, normalisations, convolutions, pools and quantised operators against onnxruntime."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from run import ISAS, close, expected, folded, model, through_plan
+
+from lstm_infer.ir import Array
+
+Ins = list[Any]
+
+
+def f32(*shape: int, seed: int = 0, scale: float = 1.0) -> Array:
+    """Normal numbers."""
+    return np.asarray(np.random.default_rng(seed).standard_normal(shape) * scale, np.float32)
+
+
+def check(
+    op: str,
+    ins: Ins,
+    *,
+    consts: Sequence[int] = (),
+    opset: int = 17,
+    domain: str = "",
+    n_out: int = 1,
+    isas: Sequence[str] = tuple(ISAS),
+    slots: Sequence[str] | None = None,
+    want: Sequence[Array] | None = None,
+    fold: bool = True,
+    **attrs: Any,
+) -> None:
+    """One node: folded, and planned on each instruction set, against onnxruntime (or `want`)."""
+    how: dict[str, Any] = {"opset": opset, "domain": domain, "n_out": n_out}
+    feeds = {f"x{i}": a for i, a in enumerate(ins) if a is not None and i not in consts}
+    made = model(op, ins, attrs, consts=set(consts), **how)
+    if want is None:
+        want = expected(made, feeds)
+    if fold:
+        for got, ref in zip(folded(model(op, ins, attrs, consts=set(range(len(ins))), **how)), want, strict=True):
+            close(got, ref)
+    for isa in isas:
+        outs, used = through_plan(made, feeds, isa)
+        for got, ref in zip(outs, want, strict=True):
+            close(got, ref)
+        if slots is not None:
+            assert set(used) == set(slots), used
+
+
+# ---- products -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("trans_a", [0, 1])
+@pytest.mark.parametrize("trans_b", [0, 1])
+@pytest.mark.parametrize("c_shape", [None, (17,), (1,), (), (5, 17), (5, 1), (1, 17)])
+@pytest.mark.parametrize("consts", [(), (1,), (1, 2), (2,), (0,)])
+def test_gemm(trans_a: int, trans_b: int, c_shape: tuple[int, ...] | None, consts: tuple[int, ...]) -> None:
+    a, b = f32(*((7, 5) if trans_a else (5, 7))), f32(*((17, 7) if trans_b else (7, 17)), seed=1)
+    c = None if c_shape is None else f32(*c_shape, seed=2)
+    ins = [a, b] if c is None else [a, b, c]
+    consts = tuple(i for i in consts if i < len(ins))
+    for more in ({}, {"alpha": 0.5, "beta": -2.0}, {"beta": 0.0}):
+        check("Gemm", ins, consts=consts, transA=trans_a, transB=trans_b, isas=ISAS[:1], **more)
+
+
+def test_gemm_bias_starts_the_sum() -> None:
+    check("Gemm", [f32(3, 4), f32(4, 20), f32(20)], consts=(1, 2), slots=["matmul_f32"])
+
+
+@pytest.mark.parametrize("consts", [(1, 2), (1,), ()])
+@pytest.mark.parametrize("name", ["Relu", "Sigmoid", "Tanh", "LeakyRelu"])
+def test_fused_gemm(name: str, consts: tuple[int, ...]) -> None:
+    more = {"activation_alpha": 0.3} if name == "LeakyRelu" else {}
+    ins = [f32(3, 4), f32(4, 20), f32(20)]
+    check("FusedGemm", ins, consts=consts, domain="com.microsoft", opset=1, activation=name, **more)
+
+
+# ---- softmax ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("op", ["Softmax", "LogSoftmax", "Hardmax"])
+@pytest.mark.parametrize("axis", [0, 1, 2, -1, None])
+@pytest.mark.parametrize("opset", [11, 13])
+def test_softmax(op: str, axis: int | None, opset: int) -> None:
+    check(op, [f32(3, 17, 5, scale=5)], opset=opset, **({} if axis is None else {"axis": axis}))
+
+
+@pytest.mark.parametrize("dtype", ["int32", "int64", "uint32"])
+def test_matmul_of_integers(dtype: str) -> None:
+    a, b = (np.arange(12).reshape(s).astype(dtype) * 1_000_003 for s in ((3, 4), (4, 3)))
+    check("MatMul", [a, b])
+    check("MatMul", [a, b], consts=(1,))
+
+
+@pytest.mark.parametrize("consts", [(), (1,), (1, 2)])
+def test_sum_of_nothing(consts: tuple[int, ...]) -> None:
+    ins = [f32(3, 0), f32(0, 5), f32(5)]
+    check("Gemm", ins, consts=consts, want=[np.broadcast_to(ins[2], (3, 5))])
+    check("MatMul", ins[:2], consts=consts[:1], want=[np.zeros((3, 5), np.float32)])
+
+
+# ---- normalisations -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shape", [(2, 5, 7), (3, 5), (2, 5, 3, 4)])
+@pytest.mark.parametrize("consts", [(), (1, 2, 3, 4), (1, 2)])
+def test_batch_normalization(shape: tuple[int, ...], consts: tuple[int, ...]) -> None:
+    params = [f32(5, seed=1), f32(5, seed=2), f32(5, seed=3), np.abs(f32(5, seed=4))]
+    check("BatchNormalization", [f32(*shape), *params], consts=consts, opset=15, epsilon=1e-3)
+
+
+@pytest.mark.parametrize("axis", [-1, 1, 2, -2])
+@pytest.mark.parametrize("bias", [False, True])
+def test_layer_normalization(axis: int, bias: bool) -> None:
+    x = f32(3, 5, 17, scale=3) + 2
+    tail = x.shape[axis:]
+    ins = [x, f32(*tail, seed=1), *([f32(*tail, seed=2)] if bias else [])]
+    for consts in ((), (1, 2)[: 1 + bias]):
+        check("LayerNormalization", ins, consts=consts, axis=axis, slots=["layernorm_f32"])
+    check("LayerNormalization", ins, axis=axis, epsilon=0.1, n_out=3)
+
+
+@pytest.mark.parametrize("axis", [-1, 1])
+def test_root_mean_square_normalization(axis: int) -> None:
+    x = f32(3, 5, 17, scale=3) + 2
+    check("RMSNormalization", [x, f32(*x.shape[axis:], seed=1)], opset=23, axis=axis)
+    scale = f32(17, seed=1)
+    check(
+        "SimplifiedLayerNormalization", [x, scale], axis=-1, epsilon=1e-3, opset=1, n_out=2, want=_simplified(x, scale)
+    )
+
+
+def _simplified(x: Any, scale: Any) -> list[Array]:
+    inverse = 1 / np.sqrt(np.mean(x * x, -1, keepdims=True) + np.float32(1e-3))
+    return [x * inverse * scale, inverse]
+
+
+@pytest.mark.parametrize("shape", [(2, 6, 7), (2, 6, 3, 4), (1, 6, 33)])
+def test_instance_and_group_normalization(shape: tuple[int, ...]) -> None:
+    ins = [f32(*shape), f32(6, seed=1), f32(6, seed=2)]
+    check("InstanceNormalization", ins, consts=(1, 2))
+    check("InstanceNormalization", ins)
+    check("GroupNormalization", ins, opset=21, num_groups=3)
+
+
+def test_mean_variance_and_lp_normalization() -> None:
+    check("MeanVarianceNormalization", [f32(2, 3, 4, 5)])
+    for axes in ([0, 1], [1, 3], [0, 1, 2, 3], [-1]):
+        check("MeanVarianceNormalization", [f32(2, 3, 4, 5)], axes=axes)
+    for axis in (0, 1, -1):
+        for p in (1, 2):
+            check("LpNormalization", [f32(3, 4, 5)], axis=axis, p=p)
+    x = f32(3, 4)
+    x[1] = 0
+    check("LpNormalization", [x], axis=1)
+
+
+@pytest.mark.parametrize("op", ["SkipLayerNormalization", "SkipSimplifiedLayerNormalization"])
+def test_skip_layer_normalization(op: str) -> None:
+    x, skip, gamma, beta, bias = f32(2, 3, 16), f32(2, 3, 16, seed=1), f32(16, seed=2), f32(16, seed=3), f32(16, seed=4)
+    ins: list[Ins] = [[x, skip, gamma], [x, skip, gamma, beta]]
+    if op == "SkipLayerNormalization":
+        ins += [[x, skip, gamma, beta, bias], [x, skip, gamma, None, bias]]
+    for given in ins:
+        check(op, given, domain="com.microsoft", opset=1, epsilon=1e-5, fold=False)
+
+
+# ---- Gelu ---------------------------------------------------------------------------------------------------
+
+
+def test_gelu() -> None:
+    x, bias = f32(4, 17, scale=3), f32(17, seed=1)
+    check("Gelu", [x], opset=20)
+    check("Gelu", [x], opset=20, approximate="tanh")
+    ms: dict[str, Any] = {"domain": "com.microsoft", "opset": 1}
+    check("Gelu", [x], **ms)
+    check("FastGelu", [x], **ms)
+    check("FastGelu", [x, bias], consts=(1,), **ms)
+    check("BiasGelu", [x, bias], **ms)
+    check("QuickGelu", [x], alpha=1.3, **ms)
+
+
+# ---- convolutions -------------------------------------------------------------------------------------------
+
+CONVS: list[tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]] = [
+    ((2, 3, 11), (5, 3, 3), {}),
+    ((1, 1, 64), (17, 1, 16), {"strides": [8]}),
+    ((2, 4, 20), (4, 1, 5), {"group": 4, "pads": [4, 0]}),
+    ((2, 4, 20), (34, 2, 3), {"group": 2, "dilations": [3], "pads": [2, 5], "strides": [2]}),
+    ((1, 3, 9, 8), (6, 3, 3, 2), {"pads": [1, 0, 1, 1]}),
+    ((2, 6, 7, 9), (6, 2, 3, 3), {"group": 3, "strides": [2, 1], "dilations": [1, 2], "pads": [1, 2, 1, 2]}),
+    ((1, 2, 5, 6, 7), (3, 2, 2, 3, 2), {"pads": [1, 1, 0, 0, 1, 1], "strides": [1, 2, 2]}),
+    ((2, 3, 10), (5, 3, 4), {"auto_pad": "SAME_UPPER"}),
+    ((2, 3, 10), (5, 3, 4), {"auto_pad": "SAME_LOWER", "strides": [3]}),
+    ((1, 3, 10, 7), (5, 3, 4, 3), {"auto_pad": "SAME_LOWER", "strides": [2, 2]}),
+    ((1, 3, 10), (5, 3, 4), {"auto_pad": "VALID"}),
+    ((1, 3, 10), (5, 3, 1), {}),
+]
+
+
+@pytest.mark.parametrize(("x", "w", "attrs"), CONVS)
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("consts", [(), (1,), (1, 2)])
+def test_conv(
+    x: tuple[int, ...], w: tuple[int, ...], attrs: dict[str, Any], bias: bool, consts: tuple[int, ...]
+) -> None:
+    ins = [f32(*x), f32(*w, seed=1), *([f32(w[0], seed=2)] if bias else [])]
+    check("Conv", ins, consts=[i for i in consts if i < len(ins)], **attrs)
+
+
+@pytest.mark.parametrize("consts", [(), (1, 2)])
+def test_fused_conv(consts: tuple[int, ...]) -> None:
+    ins: Ins = [f32(1, 3, 8, 6), f32(5, 3, 3, 3, seed=1), f32(5, seed=2)]
+    ms: dict[str, Any] = {"domain": "com.microsoft", "opset": 1, "pads": [1, 1, 1, 1]}
+    check("FusedConv", ins, consts=consts, activation="Relu", **ms)
+    check("FusedConv", [*ins, f32(1, 5, 8, 6, seed=3)], consts=consts, activation="Relu", **ms)
+    check("FusedConv", ins, consts=consts, activation="LeakyRelu", activation_params=[0.3], **ms)
+    check("FusedConv", ins, consts=consts, activation="HardSigmoid", activation_params=[0.3, 0.4], **ms)
+
+
+TRANSPOSED: list[tuple[Any, Any, dict[str, Any]]] = [
+    ((2, 3, 11), (3, 5, 3), {}),
+    ((1, 4, 9), (4, 1, 16), {"strides": [8], "pads": [8, 8]}),
+    ((2, 4, 9), (4, 3, 7), {"strides": [3], "group": 2, "output_padding": [2]}),
+    ((2, 4, 9), (4, 3, 2), {"strides": [3], "output_padding": [1]}),
+    ((2, 3, 9), (3, 5, 3), {"dilations": [2], "strides": [2], "pads": [1, 2]}),
+    ((1, 4, 5, 6), (4, 3, 3, 2), {"strides": [2, 1], "pads": [1, 0, 0, 1], "group": 2}),
+    ((1, 2, 3, 4, 3), (2, 3, 2, 3, 2), {"strides": [2, 1, 2]}),
+    ((1, 4, 1, 9), (4, 3, 1, 5), {"strides": [1, 2], "pads": [0, 2, 0, 2]}),
+    ((1, 3, 9), (3, 5, 4), {"strides": [2], "auto_pad": "SAME_UPPER"}),
+    ((1, 3, 9), (3, 5, 3), {"strides": [2], "auto_pad": "SAME_UPPER"}),
+    ((1, 3, 9), (3, 5, 3), {"strides": [2], "auto_pad": "SAME_LOWER"}),
+    ((1, 3, 9), (3, 5, 3), {"strides": [2], "auto_pad": "VALID"}),
+    ((1, 3, 9), (3, 5, 4), {"strides": [2], "output_shape": [17]}),
+    ((1, 3, 9), (3, 5, 4), {"strides": [2], "output_shape": [17], "auto_pad": "SAME_UPPER"}),
+    ((1, 3, 4, 5), (3, 2, 3, 3), {"strides": [3, 2], "output_shape": [10, 8]}),
+]
+
+
+@pytest.mark.parametrize(("x", "w", "attrs"), TRANSPOSED)
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("consts", [(), (1,), (1, 2)])
+def test_conv_transpose(x: Any, w: Any, attrs: dict[str, Any], bias: bool, consts: tuple[int, ...]) -> None:
+    ins = [f32(*x), f32(*w, seed=1), *([f32(w[1] * attrs.get("group", 1), seed=2)] if bias else [])]
+    check("ConvTranspose", ins, consts=[i for i in consts if i < len(ins)], **attrs)
+
+
+# ---- pools --------------------------------------------------------------------------------------------------
+
+POOLS: list[tuple[tuple[int, ...], dict[str, Any]]] = [
+    ((2, 3, 11), {"kernel_shape": [3]}),
+    ((2, 3, 11), {"kernel_shape": [2], "strides": [2]}),
+    ((1, 3, 70), {"kernel_shape": [30], "strides": [9], "pads": [4, 3]}),
+    ((2, 3, 40), {"kernel_shape": [19], "strides": [2]}),
+    ((2, 3, 11), {"kernel_shape": [3], "strides": [2], "pads": [1, 1]}),
+    ((2, 3, 12), {"kernel_shape": [3], "strides": [2], "ceil_mode": 1}),
+    ((2, 3, 12), {"kernel_shape": [3], "strides": [4], "pads": [1, 2], "ceil_mode": 1}),
+    ((2, 3, 13), {"kernel_shape": [2], "strides": [4], "ceil_mode": 1, "pads": [0, 1]}),
+    ((2, 3, 9, 8), {"kernel_shape": [3, 2], "strides": [2, 1], "pads": [1, 0, 1, 1]}),
+    ((1, 2, 9, 8, 7), {"kernel_shape": [2, 2, 3], "strides": [2, 2, 2]}),
+    ((1, 2, 9, 40), {"kernel_shape": [1, 30], "strides": [1, 5]}),
+    ((1, 2, 9, 40), {"kernel_shape": [4, 30], "strides": [1, 5], "pads": [1, 1, 1, 1]}),
+    ((2, 3, 11), {"kernel_shape": [4], "auto_pad": "SAME_UPPER"}),
+    ((2, 3, 11), {"kernel_shape": [4], "auto_pad": "SAME_LOWER", "strides": [2]}),
+    ((2, 3, 9, 8), {"kernel_shape": [2, 4], "auto_pad": "VALID"}),
+]
+
+
+@pytest.mark.parametrize(("x", "attrs"), POOLS)
+def test_pools(x: tuple[int, ...], attrs: dict[str, Any]) -> None:
+    check("MaxPool", [f32(*x)], opset=12, **attrs)
+    check("MaxPool", [f32(*x)], opset=12, n_out=2, **attrs)
+    check("AveragePool", [f32(*x)], opset=11, **attrs)
+    check("AveragePool", [f32(*x)], opset=11, count_include_pad=1, **attrs)
+    if "ceil_mode" not in attrs:
+        for p in (1, 2, 3):
+            check("LpPool", [f32(*x)], opset=11, p=p, **attrs)
+
+
+def test_pools_with_dilation() -> None:
+    x = f32(1, 2, 9, 12)
+    for pads in ([0, 0, 0, 0], [1, 1, 0, 2]):
+        check("MaxPool", [x], kernel_shape=[2, 3], dilations=[2, 2], strides=[1, 2], pads=pads)
+        check("AveragePool", [x], opset=19, kernel_shape=[2, 3], dilations=[2, 2], strides=[1, 2], pads=pads)
+    check("MaxPool", [x], kernel_shape=[2, 3], storage_order=1, n_out=2)
+    check("MaxPool", [np.arange(-60, 60, dtype=np.int8).reshape(1, 2, 60)], kernel_shape=[3], pads=[1, 1])
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 11), (2, 3, 9, 8), (1, 2, 3, 4, 5)])
+def test_global_pools(shape: tuple[int, ...]) -> None:
+    check("GlobalMaxPool", [f32(*shape)])
+    check("GlobalAveragePool", [f32(*shape)])
+    for p in (1, 2, 3):
+        check("GlobalLpPool", [f32(*shape)], p=p)
