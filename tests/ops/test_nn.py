@@ -295,3 +295,53 @@ def test_global_pools(shape: tuple[int, ...]) -> None:
     check("GlobalAveragePool", [f32(*shape)])
     for p in (1, 2, 3):
         check("GlobalLpPool", [f32(*shape)], p=p)
+
+
+# ---- quantised ----------------------------------------------------------------------------------------------
+
+
+def whole(*shape: int, dtype: str, seed: int = 0) -> Array:
+    """Integers over the whole range of a type."""
+    info = np.iinfo(dtype)
+    return np.random.default_rng(seed).integers(info.min, info.max, shape, dtype, endpoint=True)
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8"])
+def test_quantize_linear(dtype: str) -> None:
+    x = f32(3, 4, 5, scale=100)
+    x[0, 0] = [0.5, 1.5, 2.5, -0.5, -1.5]
+    check("QuantizeLinear", [x, np.array(1, np.float32), np.array(3, dtype)], opset=13)
+    check("QuantizeLinear", [x, np.array(0.37, np.float32), np.array(3, dtype)], consts=(1, 2), opset=13)
+    scale, zero = np.array([0.5, 1, 2, 0.3], np.float32), whole(4, dtype=dtype)
+    check("QuantizeLinear", [x, scale, zero], consts=(1, 2), opset=13, axis=1)
+    check("QuantizeLinear", [x, scale, zero], opset=13, axis=-2)
+    y = whole(3, 4, 5, dtype=dtype)
+    check("DequantizeLinear", [y, scale, zero], opset=13, axis=1)
+    check("DequantizeLinear", [y, np.array(0.3, np.float32), np.array(7, dtype)], opset=13)
+    check("DequantizeLinear", [y, np.array(0.3, np.float32)], opset=13)
+    check("DequantizeLinear", [whole(3, 4, dtype="int32"), np.array(1e-4, np.float32)], opset=13)
+    check("QuantizeLinear", [x, np.array(0.01, np.float32), np.array(3, "int16")], opset=21)
+
+
+@pytest.mark.parametrize("shift", [-3.0, 0.0, 3.0])
+def test_dynamic_quantize_linear(shift: float) -> None:
+    check("DynamicQuantizeLinear", [f32(3, 17) + np.float32(shift)], opset=11, n_out=3)
+    check("DynamicQuantizeLinear", [np.zeros((3, 2), np.float32)], opset=11, n_out=3)
+
+
+@pytest.mark.parametrize("k", [1, 7, 256, 257, 700, 3000])
+@pytest.mark.parametrize("b_type", ["int8", "uint8"])
+@pytest.mark.parametrize("consts", [(), (1, 3)])
+def test_matmul_integer(k: int, b_type: str, consts: tuple[int, ...]) -> None:
+    a, b = whole(2, 3, k, dtype="uint8"), whole(k, 17, dtype=b_type, seed=1)
+    check("MatMulInteger", [a, b, np.array(200, "uint8"), np.array(3, b_type)], consts=consts)
+    check("MatMulInteger", [a, b], consts=[i for i in consts if i < 2])
+    zero = np.zeros(17, b_type) if b_type == "int8" else whole(17, dtype=b_type, seed=2)
+    check("MatMulInteger", [a, b, np.array(200, "uint8"), zero], consts=consts)
+
+
+@pytest.mark.parametrize("w", [(6, 3, 3), (6, 3, 100)])
+@pytest.mark.parametrize("consts", [(), (1, 3)])
+def test_conv_integer(w: tuple[int, ...], consts: tuple[int, ...]) -> None:
+    ins: Ins = [whole(2, 3, 110, dtype="uint8"), whole(*w, dtype="uint8"), np.array(120, "uint8"), np.array(7, "uint8")]
+    check("ConvInteger", ins, consts=consts, pads=[1, 2])
