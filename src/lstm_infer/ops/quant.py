@@ -286,13 +286,19 @@ def _packed(b: Builder, weights: Array, key: Any, keep: Any, start: int, k: int)
     return b.packed(("integers", *key), make, keep)
 
 
-def right_side(b: Builder, name: str, zero: str) -> tuple[View | None, Array | None, Any, Any]:
-    """A right matrix minus its zero point: (view, None, ..) or (None, known array, key, keep)."""
+def right_side(
+    b: Builder, name: str, zero: str, *, transposed: bool = False
+) -> tuple[View | None, Array | None, Any, Any]:
+    """A right matrix minus its zero point: (view, None, ..) or (None, known array, key, keep).
+    transposed: it lies as [M, K], with a zero point for each of M."""
     w, z = b.const_of(name), b.const_of(zero) if zero else None
     if w is not None and w.ndim == 2 and (not zero or z is not None):
+        whole = w.T if transposed else w
         shift = 0 if z is None else z.astype(np.int32)
-        return None, np.asarray(w.astype(np.int32) - shift), (id(w), id(z)), (w, z)
-    return centred(b, b.view(name), b.view(zero) if zero else None), None, None, None
+        return None, np.asarray(whole.astype(np.int32) - shift), (id(w), id(z), transposed), (w, z)
+    view = b.view(name)
+    view = view.transpose((1, 0)) if transposed else view
+    return centred(b, view, b.view(zero) if zero else None), None, None, None
 
 
 # ---- MatMulInteger -----------------------------------------------------------------------------------------
