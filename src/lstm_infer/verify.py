@@ -11,6 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,7 +31,8 @@ if TYPE_CHECKING:
     import onnx
 
 __all__ = [
-    "ABSOLUTE", "RELATIVE", "MissingPeerError", "VerifyReport", "VerifyRow", "compare", "open_session", "step_feeds", "verify",
+    "ABSOLUTE", "RELATIVE", "MissingPeerError", "VerifyReport", "VerifyRow", "compare", "open_session", "verify",
+    "versions",
 ]  # fmt: skip
 
 ABSOLUTE, RELATIVE = 1e-5, 1e-4
@@ -205,7 +207,11 @@ def compare(got: NDArray[Any] | None, want: NDArray[Any] | None, *, bits: bool =
             raw = np.dtype(f"u{want.dtype.itemsize}")
             same = both_nan | (np.ascontiguousarray(got).view(raw) == np.ascontiguousarray(want).view(raw))
             wrong = int(np.sum(~same))
-            return float(d.max()), np.inf if wrong else 0.0, f"{wrong} of {want.size} differ in their bits" if wrong else ""
+            return (
+                float(d.max()),
+                np.inf if wrong else 0.0,
+                f"{wrong} of {want.size} differ in their bits" if wrong else "",
+            )
         size = np.where(np.isfinite(b), np.abs(b), 0.0)
         allowed = HALF * np.maximum(size, 0.25) if want.dtype == np.float16 else ABSOLUTE + RELATIVE * size
     return float(d.max()), float((d / allowed).max()), ""
@@ -230,16 +236,15 @@ def open_session(source: str | os.PathLike[str] | bytes | onnx.ModelProto, *, th
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 4
-    if isinstance(source, (bytes, str)):
-        what: Any = source
-    elif isinstance(source, os.PathLike):
-        what = os.fspath(source)
-    else:
-        what = source.SerializeToString()
+    what: Any = source
+    if isinstance(what, os.PathLike):
+        what = os.fspath(what)
+    elif not isinstance(what, (bytes, str)):
+        what = what.SerializeToString()
     return onnxruntime.InferenceSession(what, options, providers=["CPUExecutionProvider"])
 
 
-def step_feeds(inputs: Inputs, spec: StreamSpec, feeds: Feeds, t: int) -> Feeds:
+def _step_feeds(inputs: Inputs, spec: StreamSpec, feeds: Feeds, t: int) -> Feeds:
     """The streamed inputs of one step: a slice of extent 1 along time, or one whole frame."""
     if spec.mode == "frame":
         return {name: np.ascontiguousarray(feeds[name][t]) for name in spec.streamed}
@@ -300,7 +305,9 @@ class _Reference:
             if self._evaluator is None:
                 from onnx.reference import ReferenceEvaluator
 
-                self._evaluator = ReferenceEvaluator(self.source if not isinstance(self.source, os.PathLike) else str(self.source))
+                self._evaluator = ReferenceEvaluator(
+                    self.source if not isinstance(self.source, os.PathLike) else str(self.source)
+                )
             results = self._evaluator.run(None, {**self.constants, **feeds})
             found = {n: np.asarray(r) for n, r in zip(self._evaluator.output_names, results, strict=True)}
         except Exception:  # whatever it lacks
@@ -423,7 +430,9 @@ class _Check:
         feeds = dict(drawn[0])
         for name in spec.streamed:
             frames = [one[name] for one in drawn]
-            feeds[name] = np.stack(frames) if spec.mode == "frame" else np.concatenate(frames, self.inputs.roles.time[name])
+            feeds[name] = (
+                np.stack(frames) if spec.mode == "frame" else np.concatenate(frames, self.inputs.roles.time[name])
+            )
         return feeds
 
     def _open(self, spec: StreamSpec, feeds: Feeds, B: int) -> Stream:
@@ -439,7 +448,7 @@ class _Check:
         state = {name: feeds[name] for name in self.inputs.states}
         made: list[Feeds] = []
         for t in range(T):
-            out = run({**fixed, **state, **step_feeds(self.inputs, spec, feeds, t)})
+            out = run({**fixed, **state, **_step_feeds(self.inputs, spec, feeds, t)})
             if out is None:
                 return {}
             state = {name: out[after].reshape(feeds[name].shape) for name, after in self.inputs.states.items()}
@@ -460,7 +469,7 @@ class _Check:
         handed_over = int(rng.integers(0, len(cuts)))
         pieces: dict[str, list[NDArray[Any]]] = {output.name: [] for output in spec.outputs}
         current = stream
-        for index, (start, stop) in enumerate(zip(cuts, cuts[1:], strict=False)):
+        for index, (start, stop) in enumerate(pairwise(cuts)):
             if index == handed_over:
                 other = self._open(spec, feeds, B)
                 other.restore(current.snapshot())
@@ -502,7 +511,14 @@ class _Check:
         return ", ".join([*sizes, f"B={B}", f"seed {seed}"])
 
     def row(
-        self, case: str, output: str, got: NDArray[Any] | None, want: NDArray[Any] | None, where: str, *, bits: bool = False
+        self,
+        case: str,
+        output: str,
+        got: NDArray[Any] | None,
+        want: NDArray[Any] | None,
+        where: str,
+        *,
+        bits: bool = False,
     ) -> None:
         row = self.rows.setdefault((case, output), VerifyRow(output, case))
         absolute, excess, detail = compare(got, want, bits=bits)
@@ -535,7 +551,7 @@ def versions() -> dict[str, str]:
 def _short(error: Exception) -> str:
     """The telling part of onnxruntime's message, on one line, without what changes from feed to feed."""
     text = " ".join(str(error).split())
-    for mark in ("Status Message: ", "] : "):
+    for mark in ("Status Message: ", "] : ", " was false. "):
         text = text.rsplit(mark, 1)[-1]
-    text = re.sub(r"\{[-\d, ]*\}|\d+", "#", re.sub(r"^/\S+ ", "", text))
+    text = re.sub(r"\{[-\d, ]*\}|\d+", "#", re.sub(r"^/\S+ |^\[ONNXRuntimeError\] : \d+ : ", "", text))
     return text if len(text) <= 160 else text[:157] + "..."
