@@ -104,6 +104,20 @@ def test_where_nobody_can_say_the_status_is_two():
     assert found.status == 2 and not found.compared and sum(found.not_comparable.values()) == 24
 
 
+@pytest.mark.filterwarnings("ignore:the file has the sizes of its example frozen in")
+def test_a_repaired_file_is_compared_at_its_own_sizes_only():
+    """A Reshape with T = 6 written into it: at T=2, B=3 onnxruntime returns [6, 1, H] without a word."""
+    model = onnx.load_from_string(stream_models.hidden_state())
+    model.graph.node[1].CopyFrom(helper.make_node("Reshape", ["Y", "six"], ["seq"], name="merge"))
+    shape = np.array([6, -1, stream_models.HIDDEN])
+    model.graph.initializer.append(numpy_helper.from_array(shape, "six"))
+    loaded = lstm_infer.load(model)
+    assert any("time was frozen at 6" in text for text in loaded.repaired)
+    found = verify(model, model=loaded)
+    assert found.status == 0 and found.streams and found.compared == 6
+    assert {row.where.split(",")[0] for row in found.rows if row.case == "whole"} == {"T=6"}
+
+
 def embedding():
     """tokens [T, B] -> a table of 7 rows -> RNN."""
     rng = np.random.default_rng(0)
