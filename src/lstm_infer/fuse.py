@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from . import _core
-from .steps import HostStep, MapStep, Step, n_registers
+from .steps import AnyStep, BranchStep, LoopStep, MapStep, n_registers
 from .views import View
 
 __all__ = ["fuse"]
@@ -16,9 +16,14 @@ __all__ = ["fuse"]
 _MOST_OPS = 48
 
 
-def fuse(steps: Sequence[Step | MapStep | HostStep]) -> list[Step | MapStep | HostStep]:
+def fuse(steps: Sequence[AnyStep]) -> list[AnyStep]:
     """The same work in fewer steps."""
-    out: list[Step | MapStep | HostStep | None] = list(steps)
+    for step in steps:
+        if isinstance(step, LoopStep):
+            step.body = fuse(step.body)
+        elif isinstance(step, BranchStep):
+            step.lists = tuple(None if part is None else fuse(part) for part in step.lists)  # type: ignore[assignment]
+    out: list[AnyStep | None] = list(steps)
     readers: dict[int, set[int]] = {}
     writers: dict[int, list[int]] = {}
     for index, step in enumerate(steps):
