@@ -129,11 +129,8 @@ def _whole(model: Model, found: Inspection) -> None:
             getattr(found, kind).append(row)
     roles = model.roles
     if not roles.walkable:
-        feeds = {name: np.zeros(fact.shape, fact.dtype) for name, fact in roles.feeds(*roles.analysis_sizes()).items()}
         try:
-            program, _ = model._program(
-                {p.name: feeds[p.name] for p in roles.inputs}, tuple(o.name for o in model.outputs)
-            )
+            program = model.program(roles.feeds(*roles.analysis_sizes()), [o.name for o in model.outputs])
         except LstmInferError:
             return
         found.kernels = dict(Counter(program.slots))
