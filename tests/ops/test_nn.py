@@ -423,3 +423,24 @@ def test_qlinear_element_by_element(dtype: str) -> None:
     check("QLinearLeakyRelu", [a, *left, *out], consts=(1, 2, 3, 4), alpha=0.2, **MS)
     parts = [a, *left, whole(3, 4, dtype=dtype, seed=2), *right]
     check("QLinearConcat", [*out, *parts], axis=1, consts=(0, 1, 3, 4, 6, 7), **MS)
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8"])
+@pytest.mark.parametrize(("direction", "D"), [("forward", 1), ("reverse", 1), ("bidirectional", 2)])
+@pytest.mark.parametrize("more", [{}, {"clip": 0.5}, {"input_forget": 1}, {"peephole": 1}, {"lens": 1}, {"wide": 1}])
+def test_dynamic_quantize_lstm(dtype: str, direction: str, D: int, more: dict[str, Any]) -> None:
+    T, B, I, H = 7, 3, 19, 20
+    attrs = {"hidden_size": H, "direction": direction, **{k: more[k] for k in more if k in ("clip", "input_forget")}}
+    zero = np.full(D, 0 if dtype == "int8" else 120, dtype)
+    scales = [np.full(D, 0.003, np.float32), np.full(D, 0.004, np.float32)]
+    if "wide" in more:
+        zero = np.repeat(zero[:, None], 4 * H, 1)
+        scales = [np.abs(f32(D, 4 * H, scale=0.003, seed=i)) for i in (5, 6)]
+    ins: Ins = [
+        f32(T, B, I), whole(D, I, 4 * H, dtype=dtype), whole(D, H, 4 * H, dtype=dtype, seed=1), f32(D, 8 * H, seed=1),
+        np.array([7, 2, 4], np.int32) if "lens" in more else None, f32(D, B, H, seed=2), f32(D, B, H, seed=3),
+        f32(D, 3 * H, seed=4) if "peephole" in more else None, scales[0], zero, scales[1], zero,
+    ]  # fmt: skip
+    consts = [1, 2, 3, 7, 8, 9, 10, 11]
+    consts = [i for i in consts if ins[i] is not None]
+    check("DynamicQuantizeLSTM", ins, consts=consts, n_out=3, **attrs, **MS)
