@@ -101,6 +101,7 @@ class StreamPlan:
             raise ShapeError(
                 f"the file is fixed to {spec.roles.time_size} time steps and cannot be walked at others; use run()"
             )
+        free = free and not spec.stepwise
         self.lengths = [n for n in BLOCKS if n <= max(max_chunk, 1)] if free else [1]
         one = self._reference()
         self.reference = one
@@ -295,7 +296,7 @@ class StreamPlan:
             x = one.facts[node.inputs[0]].shape
             rows = x[recurrent.axes(node)[1]]
             self.layout.slot(
-                (carried.node, f"{carried.what}0"), (rows, one.facts[node.inputs[2]].shape[-1]), np.float32
+                (carried.node, f"{carried.what}0"), (rows, recurrent.hidden(node, one.facts[node.inputs[2]].shape)), np.float32
             )
         for name, (axis, window) in self.spec.windows.items():
             node = nodes[name]
