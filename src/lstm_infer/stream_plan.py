@@ -17,7 +17,7 @@ import numpy as np
 from .errors import FeedError, NotStreamableError, ShapeError
 from .facts import Walk, node_facts, walk
 from .ir import Array, Graph, Node
-from .ops import recurrent
+from .ops import recurrent, registry
 from .ops.registry import Fact
 from .plan import Builder, Program, StateLayout
 from .records import StateInfo
@@ -291,7 +291,7 @@ class StreamPlan:
         static = set(self.bound)
         carried = {c.node for c in self.spec.carried}
         for node in one.nodes:
-            if node.name in carried:
+            if node.name in carried or registry.find(node).random:
                 continue
             if all(v in static or one.facts[v].const is not None for v in node.inputs if v):
                 static |= {v for v in node.outputs if v}
