@@ -20,12 +20,17 @@ def _value(name: str, shape: list[Any]) -> onnx.ValueInfoProto:
 def model() -> onnx.ModelProto:
     """DynamicQuantizeLSTM, then a dynamically quantised linear layer."""
     rng = np.random.default_rng(0)
-    I, H, M = 6, 9, 4  # noqa: E741
+    I, H, M = 6, 9, 4
     ints = {
         "W": rng.integers(-128, 128, (1, I, 4 * H), np.int8), "R": rng.integers(-128, 128, (1, H, 4 * H), np.int8),
         "V": rng.integers(-128, 128, (H, M), np.int8), "zero": np.zeros(1, np.int8), "vz": np.array(0, np.int8),
     }  # fmt: skip
-    floats = {"ws": np.array([0.003]), "rs": np.array([0.004]), "vs": np.array(0.01), "B": rng.standard_normal((1, 8 * H))}
+    floats = {
+        "ws": np.array([0.003]),
+        "rs": np.array([0.004]),
+        "vs": np.array(0.01),
+        "B": rng.standard_normal((1, 8 * H)),
+    }
     inits = [numpy_helper.from_array(a, n) for n, a in ints.items()]
     inits += [numpy_helper.from_array(a.astype(np.float32), n) for n, a in floats.items()]
     inits.append(numpy_helper.from_array(np.array([1], np.int64), "one"))
