@@ -17,7 +17,7 @@ import numpy as np
 from .errors import FeedError, NotStreamableError, ShapeError
 from .facts import Walk, node_facts, walk
 from .ir import Array, Graph, Node
-from .ops import recurrent
+from .ops import recurrent, registry
 from .ops.registry import Fact
 from .plan import Builder, Program, StateLayout
 from .records import StateInfo
@@ -104,6 +104,7 @@ class StreamPlan:
             raise ShapeError(
                 f"the file is fixed to {spec.roles.time_size} time steps and cannot be walked at others; use run()"
             )
+        free = free and not spec.stepwise
         self.lengths = [n for n in BLOCKS if n <= max(max_chunk, 1)] if free else [1]
         one = self._reference()
         self.reference = one
@@ -290,7 +291,7 @@ class StreamPlan:
         static = set(self.bound)
         carried = {c.node for c in self.spec.carried}
         for node in one.nodes:
-            if node.name in carried:
+            if node.name in carried or registry.find(node).random:
                 continue
             if all(v in static or one.facts[v].const is not None for v in node.inputs if v):
                 static |= {v for v in node.outputs if v}
@@ -306,7 +307,7 @@ class StreamPlan:
             x = one.facts[node.inputs[0]].shape
             rows = x[recurrent.axes(node)[1]]
             self.layout.slot(
-                (carried.node, f"{carried.what}0"), (rows, one.facts[node.inputs[2]].shape[-1]), np.float32
+                (carried.node, f"{carried.what}0"), (rows, recurrent.hidden(node, one.facts[node.inputs[2]].shape)), np.float32
             )
         for name, (axis, window) in self.spec.windows.items():
             node = nodes[name]

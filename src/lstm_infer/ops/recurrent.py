@@ -46,8 +46,13 @@ _NO_DEFAULT = {("affine", "alpha"), ("thresholdedrelu", "alpha"), ("scaledtanh",
 
 
 def is_recurrent(node: Node) -> bool:
-    """LSTM, GRU or RNN of ai.onnx."""
-    return node.domain == "" and node.op in GATES
+    """LSTM, GRU or RNN of ai.onnx, or DynamicQuantizeLSTM of com.microsoft."""
+    return (node.domain == "" and node.op in GATES) or (node.domain, node.op) == ("com.microsoft", "DynamicQuantizeLSTM")
+
+
+def hidden(node: Node, r_shape: Sequence[int]) -> int:
+    """Hidden units, from the shape of R (which DynamicQuantizeLSTM holds transposed)."""
+    return r_shape[-1] if node.domain == "" else r_shape[-2]
 
 
 def axes(node: Node) -> tuple[int, int]:
@@ -62,7 +67,7 @@ def direction_axis(node: Node) -> int:
 
 def states(node: Node) -> list[tuple[str, int, int]]:
     """(what, input that seeds it, output that holds its last value)."""
-    return [("h", 5, 1), ("c", 6, 2)] if node.op == "LSTM" else [("h", 5, 1)]
+    return [("h", 5, 1), ("c", 6, 2)] if node.op.endswith("LSTM") else [("h", 5, 1)]
 
 
 def directions(node: Node) -> list[bool]:
@@ -76,8 +81,9 @@ def directions(node: Node) -> list[bool]:
 
 def activations(node: Node) -> list[list[Activation]]:
     """Per direction, in the operator's order. alpha and beta lists are consumed by the activations that take them."""
-    n = len(_DEFAULTS[node.op])
-    names = list(attr(node, "activations", None) or _DEFAULTS[node.op] * len(directions(node)))
+    defaults = _DEFAULTS[node.op.removeprefix("DynamicQuantize")]
+    n = len(defaults)
+    names = list(attr(node, "activations", None) or defaults * len(directions(node)))
     if len(names) != n * len(directions(node)):
         raise OnnxImportError(f"{node}: {len(names)} activations for {len(directions(node))} directions of {n}")
     alphas, betas = list(attr(node, "activation_alpha", [])), list(attr(node, "activation_beta", []))
