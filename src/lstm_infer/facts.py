@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from . import ops as _ops  # noqa: F401  (registers the operators)
 from .bodies import Scope, is_control, walk_control
 from .errors import LstmInferError, OnnxImportError, ShapeError
 from .ir import Array, Graph, Node
-from . import ops as _ops  # noqa: F401  (registers the operators)
 from .ops import registry
 from .ops.registry import Fact
 
@@ -93,7 +93,9 @@ def _walk_into(graph: Graph, out: Scope, on_node: Callable[[Node, list[Fact | No
         try:
             ins = [facts[name] if name else None for name in node.inputs]
         except KeyError as error:
-            raise OnnxImportError(f"{node}: input {error.args[0]!r} is made by no node before it; the file is broken") from None
+            raise OnnxImportError(
+                f"{node}: input {error.args[0]!r} is made by no node before it; the file is broken"
+            ) from None
         outs = on_node(node, ins) if on_node else None
         if outs is None:
             outs = node_facts(node, ins)
@@ -134,7 +136,9 @@ def node_facts(node: Node, ins: list[Fact | None]) -> list[Fact]:
 def _folded(node: Node, fact: Fact, array: Array) -> Fact:
     array = np.asarray(array)
     if array.shape != fact.shape or array.dtype != fact.dtype:
-        raise AssertionError(f"{node}: folds to {array.dtype}{array.shape}, its shape rule says {fact.dtype}{fact.shape}")
+        raise AssertionError(
+            f"{node}: folds to {array.dtype}{array.shape}, its shape rule says {fact.dtype}{fact.shape}"
+        )
     return Fact.of(array)
 
 
@@ -153,5 +157,3 @@ def _check_size(node: Node, fact: Fact) -> None:
             f"{node}: an output of shape {list(fact.shape)} would take {_n_bytes(fact) / 2**30:.1f} GiB, "
             f"the limit is {LIMIT_BYTES // 2**30} GiB; feed smaller pieces, or check the sizes in the file"
         )
-
-

@@ -1,0 +1,186 @@
+"""Conv-22 (1, 11): sliding weighted sums.
+
+    Y[n][m][o] = bias[m] + sum over channels c and kernel positions k of W[m][c][k] X[n][c][i]
+    i = o * stride + k * dilation - pad; X is 0 outside
+
+    X [N, C, 1 to 3 spatial axes]   W [M, C / group, kernel]   bias [M]
+
+X may be any strided view; constant weights are packed once for each group. Weights that are computed become a matrix
+product over gathered patches. Also FusedConv of com.microsoft: Y = activation(Conv(X, W, bias) + Z).
+Refused: more than 3 spatial axes, negative pads.
+"""
+
+from __future__ import annotations
+
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .. import _core
+from ..errors import OnnxImportError, ShapeError
+from ..ir import Array, Node
+from ..steps import Activation
+from ..views import View
+from . import activation
+from .elementwise import apply
+from .matmul import dynamic
+from .registry import Fact, Link, Op, attr, need, register, unsupported
+from .window import Slide, padded, patches, patches_of, slide, windows
+
+if TYPE_CHECKING:
+    from ..plan import Builder
+
+__all__ = ["convolve", "sizes"]
+
+
+def sizes(node: Node, ins: list[Fact | None]) -> Slide:
+    """The window; shapes are checked against each other."""
+    x, w = need(node, ins, 0).shape, need(node, ins, 1).shape
+    groups = int(attr(node, "group", 1))
+    if len(w) != len(x) or len(x) < 3:
+        raise ShapeError(f"{node}: X {list(x)} and W {list(w)} should both have [.., .., spatial axes]")
+    if groups < 1 or x[1] != w[1] * groups or w[0] % groups:
+        raise ShapeError(f"{node}: X {list(x)}, W {list(w)} and {groups} groups do not fit each other")
+    kernel = attr(node, "kernel_shape", None)
+    if kernel is not None and tuple(kernel) != w[2:]:
+        raise OnnxImportError(f"{node}: kernel_shape {list(kernel)} is not that of W {list(w)}; the file is broken")
+    bias = ins[2] if len(ins) > 2 else None
+    if bias is not None and bias.shape != (w[0],):
+        raise ShapeError(f"{node}: bias takes [{w[0]}], got {list(bias.shape)}")
+    return slide(node, x, w[2:])
+
+
+def infer(node: Node, ins: list[Fact | None]) -> list[Fact]:
+    s = sizes(node, ins)
+    x: Fact = need(node, ins, 0)
+    if x.dtype.kind != "f":
+        raise unsupported(node, f"element type {x.dtype}")
+    activation.of(node)
+    y = (x.shape[0], need(node, ins, 1).shape[0], *s.out)
+    if len(ins) > 3 and ins[3] is not None and ins[3].shape != y:
+        raise ShapeError(f"{node}: Z takes {list(y)}, got {list(ins[3].shape)}")
+    return [Fact(y, x.dtype)]
+
+
+def sums(x: Any, w: Any, s: Slide, groups: int) -> Any:
+    """The convolution of arrays in NumPy, in their own dtype."""
+    n, spatial = x.shape[0], len(s.size)
+    p = patches_of(x, s, 0).reshape(n, groups, -1, *s.out, *s.kernel)
+    p = np.moveaxis(p, range(3, 3 + spatial), range(2, 2 + spatial))  # [N, G, out..., C / G, kernel...]
+    p = p.reshape(n, groups, prod(s.out), -1)
+    y = p @ w.reshape(groups, w.shape[0] // groups, -1).transpose(0, 2, 1)  # [N, G, positions, M / G]
+    return y.transpose(0, 1, 3, 2).reshape(n, w.shape[0], *s.out)
+
+
+def evaluate(node: Node, ins: list[Array | None]) -> list[Array]:
+    s = sizes(node, [None if a is None else Fact.of(a) for a in ins])
+    given: Any = need(node, ins, 0)
+    x, w = (a.astype(np.float32) if a.dtype == np.float16 else a for a in (given, need(node, ins, 1)))
+    y = sums(x, w, s, int(attr(node, "group", 1)))
+    bias: Any = ins[2] if len(ins) > 2 else None
+    if bias is not None:
+        y = y + bias.reshape(-1, *([1] * len(s.size)))
+    if len(ins) > 3 and ins[3] is not None:
+        y = y + ins[3]
+    return [np.asarray(activation.meaning(node, y)).astype(given.dtype)]
+
+
+def flow(node: Node, ins: list[Fact | None], outs: list[Fact]) -> list[Link]:
+    links = [Link(0, 0, 0, 0), *windows(node, sizes(node, ins), 0.0)]
+    if len(ins) > 3 and ins[3] is not None:
+        links += [Link(3, axis, 0, axis) for axis in range(len(outs[0].shape))]
+    return links
+
+
+def lower(node: Node, b: Builder) -> None:
+    ins = [b.fact(name) if name else None for name in node.inputs]
+    s, groups, act = sizes(node, ins), int(attr(node, "group", 1)), activation.of(node)
+    x, y = b.f32(b.view(node.inputs[0])), b.new(node.outputs[0])
+    behind = b.optional(node, 3)
+    w, bias_name = b.const_of(node.inputs[1]), b.optional(node, 2)
+    bias, first = b.const_of(bias_name), Activation() if behind else act
+    fixed = w is not None and x.shape[1] > 0 and (not bias_name or bias is not None)
+    if fixed and w is not None:
+        convolve(b, x, w, bias, y, s, groups, first)
+    else:
+        _computed(b, x, b.f32(b.view(node.inputs[1])), y, s, groups)
+    extra = []
+    if bias_name and not fixed:
+        extra.append(b.reshape(b.f32(b.view(bias_name)), (y.shape[1], *([1] * len(s.size)))))
+    made: Any = ("ADD", 0, 1) if extra else 0
+    if behind:
+        extra.append(b.f32(b.view(behind)))
+        made = ("ADD", made, len(extra))
+    if not fixed or behind:
+        made = activation.formula(act, made)
+        if made != 0:
+            apply(b, made, [y, *extra], y)
+
+
+def convolve(
+    b: Builder,
+    x: View,
+    w: Array,
+    bias: Array | None,
+    y: View,
+    s: Slide,
+    groups: int,
+    act: Activation,
+    *,
+    key: Any = None,
+    keep: Any = None,
+) -> None:
+    """y = act(Conv(x, w, bias)) with constant weights. key: of the packed copy, where w was made just now."""
+    filters, spatial = w.shape[0], len(s.size)
+    k, m = prod(w.shape[1:]), filters // groups
+    panel_floats = -(-m // _core.UNITS) * _core.UNITS
+
+    def pack() -> Array:
+        flat = np.ascontiguousarray(w, np.float32)
+        out = _core.aligned_empty(groups * panel_floats * k * 4).view(np.float32)
+        for g in range(groups):
+            _core.pack_f32(flat, gates=1, n_units=m, k=k, gate_stride=0, unit_stride=k, k_stride=1,
+                           src_offset=g * m * k, out=out, out_offset=g * panel_floats * k)  # fmt: skip
+        return out
+
+    def pack_bias() -> Array:
+        assert bias is not None
+        out = _core.aligned_empty(groups * panel_floats * 4).view(np.float32)
+        out.reshape(groups, panel_floats)[:, :m] = np.asarray(bias, np.float32).reshape(groups, m)
+        return out
+
+    weights = b.packed((key or ("conv", id(w)), groups), pack, w if keep is None else keep)
+    start = None if bias is None else b.packed(("conv bias", id(bias), groups), pack_bias, bias)
+
+    def three(values: tuple[int, ...], fill: int) -> list[int]:
+        return [*values, *([fill] * (3 - spatial))]
+
+    lead, out_lead = x.strides, y.strides
+    scratch = b.scratch(
+        _core.conv_scratch(x.shape[1], groups, [1] * (3 - spatial) + [*s.kernel], [1] * (3 - spatial) + [*s.out])
+    )
+    words = [
+        x, weights, start, y, scratch, x.shape[0], x.shape[1], filters, groups, spatial,
+        three(s.size, 1), three(s.out, 1), three(s.kernel, 1), three(s.stride, 1), three(s.dilation, 1),
+        three(s.begin, 0), [*lead, *([0] * (5 - len(lead)))], [*out_lead, *([0] * (5 - len(out_lead)))],
+        panel_floats * k, act,
+    ]  # fmt: skip
+    b.emit("conv_f32", words, [v for v in (x, weights, start) if v is not None], [y, scratch])
+
+
+def _computed(b: Builder, x: View, w: View, y: View, s: Slide, groups: int) -> None:
+    """Weights made at run time: gathered patches times the weights, group by group."""
+    n, c, spatial = x.shape[0], x.shape[1], len(s.size)
+    p = patches(padded(b, x, s, 0.0), s)
+    order = [0, 1, *range(2 + spatial, 2 + 2 * spatial), *range(2, 2 + spatial)]
+    k, m = c // groups * prod(s.kernel), y.shape[1] // groups
+    gathered = b.reshape(p.transpose(order), (n, groups, k, prod(s.out)))
+    left = b.reshape(w, (1, groups, m, k))
+    dynamic(b, left, gathered, b.reshape(y, (n, groups, m, prod(s.out))))
+
+
+register(
+    Op("Conv", infer, evaluate, flow, lower, note="up to 3 spatial axes"),
+    Op("FusedConv", infer, evaluate, flow, lower, domain="com.microsoft", note="up to 3 spatial axes"),
+)

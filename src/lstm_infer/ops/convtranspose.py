@@ -1,0 +1,184 @@
+"""ConvTranspose-22 (1, 11): every input position spreads over a window of the output.
+
+    Y[n][m][i * stride + k * dilation - pad] += sum over channels c of X[n][c][i] W[c][m][k]        then + bias[m]
+
+    X [N, C, 1 to 3 spatial axes]   W [C, M / group, kernel]   bias [M]
+
+One matrix product makes what each position spreads; it is then added up block by block, where a block is as many
+neighbouring kernel positions as the stride is wide: they touch different outputs.
+Refused: more than 3 spatial axes, negative pads.
+"""
+
+from __future__ import annotations
+
+from itertools import product as combinations
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .. import _core
+from ..errors import OnnxImportError, ShapeError
+from ..ir import Array, Node
+from ..views import View
+from .elementwise import apply
+from .matmul import dynamic, product
+from .registry import Fact, Link, Op, attr, need, register, unsupported
+from .window import Slide, ints
+
+if TYPE_CHECKING:
+    from ..plan import Builder
+
+
+def sizes(node: Node, ins: list[Fact | None]) -> Slide:
+    """Extents; `begin` and `end` are cut off the full output."""
+    x, w = need(node, ins, 0).shape, need(node, ins, 1).shape
+    groups, n = int(attr(node, "group", 1)), len(x) - 2
+    if len(w) != len(x) or len(x) < 3:
+        raise ShapeError(f"{node}: X {list(x)} and W {list(w)} should both have [.., .., spatial axes]")
+    if n > 3:
+        raise unsupported(node, f"{n} spatial axes (3 are)")
+    if groups < 1 or x[1] != w[0] or w[0] % groups:
+        raise ShapeError(f"{node}: X {list(x)}, W {list(w)} and {groups} groups do not fit each other")
+    kernel = attr(node, "kernel_shape", None)
+    if kernel is not None and tuple(kernel) != w[2:]:
+        raise OnnxImportError(f"{node}: kernel_shape {list(kernel)} is not that of W {list(w)}; the file is broken")
+    bias = ins[2] if len(ins) > 2 else None
+    if bias is not None and bias.shape != (w[1] * groups,):
+        raise ShapeError(f"{node}: bias takes [{w[1] * groups}], got {list(bias.shape)}")
+    stride, dilation = ints(node, "strides", n, 1), ints(node, "dilations", n, 1)
+    if min(*stride, *dilation, *w[2:]) < 1:
+        raise OnnxImportError(f"{node}: kernel, strides or dilations below 1; the file is broken")
+    more, pads = ints(node, "output_padding", n, 0), ints(node, "pads", 2 * n, 0)
+    begin, end = list(pads[:n]), list(pads[n:])
+    auto = str(attr(node, "auto_pad", "NOTSET"))
+    if auto not in ("NOTSET", "", "VALID", "SAME_UPPER", "SAME_LOWER"):
+        raise OnnxImportError(f"{node}: auto_pad {auto!r} is unknown; the file is broken")
+    full = [(x[2 + a] - 1) * stride[a] + (w[2 + a] - 1) * dilation[a] + 1 + more[a] for a in range(n)]
+    given = attr(node, "output_shape", None)
+    out: list[int] = []
+    for a in range(n):
+        if given or auto.startswith("SAME"):
+            out.append(int(given[a - n]) if given else x[2 + a] * stride[a])
+            total = max(full[a] - out[a], 0)
+            begin[a] = total // 2 if auto == "SAME_UPPER" else total - total // 2
+            end[a] = total - begin[a]
+            continue
+        if auto == "VALID":
+            begin[a] = end[a] = 0
+        if begin[a] < 0 or end[a] < 0:
+            raise unsupported(node, f"negative pads {list(pads)}")
+        out.append(full[a] - begin[a] - end[a])
+    if min(out) < 1:
+        raise ShapeError(f"{node}: the output would have the extents {out}")
+    return Slide(x[2:], w[2:], stride, dilation, tuple(begin), tuple(end), tuple(out))
+
+
+def infer(node: Node, ins: list[Fact | None]) -> list[Fact]:
+    s = sizes(node, ins)
+    x: Fact = need(node, ins, 0)
+    if x.dtype.kind != "f":
+        raise unsupported(node, f"element type {x.dtype}")
+    return [Fact((x.shape[0], need(node, ins, 1).shape[1] * int(attr(node, "group", 1)), *s.out), x.dtype)]
+
+
+def _room(s: Slide) -> list[int]:
+    """Extents of the uncut output, whole blocks of one stride, at least what is kept of it."""
+    blocks = [s.size[a] - 1 + -(-((s.kernel[a] - 1) * s.dilation[a] + 1) // s.stride[a]) for a in range(len(s.size))]
+    return [max(blocks[a] * s.stride[a], s.begin[a] + s.out[a]) for a in range(len(s.size))]
+
+
+def evaluate(node: Node, ins: list[Array | None]) -> list[Array]:
+    s, groups = sizes(node, [None if a is None else Fact.of(a) for a in ins]), int(attr(node, "group", 1))
+    given: Any = need(node, ins, 0)
+    x, w = (a.astype(np.float32) if a.dtype == np.float16 else a for a in (given, need(node, ins, 1)))
+    n, c, spatial = x.shape[0], x.shape[1], len(s.size)
+    m = w.shape[1]
+    spread = x.reshape(n, groups, c // groups, -1).swapaxes(2, 3) @ w.reshape(groups, c // groups, -1)
+    spread = spread.reshape(n, groups, *s.size, m, *s.kernel)
+    full: Any = np.zeros((n, groups, m, *_room(s)), x.dtype)
+    for k in combinations(*(range(extent) for extent in s.kernel)):
+        where: Any = tuple(
+            slice(k[a] * s.dilation[a], k[a] * s.dilation[a] + (s.size[a] - 1) * s.stride[a] + 1, s.stride[a])
+            for a in range(spatial)
+        )
+        full[(..., *where)] += np.moveaxis(spread[(..., *k)], -1, 2)
+    kept: Any = tuple(slice(s.begin[a], s.begin[a] + s.out[a]) for a in range(spatial))
+    y = full.reshape(n, groups * m, *full.shape[3:])[(..., *kept)]
+    bias: Any = ins[2] if len(ins) > 2 else None
+    if bias is not None:
+        y = y + bias.reshape(-1, *([1] * spatial))
+    return [np.ascontiguousarray(y, given.dtype)]
+
+
+def flow(node: Node, ins: list[Fact | None], outs: list[Fact]) -> list[Link]:
+    """An axis of which every position spreads over itself alone passes."""
+    s = sizes(node, ins)
+    plain = [a for a in range(len(s.size)) if s.kernel[a] == s.stride[a] == 1 and s.out[a] == s.size[a]]
+    return [Link(0, 0, 0, 0), *(Link(0, 2 + a, 0, 2 + a) for a in plain)]
+
+
+def lower(node: Node, b: Builder) -> None:
+    ins = [b.fact(name) if name else None for name in node.inputs]
+    s, groups = sizes(node, ins), int(attr(node, "group", 1))
+    x = b.f32(b.view(node.inputs[0]))
+    n, c, m, spatial = x.shape[0], x.shape[1], b.fact(node.inputs[1]).shape[1], len(s.size)
+    full = b.alloc((n, groups * m, *_room(s)))
+    b.copy(full, b.scalar(0.0))
+    for g in range(groups):
+        spread = b.alloc((n, *s.size, m, *s.kernel))
+        rows = x.part(1, g * (c // groups), c // groups).transpose((0, *range(2, 2 + spatial), 1))
+        _spread(node, b, rows, spread, g, groups, s)
+        _gather(b, full.part(1, g * m, m), spread, s)
+    y = full
+    for a in range(spatial):
+        y = y.part(2 + a, s.begin[a], s.out[a])
+    if b.optional(node, 2):
+        bias = b.reshape(b.f32(b.view(node.inputs[2])), (groups * m, *([1] * spatial)))
+        apply(b, ("ADD", 0, 1), [y, bias], b.new(node.outputs[0]))
+    else:
+        b.bind(node.outputs[0], y)
+
+
+def _spread(node: Node, b: Builder, rows: View, out: View, g: int, groups: int, s: Slide) -> None:
+    """out[n][i...][m][k...] = rows[n][i...][c] W[c][m][k...] of one group."""
+    k = rows.shape[-1]
+    columns = prod(out.shape[1 + len(s.size) :])
+    weights = b.const_of(node.inputs[1])
+    if weights is None:
+        w = b.dense(b.f32(b.view(node.inputs[1]))).part(0, g * k, k)
+        flat, y = b.reshape(w, (k, columns)), b.reshape(out, (out.size // columns, columns))
+        dynamic(b, b.reshape(rows, (out.size // columns, k)), flat, y)
+        return
+    whole = weights
+
+    def pack() -> Array:
+        w = np.ascontiguousarray(whole[g * k : (g + 1) * k], np.float32)
+        return _core.pack_f32(w, gates=1, n_units=columns, k=k, gate_stride=0, unit_stride=1, k_stride=columns)
+
+    packed = b.packed(("convtranspose", id(weights), g, groups), pack, weights)
+    product(b, rows, packed, None, out, k, columns)
+
+
+def _gather(b: Builder, full: View, spread: View, s: Slide) -> None:
+    """full[n][m][i * stride + k * dilation] += spread[n][i][m][k], a block of k at once."""
+    spatial = len(s.size)
+    axes = range(spatial)
+    # dilated windows touch outputs apart from each other: a block is one position
+    width = [s.stride[a] if s.dilation[a] == 1 else 1 for a in axes]
+    order = [0, 1 + spatial, *range(1, 1 + spatial), *range(2 + spatial, 2 + 2 * spatial)]
+    for block in combinations(*(range(0, s.kernel[a], width[a]) for a in axes)):
+        part = spread
+        to = View(
+            full.buffer,
+            (*full.shape[:2], *s.size, *(min(width[a], s.kernel[a] - block[a]) for a in axes)),
+            (*full.strides[:2], *(full.strides[2 + a] * s.stride[a] for a in axes), *full.strides[2:]),
+            full.dtype,
+            full.offset + sum(full.strides[2 + a] * block[a] * s.dilation[a] for a in axes),
+        )
+        for a in axes:
+            part = part.part(2 + spatial + a, block[a], to.shape[2 + spatial + a])
+        apply(b, ("ADD", 0, 1), [to, part.transpose(order)], to)
+
+
+register(Op("ConvTranspose", infer, evaluate, flow, lower, note="up to 3 spatial axes"))

@@ -1,0 +1,229 @@
+"""MaxPool-22, AveragePool-22, LpPool-22 (from opset 1) and GlobalMaxPool, GlobalAveragePool, GlobalLpPool.
+
+    MaxPool      the largest element of each window
+    AveragePool  the sum over the number of positions inside X, or, with count_include_pad, inside X and its pads
+    LpPool       (sum of |x| ^ p) ^ (1 / p)
+
+A window over several axes is taken one axis after the other. MaxPool of integers, and with its output Indices, runs on
+the host. Refused: more than 3 spatial axes, negative pads.
+"""
+
+from __future__ import annotations
+
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..errors import OnnxImportError, ShapeError
+from ..ir import Array, Node
+from ..views import View
+from .elementwise import Formula, apply
+from .reduce import reduce
+from .registry import Fact, Link, Op, attr, need, register, unsupported
+from .window import Slide, padded, patches_of, slide, windows
+
+if TYPE_CHECKING:
+    from ..plan import Builder
+
+_MOST_AT_ONCE = 8
+_MOST_IN_MAPS = 24
+"""Longer windows are reductions over a strided view."""
+
+
+def _slide(node: Node, ins: list[Fact | None]) -> Slide:
+    kernel = attr(node, "kernel_shape")
+    return slide(node, need(node, ins, 0).shape, [int(k) for k in kernel])
+
+
+def _power(node: Node) -> float:
+    p = float(attr(node, "p", 2))
+    if p < 1:
+        raise OnnxImportError(f"{node}: p is {p}, below 1; the file is broken")
+    return p
+
+
+def infer(node: Node, ins: list[Fact | None]) -> list[Fact]:
+    x: Fact = need(node, ins, 0)
+    if x.dtype.kind != "f" and not (node.op == "MaxPool" and x.dtype.name in ("int8", "uint8")):
+        raise unsupported(node, f"element type {x.dtype}")
+    s = _slide(node, ins)
+    if any(pad >= s.reach(a) for a in range(len(s.size)) for pad in (s.begin[a], s.end[a])):
+        raise unsupported(node, "padding as wide as the window")
+    if node.op == "LpPool":
+        _power(node)
+    y = Fact((*x.shape[:2], *s.out), x.dtype)
+    return [y, Fact(y.shape, np.dtype(np.int64))] if node.op == "MaxPool" else [y]
+
+
+def _counts(node: Node, s: Slide) -> Any:
+    """Positions that a window of AveragePool counts, [out...]."""
+    counts = np.ones([1] * len(s.size), np.float32)
+    for a in range(len(s.size)):
+        at = np.arange(s.out[a])[:, None] * s.stride[a] - s.begin[a] + np.arange(s.kernel[a]) * s.dilation[a]
+        if attr(node, "count_include_pad", 0):
+            inside = at < s.size[a] + s.end[a]
+        else:
+            inside = (at >= 0) & (at < s.size[a])
+        counts = counts * inside.sum(1).reshape([-1 if d == a else 1 for d in range(len(s.size))])
+    return counts.astype(np.float32)
+
+
+def evaluate(node: Node, ins: list[Array | None]) -> list[Array]:
+    s = _slide(node, [None if a is None else Fact.of(a) for a in ins])
+    given: Any = need(node, ins, 0)
+    n = len(s.size)
+    axes = tuple(range(2 + n, 2 + 2 * n))
+    if node.op == "MaxPool":
+        low = -np.inf if given.dtype.kind == "f" else np.iinfo(given.dtype).min
+        rows = patches_of(given, s, low).reshape(*given.shape[:2], *s.out, -1)
+        best = np.argmax(rows, -1)
+        return [np.asarray(np.max(rows, -1)), _indices(node, s, given.shape, best)]
+    x = given.astype(np.float32) if given.dtype == np.float16 else given
+    if node.op == "AveragePool":
+        y = patches_of(x, s, 0).sum(axes) / _counts(node, s)
+    else:
+        p = _power(node)
+        y = (np.abs(patches_of(x, s, 0)) ** x.dtype.type(p)).sum(axes) ** x.dtype.type(1 / p)
+    return [np.asarray(y).astype(given.dtype)]
+
+
+def _indices(node: Node, s: Slide, shape: tuple[int, ...], best: Any) -> Array:
+    """Positions of the largest elements, counted through the whole of X."""
+    n = len(s.size)
+    column_major = bool(attr(node, "storage_order", 0))
+    at = np.zeros(best.shape, np.int64)
+    for a, k in enumerate(np.unravel_index(best, s.kernel)):
+        first = np.arange(s.out[a]).reshape([-1 if d == a else 1 for d in range(n)]) * s.stride[a] - s.begin[a]
+        step = prod(s.size[:a]) if column_major else prod(s.size[a + 1 :])
+        at += (first + k * s.dilation[a]) * step
+    lead = np.arange(shape[0] * shape[1]).reshape(*shape[:2], *([1] * n)) * prod(s.size)
+    return np.asarray(at + lead, np.int64)
+
+
+def flow(node: Node, ins: list[Fact | None], outs: list[Fact]) -> list[Link]:
+    """A count that leaves the padding out depends on where the sequence begins, indices on all."""
+    s = _slide(node, ins)
+    counted = node.op == "AveragePool" and not attr(node, "count_include_pad", 0)
+    but = [a for a in range(len(s.size)) if counted and (s.begin[a] or s.end[a])]
+    if len(node.outputs) > 1 and node.outputs[1]:
+        return [Link(0, a, 0, a) for a in range(2)]
+    links = windows(node, s, -np.inf if node.op == "MaxPool" else 0.0, but=but)
+    return [Link(0, a, 0, a) for a in range(2)] + links
+
+
+def lower(node: Node, b: Builder) -> None:
+    x = b.view(node.inputs[0])
+    if x.dtype.kind != "f" or b.wanted(node, 1):
+        b.host(node)
+        return
+    s, y = _slide(node, [b.fact(node.inputs[0])]), b.new(node.outputs[0])
+    code = "MAX" if node.op == "MaxPool" else "ADD"
+    p = _power(node) if node.op == "LpPool" else 1.0
+    if node.op == "LpPool":
+        powers = b.alloc(x.shape)
+        apply(b, ("MUL", 0, 0) if p == 2 else ("ABS", 0) if p == 1 else ("POW", ("ABS", 0), p), [x], powers)
+        x = powers
+    x = padded(b, x, s, -np.inf if code == "MAX" else 0.0)
+    for a in range(len(s.size)):
+        x = _along(b, x, 2 + a, s, a, code)
+    made: Formula = 0
+    extra: list[View] = []
+    if node.op == "AveragePool":
+        counts = _counts(node, s)
+        if np.all(counts == counts.flat[0]):
+            made = ("DIV", 0, float(counts.flat[0]))
+        else:
+            key = ("pool counts", s, bool(attr(node, "count_include_pad", 0)))
+            made, extra = ("DIV", 0, 1), [b.packed(key, lambda: counts)]
+    elif node.op == "LpPool" and p != 1:
+        made = ("SQRT", 0) if p == 2 else ("POW", 0, 1 / p)
+    apply(b, made, [x, *extra], y)
+
+
+def _along(b: Builder, x: View, axis: int, s: Slide, a: int, code: str) -> View:
+    """Windows of one axis, combined."""
+    kernel, stride, dilation, n = s.kernel[a], s.stride[a], s.dilation[a], s.out[a]
+    parts = [x.part(axis, k * dilation, n, stride) for k in range(kernel)]
+    if kernel == 1:
+        return parts[0]
+    out = b.alloc(parts[0].shape)
+    if kernel > _MOST_IN_MAPS:
+        step = x.strides[axis]
+        window = View(
+            x.buffer,
+            (*parts[0].shape[: axis + 1], kernel, *x.shape[axis + 1 :]),
+            (*parts[0].strides[: axis + 1], step * dilation, *x.strides[axis + 1 :]),
+            x.dtype,
+            x.offset,
+        )
+        reduce(b, "Max" if code == "MAX" else "Sum", window, (axis + 1,), out)
+        return out
+    done: list[View] = []
+    while parts:
+        take = _MOST_AT_ONCE - len(done)
+        now, parts = [*done, *parts[:take]], parts[take:]
+        made: Formula = 0
+        for index in range(1, len(now)):
+            made = (code, made, index)
+        target = b.alloc(out.shape) if parts else out
+        apply(b, made, now, target)
+        done = [target]
+    return out
+
+
+register(
+    Op("MaxPool", infer, evaluate, flow, lower, note="integers and Indices run on the host"),
+    Op("AveragePool", infer, evaluate, flow, lower),
+    Op("LpPool", infer, evaluate, flow, lower),
+)
+
+
+# ---- whole axes ------------------------------------------------------------------------------------------------
+
+
+def infer_global(node: Node, ins: list[Fact | None]) -> list[Fact]:
+    x: Fact = need(node, ins, 0)
+    if x.dtype.kind != "f":
+        raise unsupported(node, f"element type {x.dtype}")
+    if len(x.shape) < 2 or 0 in x.shape[2:]:
+        raise ShapeError(f"{node}: takes [N, C, ...], got {list(x.shape)}")
+    if node.op == "GlobalLpPool":
+        _power(node)
+    return [Fact((*x.shape[:2], *([1] * (len(x.shape) - 2))), x.dtype)]
+
+
+def evaluate_global(node: Node, ins: list[Array | None]) -> list[Array]:
+    given: Any = need(node, ins, 0)
+    x = given.astype(np.float32) if given.dtype == np.float16 else given
+    axes = tuple(range(2, x.ndim))
+    if node.op == "GlobalMaxPool":
+        y = np.max(x, axis=axes, keepdims=True)
+    elif node.op == "GlobalAveragePool":
+        y = np.mean(x, axis=axes, keepdims=True)
+    else:
+        p = _power(node)
+        y = np.sum(np.abs(x) ** x.dtype.type(p), axis=axes, keepdims=True) ** x.dtype.type(1 / p)
+    return [np.asarray(y).astype(given.dtype)]
+
+
+def flow_global(node: Node, ins: list[Fact | None], outs: list[Fact]) -> list[Link]:
+    return [Link(0, a, 0, a) for a in range(2)]
+
+
+def lower_global(node: Node, b: Builder) -> None:
+    x, y = b.f32(b.view(node.inputs[0])), b.new(node.outputs[0])
+    axes = tuple(range(2, len(x.shape)))
+    p = _power(node) if node.op == "GlobalLpPool" else 0.0
+    if p in (0.0, 1.0, 2.0):
+        name = {"GlobalMaxPool": "Max", "GlobalAveragePool": "Mean"}.get(node.op, "L1" if p == 1 else "L2")
+        reduce(b, name, x, axes, y)
+        return
+    powers = b.alloc(x.shape)
+    apply(b, ("POW", ("ABS", 0), p), [x], powers)
+    reduce(b, "Sum", powers, axes, y)
+    apply(b, ("POW", 0, 1 / p), [y], y)
+
+
+for _name in ("GlobalMaxPool", "GlobalAveragePool", "GlobalLpPool"):
+    register(Op(_name, infer_global, evaluate_global, flow_global, lower_global))
