@@ -19,7 +19,7 @@ from .ir import Array, Graph, Node
 from .ops import registry
 from .ops.registry import Fact
 
-__all__ = ["LIMIT_BYTES", "Walk", "walk"]
+__all__ = ["LIMIT_BYTES", "Walk", "resume", "walk"]
 
 LIMIT_BYTES = 1 << 32
 """No single value may be larger: absurd sizes in a file end in an error, not in an allocation."""
@@ -65,12 +65,18 @@ def walk(
         A node that cannot be run; the message names it.
     """
     out = Walk(dict(feeds))
+    scope = resume(out, on_node)
+    scope.walk(graph, scope)
+    return out
+
+
+def resume(walked: Walk, on_node: Callable[[Node, list[Fact | None]], list[Fact] | None] | None = None) -> Scope:
+    """What the walk of a body works on, behind a walk of the graph around it."""
 
     def into(part: Graph, scope: Scope) -> None:
         _walk_into(part, scope, on_node)
 
-    into(graph, Scope(out.facts, out.nodes, into))
-    return out
+    return Scope(walked.facts, walked.nodes, into)
 
 
 def _walk_into(graph: Graph, out: Scope, on_node: Callable[[Node, list[Fact | None]], list[Fact] | None] | None) -> None:

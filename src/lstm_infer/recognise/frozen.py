@@ -21,7 +21,7 @@ from ..ops import recurrent
 from ..ops.registry import Fact
 from ..trace import Trace, trace
 
-__all__ = ["thaw"]
+__all__ = ["native_walk", "thaw"]
 
 PROBES = (11, 19)
 MOST_WALKS = 64
@@ -102,6 +102,14 @@ def _native(graph: Graph, inputs: Sequence[Port], constants: Mapping[str, Array]
         if _clean(graph, native):
             return native
     return None
+
+
+def native_walk(
+    graph: Graph, inputs: Sequence[Port], constants: Mapping[str, Array]
+) -> tuple[Walk, dict[str, Fact]] | None:
+    """A walk at sizes the graph was made at, and what was fed to it."""
+    native = _native(graph, inputs, constants)
+    return None if native is None else (native.walked, _feeds(inputs, constants, native.sizes))
 
 
 def _clean(graph: Graph, native: _Native) -> bool:
