@@ -46,7 +46,8 @@ def describe(model: Model, source: str, *, load_options: str = "") -> Inspection
     found = Inspection(os.fspath(source), model.isa, model.summary(), False)
     found.parameters = sum(a.size for a in model.roles.graph.consts.values() if a.dtype.kind == "f")
     found.states = [
-        {"name": s.name, "output": s.output, "dtype": s.dtype.name, "shape": list(s.shape), "starts": s.kind} for s in model.states
+        {"name": s.name, "output": s.output, "dtype": s.dtype.name, "shape": list(s.shape), "starts": s.kind}
+        for s in model.states
     ]
     stream, found.not_streamable = _open(model)
     found.streams = stream is not None
