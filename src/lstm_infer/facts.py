@@ -88,7 +88,8 @@ def _walk_into(graph: Graph, out: Scope, on_node: Callable[[Node, list[Fact | No
     for node in graph.nodes:
         if is_control(node):
             try:
-                walk_control(node, out)
+                if not _asked(node, out, on_node):
+                    walk_control(node, out)
             except LstmInferError:
                 raise
             except _PYTHON_ERRORS as error:
@@ -115,6 +116,22 @@ def _walk_into(graph: Graph, out: Scope, on_node: Callable[[Node, list[Fact | No
                 runs |= fact.const is None
         if runs:
             out.nodes.append(node)
+
+
+def _asked(
+    node: Node, out: Scope, on_node: Callable[[Node, list[Fact | None]], list[Fact] | None] | None
+) -> bool:
+    """Does `on_node` say what a node with a body makes."""
+    if on_node is None or any(name and name not in out.facts for name in node.inputs):
+        return False
+    outs = on_node(node, [out.facts[name] if name else None for name in node.inputs])
+    if outs is None:
+        return False
+    for name, fact in zip(node.outputs, outs, strict=False):
+        if name:
+            out.facts[name] = fact
+    out.nodes.append(node)
+    return True
 
 
 def node_facts(node: Node, ins: list[Fact | None]) -> list[Fact]:
