@@ -18,7 +18,7 @@ from .ops import registry
 from .ops.control import Carried, Choice, Repeat, Scanned, Stacked
 from .ops.registry import Fact, attr, unsupported
 
-__all__ = ["Scope", "is_control", "walk_control"]
+__all__ = ["Scope", "is_control", "is_guard", "walk_control"]
 
 UNROLLED_TRIPS, UNROLLED_NODES = 64, 5_000
 """A loop is unrolled up to so many iterations, and nodes in all of them together."""
@@ -58,6 +58,11 @@ class Scope:
 def is_control(node: Node) -> bool:
     """Does the node hold graphs that are walked here."""
     return (node.domain == "" and node.op in ("If", "Loop", "Scan")) or (node.domain == "lstm_infer" and node.op == "Steps")
+
+
+def is_guard(node: Node) -> bool:
+    """Does the node only check that a condition chooses the branch that fits."""
+    return isinstance(node, Choice) and None in node.branches
 
 
 def walk_control(node: Node, scope: Scope) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from . import ops as _ops  # noqa: F401  (registers the operators)
-from .bodies import Scope, is_control, walk_control
+from .bodies import Scope, is_control, is_guard, walk_control
 from .errors import LstmInferError, OnnxImportError, ShapeError
 from .ir import Array, Graph, Node
 from . import ops as _ops  # noqa: F401  (registers the operators)
@@ -68,7 +68,19 @@ def walk(
     out = Walk(dict(feeds))
     scope = resume(out, on_node)
     scope.walk(graph, scope)
+    out.nodes = _needed(out.nodes, [port.name for port in graph.outputs])
     return out
+
+
+def _needed(nodes: list[Node], outputs: list[str]) -> list[Node]:
+    """Without nodes whose results only served to find a shape."""
+    read = set(outputs)
+    kept = []
+    for node in reversed(nodes):
+        if any(name in read for name in node.outputs) or is_guard(node):
+            read.update(node.inputs)
+            kept.append(node)
+    return kept[::-1]
 
 
 def resume(walked: Walk, on_node: Callable[[Node, list[Fact | None]], list[Fact] | None] | None = None) -> Scope:
