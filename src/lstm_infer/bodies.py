@@ -126,7 +126,6 @@ def _guarded(
     inner = walked[fits]
     assert inner is not None
     guard = f"{node.name}/chosen"
-    scope.facts[guard] = Fact((), np.dtype(np.bool_))
     scope.facts[guard] = scope.facts[node.inputs[0]]
     branches: tuple[list[Node] | None, list[Node] | None] = ([], None) if fits == 0 else (None, [])
     scope.nodes.append(

@@ -243,6 +243,10 @@ def regroup(axes: Sequence[Axis], shape: Sequence[int]) -> tuple[Axis, ...]:
                     break
                 if extent != 1 and need == 1 and rest:
                     break
+                later = sum(n == 1 for n in shape[position + 1 :])
+                if extent != 1 and later > sum(f.extent == 1 for f in todo[1:]):
+                    todo.pop(0)  # moves past another axis: a transposition that only holds at extent 1
+                    continue
                 got.append(todo.pop(0))
                 if extent == 1:
                     break
