@@ -93,13 +93,14 @@ _FAILURES = {
     2: "a sequence length lies outside 0..T",
     3: "an integer was divided by zero, or a value is not allowed",
     4: "the loop ran past its limit: its condition stays true for too long, or for ever",
-    5: "its condition chose the branch that does not fit these input sizes",
 }
 
 
 def step_failed(error: _core.StepError, names: Sequence[str]) -> LstmInferError:
     """The public error for a step that failed on its data."""
     where = names[error.step] if error.step < len(names) else "?"
+    if error.status == _core.status_codes["BRANCH"]:
+        return ShapeError(where)
     what = _FAILURES.get(error.status, f"failed with status {error.status}")
     return ShapeError(f"{where}: {what}; check the values that were fed")
 

@@ -37,6 +37,7 @@ from . import (
     shape,
     slice,
     softmax,
+    stack,
     transpose,
     window,
 )
@@ -78,6 +79,7 @@ __all__ = [
     "shape",
     "slice",
     "softmax",
+    "stack",
     "transpose",
     "window",
 ]
