@@ -21,7 +21,7 @@ from .ir import Array, Graph, Port
 from .isa import choose_isa
 from .plan import Builder, Program
 from .records import InputInfo, OutputInfo, StateInfo
-from .recognise import thaw
+from .recognise import rewrite, thaw
 from .roles import Roles, find_roles
 from .store import ConstStore
 from .stream import Stream
@@ -125,6 +125,9 @@ class Model:
         self._arenas: list[NDArray[np.uint8]] = []
         self._spec: StreamSpec | NotStreamableError | None = None
         self._ports = _ports(graph, options)
+        graph.notes += rewrite(graph, self._ports, options.constants, options.states)
+        self.rewritten: tuple[str, ...] = tuple(graph.notes)
+        """Cells, loops and unrolled layers that run as recurrent operators, one text each."""
         self.repaired: tuple[str, ...] = tuple(thaw(graph, self._ports, options.constants))
         """Frozen sizes that were opened, one text per place."""
         if self.repaired:
