@@ -150,7 +150,7 @@ def _node(out: Trace, node: Node, walked: Walk) -> None:
 
 
 def _ones(node: Node, axes: Sequence[Axis], shape: Sequence[int], walked: Walk) -> tuple[Axis, ...] | None:
-    """Squeeze and Unsqueeze say which axes of extent 1 go or come: sizes could not tell a batch of 1 from a new axis."""
+    """Squeeze and Unsqueeze name the axes that go or come: sizes could not tell a batch of 1 from a new axis."""
     given = walked.facts[node.inputs[1]].const if len(node.inputs) > 1 and node.inputs[1] else None
     if node.op not in ("Squeeze", "Unsqueeze") or given is None:
         return None

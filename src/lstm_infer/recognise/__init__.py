@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from ..ir import Array, Graph, Node, Port
 from ..ops import recurrent
-from ..ops.registry import Fact
+from ..ops.registry import Fact, attr
 from .cells import Context, rewrite_cells
-from .edit import Editor, Names, subgraphs
+from .edit import ACT_OPS, Editor, Names, subgraphs
 from .fold import fold
 from .frozen import thaw
 from .known import Known, know
@@ -36,13 +36,10 @@ def rewrite(
     return texts
 
 
-_SQUASH = {"Sigmoid", "Tanh", "Relu", "HardSigmoid", "Clip", "Softsign", "Elu", "Softplus", "LeakyRelu", "ThresholdedRelu"}
-
-
 def _worth_it(graph: Graph) -> bool:
     """Is there anything that could be a cell, or one step of one."""
     ops = {node.op for node in graph.walk()}
-    return bool(ops & _SQUASH and ops & {"MatMul", "Gemm"}) or bool(ops & set(recurrent.GATES))
+    return bool(ops & ACT_OPS and ops & {"MatMul", "Gemm"}) or bool(ops & set(recurrent.GATES))
 
 
 def _cells(
@@ -66,24 +63,25 @@ def _graphs(graph: Graph, known: Known, context: Context) -> Iterator[tuple[Grap
         if node.op not in ("Scan", "If") or node.domain:
             continue
         for sub in subgraphs(node):
-            n = len(node.inputs) - int(node.attrs.get("num_scan_inputs", 0))  # type: ignore[call-overload]
+            n = len(node.inputs) - int(attr(node, "num_scan_inputs", 0))
             own = [_scan_facts(node, sub, facts, n) if node.op == "Scan" else {} for facts in known.walks]
             inside = known.inside(sub, own)
             if inside is not None:
-                back = {i.name: o.name for i, o in zip(sub.inputs[:n], sub.outputs, strict=False)} if node.op == "Scan" else {}
+                states = sub.inputs[:n] if node.op == "Scan" else []
+                back = {i.name: o.name for i, o in zip(states, sub.outputs, strict=False)}
                 yield from _graphs(sub, inside, Context(back))
     yield graph, known, context
 
 
 def _scan_facts(node: Node, body: Graph, facts: Mapping[str, Fact], n: int) -> dict[str, Fact]:
     """What a body of Scan is given: states as they are, sequences without their axis."""
-    axes = node.attrs.get("scan_input_axes", [])
+    axes = attr(node, "scan_input_axes", [])
     found = {}
     for i, (port, name) in enumerate(zip(body.inputs, node.inputs, strict=False)):
         fact = facts[name]
         shape = list(fact.shape)
         if i >= n:
-            shape.pop(int(axes[i - n]) if isinstance(axes, list) and axes else 0)  # type: ignore[arg-type]
+            shape.pop(int(axes[i - n]) if axes else 0)
         found[port.name] = Fact(tuple(shape), fact.dtype)
     return found
 
@@ -101,7 +99,7 @@ def _one_graph(graph: Graph, known: Known, names: Names, context: Context) -> li
         left = {layer for layer, value in picked if value in made}
         lost = shared and any(node.op == "Gather" and "_picked" in node.outputs[0] for node in graph.nodes)
         if not left and not lost:
-            return rolled + [text for text in texts] if not rolled else rolled
+            return rolled or texts
         graph.nodes[:] = before[0]
         graph.consts.clear()
         graph.consts.update(before[1])

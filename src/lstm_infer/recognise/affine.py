@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from math import prod
+from typing import Any
 
 import numpy as np
 
-from ..ir import Array, Node
+from ..ir import Node
+from ..ops.registry import attr
 from .edit import Editor, broadcastable
 
 __all__ = ["Act", "Affine", "Leaf", "Reader"]
@@ -20,10 +22,11 @@ __all__ = ["Act", "Affine", "Leaf", "Reader"]
 _DEEPEST = 24
 """Nodes between a gate and its products; also keeps long residual sums from being followed."""
 
-_ACTS = {
-    "Sigmoid": (), "Tanh": (), "Relu": (), "Softsign": (), "Softplus": (), "HardSigmoid": (0.2, 0.5), "LeakyRelu": (0.01,),
-    "Elu": (1.0,), "ThresholdedRelu": (1.0,),
+_ACTS: dict[str, tuple[float, ...]] = {
+    "Sigmoid": (), "Tanh": (), "Relu": (), "Softsign": (), "Softplus": (), "HardSigmoid": (0.2, 0.5),
+    "LeakyRelu": (0.01,), "Elu": (1.0,), "ThresholdedRelu": (1.0,),
 }  # fmt: skip
+"""ONNX activation: defaults of alpha and beta, as the operators have them."""
 
 
 @dataclass(frozen=True)
@@ -42,15 +45,15 @@ class Leaf:
 class Affine:
     """sum of leaf [.., K] @ matrix [K, *out] + bias [*out]."""
 
-    terms: dict[Leaf, Array]
-    bias: Array | None
+    terms: dict[Leaf, Any]
+    bias: Any
     out: tuple[int, ...]
     nodes: frozenset[int]
 
     def select(self, axis: int, start: int, n: int, squeeze: bool) -> Affine:
         """A part of one of the `out` axes (counted from the end)."""
         place = len(self.out) - axis
-        index = (slice(None),) * place + ((start,) if squeeze else (slice(start, start + n),))
+        index: tuple[Any, ...] = (slice(None),) * place + ((start,) if squeeze else (slice(start, start + n),))
         out = self.out[:place] + (() if squeeze else (n,)) + self.out[place + 1 :]
         terms = {leaf: m[(slice(None), *index)] for leaf, m in self.terms.items()}
         return Affine(terms, None if self.bias is None else self.bias[index], out, self.nodes)
@@ -60,12 +63,13 @@ class Affine:
         terms = {leaf: m.reshape(len(m), *out) for leaf, m in self.terms.items()}
         return Affine(terms, None if self.bias is None else self.bias.reshape(out), out, self.nodes)
 
-    def scale(self, by: Array) -> Affine:
+    def scale(self, by: Any) -> Affine:
         """Times one number, or one for each element of `out`."""
         terms = {leaf: np.asarray(m * by, np.float32) for leaf, m in self.terms.items()}
-        return Affine(terms, None if self.bias is None else np.asarray(self.bias * by, np.float32), self.out, self.nodes)
+        bias = None if self.bias is None else np.asarray(self.bias * by, np.float32)
+        return Affine(terms, bias, self.out, self.nodes)
 
-    def plus(self, bias: Array) -> Affine:
+    def plus(self, bias: Any) -> Affine:
         """With a constant added."""
         return Affine(self.terms, bias if self.bias is None else self.bias + bias, self.out, self.nodes)
 
@@ -133,7 +137,7 @@ class Reader:
             found = self._scale(node, depth)
         elif node.op == "Neg":
             inner = self.affine(node.inputs[0], depth + 1)
-            found = inner and inner.scale(np.float32(-1))  # type: ignore[arg-type]
+            found = inner and inner.scale(np.float32(-1))
         elif node.op in ("Split", "Slice", "Gather"):
             found = self._select(name, depth)
         elif node.op == "Reshape":
@@ -141,18 +145,19 @@ class Reader:
         return found and found.touching(node)
 
     def _product(self, node: Node, depth: int) -> Affine | None:
-        w = self.known.const(node.inputs[1])
+        w: Any = self.known.const(node.inputs[1])
         if w is None or w.ndim != 2 or w.dtype != np.float32:
             return None
         alpha, beta = 1.0, 1.0
         if node.op == "Gemm":
-            if node.attrs.get("transA", 0):
+            if attr(node, "transA", 0):
                 return None
-            w = w.T if node.attrs.get("transB", 0) else w
-            alpha, beta = float(node.attrs.get("alpha", 1.0)), float(node.attrs.get("beta", 1.0))  # type: ignore[arg-type]
+            w = w.T if attr(node, "transB", 0) else w
+            alpha, beta = float(attr(node, "alpha", 1.0)), float(attr(node, "beta", 1.0))
             w = w if alpha == 1 else np.asarray(w * np.float32(alpha))
-        leaves, terms, at = self.leaves(node.inputs[0]), {}, 0
-        for leaf, width in leaves:
+        terms: dict[Leaf, Any] = {}
+        at = 0
+        for leaf, width in self.leaves(node.inputs[0]):
             part = w[at : at + width]
             terms[leaf] = terms[leaf] + part if leaf in terms else part
             at += width
@@ -163,15 +168,15 @@ class Reader:
             return self._with(made, node.inputs[2], np.float32(beta), node.outputs[0], depth)
         return made
 
-    def _with(self, made: Affine, name: str, by: np.float32, result: str, depth: int) -> Affine | None:
+    def _with(self, made: Affine, name: str, by: Any, result: str, depth: int) -> Affine | None:
         """Plus another value, a sum or a constant, times a number."""
         other = self.affine(name, depth + 1)
         if other is not None:
             if other.out != made.out or self.known.lead(name) != self.known.lead(result):
                 return None
-            return made.sum(other if by == 1 else other.scale(by))  # type: ignore[arg-type]
+            return made.sum(other if by == 1 else other.scale(by))
         const = self.known.const(name)
-        row = None if const is None else broadcastable(const, made.out)
+        row: Any = None if const is None else broadcastable(const, made.out)
         return None if row is None else made.plus(row if by == 1 else row * by)
 
     def _add(self, node: Node, depth: int) -> Affine | None:
@@ -184,14 +189,14 @@ class Reader:
         right = self.affine(b, depth + 1)
         if right is None or self.known.lead(b) != self.known.lead(node.outputs[0]):
             return None
-        right = right if sign == 1 else right.scale(sign)  # type: ignore[arg-type]
+        right = right if sign == 1 else right.scale(sign)
         return self._with(right, a, np.float32(1), node.outputs[0], depth)
 
     def _scale(self, node: Node, depth: int) -> Affine | None:
         for a, b in ((0, 1), (1, 0))[: 1 if node.op == "Div" else 2]:
             const = self.known.const(node.inputs[b])
             inner = None if const is None else self.affine(node.inputs[a], depth + 1)
-            row = None if inner is None or const is None else broadcastable(const, inner.out)
+            row: Any = None if inner is None or const is None else broadcastable(const, inner.out)
             if inner is not None and row is not None and inner.out == self._out(node.outputs[0], inner):
                 if node.op == "Div" and not np.all(row):
                     return None
@@ -245,7 +250,7 @@ class Reader:
         node, width = self.edit.maker.get(root), self.known.shapes(root)[0][-1]
         if node is None or node.domain or depth > _DEEPEST:
             return [(Leaf(root), width)]
-        if node.op == "Concat" and int(node.attrs.get("axis", 0)) in (-1, self.known.rank(root) - 1):  # type: ignore[arg-type]
+        if node.op == "Concat" and int(attr(node, "axis", 0)) in (-1, self.known.rank(root) - 1):
             return [leaf for part in node.inputs for leaf in self.leaves(part, depth + 1)]
         part = self.edit.part(root)
         if part is not None and part.axis > 1 and part.n == 1:
@@ -275,10 +280,8 @@ class Reader:
         found = self.act_on(root)
         if found is not None:
             kind, params, value, nodes = found
-            pre = self.affine(value)
-            if pre is not None and len(pre.out) > 1 and root == name:
-                return Act(kind, params, pre, nodes | pre.nodes)
-            return pre and Act(kind, params, pre, ids | nodes | pre.nodes)
+            over = self.affine(value)
+            return None if over is None else Act(kind, params, over, ids | nodes | over.nodes)
         part = self.edit.part(root)
         inner = None if part is None else self.act(part.source, depth + 1)
         if part is None or inner is None or part.axis > len(inner.pre.out):
@@ -295,7 +298,7 @@ class Reader:
         if node is None or node.domain:
             return None
         if node.op in _ACTS:
-            params = tuple(float(node.attrs.get(k, d)) for k, d in zip(("alpha", "beta"), _ACTS[node.op], strict=False))  # type: ignore[arg-type]
+            params = tuple(float(attr(node, k, d)) for k, d in zip(("alpha", "beta"), _ACTS[node.op], strict=False))
             return node.op, params, node.inputs[0], frozenset({id(node)})
         if node.op == "Clip":
             top = self._top(node)

@@ -13,9 +13,9 @@ outside, where its weights are computed from the data, or where nothing tells it
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from os.path import commonprefix
+from itertools import takewhile
 from typing import Any
 
 import numpy as np
@@ -30,7 +30,8 @@ __all__ = ["Cell", "Context", "rewrite_cells"]
 _ORDER = {"LSTM": "iofc", "GRU": "zrh", "RNN": "h"}
 _DEFAULTS = {"LSTM": ["Sigmoid", "Tanh", "Tanh"], "GRU": ["Sigmoid", "Tanh"], "RNN": ["Tanh"]}
 _ALPHA = {"LeakyRelu", "HardSigmoid", "Elu", "ThresholdedRelu"}
-_MOVES = {"Identity", "Squeeze", "Unsqueeze", "Reshape", "Flatten", "Transpose", "Concat", "Split", "Slice", "Gather", "Cast"}
+_MOVES = {"Identity", "Squeeze", "Unsqueeze", "Reshape", "Flatten", "Transpose", "Concat", "Split", "Slice", "Gather",
+          "Cast"}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -111,8 +112,9 @@ def _alone(edit: Editor, cell: Cell, nodes: Mapping[int, Node]) -> bool:
 
 
 def _text(cell: Cell, inside: list[Node]) -> str:
-    prefix = commonprefix([node.name for node in inside])
-    where = prefix[: prefix.rfind("/")] if "/" in prefix else ""
+    levels = [node.name.split("/")[:-1] for node in inside]
+    common = takewhile(lambda level: len(set(level)) == 1, zip(*levels, strict=False))
+    where = "/".join(level[0] for level in common)
     ops = Counter(node.op for node in inside)
     shown = ", ".join(f"{n} {op}" for op, n in sorted(ops.items()))
     return f"{where or cell.h_out}: {cell.op} cell of {cell.size} units (from {shown})"
@@ -149,7 +151,9 @@ class _Finder:
                 continue
             if self.edit.act_op(node):
                 act = self.read.act(node.outputs[0])
-                if act is not None and len(act.pre.terms) > 1 and len(act.pre.out) == 1 and self._fits(node.outputs[0]):
+                if act is None or len(act.pre.out) != 1:
+                    continue
+                if len(act.pre.terms) > 1 and self._fits(node.outputs[0]):
                     self.rnn[node.outputs[0]] = act
                     for leaf in act.pre.terms:
                         if not leaf.axis:
@@ -223,9 +227,10 @@ class _Finder:
                         continue
                     nodes = {id(n) for n in (*trail, *steps, user)} | found[3]
                     nodes |= f.nodes | i.nodes | g.nodes | o.nodes
-                    cell = Cell("LSTM", f.pre.out[0], last.outputs[0], c_out,
-                                [(f.name, f.params), (g.name, g.params), (found[0], found[1])],
-                                {"i": i.pre, "o": o.pre, "f": f.pre, "c": g.pre}, None, nodes, c=edit.root(c_name))  # fmt: skip
+                    acts = [(f.name, f.params), (g.name, g.params), (found[0], found[1])]
+                    gates = {"i": i.pre, "o": o.pre, "f": f.pre, "c": g.pre}
+                    cell = Cell("LSTM", f.pre.out[0], last.outputs[0], c_out, acts, gates, None, nodes)
+                    cell.c = edit.root(c_name)
                     if len(cell.leaves()) > 1 and self._candidates(cell) and self._fits(cell.h_out):
                         return cell
         return None
@@ -321,8 +326,9 @@ class _Finder:
         r, plain, rest, inside = found
         if (r.name, r.params) != (z.name, z.params) or r.pre.out != z.pre.out or plain.out != z.pre.out:
             return None
-        zs = z.pre.scale(np.float32(-1)) if flipped else z.pre  # type: ignore[arg-type]
-        nodes = {id(s) for s in steps} | z.nodes | n[3] | inside | r.nodes | plain.nodes | (rest.nodes if rest else set())
+        zs = z.pre.scale(np.float32(-1)) if flipped else z.pre
+        nodes = {id(s) for s in steps} | z.nodes | n[3] | inside | r.nodes | plain.nodes
+        nodes |= rest.nodes if rest is not None else set()
         cell = Cell("GRU", size, out, "", [(z.name, z.params), (n[0], n[1])], {"z": zs, "r": r.pre, "h": plain}, rest,
                     nodes, h, reset=int(rest is not None))  # fmt: skip
         if rest is not None and (set(rest.terms) != {h} or h in plain.terms):
@@ -449,19 +455,21 @@ class _Finder:
             return None
         if len(cands) == 1:
             return cands[0]
-        for test in (
+        source = self._origin(cell.c)
+        tests: list[Callable[[Leaf], bool]] = [
             lambda leaf: self._beside(leaf, cell),
             lambda leaf: leaf.base == cell.c and not leaf.axis,
             lambda leaf: self._comes_back(leaf, cell),
-            lambda leaf: self._origin(leaf.base) == self._origin(cell.c) and bool(self._origin(cell.c)),
-            lambda leaf: bool(self._origin(cell.c)) and bool(self._origin(leaf.base)) and not leaf.axis,
-            lambda leaf: self._by_name(leaf, cell, cands),
-        ):
+            lambda leaf: bool(source) and self._origin(leaf.base) == source,
+            lambda leaf: bool(source) and bool(self._origin(leaf.base)) and not leaf.axis,
+        ]
+        for test in tests:
             left = [leaf for leaf in cands if test(leaf)]
             if len(left) == 1:
                 return left[0]
             cands = left or cands
-        return None
+        named = [leaf for leaf in cands if self._by_name(leaf, cell, cands)]
+        return named[0] if len(named) == 1 else None
 
     def _beside(self, leaf: Leaf, cell: Cell) -> bool:
         """The output of the step whose c is ours: o * H(c)."""
@@ -584,10 +592,7 @@ def _emit(edit: Editor, cell: Cell, inside: list[Node]) -> None:
 
 
 def _width(cell: Cell, xs: list[Leaf]) -> list[int]:
-    found = []
-    for leaf in xs:
-        found.append(next(len(g.terms[leaf]) for g in cell.gates.values() if leaf in g.terms))
-    return found
+    return [next(len(g.terms[leaf]) for g in cell.gates.values() if leaf in g.terms) for leaf in xs]
 
 
 def _rows(gate: Affine, leaves: list[Leaf], widths: list[int]) -> Array:

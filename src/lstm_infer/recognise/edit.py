@@ -11,21 +11,23 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from itertools import count
+from typing import Any
 
 import numpy as np
 
 from ..errors import LstmInferError
 from ..ir import Array, Graph, Node
-from ..ops.registry import Fact, find
+from ..ops.registry import Fact, attr, find
 from .known import Known
 
 __all__ = ["Editor", "Names", "Part", "subgraphs"]
 
-_REGROUPS = {"Identity", "Dropout", "Squeeze", "Unsqueeze", "Reshape", "Flatten", "Cast", "Transpose", "Concat", "Split",
-             "Expand", "Gather", "Slice"}  # fmt: skip
+_REGROUPS = {"Identity", "Dropout", "Squeeze", "Unsqueeze", "Reshape", "Flatten", "Cast", "Transpose", "Concat",
+             "Split", "Expand", "Gather", "Slice"}  # fmt: skip
 
 
-ACT_OPS = {"Sigmoid", "Tanh", "Relu", "Softsign", "Softplus", "HardSigmoid", "LeakyRelu", "Elu", "ThresholdedRelu", "Clip"}
+ACT_OPS = {"Sigmoid", "Tanh", "Relu", "Softsign", "Softplus", "HardSigmoid", "LeakyRelu", "Elu", "ThresholdedRelu",
+           "Clip"}  # fmt: skip
 
 
 def subgraphs(node: Node) -> Iterator[Graph]:
@@ -126,9 +128,9 @@ class Editor:
         if known.lead(before) != known.lead(name):
             return ""
         if node.op == "Transpose":
-            perm = node.attrs.get("perm")
-            moved = [a for a in perm if old[0][a] != 1] if isinstance(perm, list) else [1, 0]
-            if moved != sorted(moved) or not isinstance(perm, list) or perm[-1] != len(perm) - 1:  # type: ignore[type-var]
+            perm = [int(a) for a in attr(node, "perm", range(len(old[0]) - 1, -1, -1))]
+            moved = [a for a in perm if any(shape[a] != 1 for shape in old)]
+            if moved != sorted(moved) or perm[-1] != len(perm) - 1:
                 return ""
         if node.op in ("Gather", "Slice"):  # of an axis of extent 1: the lead is the same, so is all the rest
             part = self.part(name)
@@ -205,17 +207,17 @@ class Editor:
 
     def const(self, array: Array, hint: str) -> str:
         """A constant; equal ones share a name."""
-        key = (str(array.dtype), array.shape, blake2b(np.ascontiguousarray(array)).digest())
+        key = (str(array.dtype), array.shape, blake2b(np.ascontiguousarray(array).data).digest())
         if key not in self._made:
             name = self._made[key] = self.names.fresh(hint)
             self.graph.consts[name] = array
             self.known.put(name, array)
         return self._made[key]
 
-    def add(self, op: str, inputs: list[str], hint: str, *, output: str = "", opset: int = 14, **attrs: object) -> str:
+    def add(self, op: str, inputs: list[str], hint: str, *, output: str = "", opset: int = 14, **attrs: Any) -> str:
         """A node of one output; returns its name."""
         out = output or self.names.fresh(hint)
-        node = Node(op, self.names.fresh(f"{hint}/{op.lower()}"), inputs, [out], dict(attrs), opset=opset)  # type: ignore[arg-type]
+        node = Node(op, self.names.fresh(f"{hint}/{op.lower()}"), inputs, [out], attrs, opset=opset)
         self.add_node(node)
         return out
 
@@ -265,13 +267,13 @@ def _part(node: Node, name: str, facts: dict[str, Fact]) -> Part | None:
         index = ins[1]
         if index is None or index.const is None or index.const.size != 1:
             return None
-        axis, raw = int(node.attrs.get("axis", 0)) % len(x.shape), int(index.const.reshape(-1)[0])  # type: ignore[arg-type]
+        axis, raw = int(attr(node, "axis", 0)) % len(x.shape), int(index.const.reshape(-1)[0])
         return Part(node.inputs[0], len(x.shape) - axis, raw % x.shape[axis], raw, 1)
     op = find(node)
     if node.op == "Split":
         position = node.outputs.index(name)
         outs = op.infer(node, ins)
-        axis = int(node.attrs.get("axis", 0)) % len(x.shape)  # type: ignore[arg-type]
+        axis = int(attr(node, "axis", 0)) % len(x.shape)
         start = sum(fact.shape[axis] for fact in outs[:position])
         return Part(node.inputs[0], len(x.shape) - axis, start, start, outs[position].shape[axis])
     cut = [link for link in op.flow(node, ins, op.infer(node, ins)) if link.kind == "slice"]
@@ -280,8 +282,8 @@ def _part(node: Node, name: str, facts: dict[str, Fact]) -> Part | None:
     start, stop, _ = cut[0].info
     starts, axes = ins[1], ins[3] if len(ins) > 3 else None
     assert starts is not None and starts.const is not None
-    given = list(range(starts.const.size)) if axes is None or axes.const is None else [int(a) for a in axes.const.reshape(-1)]
-    raw = int(starts.const.reshape(-1)[[a % len(x.shape) for a in given].index(cut[0].axis)])
+    every = range(starts.const.size) if axes is None or axes.const is None else axes.const.reshape(-1)
+    raw = int(starts.const.reshape(-1)[[int(a) % len(x.shape) for a in every].index(cut[0].axis)])
     return Part(node.inputs[0], len(x.shape) - cut[0].axis, start, raw, stop - start)
 
 

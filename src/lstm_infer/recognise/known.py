@@ -6,6 +6,7 @@ A rewrite may only rely on what both walks agree on: ranks, widths, constants th
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -73,9 +74,8 @@ class Known:
     def add(self, node: Node) -> None:
         """The facts of a new node's outputs."""
         for facts in self.walks:
-            for name, fact in zip(node.outputs, node_facts(node, [facts[v] if v else None for v in node.inputs]), strict=False):
-                if name:
-                    facts[name] = fact
+            outs = node_facts(node, [facts[v] if v else None for v in node.inputs])
+            facts.update({name: fact for name, fact in zip(node.outputs, outs, strict=False) if name})
 
     def put(self, name: str, array: Array) -> None:
         """A new constant."""
@@ -102,8 +102,6 @@ def know(graph: Graph, inputs: Sequence[Port], constants: Mapping[str, Array]) -
     if found.sizes:
         # equal sizes stay equal; sums and small products of other sizes are not hit by accident
         other = {size: size + 16 + 6 * i for i, size in enumerate(sorted(set(found.sizes.values())))}
-        try:
+        with suppress(LstmInferError):
             walks.append(walk(graph, _feeds(inputs, constants, {p: other[n] for p, n in found.sizes.items()})).facts)
-        except LstmInferError:
-            pass
     return Known(walks, len(walks) > 1 or not found.sizes)

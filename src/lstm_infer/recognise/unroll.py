@@ -13,6 +13,7 @@ import numpy as np
 
 from ..ir import Node
 from ..ops import recurrent
+from ..ops.registry import attr
 from .affine import Leaf, Reader
 from .edit import Editor
 
@@ -182,7 +183,7 @@ def _stacks(edit: Editor, position: dict[str, int], rows: str, n: int, hint: str
             continue
         out = node.outputs[0]
         rank = known.rank(out)
-        axis = int(node.attrs.get("axis", 0)) % rank  # type: ignore[arg-type]
+        axis = int(attr(node, "axis", 0)) % rank
         if any(known.extent(v, axis) != 1 for v in node.inputs) or axis == rank - 1:
             continue
         if rank == 3 and axis == 0:
