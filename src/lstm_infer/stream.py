@@ -12,8 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from . import _core
 from .errors import DtypeError, FeedError, FormatError, ShapeError, StateError
-from .plan import BASE_FIRST, Program, step_failed
-from .stream_plan import StreamPlan
+from .plan import BASE_FIRST, step_failed
+from .stream_plan import Block, Phase, StreamPlan
 from .views import View
 
 __all__ = ["Stream"]
@@ -46,6 +46,8 @@ class Stream(_core.StreamCore):
         self._arena = _core.aligned_empty(
             max([64, plan.init.arena_bytes, *(block.program.arena_bytes for block in plan.blocks)])
         )
+        self._phase: Phase = plan.first_phase
+        self._flushed = False
         self._views = {name: (self._memory(view), info) for name, (view, info) in plan.states().items()}
         bases = [plan.store.anchor, self._state, self._arena, *plan.bound.values()]
         plan.init.run(bases)
@@ -63,8 +65,8 @@ class Stream(_core.StreamCore):
 
     @property
     def lag(self) -> int:
-        """Input steps that an output lies behind its input."""
-        return 0
+        """Input steps that an output lies behind its input: more than 0 in a model that looks ahead."""
+        return self._plan.spec.lag
 
     @property
     def state(self) -> MutableMapping[str, NDArray[Any]]:
@@ -90,7 +92,10 @@ class Stream(_core.StreamCore):
         try:
             if rows is None:
                 self._state[:] = self._first
+                self._phase, self._flushed = self._plan.first_phase, False
                 return
+            if self._plan.fills:
+                raise StateError("single rows of a stream that looks ahead or strides over time cannot be reset")
             for row in rows:
                 if not 0 <= row < self.batch:
                     raise ShapeError(f"row {row} lies outside a batch of {self.batch}")
@@ -112,7 +117,8 @@ class Stream(_core.StreamCore):
         """All states as bytes, for `restore` of a stream of the same model and batch; versioned, checked."""
         self.lock()
         try:
-            payload = self._state.tobytes()
+            phase = (*self._phase, int(self._flushed))
+            payload = np.array(phase, "<i8").tobytes() + self._state.tobytes()
         finally:
             self.unlock()
         return _HEADER.pack(_MAGIC, self._fingerprint, self.batch, len(payload), zlib.crc32(payload)) + payload
@@ -135,14 +141,19 @@ class Stream(_core.StreamCore):
         if magic != _MAGIC:
             raise FormatError(f"the snapshot has version {magic[7]}, this package reads version {_MAGIC[7]}")
         if len(payload) != n_bytes or zlib.crc32(payload) != checksum:
-            raise FormatError(f"the snapshot is damaged: {len(payload)} bytes of state, {n_bytes} expected, or a wrong checksum")
+            raise FormatError(
+                f"the snapshot is damaged: {len(payload)} bytes of state, {n_bytes} expected, or a wrong checksum"
+            )
         if fingerprint != self._fingerprint:
             raise FormatError("the snapshot belongs to another model")
-        if batch != self.batch or n_bytes != self._state.nbytes:
+        n_phase = 8 * (len(self._phase) + 1)
+        if batch != self.batch or n_bytes != self._state.nbytes + n_phase:
             raise FormatError(f"the snapshot is of a stream with batch {batch}, this one has {self.batch}")
+        phase = [int(n) for n in np.frombuffer(payload[:n_phase], "<i8")]
         self.lock()
         try:
-            self._state[:] = np.frombuffer(payload, np.uint8)
+            self._state[:] = np.frombuffer(payload[n_phase:], np.uint8)
+            self._phase, self._flushed = tuple(phase[:-1]), bool(phase[-1])
         finally:
             self.unlock()
 
@@ -153,18 +164,33 @@ class Stream(_core.StreamCore):
         try:
             twin._state[:] = self._state
             twin._first[:] = self._first
+            twin._phase, twin._flushed = self._phase, self._flushed
         finally:
             self.unlock()
         return twin
 
     def flush(self) -> Results:
-        """The outputs that are still behind (`lag`): none in a model that never looks ahead."""
-        empty = {
-            o.name: np.empty([0 if a == o.axis else n for a, n in enumerate(f.shape)], f.dtype)
-            for o, f in zip(self._plan.spec.outputs, self._plan.out_facts.values(), strict=True)
-            if o.kind == "time"
+        """The outputs that are still behind (`lag`), as the whole run gives them. Then only `reset` goes on.
+
+        Raises
+        ------
+        StateError
+            The stream was flushed before.
+        """
+        plan = self._plan
+        if plan.spec.steady or plan.spec.mode != "time":
+            return self._deliver({o.name: self._joined(o.name, []) for o in plan.spec.outputs}, None)
+        if self._flushed:
+            raise StateError("the stream was flushed; reset() begins a new signal")
+        block = plan.block(0, self._phase, flush=True)
+        facts = {name: plan.step_facts[name] for name in (*plan.fed, *plan.per_step)}
+        feeds = {
+            name: np.zeros([0 if a == plan.spec.roles.time.get(name) else n for a, n in enumerate(f.shape)], f.dtype)
+            for name, f in facts.items()
         }
-        return next(iter(empty.values())) if len(empty) == 1 else dict(empty)
+        made = self._locked([(block, feeds)])
+        self._flushed = True
+        return self._deliver({o.name: self._joined(o.name, made) for o in plan.spec.outputs}, None)
 
     # ---- memory -----------------------------------------------------------------------------------------
 
@@ -190,7 +216,7 @@ class Stream(_core.StreamCore):
 
     def _bind_fast(self) -> None:
         plan = self._plan
-        if len(plan.fed) != 1 or plan.per_step or len(plan.spec.outputs) != 1:
+        if len(plan.fed) != 1 or plan.per_step or len(plan.spec.outputs) != 1 or not plan.blocks:
             return
         if any(block.program.plan is None for block in plan.blocks):
             return
@@ -242,7 +268,18 @@ class Stream(_core.StreamCore):
             elif array.shape != want:
                 raise self._wrong_shape(name, array, "step")
             ready[name] = np.ascontiguousarray(array)
-        results = self._locked([(1, ready)])[0]
+        if self._plan.spec.lag or self._plan.spec.rate != 1:
+            raise ShapeError(
+                f"step: this model looks ahead by {self._plan.spec.lag} steps and gives one step for {self._plan.spec.rate}; "
+                "use run(), which returns what is complete, and flush() at the end"
+            )
+        block = self._block_now()
+        shapes = {
+            o.name: tuple(n for a, n in enumerate(f.shape) if not (dropped and o.kind == "time" and a == o.axis))
+            for o, f in zip(self._plan.spec.outputs, block.program.outputs, strict=True)
+        }
+        self._check_out(out, shapes, ready)
+        results = self._locked([(block, ready)])[0]
         final: dict[str, NDArray[Any] | None] = {}
         for spec in self._plan.spec.outputs:
             result = results[spec.name]
@@ -269,12 +306,15 @@ class Stream(_core.StreamCore):
         if len(set(lengths.values())) > 1:
             raise ShapeError(f"the streamed inputs have different numbers of steps: {lengths}")
         n = next(iter(lengths.values()), 1)
-        pieces: list[tuple[int, dict[str, NDArray[Any]]]] = []
+        if self._flushed:
+            raise StateError("the stream was flushed; reset() begins a new signal")
+        pieces: list[tuple[Block, dict[str, NDArray[Any]]]] = []
         at = 0
-        for block in self._plan.blocks:
-            while n - at >= block.n:
-                pieces.append((block.n, {name: self._piece(name, a, at, block.n) for name, a in feeds.items()}))
-                at += block.n
+        blocks = self._plan.cut(n, self._phase)
+        for block in blocks:
+            pieces.append((block, {name: self._piece(name, a, at, block.n) for name, a in feeds.items()}))
+            at += block.n
+        self._check_out(out, self._run_shapes(blocks), feeds)
         made = self._locked(pieces)
         return self._deliver({o.name: self._joined(o.name, made) for o in spec.outputs}, out)
 
@@ -296,41 +336,90 @@ class Stream(_core.StreamCore):
             return np.stack([m[name] for m in made]) if made else np.empty((0, *fact.shape), fact.dtype)
         if spec.kind == "time":
             empty = [0 if a == spec.axis else n for a, n in enumerate(fact.shape)]
-            return np.concatenate([m[name] for m in made], spec.axis) if made else np.empty(empty, fact.dtype)
-        return made[-1][name] if made else None
+            parts = [m[name] for m in made if name in m]
+            return np.concatenate(parts, spec.axis) if parts else np.empty(empty, fact.dtype)
+        return next((m[name] for m in reversed(made) if name in m), None)
 
-    def _locked(self, pieces: list[tuple[int, dict[str, NDArray[Any]]]]) -> list[dict[str, NDArray[Any]]]:
-        programs = {block.n: block.program for block in self._plan.blocks}
+    def _block_now(self) -> Block:
+        return self._plan.block(1, self._phase)
+
+    def _run_shapes(self, blocks: Sequence[Block]) -> dict[str, tuple[int, ...] | None]:
+        """Shapes of what a run over these blocks returns; None for an output that does not exist yet."""
+        shapes: dict[str, tuple[int, ...] | None] = {}
+        for o in self._plan.spec.outputs:
+            shape = self._plan.out_facts[o.name].shape
+            if self._plan.spec.mode == "frame":
+                shapes[o.name] = (len(blocks), *shape)
+            elif o.kind == "time":
+                steps = sum(
+                    f.shape[o.axis]
+                    for b in blocks
+                    for name, f in zip(b.present, b.program.outputs, strict=True)
+                    if name == o.name
+                )
+                shapes[o.name] = (*shape[: o.axis], steps, *shape[o.axis + 1 :])
+            else:
+                shapes[o.name] = shape if any(o.name in b.present for b in blocks) else None
+        return shapes
+
+    def _locked(self, pieces: Sequence[tuple[Block, Mapping[str, NDArray[Any]]]]) -> list[dict[str, NDArray[Any]]]:
         self.lock()
         try:
-            return [self._call(programs[n], feeds) for n, feeds in pieces]
+            made = []
+            for block, feeds in pieces:
+                made.append(self._call(block, feeds))
+                self._phase = block.next_phase
+            return made
         finally:
             self.unlock()
 
-    def _call(self, program: Program, feeds: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        plan = self._plan
+    def _call(self, block: Block, feeds: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        plan, program = self._plan, block.program
         outs = [np.empty(f.shape, f.dtype) for f in program.outputs]
-        program.run([plan.store.anchor, self._state, self._arena, *(feeds[n] for n in (*plan.fed, *plan.per_step)), *outs])
-        return {o.name: array for o, array in zip(plan.spec.outputs, outs, strict=True)}
+        if program.arena_bytes > self._arena.nbytes:
+            self._arena = _core.aligned_empty(program.arena_bytes)
+        program.run(
+            [plan.store.anchor, self._state, self._arena, *(feeds[n] for n in (*plan.fed, *plan.per_step)), *outs]
+        )
+        return dict(zip(block.present, outs, strict=True))
 
     def _deliver(self, results: dict[str, NDArray[Any] | None], out: Any) -> Results:
         if out is None:
             return next(iter(results.values())) if len(results) == 1 else results  # type: ignore[return-value]
-        targets = out if isinstance(out, Mapping) else {next(iter(results)): out}
-        for name, target in targets.items():
-            if name not in results:
-                raise FeedError(f"out: there is no output {name!r}; the stream returns {sorted(results)}")
+        for name, target in self._targets(out).items():
             result = results[name]
-            if result is None:
-                raise ShapeError(f"out: output {name!r} does not exist before the first step")
-            if not isinstance(target, np.ndarray) or not target.flags.writeable:
-                raise ShapeError(f"out: output {name!r} needs a writeable NumPy array")
-            if target.dtype != result.dtype or not target.dtype.isnative:
-                raise DtypeError(f"out: output {name!r} has dtype {result.dtype}, got {target.dtype}")
-            if target.shape != result.shape:
-                raise ShapeError(f"out: output {name!r} has shape {list(result.shape)}, got {list(target.shape)}")
+            assert result is not None
             target[...] = result
         return out  # type: ignore[no-any-return]
+
+    def _targets(self, out: Any) -> Mapping[str, Any]:
+        return out if isinstance(out, Mapping) else {self._plan.spec.outputs[0].name: out}
+
+    def _check_out(
+        self, out: Any, shapes: Mapping[str, tuple[int, ...] | None], feeds: Mapping[str, NDArray[Any]]
+    ) -> None:
+        """Refuse what cannot be filled before anything has run."""
+        if out is None:
+            return
+        if len(shapes) > 1 and not isinstance(out, Mapping):
+            raise FeedError(f"out: the stream returns {len(shapes)} outputs; give a dict with {sorted(shapes)}")
+        for name, target in self._targets(out).items():
+            if name not in shapes:
+                raise FeedError(f"out: there is no output {name!r}; the stream returns {sorted(shapes)}")
+            shape, dtype = shapes[name], self._plan.out_facts[name].dtype
+            if not isinstance(target, np.ndarray) or target.dtype != dtype or not target.dtype.isnative:
+                got = target.dtype if isinstance(target, np.ndarray) else type(target).__name__
+                raise DtypeError(f"out: output {name!r} takes a NumPy array of {dtype}, got {got}")
+            if shape is None:
+                raise ShapeError(f"out: output {name!r} does not exist before the first step")
+            if target.shape != shape:
+                raise ShapeError(f"out: output {name!r} has shape {list(shape)}, got {list(target.shape)}")
+            if not target.flags.writeable:
+                raise FeedError(f"out: the array for output {name!r} is read-only")
+            if not target.flags.c_contiguous or not target.flags.aligned:
+                raise FeedError(f"out: the array for output {name!r} is not C-contiguous and aligned")
+            if any(np.may_share_memory(target, array) for array in feeds.values()):
+                raise FeedError(f"out: the array for output {name!r} shares memory with an input")
 
     # ---- feeds ------------------------------------------------------------------------------------------
 
@@ -345,13 +434,17 @@ class Stream(_core.StreamCore):
                 raise FeedError(f"there is no input {name!r} to feed; the stream takes {names}{self._why_not(name)}")
         for name in names:
             if name not in x:
-                hint = f" (or bind it once with stream(inputs={{{name!r}: ...}}))" if name in self._plan.per_step else ""
+                hint = (
+                    f" (or bind it once with stream(inputs={{{name!r}: ...}}))" if name in self._plan.per_step else ""
+                )
                 raise FeedError(f"input {name!r} is missing{hint}; the stream takes {names}")
         found: dict[str, NDArray[Any]] = {}
         for name in names:
             array, want = x[name], self._plan.step_facts[name].dtype
             if not isinstance(array, np.ndarray):
-                raise DtypeError(f"input {name!r} takes a NumPy array of {want}, got {type(array).__name__}; use np.asarray")
+                raise DtypeError(
+                    f"input {name!r} takes a NumPy array of {want}, got {type(array).__name__}; use np.asarray"
+                )
             if array.dtype != want:
                 raise DtypeError(f"input {name!r} takes {want}, got {array.dtype}; convert it with astype")
             found[name] = array
@@ -360,7 +453,11 @@ class Stream(_core.StreamCore):
     def _why_not(self, name: str) -> str:
         if name in self._views:
             return f"; {name!r} is a state the stream carries, set it with stream.state[{name!r}] = ... or initial="
-        return f"; {name!r} was bound when the stream was made" if name in self._plan.bound or name in self._plan.known else ""
+        return (
+            f"; {name!r} was bound when the stream was made"
+            if name in self._plan.bound or name in self._plan.known
+            else ""
+        )
 
     def _wrong_shape(self, name: str, array: NDArray[Any], call: str) -> ShapeError:
         want: list[Any] = list(self._plan.step_facts[name].shape)
@@ -403,5 +500,3 @@ class _States(MutableMapping[str, NDArray[Any]]):
     def __repr__(self) -> str:
         shown = ", ".join(f"{n!r}: {m.dtype}{list(m.shape)}" for n, (m, _) in self._stream._views.items())
         return f"{{{shown}}}"
-
-

@@ -6,8 +6,9 @@ once, when a stream is made, and kept beside its states.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import prod
 from typing import Any
 
@@ -36,14 +37,38 @@ _VIEWS = {"Slice", "Split", "Squeeze", "Unsqueeze", "Gather", "Identity", "Resha
 RELEASE_MACS = 60_000
 """Multiply-adds of one call from which on the GIL is released: some microseconds on one core."""
 
+Key = tuple[str, str]
+Phase = tuple[int, ...]
+"""How many steps each history and queue holds, in the order of `StreamPlan.fills`; () where that never changes."""
+
 
 @dataclass(frozen=True)
 class Block:
-    """The program for `n` steps."""
+    """The program for `n` steps that start in one phase; `present`: the outputs that exist behind them."""
 
     n: int
     program: Program
     release_gil: bool
+    next_phase: Phase
+    present: tuple[str, ...]
+
+
+@dataclass
+class _Chunk:
+    """One walk over a chunk: what windows and joins took from their memory and what they leave."""
+
+    fills: dict[Key, int]
+    flush: bool
+    walked: Walk | None = None
+    skipped: set[str] = field(default_factory=set)
+    """Nodes with nothing to do in this chunk."""
+    absent: set[str] = field(default_factory=set)
+    """Values at the end of a sequence that has not begun."""
+    taken: dict[Key, tuple[int, int, int]] = field(default_factory=dict)
+    """By memory: steps held before, steps used, steps kept."""
+
+    def after(self) -> dict[Key, int]:
+        return {**self.fills, **{key: kept for key, (_, _, kept) in self.taken.items()}}
 
 
 class StreamPlan:
@@ -69,19 +94,44 @@ class StreamPlan:
         """Bound integers and booleans are constants: sizes, rates, switches."""
         self.fed = [name for name in spec.streamed if name not in bound]
         self.per_step = [name for name in spec.side if name not in bound]
+        self._lock = threading.Lock()
         self._check_lens()
-        one = self._walk(1)
-        self.static = self._static_values(one)
-        self._place_states(one)
-        self.init = self._init_program(one)
-        lengths = [n for n in BLOCKS if n <= max(max_chunk, 1)] if spec.mode == "time" and spec.roles.time_size is None else [1]
+        free = spec.mode == "time" and spec.roles.time_size is None
         if spec.mode == "time" and spec.roles.time_size not in (None, 1):
             raise ShapeError(
                 f"the file is fixed to {spec.roles.time_size} time steps and cannot be walked at others; use run()"
             )
-        self.blocks = [self._block(n) for n in lengths]
+        self.lengths = [n for n in BLOCKS if n <= max(max_chunk, 1)] if free else [1]
+        one = self._reference()
+        self.reference = one
+        self.fills: dict[Key, int] = self._first_fills()
+        """First fill of each history and queue of a stream that is not steady."""
+        self.static = self._static_values(one)
+        self._place_states(one)
+        self.init = self._init_program(one)
+        self._made: dict[tuple[int, Phase, bool], Block] = {}
+        self.first_phase: Phase = tuple(self.fills.values())
+        self.blocks = [self.block(n, self.first_phase) for n in self.lengths] if spec.steady else []
         self.step_facts = {name: one.facts[name] for name in (*self.fed, *self.per_step)}
-        self.out_facts = dict(zip((o.name for o in spec.outputs), self.blocks[-1].program.outputs, strict=True))
+        self.out_facts = {o.name: one.facts[o.name] for o in spec.outputs}
+
+    def block(self, n: int, phase: Phase, flush: bool = False) -> Block:
+        """The program for n steps from a phase; made when first asked for."""
+        with self._lock:
+            found = self._made.get((n, phase, flush))
+            if found is None:
+                found = self._made[n, phase, flush] = self._block(n, phase, flush)
+            return found
+
+    def cut(self, n: int, phase: Phase) -> list[Block]:
+        """The blocks of a chunk of n steps."""
+        blocks, at = [], 0
+        for length in self.lengths:
+            while n - at >= length:
+                blocks.append(self.block(length, phase))
+                phase = blocks[-1].next_phase
+                at += length
+        return blocks
 
     # ---- walking ----------------------------------------------------------------------------------------
 
@@ -93,28 +143,108 @@ class StreamPlan:
             facts[name] = Fact(array.shape, array.dtype)
         return facts
 
-    def _walk(self, n: int) -> Walk:
-        windows = self.spec.windows
+    def _reference(self) -> Walk:
+        """A walk in which every value has its usual shape: one step of each, whatever its windows need."""
 
         def on_node(node: Node, ins: list[Fact | None]) -> list[Fact] | None:
-            if node.name not in windows:
+            if node.name not in self.spec.windows:
                 return None
-            axis, window = windows[node.name]
+            axis, window = self.spec.windows[node.name]
             x = ins[0]
             assert x is not None
             if node.op != "Pad":
-                shape = list(x.shape)
-                shape[axis] += (window.kernel - 1) * window.dilation
-                ins = [replace(x, shape=tuple(shape)), *ins[1:]]
-            return node_facts(without_pads(node, axis, len(x.shape)), self._unpadded(node, axis, ins))
+                ins = [_resized(x, axis, (window.kernel - 1) * window.dilation + 1), *ins[1:]]
+            return node_facts(without_pads(node, axis, len(x.shape)), unpadded(node, axis, ins))
 
-        return walk(self.graph, self._facts(n), on_node=on_node)
+        return walk(self.graph, self._facts(1), on_node=on_node)
 
-    @staticmethod
-    def _unpadded(node: Node, axis: int, ins: list[Fact | None]) -> list[Fact | None]:
-        if node.op != "Pad" or len(ins) < 2 or ins[1] is None or ins[1].const is None:
+    def _chunk(self, n: int, fills: Mapping[Key, int], flush: bool = False) -> _Chunk:
+        """Walk n new steps, with what the histories and queues hold."""
+        chunk = _Chunk(dict(fills), flush)
+
+        def on_node(node: Node, ins: list[Fact | None]) -> list[Fact] | None:
+            if any(name in chunk.absent for name in node.inputs):
+                return self._nothing(chunk, node)
+            if node.name in self.spec.windows:
+                return self._window(chunk, node, ins)
+            axes = [(i, a) for i, v in enumerate(node.inputs) if v and (a := self.spec.time_axes.get(v)) is not None]
+            if not axes or self.spec.steady:
+                return None
+            ins = self._join(chunk, node, ins, axes)
+            if any(_extent(ins[i], a) == 0 for i, a in axes):
+                return self._nothing(chunk, node)
+            return node_facts(node, ins)
+
+        chunk.walked = walk(self.graph, self._facts(n), on_node=on_node)
+        return chunk
+
+    def _nothing(self, chunk: _Chunk, node: Node) -> list[Fact]:
+        """A node that has no step to work on."""
+        chunk.skipped.add(node.name)
+        made = []
+        for value in node.outputs:
+            fact = self.reference.facts[value] if value else Fact((), np.dtype(np.float32))
+            axis = self.spec.time_axes.get(value)
+            if axis is None:
+                chunk.absent.add(value)
+            made.append(Fact(fact.shape, fact.dtype) if axis is None else _resized(fact, axis, 0))
+        return made
+
+    def _window(self, chunk: _Chunk, node: Node, ins: list[Fact | None]) -> list[Fact]:
+        axis, window = self.spec.windows[node.name]
+        x = ins[0]
+        assert x is not None
+        plain = without_pads(node, axis, len(x.shape))
+        if node.op == "Pad":
+            if x.shape[axis] == 0:
+                return self._nothing(chunk, node)
+            return node_facts(plain, unpadded(node, axis, ins))
+        key = (node.name, "history")
+        reach = (window.kernel - 1) * window.dilation + 1
+        held = chunk.fills.get(key, reach - 1)
+        total = held + x.shape[axis] + (window.pad_end if chunk.flush else 0)
+        steps = max(0, (total - reach) // window.stride + 1) if total >= reach else 0
+        chunk.taken[key] = (held, total, total - steps * window.stride)
+        if steps == 0:
+            return self._nothing(chunk, node)
+        return node_facts(plain, [_resized(x, axis, total), *ins[1:]])
+
+    def _join(
+        self, chunk: _Chunk, node: Node, ins: list[Fact | None], axes: Sequence[tuple[int, int]]
+    ) -> list[Fact | None]:
+        """Inputs of different lag: those ahead wait in a queue."""
+        if len({node.inputs[i] for i, _ in axes}) < 2:
             return ins
-        return [ins[0], Fact.of(unpad(ins[1].const, axis, ins, node)), *ins[2:]]
+        held = {i: chunk.fills.get((node.name, f"queue{i}"), 0) for i, _ in axes}
+        total = {i: held[i] + _extent(ins[i], a) for i, a in axes}
+        steps = min(total.values())
+        ins = list(ins)
+        for i, a in axes:
+            if held[i] or total[i] != steps:
+                chunk.taken[node.name, f"queue{i}"] = (held[i], total[i], total[i] - steps)
+            fact = ins[i]
+            assert fact is not None
+            ins[i] = _resized(fact, a, steps)
+        return ins
+
+    def _first_fills(self) -> dict[Key, int]:
+        """What histories and queues hold at the start; queues are found by running lengths until they repeat."""
+        if self.spec.steady:
+            return {}
+        windows = {n: w for n, (_, w) in self.spec.windows.items() if n not in self.spec.pad_nodes}
+        fills: dict[Key, int] = {(name, "history"): w.pad_begin for name, w in windows.items()}
+        self.capacity: dict[Key, int] = {
+            (n, "history"): max(w.pad_begin, (w.kernel - 1) * w.dilation + w.stride) for n, w in windows.items()
+        }
+        now, queues = dict(fills), set[Key]()
+        longest = self.spec.lag + 2 * self.spec.rate + 2
+        for n in (*[self.lengths[0]] * (2 + longest // self.lengths[0]), *[1] * min(longest, 64)):
+            now = self._chunk(n, now).after()
+            for key, kept in now.items():
+                if key not in fills:
+                    queues.add(key)
+                    self.capacity[key] = max(self.capacity.get(key, 0), kept + 2 * self.spec.rate)
+        return {**fills, **dict.fromkeys(sorted(queues), 0)}
 
     def _check_lens(self) -> None:
         """Lengths count from the start of the stream: they have to be there when it is made."""
@@ -164,14 +294,21 @@ class StreamPlan:
             node = nodes[carried.node]
             x = one.facts[node.inputs[0]].shape
             rows = x[recurrent.axes(node)[1]]
-            self.layout.slot((carried.node, f"{carried.what}0"), (rows, one.facts[node.inputs[2]].shape[-1]), np.float32)
+            self.layout.slot(
+                (carried.node, f"{carried.what}0"), (rows, one.facts[node.inputs[2]].shape[-1]), np.float32
+            )
         for name, (axis, window) in self.spec.windows.items():
             node = nodes[name]
             if node.op != "Pad":
                 fact = one.facts[node.inputs[0]]
                 shape = list(fact.shape)
-                shape[axis] = (window.kernel - 1) * window.dilation
+                shape[axis] = self.capacity[name, "history"] if self.fills else (window.kernel - 1) * window.dilation
                 self.layout.slot((name, "history"), shape, fact.dtype)
+        for name, what in self.fills:
+            if what != "history":
+                value = nodes[name].inputs[int(what[5:])]
+                fact = _resized(one.facts[value], self.spec.time_axes[value], self.capacity[name, what])
+                self.layout.slot((name, what), fact.shape, fact.dtype)
         for name, value in self.spec.lens.items():
             self.layout.slot((name, "remaining"), one.facts[value].shape, one.facts[value].dtype)
         for node in one.nodes:
@@ -225,8 +362,10 @@ class StreamPlan:
 
     # ---- steps ------------------------------------------------------------------------------------------
 
-    def _block(self, n: int) -> Block:
-        walked = self._walk(n)
+    def _block(self, n: int, phase: Phase, flush: bool) -> Block:
+        chunk = self._chunk(n, dict(zip(self.fills, phase, strict=True)), flush)
+        walked = chunk.walked
+        assert walked is not None
         b = Builder(dict(walked.facts), self.store, self.isa, self.layout, self.seed)
         slots = self.layout.slots
         inputs = [*self.fed, *self.per_step]
@@ -246,11 +385,98 @@ class StreamPlan:
             b.map([remaining, now], [("SUB", 0, 1)], remaining, ints=True)
         for node in walked.nodes:
             if any(v and v not in self.static for v in node.outputs):
-                self._lower(b, node)
-        outputs = [b.output(o.name, index) for index, o in enumerate(self.spec.outputs)]
-        self._write_back(b)
+                self._lower(b, node, chunk)
+        present = [o.name for o in self.spec.outputs if o.name not in chunk.absent]
+        outputs = [b.output(name, index) for index, name in enumerate(present)]
+        if not chunk.absent.intersection(self.spec.pairs.values()):
+            self._write_back(b)
         macs = sum(_macs(step) for step in b.steps if isinstance(step, Step))
-        return Block(n, b.finish(len(inputs), outputs), macs >= RELEASE_MACS)
+        after = chunk.after()
+        if any(key not in self.fills for key in after) and self.fills:
+            raise AssertionError("a queue appeared that was not foreseen")
+        program = b.finish(len(inputs), outputs)
+        return Block(n, program, macs >= RELEASE_MACS, tuple(after[key] for key in self.fills), tuple(present))
+
+    def _lower(self, b: Builder, node: Node, chunk: _Chunk) -> None:
+        if node.name in self.spec.windows:
+            self._lower_window(b, node, chunk)
+            return
+        queued = {int(what[5:]): taken for (name, what), taken in chunk.taken.items() if name == node.name}
+        inputs = list(node.inputs)
+        for i, (held, total, kept) in queued.items():
+            value = node.inputs[i]
+            axis = self.spec.time_axes[value]
+            joined = self._joined(b, value, axis, (node.name, f"queue{i}"), held, total, 0)
+            self._keep(b, joined, axis, (node.name, f"queue{i}"), total, kept)
+            inputs[i] = f"{value}/queue/{node.name}"
+            b.facts[inputs[i]] = _resized(b.fact(value), axis, total - kept)
+            b.bind(inputs[i], joined.part(axis, 0, total - kept))
+        if node.name in chunk.skipped:
+            self._skip(b, node)
+        else:
+            b.node(replace(node, inputs=inputs))
+
+    @staticmethod
+    def _skip(b: Builder, node: Node) -> None:
+        for value in node.outputs:
+            if value and b.facts[value].const is None:
+                b.new(value)
+
+    def _lower_window(self, b: Builder, node: Node, chunk: _Chunk) -> None:
+        axis, window = self.spec.windows[node.name]
+        rank = len(b.fact(node.inputs[0]).shape)
+        plain = without_pads(node, axis, rank)
+        if node.op == "Pad":
+            if node.name in chunk.skipped:
+                self._skip(b, node)
+                return
+            ins = [b.fact(v) if v else None for v in node.inputs]
+            name = f"{node.inputs[1]}/unpadded/{node.name}"
+            new = unpadded(node, axis, ins)[1]
+            assert new is not None
+            b.facts[name] = new
+            b.node(replace(plain, inputs=[node.inputs[0], name, *node.inputs[2:]]))
+            return
+        key = (node.name, "history")
+        held, total, kept = chunk.taken[key]
+        value = node.inputs[0]
+        if held == 0 and kept == 0 and not chunk.flush:
+            b.node(plain)
+            return
+        joined = self._joined(b, value, axis, key, held, total, window.pad_value)
+        self._keep(b, joined, axis, key, total, kept)
+        if node.name in chunk.skipped:
+            self._skip(b, node)
+            return
+        name = f"{value}/history/{node.name}"
+        b.facts[name] = _resized(b.fact(value), axis, total)
+        b.bind(name, joined)
+        b.node(replace(plain, inputs=[name, *node.inputs[1:]]))
+
+    def _joined(self, b: Builder, value: str, axis: int, key: Key, held: int, total: int, pad: float) -> View:
+        """What a memory holds, the new steps, and padding up to `total`, behind each other. A negative `held` is a debt:
+        so many new steps are passed over."""
+        fact, slot = b.fact(value), self.layout.slots[key]
+        n, skip = fact.shape[axis], max(-held, 0)
+        shape = list(fact.shape)
+        shape[axis] = max(total, 0)
+        joined = b.alloc(shape, slot.dtype)
+        at = max(held, 0)
+        if at:
+            b.copy(joined.part(axis, 0, at), slot.part(axis, 0, at))
+        fresh = max(n - skip, 0)
+        if fresh:
+            b.copy(joined.part(axis, at, fresh), b.view(value).part(axis, skip, fresh))
+        if total > at + fresh:
+            b.copy(joined.part(axis, at + fresh, total - at - fresh), b.scalar(pad, slot.dtype))
+        return joined
+
+    def _keep(self, b: Builder, joined: View, axis: int, key: Key, total: int, kept: int) -> None:
+        slot = self.layout.slots[key]
+        if kept > slot.shape[axis]:
+            raise AssertionError(f"memory {key} holds {slot.shape[axis]} steps, {kept} are to be kept")
+        if kept > 0:
+            b.copy(slot.part(axis, 0, kept), joined.part(axis, total - kept, kept))
 
     def _seeds_only(self, state: str, walked: Walk) -> bool:
         """Is this state read by nothing but recurrences that start from it, each from a part of its own."""
@@ -288,39 +514,6 @@ class StreamPlan:
                     taken.append((view.offset, view.offset + view.size))
         taken.sort()
         return not b.steps and all(a[1] <= c[0] for a, c in zip(taken, taken[1:], strict=False))
-
-    def _lower(self, b: Builder, node: Node) -> None:
-        found = self.spec.windows.get(node.name)
-        if found is None:
-            b.node(node)
-            return
-        axis, window = found
-        x = b.view(node.inputs[0])
-        plain = without_pads(node, axis, len(x.shape))
-        if node.op == "Pad":
-            const = b.const_of(node.inputs[1])
-            assert const is not None
-            ins = [b.fact(v) if v else None for v in node.inputs]
-            name = f"{node.inputs[1]}/unpadded/{node.name}"
-            b.facts[name] = Fact.of(unpad(const, axis, ins, node))
-            b.node(replace(plain, inputs=[node.inputs[0], name, *node.inputs[2:]]))
-            return
-        extra = (window.kernel - 1) * window.dilation
-        if extra == 0:
-            b.node(plain)
-            return
-        history = self.layout.slots[node.name, "history"]
-        shape = list(x.shape)
-        n = shape[axis]
-        shape[axis] += extra
-        joined = b.alloc(shape, x.dtype)
-        b.copy(joined.part(axis, 0, extra), history)
-        b.copy(joined.part(axis, extra, n), x)
-        b.copy(history, joined.part(axis, n, extra))
-        name = f"{node.inputs[0]}/history/{node.name}"
-        b.facts[name] = Fact(tuple(shape), b.fact(node.inputs[0]).dtype)
-        b.bind(name, joined)
-        b.node(replace(plain, inputs=[name, *node.inputs[1:]]))
 
     def _write_back(self, b: Builder) -> None:
         """The next values of the state inputs, behind everything that reads the old ones."""
@@ -364,17 +557,25 @@ def without_pads(node: Node, axis: int, rank: int) -> Node:
     return replace(node, attrs=attrs)
 
 
-def unpad(pads: Array, axis: int, ins: Sequence[Fact | None], node: Node) -> Array:
-    """The pads input of a Pad without those of one axis."""
+def unpadded(node: Node, axis: int, ins: Sequence[Fact | None]) -> list[Fact | None]:
+    """The inputs of a Pad without the padding of one axis; of another node as they are."""
     x = ins[0]
-    assert x is not None
+    if node.op != "Pad" or x is None or len(ins) < 2 or ins[1] is None or ins[1].const is None:
+        return list(ins)
     rank = len(x.shape)
     axes = list(range(rank))
     if len(ins) > 3 and ins[3] is not None and ins[3].const is not None:
         axes = [int(a) % rank for a in ins[3].const.reshape(-1)]
-    out = np.array(pads).copy()
+    pads = np.array(ins[1].const)
     where = axes.index(axis)
-    out[where] = out[where + len(axes)] = 0
-    return out
+    pads[where] = pads[where + len(axes)] = 0
+    return [x, Fact.of(pads), *ins[2:]]
 
 
+def _resized(fact: Fact, axis: int, n: int) -> Fact:
+    return Fact((*fact.shape[:axis], max(n, 0), *fact.shape[axis + 1 :]), fact.dtype)
+
+
+def _extent(fact: Fact | None, axis: int) -> int:
+    assert fact is not None
+    return fact.shape[axis]

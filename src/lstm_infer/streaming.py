@@ -63,6 +63,26 @@ class StreamSpec:
     lens: dict[str, str] = field(default_factory=dict)
     """Recurrence over time -> value of its sequence_lens."""
     states: tuple[StateInfo, ...] = ()
+    time_axes: dict[str, int] = field(default_factory=dict)
+    """Time axis of every value that has one."""
+    ended: set[str] = field(default_factory=set)
+    """Values that hold the end of the sequence."""
+    lag: int = 0
+    """Input steps that the outputs lie behind."""
+    rate: int = 1
+    """Input steps for each step of the outputs."""
+
+    @property
+    def steady(self) -> bool:
+        """Every step gives exactly one step of every value: no look-ahead, no stride over time."""
+        return all(
+            w.stride == 1 and w.pad_end == 0 and w.pad_begin == (w.kernel - 1) * w.dilation
+            for name, (_, w) in self.windows.items()
+            if name not in self.pad_nodes
+        )
+
+    pad_nodes: set[str] = field(default_factory=set)
+    """Pad nodes over time: done by the windows behind them."""
 
 
 # Inputs that give sizes or positions: a length in them is resolved when the graph is walked.
@@ -96,7 +116,11 @@ def analyse(graph: Graph, roles: Roles, states: Mapping[str, str] | None) -> Str
     T, B = roles.analysis_sizes()
     walked = roles.walk(T, B)
     traced = trace(roles.inputs, walked)
-    pairs = pair_states(roles.inputs, graph.outputs, walked, streamed=roles.time, given=states)
+    # where only one step walks, axes of extent 1 cannot be told apart: a state may look as if it had the time axis
+    streamed = {} if roles.time_size == 1 else roles.time
+    pairs = pair_states(roles.inputs, graph.outputs, walked, streamed=streamed, given=states)
+    for name in pairs:
+        roles.time.pop(name, None)
     if not roles.time:
         return _frame(graph, roles, walked, traced, pairs)
     try:
@@ -111,8 +135,10 @@ def _frame(
     graph: Graph, roles: Roles, walked: Walk, traced: Trace, pairs: dict[str, str], mode: str = "frame"
 ) -> StreamSpec:
     if not pairs:
-        backward = [n for n in walked.nodes if recurrent.is_recurrent(n)]
-        node = backward[0] if backward else None
+        inside = [n for n in walked.nodes if recurrent.is_recurrent(n)]
+        node = inside[0] if inside else None
+        if node is not None and _reason(node) != _WHOLE:
+            raise _refusal(node, _reason(node))
         raise NotStreamableError(
             "the model has no time axis and no state: no recurrence runs over an axis of an input, and no output is the "
             "next value of an input; use run()" + (f" ({node} runs inside one frame)" if node else ""),
@@ -128,9 +154,9 @@ def _frame(
         streams = port.name in roles.time if mode == "loop" else not scalar
         (spec.streamed if streams else spec.side).append(port.name)
     label = _time_label(roles, traced) if mode == "loop" else 0
-    for port in _visible(graph, pairs):
-        axis = traced.find(port, label) if label else None
-        spec.outputs.append(OutputSpec(port, "frame") if axis is None else OutputSpec(port, "time", axis))
+    for name in _visible(graph, pairs):
+        axis = traced.find(name, label) if label else None
+        spec.outputs.append(OutputSpec(name, "frame") if axis is None else OutputSpec(name, "time", axis))
     spec.states = tuple(_input_states(roles, walked, pairs))
     return spec
 
@@ -169,6 +195,9 @@ _REASONS = {
 }  # fmt: skip
 
 
+_WHOLE = "needs the whole time axis at once"
+
+
 def _reason(node: Node) -> str:
     if recurrent.is_recurrent(node):
         direction = str(node.attrs.get("direction", "forward")).lower()
@@ -176,7 +205,16 @@ def _reason(node: Node) -> str:
             return f"direction is {direction}: it needs the end of the sequence first"
     if node.op.startswith("Reduce") or "Pool" in node.op or node.op in ("ArgMax", "ArgMin"):
         return "reduces over the whole time axis"
-    return _REASONS.get(node.op, "needs the whole time axis at once")
+    return _REASONS.get(node.op, _WHOLE)
+
+
+def _refusal(node: Node, reason: str) -> NotStreamableError:
+    return NotStreamableError(
+        f"{node} {reason}; the model cannot be streamed, run() takes the whole sequence",
+        node=node.name,
+        op=node.op,
+        reason=reason,
+    )
 
 
 class _Flow:
@@ -190,6 +228,9 @@ class _Flow:
         self.ended: set[str] = set()
         self.windows: dict[str, tuple[int, Window]] = {}
         self.pads: dict[str, Window] = {}
+        self.rate: dict[str, int] = {}
+        """Input steps per step of a value, where it is not 1."""
+        self.lag: dict[str, int] = {}
         self.carried: list[Carried] = []
         self.lens: dict[str, str] = {}
         self.state_infos: list[StateInfo] = []
@@ -200,15 +241,10 @@ class _Flow:
         if self.roles.time_size is not None:
             return None
         T, B = self.roles.analysis_sizes()
-        return self.roles.walk(PROBES[1] if T != PROBES[1] else PROBES[0], B)
+        return self.roles.walk(PROBES[1] if PROBES[1] != T else PROBES[0], B)
 
     def refuse(self, node: Node, reason: str) -> NotStreamableError:
-        return NotStreamableError(
-            f"{node} {reason}; the model cannot be streamed, run() takes the whole sequence",
-            node=node.name,
-            op=node.op,
-            reason=reason,
-        )
+        return _refusal(node, reason)
 
     def has_time(self, value: str) -> bool:
         return value not in self.ended and self.traced.find(value, self.label) is not None
@@ -228,6 +264,16 @@ class _Flow:
             self.windows,
             self.lens,
         )
+        spec.pad_nodes = {n.name for n in self.walked.nodes if n.op == "Pad" and n.name in self.windows}
+        made = [v for node in self.walked.nodes for v in node.outputs if v]
+        spec.time_axes = {
+            v: a
+            for v in (*roles.time, *made)
+            if self.has_time(v) and (a := self.traced.find(v, self.label)) is not None
+        }
+        spec.ended = self.ended
+        spec.lag = max((self.lag.get(name, 0) for name in _visible(self.graph, self.pairs)), default=0)
+        spec.rate = max((self.rate.get(name, 1) for name in _visible(self.graph, self.pairs)), default=1)
         for name in _visible(self.graph, self.pairs):
             if self.has_time(name):
                 axis = self.traced.find(name, self.label)
@@ -243,6 +289,7 @@ class _Flow:
         ended = [v for v in node.inputs if v in self.ended]
         if timed:
             self.timed(node, timed)
+            self.pace(node, timed)
             self.constants(node, timed)
             if ended and any(self.has_time(v) for v in node.outputs if v):
                 raise self.refuse(node, f"uses the value at the end of the sequence ({ended[0]!r}) at every step")
@@ -253,6 +300,16 @@ class _Flow:
             self.repeats(node)
         if recurrent.is_recurrent(node) and 0 in timed:
             self.recurrence(node)
+
+    def pace(self, node: Node, timed: list[int]) -> None:
+        """Rate and lag of what a node makes: those of its slowest input; rates must agree."""
+        rates = {self.rate.get(node.inputs[i], 1) for i in timed}
+        if len(rates) > 1:
+            raise self.refuse(node, "joins signals of different rates")
+        lag = max(self.lag.get(node.inputs[i], 0) for i in timed)
+        for value in node.outputs:
+            if value and value not in self.lag:
+                self.rate[value], self.lag[value] = rates.copy().pop(), lag
 
     def repeats(self, node: Node) -> None:
         """A value that holds no time axis must not grow with the sequence."""
@@ -280,7 +337,9 @@ class _Flow:
 
     def link(self, node: Node, index: int, value: str, out_axis: int | None, mine: list[Link]) -> None:
         for link in mine:
-            if link.out_axis == out_axis and (link.kind == "same" or (link.kind == "scan" and recurrent.is_recurrent(node))):
+            if link.out_axis == out_axis and (
+                link.kind == "same" or (link.kind == "scan" and recurrent.is_recurrent(node))
+            ):
                 return  # other scans (CumSum) are not carried from call to call yet
             if link.kind == "last" or (link.kind == "pick" and link.info in (-1, self.T - 1) and self.at_end(node)):
                 self.ended.add(value)
@@ -316,22 +375,34 @@ class _Flow:
             raise self.refuse(node, "slides over an axis in which time is mixed with another")
         if node.op == "Pad":
             readers = [n for n in self.walked.nodes if value in n.inputs]
-            if window.pad_end > 0 or window.pad_begin < 0 or value in {p.name for p in self.graph.outputs}:
-                raise self.refuse(node, "pads the end of the sequence")
-            if not readers or any(not self.slides(n) for n in readers):
+            if window.pad_begin < 0 or window.pad_end < 0:
+                raise self.refuse(node, "crops the sequence")
+            if value in {p.name for p in self.graph.outputs} or not readers or any(not self.slides(n) for n in readers):
                 raise self.refuse(node, "pads time in front of a node that is no sliding window")
             self.pads[value] = window
             self.windows[node.name] = (link.axis, window)
+            self.rate[value], self.lag[value] = self.rate.get(source, 1), self.lag.get(source, 0)
             return
-        before = self.pads.get(source)
-        begin = window.pad_begin + (before.pad_begin if before else 0)
-        fill = (window.kernel - 1) * window.dilation
-        if window.stride != 1 or window.pad_end > 0 or begin != fill:
-            raise self.refuse(node, "looks ahead or strides over time, which is not built yet")
-        if before and window.pad_begin and before.pad_value:
+        before = self.pads.get(source, Window(1))
+        mine = window.pad_begin or window.pad_end
+        if (before.pad_begin or before.pad_end) and mine and before.pad_value != window.pad_value:
             raise self.refuse(node, "pads time twice with different values")
-        value_before = before.pad_value if before else window.pad_value
-        self.windows[node.name] = (link.axis, Window(window.kernel, 1, window.dilation, begin, 0, value_before))
+        if node.op == "AveragePool" and mine and not node.attrs.get("count_include_pad", 0):
+            raise self.refuse(node, "averages over fewer steps at the ends of the sequence")
+        if node.attrs.get("ceil_mode", 0):
+            raise self.refuse(node, "rounds the number of steps up at the end of the sequence")
+        if (
+            str(node.attrs.get("auto_pad", "NOTSET")) not in ("NOTSET", "VALID", "")
+            and len(self.walked.facts[source].shape) > 3
+        ):
+            raise self.refuse(node, "pads by auto_pad over time and another axis")
+        begin, end = window.pad_begin + before.pad_begin, window.pad_end + before.pad_end
+        fill = (window.kernel - 1) * window.dilation
+        pad = window.pad_value if mine else before.pad_value
+        self.windows[node.name] = (link.axis, Window(window.kernel, window.stride, window.dilation, begin, end, pad))
+        rate = self.rate.get(source, 1)
+        self.rate[value] = rate * window.stride
+        self.lag[value] = self.lag.get(source, 0) + rate * max(fill - begin, 0)
 
     def slides(self, node: Node) -> bool:
         return any(x.kind == "window" for x in links(node, self.walked)) and node.op != "Pad"
@@ -384,14 +455,27 @@ class _Flow:
             label = f"{node.name}.{what}"
             self.carried.append(Carried(node.name, what, init, label, public))
             const = self.walked.facts[init].const if init else None
-            kind = "zero" if not init or (const is not None and not const.any()) else "computed" if const is None else "constant"
+            kind = (
+                "zero"
+                if not init or (const is not None and not const.any())
+                else "computed"
+                if const is None
+                else "constant"
+            )
             B = self.roles.batch_size or 1
             hidden = self.hidden(node)
             x = self.walked.facts[node.inputs[0]].shape[batch]
             has_batch = bool(self.traced.alone(node.inputs[0], batch)) and x == self.roles.analysis_sizes()[1]
             rows = B if has_batch else x
             self.state_infos.append(
-                StateInfo(label, public, (rows, hidden), self.walked.facts[node.inputs[0]].dtype, 0 if has_batch else None, kind)
+                StateInfo(
+                    label,
+                    public,
+                    (rows, hidden),
+                    self.walked.facts[node.inputs[0]].dtype,
+                    0 if has_batch else None,
+                    kind,
+                )
             )
 
     def hidden(self, node: Node) -> int:
@@ -400,5 +484,3 @@ class _Flow:
 
 def _equal(a: Array, b: Array) -> bool:
     return bool(np.array_equal(a, b, equal_nan=a.dtype.kind == "f"))
-
-

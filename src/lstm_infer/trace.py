@@ -139,6 +139,8 @@ def _node(out: Trace, node: Node, walked: Walk) -> None:
         axis = source[link.axis]
         extent = walked.facts[node.outputs[link.output]].shape[link.out_axis]
         if prod(f.extent for f in axis) != extent:
+            if link.kind == "slice":
+                continue  # a part of an axis is another axis
             labels = [f for f in axis if f.label]
             axis = (Factor(labels[0].label, extent),) if len(labels) == 1 and len(axis) == 1 else (Factor(0, extent),)
         made.setdefault((link.output, link.out_axis), []).append(axis)
@@ -146,7 +148,6 @@ def _node(out: Trace, node: Node, walked: Walk) -> None:
         if name:
             shape = walked.facts[name].shape
             out.axes[name] = tuple(_meet(out, made.get((o, a), []), n) for a, n in enumerate(shape))
-
 
 
 def _ones(node: Node, axes: Sequence[Axis], shape: Sequence[int], walked: Walk) -> tuple[Axis, ...] | None:
@@ -223,4 +224,3 @@ def _cut(todo: list[Factor], extent: int) -> list[Factor]:
     """What is left behind an axis that does not fall on a factor's border: one factor without a label."""
     total = prod(f.extent for f in todo)
     return [Factor(0, total // extent)] if extent and total % extent == 0 else []
-

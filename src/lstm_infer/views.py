@@ -27,7 +27,7 @@ def dense_strides(shape: Sequence[int]) -> tuple[int, ...]:
 
 @dataclass(eq=False)
 class Buffer:
-    """A piece of memory. kind: "const", "state", "arena", "input" or "output" (index: which one)."""
+    """A piece of memory. kind: "const", "state", "arena", "input", "output" or "slice" of a loop (index: which one)."""
 
     kind: str
     n_bytes: int
@@ -85,7 +85,9 @@ class View:
 
     def add_axis(self, axis: int) -> View:
         return replace(
-            self, shape=(*self.shape[:axis], 1, *self.shape[axis:]), strides=(*self.strides[:axis], 0, *self.strides[axis:])
+            self,
+            shape=(*self.shape[:axis], 1, *self.shape[axis:]),
+            strides=(*self.strides[:axis], 0, *self.strides[axis:]),
         )
 
     def expand(self, shape: Sequence[int]) -> View:

@@ -1,4 +1,4 @@
-"""DepthToSpace-13 (modes DCR, CRD) and SpaceToDepth-13: blocks of an image to channels and back; one copy at most."""
+"""DepthToSpace-13 and SpaceToDepth-28 (modes DCR, CRD): blocks of an image to channels and back; one copy at most."""
 
 from __future__ import annotations
 
@@ -18,19 +18,20 @@ def _order(node: Node, shape: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[i
         raise ShapeError(f"{node}: takes [N, C, H, W], got {list(shape)}")
     n, c, h, w = shape
     s = int(attr(node, "blocksize"))
+    mode = str(attr(node, "mode", "DCR"))
+    if mode not in ("DCR", "CRD"):
+        raise OnnxImportError(f"{node}: mode {mode!r} is neither DCR nor CRD; the file is broken")
     if node.op == "SpaceToDepth":
         if s < 1 or h % s or w % s:
             raise ShapeError(f"{node}: blocks of {s} do not divide {list(shape)}")
-        return (n, c, h // s, s, w // s, s), (0, 3, 5, 1, 2, 4), (n, c * s * s, h // s, w // s)
+        order = (0, 3, 5, 1, 2, 4) if mode == "DCR" else (0, 1, 3, 5, 2, 4)
+        return (n, c, h // s, s, w // s, s), order, (n, c * s * s, h // s, w // s)
     if s < 1 or c % (s * s):
         raise ShapeError(f"{node}: {c} channels do not divide into blocks of {s} x {s}")
-    mode = str(attr(node, "mode", "DCR"))
     behind = (n, c // (s * s), h * s, w * s)
     if mode == "DCR":
         return (n, s, s, c // (s * s), h, w), (0, 3, 4, 1, 5, 2), behind
-    if mode == "CRD":
-        return (n, c // (s * s), s, s, h, w), (0, 1, 4, 2, 5, 3), behind
-    raise OnnxImportError(f"{node}: mode {mode!r} is neither DCR nor CRD; the file is broken")
+    return (n, c // (s * s), s, s, h, w), (0, 1, 4, 2, 5, 3), behind
 
 
 def infer(node: Node, ins: list[Fact | None]) -> list[Fact]:

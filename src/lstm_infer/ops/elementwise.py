@@ -5,7 +5,7 @@ operand, ...) whose operands are numbers of inputs (int), constants (float) or f
 It runs in float32, or in int64 where `ints` says that it holds there too and all operands are integers or booleans.
 
 Sources: the ONNX operator pages of the same names, newest version; attributes that became inputs are inputs.
-Refused: element types that ONNX does not list for an operator, Mod of floats with fmod=0.
+Refused: element types that ONNX does not list for an operator, Mod of floats with fmod=0 before opset 28.
 """
 
 from __future__ import annotations
@@ -134,8 +134,8 @@ def elementwise(
 
 def _check(node: Node, dtype: np.dtype[Any]) -> None:
     """What a formula that depends on attributes would refuse, refused when the model is loaded."""
-    if node.op == "Mod" and dtype.kind == "f" and not attr(node, "fmod", 0):
-        raise unsupported(node, "Mod of floats with fmod=0")
+    if node.op == "Mod" and dtype.kind == "f" and not attr(node, "fmod", 0) and node.opset < 28:
+        raise unsupported(node, "Mod of floats with fmod=0 before opset 28")
     if node.op == "BitShift" and attr(node, "direction") not in ("LEFT", "RIGHT"):
         raise OnnxImportError(
             f"{node}: direction is {attr(node, 'direction')!r}, not LEFT or RIGHT; the file is broken"
@@ -236,7 +236,7 @@ elementwise(
     ints=True,
     wraps=False,
     n_in=2,
-    note="floats with fmod=0 are refused",
+    note="floats with fmod=0 only from opset 28",
 )
 elementwise("Neg", _np(np.negative), ("NEG", 0), kinds="fi", ints=True)
 elementwise("Abs", _np(np.abs), ("ABS", 0), kinds=_NUMBERS, ints=True, wraps=False)

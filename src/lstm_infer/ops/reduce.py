@@ -67,7 +67,7 @@ def infer(node: Node, ins: list[Fact | None]) -> list[Fact]:
     if x.dtype.kind not in ("fiub" if name in ("Max", "Min") else "f" if name.startswith("Log") else "fiu"):
         raise unsupported(node, f"element type {x.dtype}")
     axes = _axes(node, ins)
-    if x.dtype.kind != "f" and name in ("Max", "Min", "Mean") and any(x.shape[axis] == 0 for axis in axes):
+    if x.dtype.kind != "f" and name == "Mean" and any(x.shape[axis] == 0 for axis in axes):
         raise ShapeError(f"{node}: nothing to reduce in {x.dtype}{list(x.shape)}")
     if _keep(node):
         return [Fact(tuple(1 if axis in axes else n for axis, n in enumerate(x.shape)), x.dtype)]
@@ -80,8 +80,11 @@ def evaluate(node: Node, ins: list[Array | None]) -> list[Array]:
     name = node.op.removeprefix("Reduce")
     _, function, empty = _CODES[name]
     how: dict[str, Any] = {"axis": axes, "keepdims": _keep(node)}
-    if name in ("Max", "Min") and x.dtype.kind == "f":
-        how["initial"] = empty
+    if name in ("Max", "Min"):
+        limits: Any = np.iinfo(x.dtype) if x.dtype.kind in "iu" else None
+        how["initial"] = empty if x.dtype.kind == "f" else name == "Min"
+        if limits is not None:
+            how["initial"] = limits.min if name == "Max" else limits.max
     if name == "Mean" and x.dtype.kind in "iu":  # toward zero
         total, n = np.sum(x, **how), int(np.prod([x.shape[axis] for axis in axes], dtype=np.int64))
         return [np.asarray(np.sign(total) * (np.abs(total) // n)).astype(x.dtype)]

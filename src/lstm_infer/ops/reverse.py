@@ -51,7 +51,7 @@ def evaluate(node: Node, ins: list[Array | None]) -> list[Array]:
 
 def flow(node: Node, ins: list[Fact | None], outs: list[Fact]) -> list[Link]:
     batch, time = _axes(node)
-    return [*pass_through(ins, outs, {time: None}), Link(1, 0, 0, batch)]
+    return [*pass_through(ins, outs, {time: None}), Link(0, time, 0, time, "whole"), Link(1, 0, 0, batch)]
 
 
 def lower(node: Node, b: Builder) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from ..ir import Array, Graph, Node, Port
 from ..ops import recurrent
@@ -12,6 +12,7 @@ from .edit import ACT_OPS, Editor, Names, subgraphs
 from .fold import fold
 from .frozen import thaw
 from .known import Known, know
+from .scans import open_scan
 from .unroll import roll_up
 
 __all__ = ["rewrite", "thaw"]
@@ -51,14 +52,13 @@ def _cells(
     if known is None:
         return []
     names = Names.of(graph)
+    return _all(graph, known, Context(states or {}, tuple(p.name for p in graph.outputs)), names)
+
+
+def _all(graph: Graph, known: Known, context: Context, names: Names) -> list[str]:
+    """A graph and all inside it, the innermost first: a body that is a cell opens its Scan."""
     texts: list[str] = []
-    for g, inside, context in list(_graphs(graph, known, Context(states or {}, tuple(p.name for p in graph.outputs)))):
-        texts += _one_graph(g, inside, names, context)
-    return texts
-
-
-def _graphs(graph: Graph, known: Known, context: Context) -> Iterator[tuple[Graph, Known, Context]]:
-    """All graphs that walk, the innermost first."""
+    inner: dict[int, tuple[Known, list[str]]] = {}
     for node in graph.nodes:
         if node.op not in ("Scan", "If") or node.domain:
             continue
@@ -69,8 +69,18 @@ def _graphs(graph: Graph, known: Known, context: Context) -> Iterator[tuple[Grap
             if inside is not None:
                 states = sub.inputs[:n] if node.op == "Scan" else []
                 back = {i.name: o.name for i, o in zip(states, sub.outputs, strict=False)}
-                yield from _graphs(sub, inside, Context(back))
-    yield graph, known, context
+                found = _all(sub, inside, Context(back), names)
+                if node.op == "Scan":
+                    inner[id(node)] = inside, found
+                else:
+                    texts += found
+    edit = Editor(graph, known, names)
+    for node in [n for n in graph.nodes if id(n) in inner]:
+        inside, found = inner[id(node)]
+        text = open_scan(edit, node, inside, names)
+        texts += [text] if text else found
+    edit.commit()
+    return texts + _one_graph(graph, known, names, context)
 
 
 def _scan_facts(node: Node, body: Graph, facts: Mapping[str, Fact], n: int) -> dict[str, Fact]:

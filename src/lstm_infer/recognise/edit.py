@@ -221,6 +221,10 @@ class Editor:
         self.add_node(node)
         return out
 
+    def forget(self) -> None:
+        """After constants were taken back."""
+        self._made = {key: name for key, name in self._made.items() if name in self.graph.consts}
+
     def add_node(self, node: Node) -> None:
         """A node as it is."""
         self.known.add(node)

@@ -17,7 +17,7 @@ from ..ops.registry import attr
 from .affine import Leaf, Reader
 from .edit import Editor
 
-__all__ = ["roll_up"]
+__all__ = ["ends", "is_step", "roll_up"]
 
 
 @dataclass
@@ -49,7 +49,8 @@ def roll_up(edit: Editor, barred: set[str]) -> tuple[list[str], list[tuple[str, 
     return texts, picked
 
 
-def _one_step(edit: Editor, node: Node) -> bool:
+def is_step(edit: Editor, node: Node) -> bool:
+    """Is a node one forward step of a recurrence that starts from a given state."""
     return (
         recurrent.is_recurrent(node)
         and recurrent.directions(node) == [False]
@@ -61,22 +62,22 @@ def _one_step(edit: Editor, node: Node) -> bool:
     )
 
 
-def _ends(edit: Editor, node: Node, output: int) -> list[str]:
+def ends(edit: Editor, node: Node, output: int) -> list[str]:
     """The values that are the state behind a step: Y_h or Y_c, and Y of one step."""
     places = [output, 0] if output == 1 else [output]
     return [node.outputs[p] for p in places if p < len(node.outputs) and node.outputs[p]]
 
 
 def _chains(edit: Editor) -> list[list[_Step]]:
-    steps = [node for node in edit.graph.nodes if _one_step(edit, node)]
-    behind = {name: node for node in steps for name in _ends(edit, node, 1)}
+    steps = [node for node in edit.graph.nodes if is_step(edit, node)]
+    behind = {name: node for node in steps for name in ends(edit, node, 1)}
     after: dict[int, Node] = {}
     before: dict[int, Node] = {}
     for node in steps:
         ahead = behind.get(edit.root(node.inputs[5]))
         if ahead is None or _kind(ahead) != _kind(node) or id(ahead) in after:
             continue
-        if node.op == "LSTM" and (len(node.inputs) < 7 or edit.root(node.inputs[6]) not in _ends(edit, ahead, 2)):
+        if node.op == "LSTM" and (len(node.inputs) < 7 or edit.root(node.inputs[6]) not in ends(edit, ahead, 2)):
             continue
         after[id(ahead)] = node
         before[id(node)] = ahead
@@ -105,7 +106,7 @@ def _roll(edit: Editor, chain: list[_Step], picked: list[tuple[str, str]]) -> st
     first, last = chain[0].node, chain[-1].node
     for step in chain[:-1]:  # cell states in the middle: read by the next step only
         if step.node.op == "LSTM":
-            for name in _ends(edit, step.node, 2):
+            for name in ends(edit, step.node, 2):
                 if edit.is_output(name) or len(edit.users(name)) > 1:
                     return ""
     hint = f"{first.name}/rolled"
@@ -122,7 +123,7 @@ def _roll(edit: Editor, chain: list[_Step], picked: list[tuple[str, str]]) -> st
     edit.add_node(replace(first, name=name, inputs=[x, *first.inputs[1:]], outputs=outs, attrs=attrs))
     edit.drop(step.node for step in chain)
     rows = edit.add("Squeeze", [y, edit.const(np.array([1], np.int64), "axes1")], f"{hint}/rows")
-    position = {root: order[t] for t, step in enumerate(chain) for root in _ends(edit, step.node, 1)}
+    position = {root: order[t] for t, step in enumerate(chain) for root in ends(edit, step.node, 1)}
     _stacks(edit, position, rows, n, hint)
     for t, step in enumerate(chain):
         for output in (0, 1):

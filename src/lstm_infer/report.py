@@ -1,0 +1,74 @@
+"""Tables and progress for the command line: by rich where it is installed and a terminal looks on, else plain text."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from importlib.util import find_spec
+from typing import TextIO
+
+__all__ = ["plain_table", "print_table", "progress"]
+
+
+def plain_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Columns in plain text: the first to the left, numbers to the right."""
+    widths = [max(len(row[c]) for row in [head, *rows]) for c in range(len(head))]
+    right = [c > 0 and all(_is_number(row[c]) for row in rows) for c in range(len(head))]
+    lines = []
+    for row in [head, ["-" * width for width in widths], *rows]:
+        cells = [cell.rjust(w) if r else cell.ljust(w) for cell, w, r in zip(row, widths, right, strict=True)]
+        lines.append("  ".join(cells).rstrip())
+    return "\n".join(lines)
+
+
+def print_table(head: Sequence[str], rows: Sequence[Sequence[str]], *, file: TextIO | None = None) -> None:
+    """Print a table."""
+    out = sys.stdout if file is None else file
+    if not (out.isatty() and find_spec("rich")):
+        print(plain_table(head, rows), file=out)
+        return
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for c, name in enumerate(head):
+        numbers = c > 0 and all(_is_number(row[c]) for row in rows)
+        table.add_column(name, justify="right" if numbers else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(cell, style=_STYLES.get(cell, "")) for cell in row))
+    Console(file=out).print(table)
+
+
+_STYLES = {"ok": "green", "WRONG": "bold red", "missed": "yellow", "reached": "green"}
+
+
+def _is_number(cell: str) -> bool:
+    return (
+        cell in ("", "-")
+        or cell.rstrip("x%").replace("e-", "").replace("e+", "").replace(".", "").replace(",", "").isdigit()
+    )
+
+
+@contextmanager
+def progress(title: str, total: int) -> Iterator[Callable[[int], None]]:
+    """A bar on stderr where that is a terminal; gives a function that takes how much is done."""
+    if not sys.stderr.isatty() or total <= 0:
+        yield lambda done: None
+    elif find_spec("rich"):
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+        with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+            task = bar.add_task(title, total=total)
+            yield lambda done: bar.update(task, completed=done)
+    else:
+
+        def show(done: int) -> None:
+            print(f"\r{title} {done}/{total}", end="", file=sys.stderr, flush=True)
+
+        yield show
+        print(file=sys.stderr)
