@@ -105,7 +105,7 @@ class _Scan:
             if name not in self.states:
                 return None
             k = self.states.index(name)
-            if self.within.root(self.ends[k]) not in ends(cell, output):
+            if self.within.root(self.ends[k]) not in ends(self.within, cell, output):
                 return None
             if [id(user) for user in self.within.users(name)] != [id(cell)]:
                 return None
