@@ -57,7 +57,7 @@ class Scope:
 
 def is_control(node: Node) -> bool:
     """Does the node hold graphs that are walked here."""
-    return node.domain == "" and node.op in ("If", "Loop", "Scan")
+    return (node.domain == "" and node.op in ("If", "Loop", "Scan")) or (node.domain == "lstm_infer" and node.op == "Steps")
 
 
 def walk_control(node: Node, scope: Scope) -> None:
@@ -67,6 +67,8 @@ def walk_control(node: Node, scope: Scope) -> None:
             raise OnnxImportError(f"{node}: input {name!r} is made by no node before it; the file is broken")
     if node.op == "If":
         _if(node, scope)
+    elif node.op == "Steps":
+        _steps(node, scope)
     elif node.op == "Loop":
         _loop(_of_loop(node, scope), scope)
     else:
@@ -541,9 +543,12 @@ def count(
 ) -> Counted | None:
     """Follow values of a body that depend on nothing but the number of the iteration; None: they depend on data."""
     made = {out: n for n in body.nodes for out in n.outputs if out}
-    outer = scope.facts
     inside = {c.inside: c for c in carried}
     changing = {c.inside for c in carried if source_of(body, c.result) != c.inside}
+    outer = dict(scope.facts)
+    for c in carried:
+        if c.inside not in changing:
+            outer[c.inside] = outer[node.inputs[c.input]]
 
     def known(name: str) -> bool:
         if name in body.consts:
@@ -657,6 +662,34 @@ def _step(
     if const is None or const.size != 1:
         return None
     return int(const.reshape(-1)[0]) * (1 if node.op == "Add" else -1)
+
+
+def _steps(node: Node, scope: Scope) -> None:
+    """Does the Loop that became a Scan visit every position of the axis, once and in order; see recognise/loops.py."""
+    x = scope.facts[node.inputs[0]]
+    axis, body = int(attr(node, "axis")), registry.subgraph(node, "body")
+    if axis >= len(x.shape):
+        raise ShapeError(f"{node}: axis {axis} lies outside a value of shape {list(x.shape)}")
+    n = x.shape[axis]
+    loop = replace(node, inputs=node.inputs[1:])
+    most, start = _one(loop, scope, 0), _one(loop, scope, 1)
+    carried = [Carried(2 + k, p.name, body.outputs[1 + k].name, k) for k, p in enumerate(body.inputs[2:])]
+    again, index = body.outputs[0].name, body.outputs[-1].name
+    counted = count(loop, body, body.inputs[0].name, body.inputs[1].name, carried, [again, index], scope)
+    known = counted is not None and most is not None and (start is not None or not loop.inputs[1])
+    runs = n == most == 0 or start is None or bool(start) or n == 0
+    if counted is not None and known and runs and n == 0:
+        runs = most == 0 or not (start is None or start)
+    elif counted is not None and known and runs:
+        at = counted.sequence(index, n)
+        want = np.arange(n)[::-1] if attr(node, "reverse", 0) else np.arange(n)
+        runs = counted.trips(again, int(most)) == n and at is not None and np.array_equal(at, want)
+    if not known or not runs:
+        raise ShapeError(
+            f"{node}: at these sizes the loop does not take the {n} positions of axis {axis} of {node.inputs[0]!r} one by "
+            f"one (it would run {most} times); check the sizes that were fed"
+        )
+    scope.alias(node, node.inputs[0], node.outputs[0])
 
 
 # ---- unrolled ----------------------------------------------------------------------------------------------------

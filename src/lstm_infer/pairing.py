@@ -14,7 +14,7 @@ from .errors import StateError
 from .facts import Walk
 from .ir import Node, Port
 from .names import affinity
-from .ops import recurrent, registry
+from .ops import carries, registry
 from .ops.common import pass_broadcast
 
 __all__ = ["pair_states"]
@@ -32,8 +32,8 @@ def _level(node: Node, index: int, output: int) -> int:
         return DIRECT
     if node.domain == "" and node.op in ("Gather", "ScatterND", "ScatterElements", "GatherElements"):
         return DIRECT if index != 1 else ANY
-    if recurrent.is_recurrent(node):
-        return DIRECT if any(i == index and o == output for _, i, o in recurrent.states(node)) else ANY
+    if carries.carries(node):
+        return DIRECT if any(i == index and o == output for _, i, o in carries.states(node)) else ANY
     return ELEMENTWISE if registry.find(node).flow is pass_broadcast else ANY
 
 

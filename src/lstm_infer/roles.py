@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from .errors import LstmInferError, ShapeError
 from .facts import Walk, walk
 from .ir import Array, Graph, Node, Port
-from .ops import recurrent
+from .ops import carries
 from .ops.registry import Fact
 from .trace import Trace, trace
 
@@ -136,7 +136,7 @@ def _open_sizes(inputs: Sequence[Port], base: int, named: bool) -> dict[tuple[st
 
 
 def _recurrences(walked: Walk) -> list[Node]:
-    return [node for node in walked.nodes if recurrent.is_recurrent(node)]
+    return [node for node in walked.nodes if carries.carries(node)]
 
 
 def _find_time(roles: Roles, walked: Walk, traced: Trace, given: Mapping[str, int] | None) -> None:
@@ -145,13 +145,12 @@ def _find_time(roles: Roles, walked: Walk, traced: Trace, given: Mapping[str, in
         roles.candidates = [dict(given)]
         return
     found: list[AxisOf] = []
-    for node in _recurrences(walked):
-        axis = recurrent.axes(node)[0]
-        label = traced.alone(node.inputs[0], axis)
+    for source, axis in ((node.inputs[i], a) for node in _recurrences(walked) for i, a in carries.runs_over(node)):
+        label = traced.alone(source, axis)
         if not label:
             continue
         places = traced.inputs_of(label)
-        extent = walked.facts[node.inputs[0]].shape[axis]
+        extent = walked.facts[source].shape[axis]
         if extent == 1 and any(walked.facts[name].shape[a] != 1 for name, a in places):
             continue  # shrunk to one step before the recurrence: samples inside a frame, not time
         place = dict(places)
@@ -164,8 +163,8 @@ def _find_time(roles: Roles, walked: Walk, traced: Trace, given: Mapping[str, in
 
 def _find_batch(roles: Roles, walked: Walk, traced: Trace) -> None:
     for node in _recurrences(walked):
-        axis = recurrent.axes(node)[1]
-        label = traced.alone(node.inputs[0], axis)
+        place = carries.batch_axis(node)
+        label = traced.alone(node.inputs[place[0]], place[1]) if place else 0
         if label:
             roles.batch |= {name: a for name, a in traced.inputs_of(label) if roles.time.get(name) != a}
     if roles.batch or not roles.inputs:

@@ -14,7 +14,7 @@ from math import prod
 
 from .facts import Walk
 from .ir import Node, Port
-from .ops import registry
+from .ops import control, registry
 from .ops.registry import Fact, Link
 
 __all__ = ["Axis", "Factor", "Trace", "trace"]
@@ -161,6 +161,70 @@ def _ones(node: Node, axes: Sequence[Axis], shape: Sequence[int], walked: Walk) 
         return tuple(axis for a, axis in enumerate(axes) if a not in named)
     rest = iter(axes)
     return tuple((Factor(0, 1),) if a in named else next(rest) for a in range(rank))
+
+
+def body_links(
+    facts: dict[str, Fact],
+    nodes: Sequence[Node],
+    sources: Sequence[str],
+    results: Sequence[str],
+    carried: Sequence[tuple[str, str]],
+) -> list[tuple[str, int, str, int]]:
+    """Axes that pass straight through a body: position i of the result needs position i of the source only, also by way
+    of the `carried` values (inside, next)."""
+    walked, out = Walk(facts, list(nodes)), Trace()
+    for name in sources:
+        fact = facts[name]
+        if fact.const is not None:
+            continue
+        axes = []
+        for axis, extent in enumerate(fact.shape):
+            label = len(out.sources) + 1
+            out.sources[label] = (name, axis)
+            axes.append((Factor(label, extent),))
+        out.axes[name] = tuple(axes)
+    for node in nodes:
+        _node(out, node, walked)
+    for inside, after in carried:
+        for axis in range(len(facts[inside].shape)):
+            out.join(out.alone(inside, axis), out.alone(after, axis))
+    found = []
+    for root in {out.root(label) for label in out.sources}:
+        if not _straight(out, root, walked, carried):
+            continue
+        for name in sources:
+            for result in results:
+                a, b = out.find(name, root), out.find(result, root)
+                if a is not None and b is not None and out.alone(name, a) == root == out.alone(result, b):
+                    found.append((name, a, result, b))
+    return sorted(found)
+
+
+def _straight(out: Trace, root: int, walked: Walk, carried: Sequence[tuple[str, str]]) -> bool:
+    """Does every node pass the axis on, position by position."""
+    for inside, after in carried:
+        if out.find(inside, root) != out.find(after, root):
+            return False
+    for node in walked.nodes:
+        for i, name in enumerate(node.inputs):
+            axis = out.find(name, root) if name else None
+            if axis is None:
+                continue
+            reshapes = registry.find(node).reshapes
+            through = [] if reshapes else links(node, walked)
+            for o, value in enumerate(node.outputs):
+                if not value:
+                    continue
+                into = out.find(value, root)
+                if into is None:
+                    return False
+                same = [k for k in through if (k.input, k.axis, k.output, k.out_axis) == (i, axis, o, into)]
+                if not reshapes and not any(k.kind == "same" for k in same):
+                    return False
+    return True
+
+
+control.set_tracer(body_links)
 
 
 def _meet(out: Trace, axes: list[Axis], extent: int) -> Axis:

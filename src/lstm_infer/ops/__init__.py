@@ -34,6 +34,7 @@ from . import (
     shape,
     slice,
     softmax,
+    stack,
     transpose,
     window,
 )
@@ -72,6 +73,7 @@ __all__ = [
     "shape",
     "slice",
     "softmax",
+    "stack",
     "transpose",
     "window",
 ]

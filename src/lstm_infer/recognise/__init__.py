@@ -12,6 +12,7 @@ from .edit import ACT_OPS, Editor, Names, subgraphs
 from .fold import fold
 from .frozen import thaw
 from .known import Known, know
+from .loops import normalise
 from .scans import open_scan
 from .unroll import roll_up
 
@@ -31,7 +32,7 @@ def rewrite(
     states : input to output, where the caller said which hold states
     """
     fold(graph, constants)
-    # loops (Loop and sequence operators to Scan) go here: what they leave is looked at below
+    normalise(graph, inputs, constants)
     texts = _cells(graph, inputs, constants, states)
     _forget(graph)
     return texts
