@@ -21,7 +21,7 @@ from .ir import Array, Graph, Port
 from .isa import choose_isa
 from .ops.registry import Fact
 from .plan import Builder, Program
-from .recognise import normalise, thaw
+from .recognise import rewrite, thaw
 from .records import InputInfo, OutputInfo, StateInfo
 from .roles import Roles, find_roles
 from .store import ConstStore
@@ -128,7 +128,9 @@ class Model:
         self._arenas: deque[NDArray[np.uint8]] = deque(maxlen=KEPT_ARENAS)
         self._spec: StreamSpec | NotStreamableError | None = None
         self._ports = _ports(graph, options)
-        normalise(graph, self._ports, options.constants)
+        graph.notes += rewrite(graph, self._ports, options.constants, options.states)
+        self.rewritten: tuple[str, ...] = tuple(graph.notes)
+        """Cells, loops and unrolled layers that run as recurrent operators, one text each."""
         self.repaired: tuple[str, ...] = tuple(thaw(graph, self._ports, options.constants))
         """Frozen sizes that were opened, one text per place."""
         if self.repaired:
