@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from . import ops as _ops  # noqa: F401  (registers the operators)
 from .errors import LstmInferError, OnnxImportError, ShapeError
 from .ir import Array, Graph, Node
-from . import ops as _ops  # noqa: F401  (registers the operators)
 from .ops import registry
 from .ops.registry import Fact
 
@@ -72,7 +72,9 @@ def _walk_into(graph: Graph, out: Walk, on_node: Callable[[Node, list[Fact | Non
         try:
             ins = [facts[name] if name else None for name in node.inputs]
         except KeyError as error:
-            raise OnnxImportError(f"{node}: input {error.args[0]!r} is made by no node before it; the file is broken") from None
+            raise OnnxImportError(
+                f"{node}: input {error.args[0]!r} is made by no node before it; the file is broken"
+            ) from None
         if node.op == "If" and node.domain == "" and ins and ins[0] is not None and ins[0].const is not None:
             _take_branch(node, bool(np.asarray(ins[0].const).reshape(-1)[0]), out, on_node)
             continue
@@ -96,7 +98,9 @@ def _take_branch(
     branch = registry.subgraph(node, "then_branch" if taken else "else_branch")
     _walk_into(branch, out, on_node)
     if len(branch.outputs) < len(node.outputs):
-        raise OnnxImportError(f"{node}: the taken branch has {len(branch.outputs)} outputs, the node {len(node.outputs)}")
+        raise OnnxImportError(
+            f"{node}: the taken branch has {len(branch.outputs)} outputs, the node {len(node.outputs)}"
+        )
     for name, port in zip(node.outputs, branch.outputs, strict=False):
         if not name:
             continue
@@ -126,7 +130,16 @@ def node_facts(node: Node, ins: list[Fact | None]) -> list[Fact]:
         return [_folded(node, fact, array) for fact, array in zip(outs, arrays, strict=False)]
     except LstmInferError:
         raise
-    except (ValueError, IndexError, TypeError, OverflowError, ZeroDivisionError, KeyError, AttributeError, MemoryError) as error:
+    except (
+        ValueError,
+        IndexError,
+        TypeError,
+        OverflowError,
+        ZeroDivisionError,
+        KeyError,
+        AttributeError,
+        MemoryError,
+    ) as error:
         shapes = ", ".join("-" if fact is None else f"{fact.dtype}{list(fact.shape)}" for fact in ins)
         raise ShapeError(f"{node}: inputs {shapes} do not fit {node.op}: {error}") from error
 
@@ -134,7 +147,9 @@ def node_facts(node: Node, ins: list[Fact | None]) -> list[Fact]:
 def _folded(node: Node, fact: Fact, array: Array) -> Fact:
     array = np.asarray(array)
     if array.shape != fact.shape or array.dtype != fact.dtype:
-        raise AssertionError(f"{node}: folds to {array.dtype}{array.shape}, its shape rule says {fact.dtype}{fact.shape}")
+        raise AssertionError(
+            f"{node}: folds to {array.dtype}{array.shape}, its shape rule says {fact.dtype}{fact.shape}"
+        )
     return Fact.of(array)
 
 
@@ -153,5 +168,3 @@ def _check_size(node: Node, fact: Fact) -> None:
             f"{node}: an output of shape {list(fact.shape)} would take {_n_bytes(fact) / 2**30:.1f} GiB, "
             f"the limit is {LIMIT_BYTES // 2**30} GiB; feed smaller pieces, or check the sizes in the file"
         )
-
-

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Union
+from typing import Any, Union
 
 import numpy as np
 from numpy.typing import NDArray
 
 __all__ = ["Array", "AttrValue", "Graph", "Node", "Port"]
 
-Array = NDArray[np.generic]
+Array = NDArray[Any]
 AttrValue = Union[int, float, str, list[int], list[float], list[str], Array, "Graph", list["Graph"]]
 
 
@@ -25,7 +25,7 @@ class Port:
     """A graph input or output: name, dtype and declared shape (int, or str / None where open; None: rank unknown)."""
 
     name: str
-    dtype: np.dtype[np.generic]
+    dtype: np.dtype[Any]
     shape: tuple[int | str | None, ...] | None
 
 

@@ -29,12 +29,16 @@ def choose_isa(isa: str | None = None) -> str:
         raise IsaError(f"{source} asks for the instruction set {asked!r}; this build has {', '.join(found)}")
     if not found[asked]:
         runnable = ", ".join(name for name, ok in found.items() if ok)
-        raise IsaError(f"{source} asks for {asked!r}, which this CPU or its operating system cannot run; it can run {runnable}")
+        raise IsaError(
+            f"{source} asks for {asked!r}, which this CPU or its operating system cannot run; it can run {runnable}"
+        )
     return asked
 
 
 def show_isa() -> str:
     """What was found, what is picked, and why; print it."""
-    lines = [f"{name:12s} {'can run here' if ok else 'this CPU or its OS cannot run it'}" for name, ok in _core.list_isas()]
+    lines = [
+        f"{name:12s} {'can run here' if ok else 'this CPU or its OS cannot run it'}" for name, ok in _core.list_isas()
+    ]
     why = f"{VARIABLE} is set" if os.environ.get(VARIABLE) else "the best that can run"
     return "\n".join([*lines, f"picked: {choose_isa()} ({why})"])

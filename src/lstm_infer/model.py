@@ -15,13 +15,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import _core
-from .errors import DtypeError, FeedError, NotStreamableError, ShapeError
-from .facts import Fact, walk
+from .errors import DtypeError, FeedError, NotStreamableError, ShapeError, StateError
+from .facts import walk
 from .ir import Array, Graph, Port
 from .isa import choose_isa
+from .ops.registry import Fact
 from .plan import Builder, Program
-from .records import InputInfo, OutputInfo, StateInfo
 from .recognise import thaw
+from .records import InputInfo, OutputInfo, StateInfo
 from .roles import Roles, find_roles
 from .store import ConstStore
 from .stream import Stream
@@ -100,7 +101,9 @@ def load(
     if precision != "f32":
         raise ValueError(f"precision={precision!r} is not built; this version has 'f32'")
     if threads != 1:
-        raise ValueError(f"threads={threads!r} is not built; this version runs every call in its own thread (threads=1)")
+        raise ValueError(
+            f"threads={threads!r} is not built; this version runs every call in its own thread (threads=1)"
+        )
     graph = read(source)
     options = Options(
         choose_isa(isa),
@@ -129,7 +132,8 @@ class Model:
         """Frozen sizes that were opened, one text per place."""
         if self.repaired:
             warnings.warn(
-                "the file has the sizes of its example frozen in; they were opened: " + "; ".join(self.repaired), stacklevel=3
+                "the file has the sizes of its example frozen in; they were opened: " + "; ".join(self.repaired),
+                stacklevel=3,
             )
         self._roles = self._find_roles()
         self._refuse_unbuilt()
@@ -247,12 +251,23 @@ class Model:
             raise ShapeError(f"batch and max_chunk must be at least 1, got {batch} and {max_chunk}")
         bound = self._bound(inputs or {}, spec)
         batch = self._check_batch(batch, spec)
-        key = (batch, max_chunk, tuple((n, a.shape, a.tobytes() if a.dtype.kind != "f" else b"") for n, a in bound.items()))
+        key = (
+            batch,
+            max_chunk,
+            tuple((n, a.shape, a.tobytes() if a.dtype.kind != "f" else b"") for n, a in bound.items()),
+        )
         with self._lock:
             plan = self._plans.get(key) if not any(a.dtype.kind == "f" for a in bound.values()) else None
             if plan is None:
                 plan = StreamPlan(
-                    self._graph, spec, self._store, self.isa, batch=batch, bound=bound, max_chunk=max_chunk, seed=self._options.seed
+                    self._graph,
+                    spec,
+                    self._store,
+                    self.isa,
+                    batch=batch,
+                    bound=bound,
+                    max_chunk=max_chunk,
+                    seed=self._options.seed,
                 )
                 self._plans[key] = plan
                 if len(self._plans) > KEPT_PROGRAMS:
@@ -383,7 +398,9 @@ class Model:
                 raise ShapeError(f"the model has no batch axis; asked for a batch of {batch}")
             for info in spec.states:
                 if info.batch_axis is None:
-                    raise StateErrorNoBatch(info.name, batch)
+                    raise StateError(
+                        f"state {info.name!r} has no batch axis, so {batch} signals cannot share a stream; make {batch} streams"
+                    )
         return batch
 
     def _fingerprint(self) -> bytes:
@@ -396,13 +413,6 @@ class Model:
                     digest.update(name.encode() + np.ascontiguousarray(array).tobytes())
                 self._digest = digest.digest()
             return self._digest
-
-
-def StateErrorNoBatch(name: str, batch: int) -> Exception:
-    """The refusal of a batch where a state has no axis for it."""
-    from .errors import StateError
-
-    return StateError(f"state {name!r} has no batch axis, so {batch} signals cannot share a stream; make {batch} streams")
 
 
 def _ports(graph: Graph, options: Options) -> list[Port]:
@@ -449,7 +459,9 @@ def _cast_constant(port: Port, value: Array) -> Array:
 def _feed(port: Port, array: Any) -> NDArray[Any]:
     """One fed array, checked against its port, in C order and native byte order."""
     if not isinstance(array, np.ndarray):
-        raise DtypeError(f"input {port.name!r} takes a NumPy array of {port.dtype}, got {type(array).__name__}; use np.asarray")
+        raise DtypeError(
+            f"input {port.name!r} takes a NumPy array of {port.dtype}, got {type(array).__name__}; use np.asarray"
+        )
     if array.dtype != port.dtype and array.dtype.newbyteorder("=") != port.dtype:
         raise DtypeError(f"input {port.name!r} takes {port.dtype}, got {array.dtype}; convert it with astype")
     if port.shape is not None:

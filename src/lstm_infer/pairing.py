@@ -106,7 +106,9 @@ def _match(edges: dict[tuple[str, str], int], inputs: Sequence[Port], outputs: S
     left = {i for i, _ in edges if i not in pairs}
     free = {o for i, o in edges if i in left and o not in pairs.values()}
     if left and free:
-        shown = "; ".join(f"{i!r} -> one of {sorted(o for j, o in edges if j == i and o in free)}" for i in sorted(left))
+        shown = "; ".join(
+            f"{i!r} -> one of {sorted(o for j, o in edges if j == i and o in free)}" for i in sorted(left)
+        )
         raise StateError(
             f"the states cannot be paired with outputs by data flow or names: {shown}; say which with load(..., states={{...}})"
         )
@@ -183,7 +185,11 @@ def _leave_one_stream(
     """Something has to stream: where every input was paired, the weakest pair is no state."""
     if streamed or not pairs:
         return pairs
-    free = [p.name for p in inputs if p.name not in pairs and walked.facts[p.name].const is None and walked.facts[p.name].shape]
+    free = [
+        p.name
+        for p in inputs
+        if p.name not in pairs and walked.facts[p.name].const is None and walked.facts[p.name].shape
+    ]
     if free:
         return pairs
     order = {port.name: index for index, port in enumerate(inputs)}

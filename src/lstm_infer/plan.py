@@ -151,7 +151,9 @@ class Builder:
         """A value lies where `view` says; no memory of its own."""
         want = self.facts[name]
         if view.shape != want.shape or view.dtype != storage(want.dtype):
-            raise AssertionError(f"{self._node}: value {name!r} is {want.dtype}{want.shape}, bound to {view.dtype}{view.shape}")
+            raise AssertionError(
+                f"{self._node}: value {name!r} is {want.dtype}{want.shape}, bound to {view.dtype}{view.shape}"
+            )
         self.views[name] = view
 
     def new(self, name: str) -> View:
@@ -398,5 +400,3 @@ def _released(free: list[tuple[int, int]], offset: int, size: int) -> list[tuple
         else:
             merged.append((start, n))
     return merged
-
-

@@ -171,10 +171,10 @@ def _find_batch(roles: Roles, walked: Walk, traced: Trace) -> None:
     if roles.batch or not roles.inputs:
         return
     first = roles.inputs[0]  # no recurrent operator: the leading axis, if it reaches an output
-    if first.shape and 0 != roles.time.get(first.name):
+    if first.shape and roles.time.get(first.name) != 0:
         label = traced.axes[first.name][0][0].label if first.name in traced.axes else 0
         reaches = any(traced.find(port.name, label) == 0 for port in roles.graph.outputs) if label else False
-        if reaches and first.shape[0] in (1, None) or (reaches and isinstance(first.shape[0], str)):
+        if (reaches and first.shape[0] in (1, None)) or (reaches and isinstance(first.shape[0], str)):
             roles.batch = {name: a for name, a in traced.inputs_of(label) if roles.time.get(name) != a}
 
 

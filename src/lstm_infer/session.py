@@ -79,7 +79,9 @@ class InferenceSession:
         FeedError, DtypeError, ShapeError
             As `Model.run`. Declared sizes are held to, as onnxruntime does for inputs.
         """
-        feeds = {name: value if isinstance(value, np.ndarray) else np.asarray(value) for name, value in input_feed.items()}
+        feeds = {
+            name: value if isinstance(value, np.ndarray) else np.asarray(value) for name, value in input_feed.items()
+        }
         for port in self._graph.inputs:
             if port.name in feeds and port.shape is not None:
                 self._check(port, feeds[port.name])
@@ -90,5 +92,7 @@ class InferenceSession:
         assert port.shape is not None
         if array.dtype != port.dtype:
             raise DtypeError(f"input {port.name!r} takes {port.dtype}, got {array.dtype}; convert it with astype")
-        if len(port.shape) != array.ndim or any(isinstance(n, int) and n != m for n, m in zip(port.shape, array.shape, strict=True)):
+        if len(port.shape) != array.ndim or any(
+            isinstance(n, int) and n != m for n, m in zip(port.shape, array.shape, strict=True)
+        ):
             raise ShapeError(f"input {port.name!r} is declared as {list(port.shape)}, got {list(array.shape)}")

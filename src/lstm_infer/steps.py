@@ -16,6 +16,7 @@ from .views import View, merge_axes
 
 __all__ = ["Activation", "HostStep", "MapStep", "Step", "Word", "dtype_code", "encode", "n_registers"]
 
+
 @dataclass(frozen=True)
 class Activation:
     """li_act: name as in li_act_code without its prefix ("SIGMOID"), alpha and beta as ONNX names them."""
@@ -27,6 +28,7 @@ class Activation:
 
 Word = Union[int, float, View, None, Activation, Sequence["Word"]]
 Address = Callable[[View], tuple[int, int]]
+
 
 def dtype_code(dtype: np.dtype[Any]) -> int:
     """li_dtype of a NumPy dtype."""
@@ -99,7 +101,8 @@ class HostStep:
         ]
         n = len(self.ins)
         feeds = [
-            a if a is None or d is None or a.dtype == d else a.astype(d) for a, d in zip(arrays[:n], self.dtypes, strict=True)
+            a if a is None or d is None or a.dtype == d else a.astype(d)
+            for a, d in zip(arrays[:n], self.dtypes, strict=True)
         ]
         for out, result in zip(arrays[n:], self.evaluate(self.node, feeds), strict=False):
             if out is not None:

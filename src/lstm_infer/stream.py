@@ -141,7 +141,9 @@ class Stream(_core.StreamCore):
         if magic != _MAGIC:
             raise FormatError(f"the snapshot has version {magic[7]}, this package reads version {_MAGIC[7]}")
         if len(payload) != n_bytes or zlib.crc32(payload) != checksum:
-            raise FormatError(f"the snapshot is damaged: {len(payload)} bytes of state, {n_bytes} expected, or a wrong checksum")
+            raise FormatError(
+                f"the snapshot is damaged: {len(payload)} bytes of state, {n_bytes} expected, or a wrong checksum"
+            )
         if fingerprint != self._fingerprint:
             raise FormatError("the snapshot belongs to another model")
         n_phase = 8 * (len(self._phase) + 1)
@@ -349,7 +351,12 @@ class Stream(_core.StreamCore):
             if self._plan.spec.mode == "frame":
                 shapes[o.name] = (len(blocks), *shape)
             elif o.kind == "time":
-                steps = sum(f.shape[o.axis] for b in blocks for name, f in zip(b.present, b.program.outputs, strict=True) if name == o.name)
+                steps = sum(
+                    f.shape[o.axis]
+                    for b in blocks
+                    for name, f in zip(b.present, b.program.outputs, strict=True)
+                    if name == o.name
+                )
                 shapes[o.name] = (*shape[: o.axis], steps, *shape[o.axis + 1 :])
             else:
                 shapes[o.name] = shape if any(o.name in b.present for b in blocks) else None
@@ -371,7 +378,9 @@ class Stream(_core.StreamCore):
         outs = [np.empty(f.shape, f.dtype) for f in program.outputs]
         if program.arena_bytes > self._arena.nbytes:
             self._arena = _core.aligned_empty(program.arena_bytes)
-        program.run([plan.store.anchor, self._state, self._arena, *(feeds[n] for n in (*plan.fed, *plan.per_step)), *outs])
+        program.run(
+            [plan.store.anchor, self._state, self._arena, *(feeds[n] for n in (*plan.fed, *plan.per_step)), *outs]
+        )
         return dict(zip(block.present, outs, strict=True))
 
     def _deliver(self, results: dict[str, NDArray[Any] | None], out: Any) -> Results:
@@ -425,13 +434,17 @@ class Stream(_core.StreamCore):
                 raise FeedError(f"there is no input {name!r} to feed; the stream takes {names}{self._why_not(name)}")
         for name in names:
             if name not in x:
-                hint = f" (or bind it once with stream(inputs={{{name!r}: ...}}))" if name in self._plan.per_step else ""
+                hint = (
+                    f" (or bind it once with stream(inputs={{{name!r}: ...}}))" if name in self._plan.per_step else ""
+                )
                 raise FeedError(f"input {name!r} is missing{hint}; the stream takes {names}")
         found: dict[str, NDArray[Any]] = {}
         for name in names:
             array, want = x[name], self._plan.step_facts[name].dtype
             if not isinstance(array, np.ndarray):
-                raise DtypeError(f"input {name!r} takes a NumPy array of {want}, got {type(array).__name__}; use np.asarray")
+                raise DtypeError(
+                    f"input {name!r} takes a NumPy array of {want}, got {type(array).__name__}; use np.asarray"
+                )
             if array.dtype != want:
                 raise DtypeError(f"input {name!r} takes {want}, got {array.dtype}; convert it with astype")
             found[name] = array
@@ -440,7 +453,11 @@ class Stream(_core.StreamCore):
     def _why_not(self, name: str) -> str:
         if name in self._views:
             return f"; {name!r} is a state the stream carries, set it with stream.state[{name!r}] = ... or initial="
-        return f"; {name!r} was bound when the stream was made" if name in self._plan.bound or name in self._plan.known else ""
+        return (
+            f"; {name!r} was bound when the stream was made"
+            if name in self._plan.bound or name in self._plan.known
+            else ""
+        )
 
     def _wrong_shape(self, name: str, array: NDArray[Any], call: str) -> ShapeError:
         want: list[Any] = list(self._plan.step_facts[name].shape)
@@ -483,5 +500,3 @@ class _States(MutableMapping[str, NDArray[Any]]):
     def __repr__(self) -> str:
         shown = ", ".join(f"{n!r}: {m.dtype}{list(m.shape)}" for n, (m, _) in self._stream._views.items())
         return f"{{{shown}}}"
-
-

@@ -294,7 +294,9 @@ class StreamPlan:
             node = nodes[carried.node]
             x = one.facts[node.inputs[0]].shape
             rows = x[recurrent.axes(node)[1]]
-            self.layout.slot((carried.node, f"{carried.what}0"), (rows, one.facts[node.inputs[2]].shape[-1]), np.float32)
+            self.layout.slot(
+                (carried.node, f"{carried.what}0"), (rows, one.facts[node.inputs[2]].shape[-1]), np.float32
+            )
         for name, (axis, window) in self.spec.windows.items():
             node = nodes[name]
             if node.op != "Pad":

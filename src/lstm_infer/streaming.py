@@ -77,7 +77,8 @@ class StreamSpec:
         """Every step gives exactly one step of every value: no look-ahead, no stride over time."""
         return all(
             w.stride == 1 and w.pad_end == 0 and w.pad_begin == (w.kernel - 1) * w.dilation
-            for name, (_, w) in self.windows.items() if name not in self.pad_nodes
+            for name, (_, w) in self.windows.items()
+            if name not in self.pad_nodes
         )
 
     pad_nodes: set[str] = field(default_factory=set)
@@ -153,9 +154,9 @@ def _frame(
         streams = port.name in roles.time if mode == "loop" else not scalar
         (spec.streamed if streams else spec.side).append(port.name)
     label = _time_label(roles, traced) if mode == "loop" else 0
-    for port in _visible(graph, pairs):
-        axis = traced.find(port, label) if label else None
-        spec.outputs.append(OutputSpec(port, "frame") if axis is None else OutputSpec(port, "time", axis))
+    for name in _visible(graph, pairs):
+        axis = traced.find(name, label) if label else None
+        spec.outputs.append(OutputSpec(name, "frame") if axis is None else OutputSpec(name, "time", axis))
     spec.states = tuple(_input_states(roles, walked, pairs))
     return spec
 
@@ -240,7 +241,7 @@ class _Flow:
         if self.roles.time_size is not None:
             return None
         T, B = self.roles.analysis_sizes()
-        return self.roles.walk(PROBES[1] if T != PROBES[1] else PROBES[0], B)
+        return self.roles.walk(PROBES[1] if PROBES[1] != T else PROBES[0], B)
 
     def refuse(self, node: Node, reason: str) -> NotStreamableError:
         return _refusal(node, reason)
@@ -265,7 +266,11 @@ class _Flow:
         )
         spec.pad_nodes = {n.name for n in self.walked.nodes if n.op == "Pad" and n.name in self.windows}
         made = [v for node in self.walked.nodes for v in node.outputs if v]
-        spec.time_axes = {v: a for v in (*roles.time, *made) if self.has_time(v) and (a := self.traced.find(v, self.label)) is not None}
+        spec.time_axes = {
+            v: a
+            for v in (*roles.time, *made)
+            if self.has_time(v) and (a := self.traced.find(v, self.label)) is not None
+        }
         spec.ended = self.ended
         spec.lag = max((self.lag.get(name, 0) for name in _visible(self.graph, self.pairs)), default=0)
         spec.rate = max((self.rate.get(name, 1) for name in _visible(self.graph, self.pairs)), default=1)
@@ -332,7 +337,9 @@ class _Flow:
 
     def link(self, node: Node, index: int, value: str, out_axis: int | None, mine: list[Link]) -> None:
         for link in mine:
-            if link.out_axis == out_axis and (link.kind == "same" or (link.kind == "scan" and recurrent.is_recurrent(node))):
+            if link.out_axis == out_axis and (
+                link.kind == "same" or (link.kind == "scan" and recurrent.is_recurrent(node))
+            ):
                 return  # other scans (CumSum) are not carried from call to call yet
             if link.kind == "last" or (link.kind == "pick" and link.info in (-1, self.T - 1) and self.at_end(node)):
                 self.ended.add(value)
@@ -384,7 +391,10 @@ class _Flow:
             raise self.refuse(node, "averages over fewer steps at the ends of the sequence")
         if node.attrs.get("ceil_mode", 0):
             raise self.refuse(node, "rounds the number of steps up at the end of the sequence")
-        if str(node.attrs.get("auto_pad", "NOTSET")) not in ("NOTSET", "VALID", "") and len(self.walked.facts[source].shape) > 3:
+        if (
+            str(node.attrs.get("auto_pad", "NOTSET")) not in ("NOTSET", "VALID", "")
+            and len(self.walked.facts[source].shape) > 3
+        ):
             raise self.refuse(node, "pads by auto_pad over time and another axis")
         begin, end = window.pad_begin + before.pad_begin, window.pad_end + before.pad_end
         fill = (window.kernel - 1) * window.dilation
@@ -445,14 +455,27 @@ class _Flow:
             label = f"{node.name}.{what}"
             self.carried.append(Carried(node.name, what, init, label, public))
             const = self.walked.facts[init].const if init else None
-            kind = "zero" if not init or (const is not None and not const.any()) else "computed" if const is None else "constant"
+            kind = (
+                "zero"
+                if not init or (const is not None and not const.any())
+                else "computed"
+                if const is None
+                else "constant"
+            )
             B = self.roles.batch_size or 1
             hidden = self.hidden(node)
             x = self.walked.facts[node.inputs[0]].shape[batch]
             has_batch = bool(self.traced.alone(node.inputs[0], batch)) and x == self.roles.analysis_sizes()[1]
             rows = B if has_batch else x
             self.state_infos.append(
-                StateInfo(label, public, (rows, hidden), self.walked.facts[node.inputs[0]].dtype, 0 if has_batch else None, kind)
+                StateInfo(
+                    label,
+                    public,
+                    (rows, hidden),
+                    self.walked.facts[node.inputs[0]].dtype,
+                    0 if has_batch else None,
+                    kind,
+                )
             )
 
     def hidden(self, node: Node) -> int:
@@ -461,5 +484,3 @@ class _Flow:
 
 def _equal(a: Array, b: Array) -> bool:
     return bool(np.array_equal(a, b, equal_nan=a.dtype.kind == "f"))
-
-

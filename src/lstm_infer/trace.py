@@ -146,7 +146,6 @@ def _node(out: Trace, node: Node, walked: Walk) -> None:
             out.axes[name] = tuple(_meet(out, made.get((o, a), []), n) for a, n in enumerate(shape))
 
 
-
 def _meet(out: Trace, axes: list[Axis], extent: int) -> Axis:
     """One axis from all that flow into it; equal structures join their labels."""
     labelled = [axis for axis in axes if any(f.label for f in axis)]
@@ -208,4 +207,3 @@ def _cut(todo: list[Factor], extent: int) -> list[Factor]:
     """What is left behind an axis that does not fall on a factor's border: one factor without a label."""
     total = prod(f.extent for f in todo)
     return [Factor(0, total // extent)] if extent and total % extent == 0 else []
-

@@ -85,7 +85,9 @@ class View:
 
     def add_axis(self, axis: int) -> View:
         return replace(
-            self, shape=(*self.shape[:axis], 1, *self.shape[axis:]), strides=(*self.strides[:axis], 0, *self.strides[axis:])
+            self,
+            shape=(*self.shape[:axis], 1, *self.shape[axis:]),
+            strides=(*self.strides[:axis], 0, *self.strides[axis:]),
         )
 
     def expand(self, shape: Sequence[int]) -> View:

@@ -10,7 +10,6 @@ Weights that are fed are packed in every call.
 
 from __future__ import annotations
 
-
 from ..ir import Array, Node
 from ..steps import Activation
 from . import recurrent

@@ -118,7 +118,7 @@ class Sizes:
 
     T: int
     B: int
-    I: int  # noqa: E741
+    I: int
     H: int
     D: int
 
@@ -257,7 +257,7 @@ def pack(node: Node, b: Builder, s: Sizes, d: int) -> Packed:
 
 def _pack_fed(node: Node, b: Builder, s: Sizes, d: int, split: bool, panel: int) -> Packed:
     """Weights known only when the plan runs (graph inputs): packed by copies in every call."""
-    gates, H, I = GATES[node.op], s.H, s.I  # noqa: E741
+    gates, H, I = GATES[node.op], s.H, s.I
     n_panels = pad16(H) // 16
     w, r = (b.f32(b.view(node.inputs[i])).part(0, d, 1).drop(0) for i in (1, 2))
     whole = b.alloc((n_panels * panel,))
@@ -455,7 +455,7 @@ def meaning(cell: Cell) -> Callable[[Node, list[Array | None]], list[Array]]:
                 Y[t[rows], d, rows] = state["h"][rows]
             for what in state:
                 lasts[what][d] = np.where(lens[:, None] > 0, state[what], 0)
-        out = [Y.transpose(2, 0, 1, 3) if layout else Y]
+        out: list[Array] = [Y.transpose(2, 0, 1, 3) if layout else Y]
         out += [lasts[what].swapaxes(0, 1) if layout else lasts[what] for what, _, _ in states(node)]
         return [np.ascontiguousarray(a, dtype) for a in out]
 

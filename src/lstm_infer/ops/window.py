@@ -11,7 +11,7 @@ import numpy as np
 from ..errors import OnnxImportError, ShapeError
 from ..ir import Node
 from ..views import View
-from .registry import Fact, Link, Window, attr, unsupported
+from .registry import Link, Window, attr, unsupported
 
 if TYPE_CHECKING:
     from ..plan import Builder
