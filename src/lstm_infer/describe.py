@@ -46,7 +46,8 @@ def describe(model: Model, source: str, *, load_options: str = "") -> Inspection
     found = Inspection(os.fspath(source), model.isa, model.summary(), False)
     found.parameters = sum(a.size for a in model.roles.graph.consts.values() if a.dtype.kind == "f")
     found.states = [
-        {"name": s.name, "output": s.output, "dtype": s.dtype.name, "shape": list(s.shape), "starts": s.kind} for s in model.states
+        {"name": s.name, "output": s.output, "dtype": s.dtype.name, "shape": list(s.shape), "starts": s.kind}
+        for s in model.states
     ]
     stream, found.not_streamable = _open(model)
     found.streams = stream is not None
@@ -128,9 +129,8 @@ def _whole(model: Model, found: Inspection) -> None:
             getattr(found, kind).append(row)
     roles = model.roles
     if not roles.walkable:
-        feeds = {name: np.zeros(fact.shape, fact.dtype) for name, fact in roles.feeds(*roles.analysis_sizes()).items()}
         try:
-            program, _ = model._program({p.name: feeds[p.name] for p in roles.inputs}, tuple(o.name for o in model.outputs))
+            program = model.program(roles.feeds(*roles.analysis_sizes()), [o.name for o in model.outputs])
         except LstmInferError:
             return
         found.kernels = dict(Counter(program.slots))
