@@ -215,7 +215,7 @@ step_fuzz() {
 
 step_bench() {
     if [[ -f benchmarks/step.py ]]; then
-        "$USER_PYTHON" benchmarks/step.py --quick
+        "$USER_PYTHON" -m benchmarks.step --quick
     else
         echo "benchmarks/step.py is not there yet"
     fi
