@@ -27,7 +27,8 @@ def installed(folder: Path) -> list[str]:
     wanted = {"py.typed", "_core.pyi", "_check.pyi", "demo/amp.onnx", "__init__.py", "cli.py"}
     wrong = [f"lacks {name}" for name in sorted(wanted - held)]
     wrong += [f"holds {name}" for name in sorted(held) if Path(name).suffix in (".pyx", ".pxd", ".c", ".h")]
-    return wrong + [f"lacks the module {name}" for name in ("_core", "_check") if not list(package.glob(f"{name}.*.so"))]
+    modules = [name for name in ("_core", "_check") if not list(package.glob(f"{name}.*.so"))]
+    return wrong + [f"lacks the module {name}" for name in modules]
 
 
 def main() -> int:

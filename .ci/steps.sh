@@ -73,9 +73,12 @@ step_sdist() {
 
 step_lint() {
     dev_tools ruff mypy cython-lint onnx
-    "$WORK/dev/bin/ruff" check .
-    "$WORK/dev/bin/mypy" --strict src
-    "$WORK/dev/bin/cython-lint" src
+    export PATH=$WORK/dev/bin:$PATH # cython-lint calls pycodestyle by name
+    local failed=0 # all three are shown, whichever fails
+    ruff check --output-format concise . || failed=1
+    mypy --strict src || failed=1
+    cython-lint src || failed=1
+    return $failed
 }
 
 # ---- 4. every set that this CPU runs, forced in turn; the fused ones give the same bits in processes of their own ----

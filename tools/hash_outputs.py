@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import itertools
 import os
 import sys
 from collections.abc import Iterator
@@ -22,12 +23,12 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "kernels")]
 
-import shared_files  # noqa: E402
 import slotcall  # noqa: E402
 import test_matrix  # noqa: E402
 import test_reduce  # noqa: E402
 
 import lstm_infer  # noqa: E402
+import shared_files  # noqa: E402
 from lstm_infer import _core  # noqa: E402
 from lstm_infer.demo.show import MODEL  # noqa: E402
 
@@ -61,8 +62,10 @@ def kernels(isa: str) -> Arrays:
     for n, k, m in ((1, 65, 250), (5, 33, 100), (13, 257, 33), (64, 64, 64)):
         yield f"matmul {n} {k} {m}", [test_matrix.matmul(isa, uniform(1, (n, k)), uniform(2, (k, m)), uniform(3, (m,)))]
     for name, (x_shape, w_shape, *how) in test_matrix.CONVS.items():
-        yield f"conv {name}", [test_matrix.conv(isa, uniform(1, x_shape), uniform(2, w_shape), uniform(3, w_shape[:1]), *how)]
-    for name, (kind, options) in {**dict(zip(test_matrix.KIND_IDS, test_matrix.KINDS, strict=True)), **test_matrix.CELLS}.items():
+        x, w, bias = uniform(1, x_shape), uniform(2, w_shape), uniform(3, w_shape[:1])
+        yield f"conv {name}", [test_matrix.conv(isa, x, w, bias, *how)]
+    cells = dict(zip(test_matrix.KIND_IDS, test_matrix.KINDS, strict=True)) | test_matrix.CELLS
+    for name, (kind, options) in cells.items():
         for T, B, H in ((1, 1, 130), (9, 5, 33), (2, 14, 40)):
             yield f"cell {name} {T} {B} {H}", test_matrix.run(
                 exact_layer(kind, H, options), isa, uniform(1, (T, B, 7)), uniform(2, (B, H)), uniform(3, (B, H))
@@ -107,7 +110,7 @@ def models(names: list[Path]) -> Arrays:
         else:
             length = next(x.shape[axes[name]] for name, x in given.items() if axes[name] is not None)
             cuts = [t for t in (0, 1, 3, 20) if t < length] + [length]
-            for a, b in zip(cuts, cuts[1:], strict=False):
+            for a, b in itertools.pairwise(cuts):
                 piece = {n: x if axes[n] is None else np.take(x, range(a, b), axes[n]) for n, x in given.items()}
                 parts += results(stream.run(only(piece)))
         yield f"stream {path.stem}", parts + list(stream.state.values())
