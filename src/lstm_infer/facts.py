@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from . import ops as _ops  # noqa: F401  (registers the operators)
 from .bodies import Scope, is_control, walk_control
 from .errors import LstmInferError, OnnxImportError, ShapeError
 from .ir import Array, Graph, Node
-from . import ops as _ops  # noqa: F401  (registers the operators)
 from .ops import registry
 from .ops.registry import Fact
 

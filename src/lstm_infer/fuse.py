@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from . import _core
-from .steps import AnyStep, BranchStep, LoopStep, MapStep, n_registers
+from .steps import AnyStep, BranchStep, LoopStep, MapStep, Step, n_registers
 from .views import View
 
 __all__ = ["fuse"]
@@ -78,11 +78,11 @@ def _joins(producer: MapStep, consumer: MapStep, view: View) -> bool:
 
 
 def _store_at(
-    out: list[Step | MapStep | HostStep | None],
+    out: list[AnyStep | None],
     index: int,
     readers: dict[int, set[int]],
     writers: dict[int, list[int]],
-) -> Step | MapStep | HostStep | None:
+) -> AnyStep | None:
     """The copy at `index`, or in its place the map that makes what it copies."""
     copy = out[index]
     assert copy is not None
