@@ -379,9 +379,7 @@ def _repeat(spec: _Spec, scope: Scope, inner: Scope, trips: int | None, fixed: s
     inside = {c.inside for c in carried} | {s.inside for s in scanned} | ({spec.iter} if spec.iter in needed else set())
     kept = [c.result for c in carried] + [t.result for t in stacked] + ([again] if again else [])
     captured = _captures([inner.nodes], kept, facts, inside)
-    outs = []
-    for name in outputs:
-        outs.append(facts[name] if name else Fact((), np.dtype(np.float32)))
+    outs = [facts[name] if name else Fact((), np.dtype(np.float32)) for name in outputs]
     for index in range(len(node.outputs)):
         if node.outputs[index] and not outputs[index]:
             source = next(c for c in spec.carried if c.output == index)
