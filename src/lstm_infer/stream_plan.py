@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from math import prod
 from typing import Any
 
@@ -522,7 +523,7 @@ class StreamPlan:
                         return False
                     taken.append((view.offset, view.offset + view.size))
         taken.sort()
-        return not b.steps and all(a[1] <= c[0] for a, c in zip(taken, taken[1:], strict=False))
+        return not b.steps and all(a[1] <= c[0] for a, c in pairwise(taken))
 
     def _write_back(self, b: Builder) -> None:
         """The next values of the state inputs, behind everything that reads the old ones."""
