@@ -21,7 +21,8 @@ typedef enum li_status {
     LI_ERR_INDEX = 1,  /* an index lies outside its axis (Gather and kin) */
     LI_ERR_LENGTH = 2, /* a sequence length lies outside 0..T */
     LI_ERR_VALUE = 3,  /* a value an operator does not allow (division of an integer by zero) */
-    LI_ERR_LIMIT = 4   /* a loop ran past the limit set when the plan was made */
+    LI_ERR_LIMIT = 4,  /* a loop ran past the limit set when the plan was made */
+    LI_ERR_BRANCH = 5  /* a condition chose the branch that does not fit the sizes of the plan */
 } li_status;
 
 typedef enum li_dtype {

@@ -26,21 +26,23 @@ static inline LI_FP_MODE fp_mode(void) { return 0; }
 static inline void fp_set(LI_FP_MODE m) { (void)m; }
 #endif
 
+int64_t li_steps_run(const li_step *steps, int64_t n_steps, char *const *base)
+{
+    for (int64_t i = 0; i < n_steps; i++) {
+        const li_status status = steps[i].fn(steps[i].args, base);
+        if (status != LI_OK) { return (i << 8) | (int64_t)status; }
+    }
+    return 0;
+}
+
 int64_t li_plan_run(const li_step *steps, int64_t n_steps, char *const *base)
 {
     const LI_FP_MODE mode = fp_mode();
     const int odd = (mode & LI_FP_ODD) != 0;
-    int64_t result = 0;
     if (odd) {
         fp_set(mode & ~(LI_FP_MODE)LI_FP_ODD);
     }
-    for (int64_t i = 0; i < n_steps; i++) {
-        const li_status status = steps[i].fn(steps[i].args, base);
-        if (status != LI_OK) {
-            result = (i << 8) | (int64_t)status;
-            break;
-        }
-    }
+    const int64_t result = li_steps_run(steps, n_steps, base);
     if (odd) {
         fp_set(mode);
     }

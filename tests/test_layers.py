@@ -32,7 +32,7 @@ DIRECT = {
     "session": {"model"},
     "onnx_backend": {"__init__"},
     "verify": {"session"},
-    "bench": {"session"},
+    "bench": {"verify"},  # draws its inputs and opens its sessions as verify does
     "demo": {"verify", "bench"},
     "cli": {"session", "verify", "bench", "demo"},
     "__main__": {"cli"},
@@ -41,16 +41,17 @@ DIRECT = {
 
 # Modules that belong to a layer: parts of it in files of their own, each drawn in docs/architecture.md.
 BELONGS = {
-    "steps": "ops", "views": "ops", "store": "ops", "fuse": "plan", "trace": "facts", "records": "ir",
+    "steps": "ops", "views": "ops", "store": "ops", "fuse": "plan", "trace": "facts", "bodies": "facts", "records": "ir",
     "roles": "plan", "pairing": "plan", "streaming": "plan", "stream_plan": "stream",
-    "summary": "model", "wav": "demo",
+    "summary": "model", "wav": "demo", "drawing": "verify", "describe": "cli", "files": "cli", "report": "cli",
 }  # fmt: skip
 
 # These use the package as its users do, so they may import its public names.
 THROUGH_THE_FRONT_DOOR = {"onnx_backend", "verify", "bench", "demo", "cli"}
 
 OUTSIDE = {
-    "onnx": {"importer", "onnx_backend", "demo"},  # the demo opens the state of onnxruntime's copy of its model
+    # the demo opens the state of onnxruntime's copy of its model; verify falls back to the reference evaluator
+    "onnx": {"importer", "onnx_backend", "demo", "verify"},
     "google": {"importer"},  # protobuf, under onnx
     "onnxruntime": {"verify", "bench", "demo"},
     "matplotlib": {"demo"},

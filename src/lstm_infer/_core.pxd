@@ -3,7 +3,7 @@
 from libc.stdint cimport int64_t
 from numpy cimport npy_intp
 
-from lstm_infer._kernels cimport li_step
+from lstm_infer._kernels cimport li_step, li_steps
 
 cdef enum:
     MAX_BASES = 16
@@ -27,6 +27,8 @@ cdef struct Shape:
 cdef class Plan:
     cdef li_step *steps
     cdef int64_t *words
+    cdef li_steps list  # the same steps, as a loop or a branch of another plan refers to them
+    cdef readonly tuple nested
     cdef readonly Py_ssize_t n_steps
     cdef readonly str isa
     cdef readonly tuple slots

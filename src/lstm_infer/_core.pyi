@@ -21,6 +21,8 @@ reduce_codes: Final[dict[str, int]]
 """Reduction ("LOG_SUM_EXP") to li_reduce_code."""
 status_codes: Final[dict[str, int]]
 """Status ("OK", "INDEX") to li_status."""
+control: Final[dict[str, int]]
+"""Steps that run the steps of nested plans: name to the number of those. Records: kernels/li_plan.h."""
 UNITS: Final[int]
 """Hidden units (output columns) in one packed panel."""
 LANES: Final[int]
@@ -118,7 +120,10 @@ class Plan:
     isa : str
         One of `list_isas()` that can run here.
     steps : sequence of (slot name, int64 array [n_words])
-        Argument records as arrays of 8-byte words (a double as its bits).
+        Argument records as arrays of 8-byte words (a double as its bits). The first words of a step of `control`
+        are positions in `nested`, or -1 for the branch that must not be taken.
+    nested : sequence of Plan
+        What loops and branches run; kept alive.
 
     Raises
     ------
@@ -130,7 +135,10 @@ class Plan:
         A slot is unknown, or a record has the wrong number of words.
     """
 
-    def __new__(cls, isa: str, steps: Sequence[tuple[str, NDArray[np.int64]]]) -> Plan: ...
+    def __new__(cls, isa: str, steps: Sequence[tuple[str, NDArray[np.int64]]], nested: Sequence[Plan] = ()) -> Plan: ...
+    @property
+    def nested(self) -> tuple[Plan, ...]:
+        """The plans that its loops and branches run."""
     @property
     def isa(self) -> str:
         """The instruction set it was made for."""

@@ -55,7 +55,9 @@ reduce_codes = {
 }
 status_codes = {
     "OK": LI_OK, "INDEX": LI_ERR_INDEX, "LENGTH": LI_ERR_LENGTH, "VALUE": LI_ERR_VALUE, "LIMIT": LI_ERR_LIMIT,
+    "BRANCH": LI_ERR_BRANCH,
 }
+control = {"loop": 1, "branch": 2}
 UNITS = LI_UNITS
 LANES = LI_LANES
 RANK = LI_RANK
@@ -163,6 +165,11 @@ cdef char *address(object base) except? NULL:
     return <char *><uintptr_t>base
 
 
+cdef li_steps NO_STEPS
+NO_STEPS.step = NULL
+NO_STEPS.n = -1  # the branch that must not be taken
+
+
 cdef str owner(li_slot_fn fn, int slot):
     """The instruction set that a kernel was written for: a set may borrow a lesser one's."""
     for i in reversed(range(li_n_isas())):
@@ -171,16 +178,21 @@ cdef str owner(li_slot_fn fn, int slot):
 
 
 cdef class Plan:
-    def __cinit__(self, str isa not None, steps):
+    def __cinit__(self, str isa not None, steps, nested=()):
         cdef const li_kernels *kernels = find_isa(isa)
         cdef int64_t *next
+        cdef Plan inner
+        self.nested = tuple(nested)
         steps = [(slot, np.asarray(words)) for slot, words in steps]
         for index, (slot, words) in enumerate(steps):
-            if slot not in slots:
+            if slot not in slots and slot not in control:
                 raise ValueError(f"step {index}: slot {slot!r} is unknown")
             if words.dtype != np.int64 or words.ndim != 1:
                 raise TypeError(f"step {index} ({slot}): int64 words [n] expected, got {words.dtype} {words.shape}")
-            if slots[slot][1] not in (0, words.size):
+            if slot in control:
+                if words.size < control[slot] or not all([-1 <= n < len(self.nested) for n in words[:control[slot]]]):
+                    raise ValueError(f"step {index} ({slot}): words that name nested plans expected")
+            elif slots[slot][1] not in (0, words.size):
                 raise ValueError(f"step {index} ({slot}): {slots[slot][1]} words expected, got {words.size}")
         self.isa = isa
         self.n_steps = len(steps)
@@ -192,14 +204,28 @@ cdef class Plan:
         next = self.words
         symbols = []
         for index, (slot, words) in enumerate(steps):
-            code = slots[slot][0]
             words = np.ascontiguousarray(words)
             memcpy(next, cnp.PyArray_DATA(<cnp.ndarray>words), words.nbytes)
-            self.steps[<Py_ssize_t>index].fn = kernels.slot[<int>code]
             self.steps[<Py_ssize_t>index].args = next
-            symbols.append(f"li_{slot}_{owner(kernels.slot[<int>code], code)}")
+            if slot in control:  # its first words name plans of `nested`; -1: none
+                if slot == "loop":
+                    self.steps[<Py_ssize_t>index].fn = li_loop
+                else:
+                    self.steps[<Py_ssize_t>index].fn = li_branch
+                for i in range(<Py_ssize_t>control[slot]):
+                    if next[i] < 0:
+                        next[i] = <int64_t><uintptr_t>&NO_STEPS
+                    else:
+                        inner = self.nested[next[i]]
+                        next[i] = <int64_t><uintptr_t>&inner.list
+                symbols.append(f"li_{slot}")
+            else:
+                code = slots[slot][0]
+                self.steps[<Py_ssize_t>index].fn = kernels.slot[<int>code]
+                symbols.append(f"li_{slot}_{owner(kernels.slot[<int>code], code)}")
             next += <Py_ssize_t>words.size
         self.symbols = tuple(symbols)
+        self.list.step, self.list.n = self.steps, self.n_steps
 
     def __dealloc__(self):
         PyMem_Free(self.steps)

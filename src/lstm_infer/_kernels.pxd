@@ -23,6 +23,7 @@ cdef extern from "li_kernels.h" nogil:
         LI_ERR_LENGTH
         LI_ERR_VALUE
         LI_ERR_LIMIT
+        LI_ERR_BRANCH
 
     enum:
         LI_F32
@@ -84,6 +85,12 @@ cdef extern from "li_plan.h" nogil:
         li_slot_fn fn
         const void *args
 
+    ctypedef struct li_steps:
+        const li_step *step
+        int64_t n
+
+    li_slot_fn li_loop
+    li_slot_fn li_branch
     int64_t li_plan_run(const li_step *steps, int64_t n_steps, char **base) noexcept
 
 cdef extern from "dispatch.h" nogil:

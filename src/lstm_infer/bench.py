@@ -29,7 +29,7 @@ from .errors import LstmInferError, NotStreamableError
 from .model import Model
 from .stream import Stream
 from .streaming import StreamSpec
-from .verify import compare, open_session, step_feeds, versions
+from .verify import compare, open_session, versions
 
 if TYPE_CHECKING:
     import onnx
@@ -49,7 +49,7 @@ Call = Callable[[], object]
 
 @dataclass
 class Timing:
-    """Microseconds a call. `median` over rounds of many calls; `p99` over single calls, the clock's own cost included."""
+    """Microseconds a call: `median` over rounds of many calls; `p99` over single calls, with the clock's own cost."""
 
     median: float
     p99: float
@@ -155,7 +155,14 @@ def bench(
     """
     if model is None:
         model = lstm_infer.load(
-            source, isa=isa, threads=threads, inputs=inputs, constants=constants, states=states, time_axis=time_axis, seed=seed
+            source,
+            isa=isa,
+            threads=threads,
+            inputs=inputs,
+            constants=constants,
+            states=states,
+            time_axis=time_axis,
+            seed=seed,
         )
     tell = say or (lambda line: None)
     drawn = Inputs(model)
@@ -176,8 +183,9 @@ def bench(
             report.not_streamable = str(spec)
         else:
             try:
-                tell("step")
-                report.rows.append(bench_step(model, session, rounds=rounds, seed=seed, fixed=fixed))
+                if spec.steady:
+                    tell("step")
+                    report.rows.append(bench_step(model, session, rounds=rounds, seed=seed, fixed=fixed))
                 if spec.mode == "time":
                     tell("chunk")
                     report.rows.append(_chunk(model, session, drawn, spec, rng, fixed, rounds))
@@ -225,7 +233,7 @@ def bench_step(model: Model, session: Any, *, rounds: int, seed: int = 0, fixed:
     into = start()
     out = {name: np.empty_like(value) for name, value in got[0].items() if value is not None}
     target: Any = out if len(spec.outputs) != 1 else next(iter(out.values()))
-    calls["ours_out"] = lambda step=into.step, x=x, target=target: step(x, out=target)  # type: ignore[misc]
+    calls["ours_out"] = lambda: into.step(x, out=target)
     hidden = [s for s in model.states if s.kind != "input"]
     if hidden:
         row.note = f"onnxruntime cannot step it: the state {hidden[0].name!r} is hidden inside the graph"
@@ -267,10 +275,11 @@ def _chunk(
     x: Any = parts if len(parts) != 1 else next(iter(parts.values()))
     got = _named(start().run(x), spec)
     calls: dict[str, Call] = {"ours": _bind(start().run, x)}
-    if all(value is not None for value in got.values()):
+    if spec.steady and all(value is not None for value in got.values()):
         out = {name: np.empty_like(value) for name, value in got.items() if value is not None}
         target: Any = out if len(out) != 1 else next(iter(out.values()))
-        calls["ours_out"] = lambda run=start().run, x=x, target=target: run(x, out=target)  # type: ignore[misc]
+        into = start()
+        calls["ours_out"] = lambda: into.run(x, out=target)
     if any(s.kind != "input" for s in model.states):
         row.note = "onnxruntime cannot go on from the last chunk: its state is hidden inside the graph"
     elif session is not None:
@@ -290,7 +299,7 @@ def _chunk(
 
 def _whole(model: Model, session: Any, drawn: Inputs, rng: np.random.Generator, fixed: Feeds, rounds: int) -> BenchRow:
     """`Model.run` on a whole sequence."""
-    T, B = drawn.sizes(WHOLE, 1)
+    T, B = drawn.sizes(drawn.declared[0] or WHOLE, drawn.declared[1] or 1)  # onnxruntime insists on what is declared
     feeds = drawn.draw(rng, T, B)
     row = BenchRow(f"whole, T={T}" if drawn.roles.time else "whole")
     got = model.run(feeds)
@@ -366,7 +375,9 @@ class _BoundPeer:
             for name, value in {**fed, **sets[turn]}.items():
                 binding.bind_cpu_input(name, value)
             for output in session.get_outputs():
-                memory = sets[1 - turn][after[output.name]] if output.name in after else np.empty_like(like[output.name])
+                memory = (
+                    sets[1 - turn][after[output.name]] if output.name in after else np.empty_like(like[output.name])
+                )
                 shape = like[output.name].shape
                 binding.bind_output(output.name, "cpu", 0, memory.dtype, shape, memory.ctypes.data)
                 self._keep.append(memory)
@@ -398,7 +409,10 @@ def interleave(calls: Mapping[str, Call], rounds: int) -> dict[str, Timing]:
                 began = clock()
                 call()
                 singles.append(clock() - began)
-    return {name: Timing(statistics.median(means[name]) / 1e3, float(np.percentile(tails[name], 99)) / 1e3) for name in calls}
+    return {
+        name: Timing(statistics.median(means[name]) / 1e3, float(np.percentile(tails[name], 99)) / 1e3)
+        for name in calls
+    }
 
 
 def _calls_for(call: Call, seconds: float) -> int:

@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -16,7 +17,7 @@ import numpy as np
 import lstm_infer
 
 from .errors import LstmInferError
-from .report import plain_table, print_table, progress
+from .report import print_table, progress
 
 if TYPE_CHECKING:
     from .bench import BenchReport, Timing
@@ -41,7 +42,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SystemExit as stop:  # --help, --version, a wrong argument: argparse has said what
         return int(stop.code or 0)
     try:
-        status: int = args.call(args)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("always", category=UserWarning)
+            warnings.showwarning = _show_warning
+            status: int = args.call(args)
         sys.stdout.flush()
         return status
     except BrokenPipeError:
@@ -55,6 +59,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         print(f"lstm-infer: {' '.join(str(error).split())}", file=sys.stderr)
         return COULD_NOT
+
+
+def _show_warning(message: Warning | str, *where: object, **more: object) -> None:
+    print(f"lstm-infer: note: {' '.join(str(message).split())}", file=sys.stderr)
 
 
 # ---- arguments ------------------------------------------------------------------------------------------
@@ -98,7 +106,9 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     _model_options(bench)
     bench.add_argument("--rounds", type=_positive, default=5, metavar="N", help="interleaved rounds (default 5)")
-    bench.add_argument("--threads", type=_positive, default=1, metavar="N", help="threads of both sides (default 1, pinned)")
+    bench.add_argument(
+        "--threads", type=_positive, default=1, metavar="N", help="threads of both sides (default 1, pinned)"
+    )
     bench.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the inputs")
 
     run = _command(
@@ -113,17 +123,21 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--input", type=Path, required=True, metavar="FILE", help=".npy, .npz, .csv or .wav")
     run.add_argument("--output", type=Path, required=True, metavar="FILE", help=".npy, .npz, .csv or .wav")
     run.add_argument("--select", metavar="NAME", help="write this output only")
-    run.add_argument("--chunk", type=_positive, default=256, metavar="N", help="steps at once (default 256); no bit depends on it")
+    run.add_argument(
+        "--chunk", type=_positive, default=256, metavar="N", help="steps at once (default 256); no bit depends on it"
+    )
     run.add_argument("--whole", action="store_true", help="run once over the whole input, no stream")
     run.add_argument("--initial", type=Path, metavar="FILE.npz", help="first states, by name")
-    run.add_argument("--final", type=Path, metavar="FILE.npz", help="write the last states there, to go on from with --initial")
+    run.add_argument(
+        "--final", type=Path, metavar="FILE.npz", help="write the last states there, to go on from with --initial"
+    )
     run.add_argument("--rate", type=_positive, metavar="HZ", help="sample rate of a .wav output (default: the input's)")
 
     demo = _command(
         commands, "demo", _do_demo, "a guitar amplifier, checked and timed in seconds",
         "Plays a synthesised riff through a small LSTM amplifier that comes with the package: sample by sample and in\n"
-        "chunks, checked to be the same bits, timed, beside onnxruntime where that is installed. Writes WAV files, and\n"
-        "a picture where matplotlib is installed.",
+        "chunks, checked to be the same bits, timed, beside onnxruntime where that is installed. Writes WAV files\n"
+        "and, where matplotlib is installed, a picture.",
         "lstm-infer demo --out /tmp/demo",
     )  # fmt: skip
     demo.add_argument("--out", type=Path, default=Path(), metavar="DIR", help="where the files go (default: here)")
@@ -132,8 +146,8 @@ def _parser() -> argparse.ArgumentParser:
 
     _command(
         commands, "isa", _do_isa, "which instruction sets can run here, and which one is picked",
-        "Lists the instruction sets of this build, which of them this CPU and its system can run, and which is picked.\n"
-        "LSTM_INFER_ISA=avx2 in the environment forces one.",
+        "Lists the instruction sets of this build, which of them this CPU and its system can run, and which is\n"
+        "picked. LSTM_INFER_ISA=avx2 in the environment forces one.",
         "lstm-infer isa",
     )  # fmt: skip
     return parser
@@ -254,10 +268,13 @@ def _print_inspection(found: Inspection) -> None:
     print_table(head, rows)
     if not found.streams:
         print(f"\ndoes not stream: {found.not_streamable}")
-    call = "a step" if found.streams else "a run"
+    call = found.call
     kernels = ", ".join(f"{n} {slot}" if n > 1 else slot for slot, n in sorted(found.kernels.items()))
     print(f"\n{call} calls: {kernels or 'unknown'} ({found.isa})")
-    print(f"parameters: {found.parameters:,}" + (f"; {call} reads at most {found.step_bytes:,} bytes of them" * bool(found.kernels)))
+    print(
+        f"parameters: {found.parameters:,}"
+        + f"; {call} reads at most {found.step_bytes:,} bytes of weights" * bool(found.kernels)
+    )
     print("\nto paste:\n")
     print("\n".join(f"    {line}" if line else "" for line in found.snippet.splitlines()))
 
@@ -277,13 +294,13 @@ def _do_verify(args: argparse.Namespace) -> int:
 
 def _print_verified(found: VerifyReport) -> None:
     rows = [
-        [row.case, row.output, str(row.n), f"{row.worst_absolute:.1e}", f"{row.worst_excess:.3f}", "ok" if row.ok else "WRONG",
-         row.where]
+        [row.case, row.output, str(row.n), f"{row.worst_absolute:.1e}", f"{row.worst_excess:.3f}",
+         "ok" if row.ok else "WRONG", row.where]
         for row in found.rows
     ]  # fmt: skip
     if rows:
         print_table(["case", "output", "n", "largest error", "of allowed", "", "worst at"], rows)
-        print("whole: run; split: a stream in random pieces against run, bit for bit; stepped: a stream against the peer by hand")
+        print("whole: run; split: a stream in pieces against run, bit for bit; stepped: a stream against steps by hand")
     for row in found.rows:
         if row.detail:
             print(f"{row.case} {row.output}: {row.detail}")
@@ -294,7 +311,11 @@ def _print_verified(found: VerifyReport) -> None:
     for reason, n in found.not_comparable.items():
         print(f"not comparable, {n} calls: {reason}")
     answered = ", ".join(f"{name} ({n} calls)" for name, n in found.reference.items()) or "nobody"
-    print(f"reference: {answered}; " + ", ".join(f"{name} {version}" for name, version in found.versions.items()) + f"; {found.isa}")
+    print(
+        f"reference: {answered}; "
+        + ", ".join(f"{name} {version}" for name, version in found.versions.items())
+        + f"; {found.isa}"
+    )
     verdict = {FINE: f"fine: {found.compared} comparisons", WRONG: "WRONG", COULD_NOT: "nothing could be compared"}
     print(verdict[found.status])
 
@@ -321,13 +342,14 @@ def _print_bench(found: BenchReport) -> None:
              "-" if row.ratio is None else f"{row.ratio:.2f}x", "-" if row.excess is None else f"{row.excess:.3f}"]
         )  # fmt: skip
     print_table(head, rows)
-    print("ratio: onnxruntime's run over ours, above 1 we are faster; of allowed: largest difference over 1e-5 + 1e-4 |ref|")
+    print("ratio: onnxruntime's run over ours, above 1 we are faster; of allowed: difference over 1e-5 + 1e-4 |ref|")
     for row in found.rows:
         if row.note:
             print(f"{row.what}: {row.note}")
     if found.not_streamable:
         print(f"does not stream: {found.not_streamable}")
-    print(plain_table(["conditions", ""], [[name, text] for name, text in found.conditions.items()]))
+    for name, text in found.conditions.items():
+        print(f"{name}: {text}")
     if not found.ok:
         print("WRONG: the outputs differ by more than is allowed; see lstm-infer verify")
 
@@ -348,19 +370,29 @@ def _do_run(args: argparse.Namespace) -> int:
     notes = [*signal.notes, *outcome.notes, *notes]
     if args.json:
         shapes = {name: list(array.shape) for name, array in outcome.arrays.items()}
-        print(json.dumps({"streamed": outcome.streamed, "steps": outcome.steps, "outputs": shapes, "notes": notes}, indent=2))
+        print(
+            json.dumps(
+                {"streamed": outcome.streamed, "steps": outcome.steps, "outputs": shapes, "notes": notes}, indent=2
+            )
+        )
         return FINE
     for note in notes:
         print(f"lstm-infer: {note}", file=sys.stderr)
     how = f"streamed {outcome.steps} steps" if outcome.streamed else "run whole"
-    print(f"{how}: " + ", ".join(f"{name} {list(array.shape)}" for name, array in outcome.arrays.items()) + f" -> {args.output}")
+    print(
+        f"{how}: "
+        + ", ".join(f"{name} {list(array.shape)}" for name, array in outcome.arrays.items())
+        + f" -> {args.output}"
+    )
     return FINE
 
 
 def _do_demo(args: argparse.Namespace) -> int:
     from .demo.show import run_demo
 
-    found = run_demo(args.out, seconds=args.seconds, plot=not args.no_plot, json=args.json, say=None if args.json else print)
+    found = run_demo(
+        args.out, seconds=args.seconds, plot=not args.no_plot, json=args.json, say=None if args.json else print
+    )
     if args.json:
         print(json.dumps(found, indent=2))
     return FINE if found["ok"] else WRONG
@@ -378,4 +410,4 @@ def _do_isa(args: argparse.Namespace) -> int:
 
 
 def _tell(line: str) -> None:
-    print(f"\r\033[K{line}", end="" if line else "", file=sys.stderr, flush=True)
+    print(f"\r\033[K{line}\r", end="", file=sys.stderr, flush=True)  # the next line, or the table, goes over it

@@ -78,6 +78,15 @@ class Inputs:
             bool(self.roles.batch) and self.roles.batch_size is None,
         )
 
+    @property
+    def declared(self) -> tuple[int | None, int | None]:
+        """The numbers of time steps and signals that the file declares, whether it insists on them or not."""
+        found: list[int | None] = []
+        for axes in (self.roles.time, self.roles.batch):
+            sizes = [p.shape[axes[p.name]] for p in self.ports if p.name in axes and p.shape is not None]
+            found.append(next((size for size in sizes if isinstance(size, int)), None))
+        return found[0], found[1]
+
     def sizes(self, T: int, B: int) -> tuple[int, int]:
         """These, or those the file insists on."""
         open_time, open_batch = self.opens

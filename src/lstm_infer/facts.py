@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from . import ops as _ops  # noqa: F401  (registers the operators)
+from .bodies import Scope, is_control, walk_control
 from .errors import LstmInferError, OnnxImportError, ShapeError
 from .ir import Array, Graph, Node
+from . import ops as _ops  # noqa: F401  (registers the operators)
 from .ops import registry
 from .ops.registry import Fact
 
@@ -25,6 +26,11 @@ LIMIT_BYTES = 1 << 32
 
 FOLD_BYTES = 1 << 28
 """Constants larger than this are computed when the plan runs, not when it is made."""
+
+
+_PYTHON_ERRORS = (
+    ValueError, IndexError, TypeError, OverflowError, ZeroDivisionError, KeyError, AttributeError, MemoryError, RecursionError
+)  # fmt: skip
 
 
 @dataclass
@@ -59,25 +65,35 @@ def walk(
         A node that cannot be run; the message names it.
     """
     out = Walk(dict(feeds))
-    _walk_into(graph, out, on_node)
+
+    def into(part: Graph, scope: Scope) -> None:
+        _walk_into(part, scope, on_node)
+
+    into(graph, Scope(out.facts, out.nodes, into))
     return out
 
 
-def _walk_into(graph: Graph, out: Walk, on_node: Callable[[Node, list[Fact | None]], list[Fact] | None] | None) -> None:
+def _walk_into(graph: Graph, out: Scope, on_node: Callable[[Node, list[Fact | None]], list[Fact] | None] | None) -> None:
     facts = out.facts
     for name, array in graph.consts.items():
         if name not in facts:
             facts[name] = Fact.of(array)
     for node in graph.nodes:
+        if is_control(node):
+            try:
+                walk_control(node, out)
+            except LstmInferError:
+                raise
+            except _PYTHON_ERRORS as error:
+                raise ShapeError(f"{node}: its values do not fit its body: {error}") from error
+            for name in node.outputs:
+                if name:
+                    _check_size(node, facts[name])
+            continue
         try:
             ins = [facts[name] if name else None for name in node.inputs]
         except KeyError as error:
-            raise OnnxImportError(
-                f"{node}: input {error.args[0]!r} is made by no node before it; the file is broken"
-            ) from None
-        if node.op == "If" and node.domain == "" and ins and ins[0] is not None and ins[0].const is not None:
-            _take_branch(node, bool(np.asarray(ins[0].const).reshape(-1)[0]), out, on_node)
-            continue
+            raise OnnxImportError(f"{node}: input {error.args[0]!r} is made by no node before it; the file is broken") from None
         outs = on_node(node, ins) if on_node else None
         if outs is None:
             outs = node_facts(node, ins)
@@ -90,26 +106,6 @@ def _walk_into(graph: Graph, out: Walk, on_node: Callable[[Node, list[Fact | Non
                 runs |= fact.const is None
         if runs:
             out.nodes.append(node)
-
-
-def _take_branch(
-    node: Node, taken: bool, out: Walk, on_node: Callable[[Node, list[Fact | None]], list[Fact] | None] | None
-) -> None:
-    branch = registry.subgraph(node, "then_branch" if taken else "else_branch")
-    _walk_into(branch, out, on_node)
-    if len(branch.outputs) < len(node.outputs):
-        raise OnnxImportError(
-            f"{node}: the taken branch has {len(branch.outputs)} outputs, the node {len(node.outputs)}"
-        )
-    for name, port in zip(node.outputs, branch.outputs, strict=False):
-        if not name:
-            continue
-        fact = out.facts.get(port.name)
-        if fact is None:
-            raise OnnxImportError(f"{node}: output {port.name!r} of the taken branch is made by no node")
-        out.facts[name] = fact
-        if fact.const is None:
-            out.nodes.append(Node("Identity", f"{node.name}/{name}", [port.name], [name], opset=node.opset))
 
 
 def node_facts(node: Node, ins: list[Fact | None]) -> list[Fact]:
@@ -130,16 +126,7 @@ def node_facts(node: Node, ins: list[Fact | None]) -> list[Fact]:
         return [_folded(node, fact, array) for fact, array in zip(outs, arrays, strict=False)]
     except LstmInferError:
         raise
-    except (
-        ValueError,
-        IndexError,
-        TypeError,
-        OverflowError,
-        ZeroDivisionError,
-        KeyError,
-        AttributeError,
-        MemoryError,
-    ) as error:
+    except _PYTHON_ERRORS as error:
         shapes = ", ".join("-" if fact is None else f"{fact.dtype}{list(fact.shape)}" for fact in ins)
         raise ShapeError(f"{node}: inputs {shapes} do not fit {node.op}: {error}") from error
 
@@ -147,9 +134,7 @@ def node_facts(node: Node, ins: list[Fact | None]) -> list[Fact]:
 def _folded(node: Node, fact: Fact, array: Array) -> Fact:
     array = np.asarray(array)
     if array.shape != fact.shape or array.dtype != fact.dtype:
-        raise AssertionError(
-            f"{node}: folds to {array.dtype}{array.shape}, its shape rule says {fact.dtype}{fact.shape}"
-        )
+        raise AssertionError(f"{node}: folds to {array.dtype}{array.shape}, its shape rule says {fact.dtype}{fact.shape}")
     return Fact.of(array)
 
 
@@ -168,3 +153,5 @@ def _check_size(node: Node, fact: Fact) -> None:
             f"{node}: an output of shape {list(fact.shape)} would take {_n_bytes(fact) / 2**30:.1f} GiB, "
             f"the limit is {LIMIT_BYTES // 2**30} GiB; feed smaller pieces, or check the sizes in the file"
         )
+
+

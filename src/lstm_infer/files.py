@@ -58,9 +58,10 @@ def read_arrays(path: Path) -> Feeds:
         It cannot be read.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
-            if not hasattr(file, "files"):
-                raise FormatError(f"{path}: holds one array, expected an .npz file with arrays by name")
+        file = np.load(path, allow_pickle=False)
+        if isinstance(file, np.ndarray):
+            raise FormatError(f"{path}: holds one array, expected an .npz file with arrays by name")
+        with file:
             return {name: file[name] for name in file.files}
     except (ValueError, EOFError, KeyError) as error:
         raise FormatError(f"{path}: {error}") from error
@@ -102,7 +103,7 @@ def read_signal(path: Path, model: Model, *, whole: bool = False) -> Signal:
     infos = {info.name: info for info in model.inputs}
     for name, array in signal.feeds.items():
         if name in infos and array.dtype != infos[name].dtype:
-            signal.feeds[name] = _converted(array, infos[name], signal.notes)
+            signal.feeds[name] = _converted(array, infos[name], None if suffix in (".csv", ".wav") else signal.notes)
     return signal
 
 
@@ -117,13 +118,16 @@ def _only_input(model: Model, path: Path, whole: bool) -> InputInfo:
     return next(info for info in model.inputs if info.name == names[0])
 
 
-def _converted(array: NDArray[Any], info: InputInfo, notes: list[str]) -> NDArray[Any]:
+def _converted(array: NDArray[Any], info: InputInfo, notes: list[str] | None) -> NDArray[Any]:
     if array.dtype.kind == "f" and info.dtype.kind == "f":
-        notes.append(f"input {info.name!r} converted from {array.dtype} to {info.dtype}")
+        if notes is not None:
+            notes.append(f"input {info.name!r} converted from {array.dtype} to {info.dtype}")
         return array.astype(info.dtype)
     cast = array.astype(info.dtype)
     if not np.array_equal(cast, array):
-        raise FormatError(f"input {info.name!r} takes {info.dtype}; the file holds {array.dtype} values that do not fit it")
+        raise FormatError(
+            f"input {info.name!r} takes {info.dtype}; the file holds {array.dtype} values that do not fit it"
+        )
     return cast
 
 
@@ -138,7 +142,9 @@ def _read_csv(path: Path) -> NDArray[np.float64]:
         rows = [[float(cell) for cell in line.split(",")] for line in lines if line.strip()]
         return np.array(rows, np.float64).reshape(len(rows), -1)
     except ValueError as error:
-        raise FormatError(f"{path}: expected numbers in columns separated by commas, as many in every row: {error}") from error
+        raise FormatError(
+            f"{path}: expected numbers in columns separated by commas, as many in every row: {error}"
+        ) from error
 
 
 def _step_shape(info: InputInfo, model: Model) -> tuple[int | None, int | None, list[int]]:
@@ -191,7 +197,9 @@ def _from_wav(path: Path, info: InputInfo, model: Model) -> Signal:
         samples = samples[:, :1]
     if size > 1:
         missing = -n % size
-        notes.append(f"cut into frames of {size} samples" + (f", the last one filled up with {missing} zeros" if missing else ""))
+        notes.append(
+            f"cut into frames of {size} samples" + (f", the last one filled up with {missing} zeros" if missing else "")
+        )
         samples = np.concatenate([samples, np.zeros((missing, samples.shape[1]), np.float32)])
     frames = samples.reshape(-1, size, samples.shape[1]).transpose(0, 2, 1)
     return Signal({info.name: _laid_out(frames, time, batch, others)}, rate, n if size > 1 else None, notes)
@@ -230,7 +238,9 @@ def run_signal(
         raise ShapeError(f"the streamed inputs have different numbers of steps: {lengths}")
     n = next(iter(lengths.values()))
     stream = model.stream(
-        batch=_batch(model, spec, feeds), initial=first, inputs={name: feeds[name] for name in spec.side if name in feeds}
+        batch=_batch(model, spec, feeds),
+        initial=first,
+        inputs={name: feeds[name] for name in spec.side if name in feeds},
     )
     made: dict[str, list[NDArray[Any]]] = {o.name: [] for o in spec.outputs}
     for start in range(0, n, chunk):
@@ -254,7 +264,9 @@ def _states(stream: Stream) -> Feeds:
 
 def _run_whole(model: Model, feeds: Feeds, initial: Mapping[str, NDArray[Any]], notes: list[str]) -> Outcome:
     feeds |= initial
-    B = next((feeds[i.name].shape[i.batch_axis] for i in model.inputs if i.name in feeds and i.batch_axis is not None), 1)
+    B = next(
+        (feeds[i.name].shape[i.batch_axis] for i in model.inputs if i.name in feeds and i.batch_axis is not None), 1
+    )
     for state in model.states:
         if state.kind == "input" and state.name not in feeds:
             shape = [B if a == state.batch_axis else n for a, n in enumerate(state.shape)]
@@ -288,7 +300,9 @@ def _take(results: Any, spec: StreamSpec, made: dict[str, list[NDArray[Any]]]) -
             made[name].append(value)
 
 
-def write_outcome(path: Path, outcome: Outcome, signal: Signal, *, output: str | None = None, rate: int | None = None) -> list[str]:
+def write_outcome(
+    path: Path, outcome: Outcome, signal: Signal, *, output: str | None = None, rate: int | None = None
+) -> list[str]:
     """Write outputs: all of them by name to .npz, one of them to .npy, .csv (a row a step) or .wav. Returns notes.
 
     Raises
@@ -311,7 +325,9 @@ def write_outcome(path: Path, outcome: Outcome, signal: Signal, *, output: str |
         return []
     names = [output] if output is not None else list(outcome.arrays)
     if len(names) != 1:
-        raise FeedError(f"{path}: there are {len(names)} outputs, {names}; choose one with --select, or write an .npz file")
+        raise FeedError(
+            f"{path}: there are {len(names)} outputs, {names}; choose one with --select, or write an .npz file"
+        )
     array, axis = outcome.arrays[names[0]], outcome.time[names[0]]
     if suffix == ".npy":
         np.save(path, array)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from . import _core
-from .steps import HostStep, MapStep, Step, n_registers
+from .steps import AnyStep, BranchStep, LoopStep, MapStep, Step, n_registers
 from .views import View
 
 __all__ = ["fuse"]
@@ -21,9 +21,14 @@ _LOGICAL = frozenset({"EQ", "LT", "LE", "NOT", "AND", "OR", "XOR", "ISNAN", "ISI
 """Instructions that give 1 or 0: stored as a boolean and loaded again these are the same."""
 
 
-def fuse(steps: Sequence[Step | MapStep | HostStep]) -> list[Step | MapStep | HostStep]:
+def fuse(steps: Sequence[AnyStep]) -> list[AnyStep]:
     """The same work in fewer steps."""
-    out: list[Step | MapStep | HostStep | None] = list(steps)
+    for step in steps:
+        if isinstance(step, LoopStep):
+            step.body = fuse(step.body)
+        elif isinstance(step, BranchStep):
+            step.lists = tuple(None if part is None else fuse(part) for part in step.lists)  # type: ignore[assignment]
+    out: list[AnyStep | None] = list(steps)
     readers: dict[int, set[int]] = {}
     writers: dict[int, list[int]] = {}
     for index, step in enumerate(steps):
@@ -73,11 +78,11 @@ def _joins(producer: MapStep, consumer: MapStep, view: View) -> bool:
 
 
 def _store_at(
-    out: list[Step | MapStep | HostStep | None],
+    out: list[AnyStep | None],
     index: int,
     readers: dict[int, set[int]],
     writers: dict[int, list[int]],
-) -> Step | MapStep | HostStep | None:
+) -> AnyStep | None:
     """The copy at `index`, or in its place the map that makes what it copies."""
     copy = out[index]
     assert copy is not None

@@ -6,7 +6,7 @@ import hashlib
 import os
 import threading
 import warnings
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -123,9 +123,9 @@ class Model:
         self._graph, self._options = graph, options
         self._store = ConstStore()
         self._lock = threading.RLock()
-        self._programs: OrderedDict[Any, tuple[Program, list[str]]] = OrderedDict()
+        self._programs: dict[Any, Program] = {}
         self._plans: OrderedDict[Any, StreamPlan] = OrderedDict()
-        self._arenas: list[NDArray[np.uint8]] = []
+        self._arenas: deque[NDArray[np.uint8]] = deque(maxlen=KEPT_ARENAS)
         self._spec: StreamSpec | NotStreamableError | None = None
         self._ports = _ports(graph, options)
         self.repaired: tuple[str, ...] = tuple(thaw(graph, self._ports, options.constants))
@@ -135,6 +135,9 @@ class Model:
                 "the file has the sizes of its example frozen in; they were opened: " + "; ".join(self.repaired),
                 stacklevel=3,
             )
+        self._quick = [(p.name, p.dtype, -1 if p.shape is None else len(p.shape)) for p in self._ports]
+        self._output_names = tuple(p.name for p in graph.outputs)
+        self._default_ports = [Port(n, a.dtype, a.shape) for n, a in graph.defaults.items() if n not in options.constants]
         self._roles = self._find_roles()
         self._refuse_unbuilt()
 
@@ -198,20 +201,26 @@ class Model:
         ShapeError
             A shape does not fit, or a value lies outside what an operator takes (an index, a length).
         """
-        arrays = self._checked(feeds)
-        wanted = [p.name for p in self._graph.outputs] if outputs is None else list(outputs)
-        for name in wanted:
-            if name not in {p.name for p in self._graph.outputs}:
-                raise FeedError(f"there is no output {name!r}; the model has {[p.name for p in self._graph.outputs]}")
-        program, names = self._program(arrays, tuple(wanted))
+        wanted = self._output_names if outputs is None else self._checked_outputs(outputs)
+        arrays = []
+        for name, dtype, ndim in self._quick:
+            array = feeds.get(name)
+            if type(array) is not np.ndarray or array.dtype != dtype or array.ndim != ndim or not array.flags.c_contiguous:
+                arrays = self._checked(feeds)
+                break
+            arrays.append(array)
+        else:
+            if len(feeds) != len(arrays):
+                arrays = self._checked(feeds)
+        program = self._programs.get((wanted, *[array.shape for array in arrays]))
+        if program is None or len(arrays) != len(self._quick):
+            program = self._program(feeds, arrays, wanted)
         results = [np.empty(fact.shape, fact.dtype) for fact in program.outputs]
         arena = self._take_arena(program.arena_bytes)
         try:
-            program.run([self._store.anchor, None, arena, *(arrays[name] for name in names), *results])
+            program.run([self._store.anchor, None, arena, *arrays, *results])
         finally:
-            with self._lock:
-                if len(self._arenas) < KEPT_ARENAS:
-                    self._arenas.append(arena)
+            self._arenas.append(arena)
         return dict(zip(wanted, results, strict=True))
 
     def stream(
@@ -251,15 +260,28 @@ class Model:
             raise ShapeError(f"batch and max_chunk must be at least 1, got {batch} and {max_chunk}")
         bound = self._bound(inputs or {}, spec)
         batch = self._check_batch(batch, spec)
-        key = (
-            batch,
-            max_chunk,
-            tuple((n, a.shape, a.tobytes() if a.dtype.kind != "f" else b"") for n, a in bound.items()),
-        )
+
+        def plan(sizes: Mapping[tuple[str, int], int]) -> StreamPlan:
+            return self._stream_plan(spec, batch, bound, max_chunk, sizes)
+
+        return Stream(plan({}), self._fingerprint(), initial=initial, replan=plan)
+
+    def _stream_plan(
+        self,
+        spec: StreamSpec,
+        batch: int,
+        bound: Mapping[str, Array],
+        max_chunk: int,
+        sizes: Mapping[tuple[str, int], int],
+    ) -> StreamPlan:
+        """The plan of a stream; shared by streams alike."""
+        shared = not any(a.dtype.kind == "f" for a in bound.values())
+        known = tuple((n, a.shape, a.tobytes()) for n, a in bound.items()) if shared else ()
+        key = (batch, max_chunk, known, tuple(sorted(sizes.items())))
         with self._lock:
-            plan = self._plans.get(key) if not any(a.dtype.kind == "f" for a in bound.values()) else None
-            if plan is None:
-                plan = StreamPlan(
+            found = self._plans.get(key) if shared else None
+            if found is None:
+                found = StreamPlan(
                     self._graph,
                     spec,
                     self._store,
@@ -268,11 +290,13 @@ class Model:
                     bound=bound,
                     max_chunk=max_chunk,
                     seed=self._options.seed,
+                    sizes=sizes,
                 )
-                self._plans[key] = plan
-                if len(self._plans) > KEPT_PROGRAMS:
+                if shared:
+                    self._plans[key] = found
+                while len(self._plans) > KEPT_PROGRAMS:
                     self._plans.popitem(last=False)
-        return Stream(plan, self._fingerprint(), initial=initial)
+            return found
 
     def summary(self) -> str:
         """Inputs, outputs, states and where they come from, layers, the time axis and the cost; print it."""
@@ -286,7 +310,7 @@ class Model:
     def _refuse_unbuilt(self) -> None:
         """What cannot be run is refused at load: a walk meets every node that a run would."""
         if not self._roles.walkable:
-            self._build(self._roles.feeds(*self._roles.analysis_sizes()), [p.name for p in self._graph.outputs])
+            self.program(self._roles.feeds(*self._roles.analysis_sizes()), self._output_names)
 
     def _analysis(self) -> StreamSpec | NotStreamableError:
         with self._lock:
@@ -328,52 +352,68 @@ class Model:
             found[port.name] = tuple(places)
         return found
 
-    def _checked(self, feeds: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        names = {port.name for port in self._ports}
+    def _checked(self, feeds: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
+        """The inputs in order, then those with a default that are fed all the same; every one checked."""
+        ports = [*self._ports, *(p for p in self._default_ports if p.name in feeds)]
+        names = [port.name for port in ports]
         for name in feeds:
             if name not in names:
                 constant = f"; {name!r} was made a constant by load()" if name in self._options.constants else ""
-                raise FeedError(f"there is no input {name!r}{constant}; the model takes {sorted(names)}")
-        arrays = {}
-        for port in self._ports:
+                raise FeedError(f"there is no input {name!r}{constant}; the model takes {names}")
+        arrays = []
+        for port in ports:
             if port.name not in feeds:
-                raise FeedError(f"input {port.name!r} is missing; the model takes {sorted(names)}")
-            arrays[port.name] = _feed(port, feeds[port.name])
+                raise FeedError(f"input {port.name!r} is missing; the model takes {names}")
+            arrays.append(_feed(port, feeds[port.name]))
         return arrays
 
-    def _program(self, arrays: Mapping[str, NDArray[Any]], wanted: tuple[str, ...]) -> tuple[Program, list[str]]:
+    def _checked_outputs(self, outputs: Sequence[str]) -> tuple[str, ...]:
+        for name in outputs:
+            if name not in self._output_names:
+                raise FeedError(f"there is no output {name!r}; the model has {list(self._output_names)}")
+        return tuple(dict.fromkeys(outputs))
+
+    def _program(
+        self, feeds: Mapping[str, NDArray[Any]], arrays: Sequence[NDArray[Any]], wanted: tuple[str, ...]
+    ) -> Program:
         """The program for these shapes, from the cache where it was made before."""
-        key = (tuple(a.shape for a in arrays.values()), wanted)
-        with self._lock:
-            found = self._programs.get(key)
-            if found is not None:
-                self._programs.move_to_end(key)
-                return found
+        extra = tuple(p.name for p in self._default_ports if p.name in feeds)
+        key = (wanted, *[array.shape for array in arrays], *extra)
+        found = self._programs.get(key)
+        if found is not None:
+            return found
+        names = [*(port.name for port in self._ports), *extra]
         facts = {name: Fact.of(array) for name, array in self._options.constants.items()}
-        facts |= {name: Fact(array.shape, array.dtype) for name, array in arrays.items()}
-        made = self._build(facts, wanted)
+        facts |= {name: Fact(array.shape, array.dtype) for name, array in zip(names, arrays, strict=True)}
+        made = self._build(facts, wanted, names)
         with self._lock:
             self._programs[key] = made
-            if len(self._programs) > KEPT_PROGRAMS:
-                self._programs.popitem(last=False)
+            while len(self._programs) > KEPT_PROGRAMS:
+                self._programs.pop(next(iter(self._programs)), None)
         return made
 
-    def _build(self, facts: Mapping[str, Fact], wanted: Sequence[str]) -> tuple[Program, list[str]]:
+    def program(self, facts: Mapping[str, Fact], wanted: Sequence[str]) -> Program:
+        """The program of a whole run at given input sizes."""
+        return self._build(facts, wanted, [port.name for port in self._ports])
+
+    def _build(self, facts: Mapping[str, Fact], wanted: Sequence[str], names: Sequence[str]) -> Program:
         walked = walk(self._graph, facts)
         b = Builder(dict(walked.facts), self._store, self.isa, seed=self._options.seed)
-        names = [port.name for port in self._ports]
         for index, name in enumerate(names):
             b.input(name, index)
         b.lower(walked)
         outs = [b.output(name, index) for index, name in enumerate(wanted)]
-        return b.finish(len(names), outs), names
+        return b.finish(len(names), outs)
 
     def _take_arena(self, n_bytes: int) -> NDArray[np.uint8]:
-        with self._lock:
-            for index, arena in enumerate(self._arenas):
-                if arena.nbytes >= n_bytes:
-                    return self._arenas.pop(index)
-        return _core.aligned_empty(max(n_bytes, 64))
+        """Working memory for one call: that of an earlier call where it is large enough."""
+        try:
+            arena = self._arenas.pop()
+        except IndexError:
+            arena = None
+        if arena is None or arena.nbytes < n_bytes:
+            arena = _core.aligned_empty(max(n_bytes, 64))
+        return arena
 
     def _bound(self, inputs: Mapping[str, ArrayLike], spec: StreamSpec) -> dict[str, Array]:
         ports = {port.name: port for port in self._ports}

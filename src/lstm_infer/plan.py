@@ -6,8 +6,10 @@ The bases are: 0 constants, 1 state, 2 arena, then the inputs, then the outputs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from heapq import heappop, heappush
 from math import prod
 from typing import Any
 
@@ -20,7 +22,7 @@ from .fuse import fuse
 from .ir import Array, Node
 from .ops import registry
 from .ops.registry import Fact
-from .steps import HostStep, MapStep, Step, Word, encode
+from .steps import AnyStep, BranchStep, HostStep, LoopStep, MapStep, Step, Word, encode
 from .store import ConstStore
 from .views import Buffer, View, dense_strides, merge_axes, storage
 
@@ -90,7 +92,8 @@ _FAILURES = {
     1: "an index lies outside its axis",
     2: "a sequence length lies outside 0..T",
     3: "an integer was divided by zero, or a value is not allowed",
-    4: "a loop ran past its limit",
+    4: "the loop ran past its limit: its condition stays true for too long, or for ever",
+    5: "its condition chose the branch that does not fit these input sizes",
 }
 
 
@@ -115,9 +118,10 @@ class Builder:
     """Buffers (by id) of state inputs that nobody reads but the recurrences they seed: updated where they lie."""
     lens: dict[str, View] = field(default_factory=dict)
     """By node: the part of its sequence_lens that falls into this block of a stream."""
-    steps: list[Step | MapStep | HostStep] = field(default_factory=list)
+    steps: list[AnyStep] = field(default_factory=list)
     views: dict[str, View] = field(default_factory=dict)
     _node: str = ""
+    _depth: int = 0
 
     # ---- values -----------------------------------------------------------------------------------------
 
@@ -238,22 +242,37 @@ class Builder:
             views = [view.expand(out.shape) for view in ins]
             self.steps.append(MapStep(ints, views, list(ops), [(out, len(views) + len(ops) - 1)], self._node))
 
+    @contextmanager
+    def nested(self) -> Iterator[list[AnyStep]]:
+        """Steps made inside go to a list of their own, for a loop or a branch."""
+        outer, self.steps, node = self.steps, [], self._node
+        self._depth += 1
+        try:
+            yield self.steps
+        finally:
+            self.steps, self._node = outer, node
+            self._depth -= 1
+
     def host(self, node: Node) -> None:
         """Run the operator's NumPy meaning on the host: exact operators only."""
+        if self._depth:
+            raise registry.unsupported(node, f"{node.op} inside a loop or a branch that is taken at run time")
         ins = [self.dense(self.view(name)) if name else None for name in node.inputs]
         outs = [self.new(name) if name else None for name in node.outputs]
         dtypes = [self.facts[name].dtype if name else None for name in node.inputs]
         self.steps.append(HostStep(node, registry.find(node).evaluate, ins, outs, dtypes, self._node))
 
-    def carry(self, node: Node, what: str, init: View | None, shape: Sequence[int]) -> View:
-        """Memory of a recurrence's state, dense float32. It persists in a stream where the layout has a slot for it, or where `init` is itself a state
+    def carry(
+        self, node: Node, what: str, init: View | None, shape: Sequence[int], dtype: Any = np.float32
+    ) -> View:
+        """Memory of a recurrence's state, dense. It persists in a stream where the layout has a slot for it, or where `init` is itself a state
         that may be updated in place; else it is fresh and starts from `init` (or 0)."""
         if self.layout is not None and (node.name, what) in self.layout.slots:
             return self.layout.slots[node.name, what]
         if init is not None and id(init.buffer) in self.in_place and init.is_dense:
             return View(init.buffer, tuple(shape), dense_strides(shape), init.dtype, init.offset)
-        state = self.alloc(shape, np.float32)
-        self.copy(state, self.scalar(0.0) if init is None else init)
+        state = self.alloc(shape, dtype)
+        self.copy(state, self.scalar(0, dtype) if init is None else init)
         return state
 
     def lower(self, walked: Walk) -> None:
@@ -312,21 +331,21 @@ class Builder:
     def finish(self, n_inputs: int, outputs: Sequence[Fact]) -> Program:
         """Fuse, place buffers, encode."""
         steps = fuse(self.steps)
+        n_bases = BASE_FIRST + n_inputs + len(outputs)
+        _number_slices(steps, n_bases, 0)
         arena_bytes = _place(steps)
         segments: list[_core.Plan | HostStep] = []
         names: list[tuple[str, ...]] = []
-        run: list[tuple[str, Any]] = []
-        run_names: list[str] = []
+        run: list[AnyStep] = []
+
+        def address(view: View) -> tuple[int, int]:
+            return _address(view, n_inputs, n_bases)
 
         def close() -> None:
             if run:
-                segments.append(_core.Plan(self.isa, run))
-                names.append(tuple(run_names))
+                segments.append(_plan(self.isa, run, address, n_bases))
+                names.append(tuple(step.node_name for step in run))
                 run.clear()
-                run_names.clear()
-
-        def address(view: View) -> tuple[int, int]:
-            return _address(view, n_inputs)
 
         for step in steps:
             if isinstance(step, HostStep):
@@ -335,13 +354,55 @@ class Builder:
                 segments.append(step)
                 names.append((step.node_name,))
             else:
-                run.append(encode(step, address))
-                run_names.append(step.node_name)
+                run.append(step)
         close()
         return Program(tuple(segments), arena_bytes, tuple(outputs), tuple(names))
 
 
-def _address(view: View, n_inputs: int) -> tuple[int, int]:
+def _plan(isa: str, steps: Sequence[AnyStep], address: Callable[[View], tuple[int, int]], n_bases: int) -> _core.Plan:
+    """Steps as words for C; loops and branches hold the plans of their bodies."""
+    nested: list[_core.Plan] = []
+    coded: list[tuple[str, Any]] = []
+
+    def inner(part: Sequence[AnyStep], bases: int) -> int:
+        nested.append(_plan(isa, part, address, bases))
+        return len(nested) - 1
+
+    def at(view: View | None) -> tuple[int, int]:
+        return (-1, 0) if view is None else address(view)
+
+    for step in steps:
+        if isinstance(step, LoopStep):
+            words = [inner(step.body, n_bases + len(step.slices)), *at(step.own[0])]
+            for view in (step.trips, step.go, step.iter):
+                words += at(view)
+            words += [step.limit, n_bases, len(step.slices)]
+            for piece in step.slices:
+                words += [*at(piece.at), piece.advance]
+            coded.append(("loop", np.array(words, np.int64)))
+        elif isinstance(step, BranchStep):
+            words = [-1 if part is None else inner(part, n_bases) for part in step.lists]
+            coded.append(("branch", np.array([*words, *at(step.cond)], np.int64)))
+        else:
+            assert not isinstance(step, HostStep)
+            coded.append(encode(step, address))
+    return _core.Plan(isa, coded, nested)
+
+
+def _number_slices(steps: Sequence[AnyStep], n_bases: int, n_slices: int) -> None:
+    """Which base each slice of a loop is, and room for the table of bases that its body sees."""
+    for step in steps:
+        if isinstance(step, LoopStep):
+            for index, piece in enumerate(step.slices):
+                piece.buffer.index = n_slices + index
+            step.table.n_bytes = (n_bases + n_slices + len(step.slices)) * 8
+            _number_slices(step.body, n_bases, n_slices + len(step.slices))
+        elif isinstance(step, BranchStep):
+            for part in step.lists:
+                _number_slices(part or (), n_bases, n_slices)
+
+
+def _address(view: View, n_inputs: int, n_bases: int) -> tuple[int, int]:
     buffer = view.buffer
     match buffer.kind:
         case "const":
@@ -352,41 +413,86 @@ def _address(view: View, n_inputs: int) -> tuple[int, int]:
             return BASE_ARENA, buffer.offset + view.byte_offset
         case "input":
             return BASE_FIRST + buffer.index, view.byte_offset
+        case "slice":
+            return n_bases + buffer.index, view.byte_offset
         case _:
             return BASE_FIRST + n_inputs + buffer.index, view.byte_offset
 
 
-def _place(steps: Sequence[Step | MapStep | HostStep]) -> int:
-    """Offsets of all arena buffers: each lives from its first to its last step; best fit among the free gaps."""
-    last: dict[int, int] = {}
-    for index, step in enumerate(steps):
-        for view in (*step.reads, *step.writes):
+class _Lives:
+    """From which to which position each arena buffer holds something. What a loop finds or leaves lives through all of
+    it: the loop's last step is followed by its first."""
+
+    def __init__(self, steps: Sequence[AnyStep]) -> None:
+        self.n = 0
+        self.touches: dict[int, list[tuple[int, tuple[int, ...]]]] = {}
+        self.buffers: dict[int, Buffer] = {}
+        self.loops: dict[int, tuple[int, int]] = {}
+        self._steps(steps, ())
+
+    def _touch(self, views: Sequence[View], path: tuple[int, ...]) -> None:
+        for view in views:
             if view.buffer.kind == "arena":
-                last[id(view.buffer)] = index
-    ends: list[list[Buffer]] = [[] for _ in steps]
-    placed: set[int] = set()
+                self.buffers[id(view.buffer)] = view.buffer
+                self.touches.setdefault(id(view.buffer), []).append((self.n, path))
+
+    def _steps(self, steps: Sequence[AnyStep], path: tuple[int, ...]) -> None:
+        for step in steps:
+            if isinstance(step, LoopStep):
+                start = self.n
+                self._touch(step.own, path)
+                self.n += 1
+                self._steps(step.body, (*path, id(step)))
+                self._touch(step.own, path)
+                self.loops[id(step)] = (start, self.n)
+            elif isinstance(step, BranchStep):
+                self._touch([step.cond], path)
+                self.n += 1
+                for part in step.lists:
+                    self._steps(part or (), path)
+            else:
+                self._touch(step.writes, path)
+                self._touch(step.reads, path)
+            self.n += 1
+
+    def spans(self) -> list[tuple[int, int, Buffer]]:
+        """(first, last, buffer), in the order in which they are first touched."""
+        out = []
+        for key, touches in self.touches.items():
+            common = touches[0][1]
+            for _, path in touches:
+                while path[: len(common)] != common:
+                    common = common[:-1]
+            first, last = self.n, 0
+            for at, path in touches:
+                start, stop = self.loops[path[len(common)]] if len(path) > len(common) else (at, at)
+                first, last = min(first, start), max(last, stop)
+            out.append((first, last, self.buffers[key]))
+        out.sort(key=lambda span: span[0])
+        return out
+
+
+def _place(steps: Sequence[AnyStep]) -> int:
+    """Offsets of all arena buffers: each lives from its first to its last step; best fit among the free gaps."""
     free: list[tuple[int, int]] = []  # (offset, n_bytes), sorted by offset
     top = 0
-    for index, step in enumerate(steps):
-        for view in (*step.writes, *step.reads):
-            buffer = view.buffer
-            if buffer.kind != "arena" or id(buffer) in placed:
-                continue
-            placed.add(id(buffer))
-            need = -(-buffer.n_bytes // ALIGN) * ALIGN
-            fits = [(size, offset) for offset, size in free if size >= need]
-            if fits:
-                size, offset = min(fits)
-                free.remove((offset, size))
-                if size > need:
-                    free.append((offset + need, size - need))
-                    free.sort()
-            else:
-                offset, top = top, top + need
-            buffer.offset = offset
-            ends[last[id(buffer)]].append(buffer)
-        for buffer in ends[index]:
-            free = _released(free, buffer.offset, -(-buffer.n_bytes // ALIGN) * ALIGN)
+    alive: list[tuple[int, int, Buffer]] = []  # (last, order, buffer), a heap
+    for order, (first, last, buffer) in enumerate(_Lives(steps).spans()):
+        while alive and alive[0][0] < first:
+            _, _, gone = heappop(alive)
+            free = _released(free, gone.offset, -(-gone.n_bytes // ALIGN) * ALIGN)
+        need = -(-buffer.n_bytes // ALIGN) * ALIGN
+        fits = [(size, offset) for offset, size in free if size >= need]
+        if fits:
+            size, offset = min(fits)
+            free.remove((offset, size))
+            if size > need:
+                free.append((offset + need, size - need))
+                free.sort()
+        else:
+            offset, top = top, top + need
+        buffer.offset = offset
+        heappush(alive, (last, order, buffer))
     if top > ARENA_LIMIT:
         raise ShapeError(f"the plan would need {top / 2**30:.1f} GiB of memory; feed smaller pieces")
     return top

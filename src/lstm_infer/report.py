@@ -46,7 +46,10 @@ _STYLES = {"ok": "green", "WRONG": "bold red", "missed": "yellow", "reached": "g
 
 
 def _is_number(cell: str) -> bool:
-    return cell in ("", "-") or cell.rstrip("x%").replace("e-", "").replace("e+", "").replace(".", "").replace(",", "").isdigit()
+    return (
+        cell in ("", "-")
+        or cell.rstrip("x%").replace("e-", "").replace("e+", "").replace(".", "").replace(",", "").isdigit()
+    )
 
 
 @contextmanager

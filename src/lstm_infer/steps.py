@@ -12,9 +12,10 @@ import numpy as np
 
 from . import _core
 from .ir import Array, Node
-from .views import View, merge_axes
+from .views import Buffer, View, merge_axes
 
-__all__ = ["Activation", "HostStep", "MapStep", "Step", "Word", "dtype_code", "encode", "n_registers"]
+__all__ = ["Activation", "AnyStep", "BranchStep", "HostStep", "LoopStep", "MapStep", "Slice", "Step", "Word",
+           "dtype_code", "encode", "n_registers"]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -107,6 +108,68 @@ class HostStep:
         for out, result in zip(arrays[n:], self.evaluate(self.node, feeds), strict=False):
             if out is not None:
                 out[...] = result
+
+
+@dataclass(frozen=True)
+class Slice:
+    """A window on memory that moves from iteration to iteration: inside the loop it is `buffer`, of kind "slice"."""
+
+    buffer: Buffer
+    at: View
+    """Where it lies in the first iteration."""
+    advance: int
+    """Bytes to where it lies in the next one."""
+    written: bool
+
+
+@dataclass
+class LoopStep:
+    """The steps of a body over and over (li_loop). Stops where `trips` iterations are made or `go` is false."""
+
+    body: list[AnyStep]
+    table: Buffer
+    trips: View | None
+    go: View | None
+    iter: View | None
+    limit: int
+    slices: list[Slice]
+    node_name: str
+
+    @property
+    def own(self) -> list[View]:
+        """Memory that the loop itself uses, from before the first iteration to behind the last."""
+        table = View(self.table, (self.table.n_bytes,), (1,), np.dtype(np.uint8))
+        return [table, *(s.at for s in self.slices), *(v for v in (self.trips, self.go, self.iter) if v is not None)]
+
+    @property
+    def reads(self) -> list[View]:
+        return [v for step in self.body for v in step.reads] + self.own
+
+    @property
+    def writes(self) -> list[View]:
+        out = [v for step in self.body for v in step.writes] + [s.at for s in self.slices if s.written]
+        return out if self.iter is None else [*out, self.iter]
+
+
+@dataclass
+class BranchStep:
+    """The steps of one of two lists, by a condition (li_branch). None: the list that must not be chosen."""
+
+    cond: View
+    lists: tuple[list[AnyStep] | None, list[AnyStep] | None]
+    """Where the condition is false, and where it is true."""
+    node_name: str
+
+    @property
+    def reads(self) -> list[View]:
+        return [self.cond, *(v for steps in self.lists for step in steps or () for v in step.reads)]
+
+    @property
+    def writes(self) -> list[View]:
+        return [v for steps in self.lists for step in steps or () for v in step.writes]
+
+
+AnyStep = Union[Step, MapStep, HostStep, LoopStep, BranchStep]
 
 
 def _memory(base: Array | int | None, offset: int, view: View) -> Array:

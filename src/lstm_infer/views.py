@@ -27,7 +27,7 @@ def dense_strides(shape: Sequence[int]) -> tuple[int, ...]:
 
 @dataclass(eq=False)
 class Buffer:
-    """A piece of memory. kind: "const", "state", "arena", "input" or "output" (index: which one)."""
+    """A piece of memory. kind: "const", "state", "arena", "input", "output" or "slice" of a loop (index: which one)."""
 
     kind: str
     n_bytes: int

@@ -295,3 +295,131 @@ def test_global_pools(shape: tuple[int, ...]) -> None:
     check("GlobalAveragePool", [f32(*shape)])
     for p in (1, 2, 3):
         check("GlobalLpPool", [f32(*shape)], p=p)
+
+
+# ---- quantised ----------------------------------------------------------------------------------------------
+
+
+def whole(*shape: int, dtype: str, seed: int = 0) -> Array:
+    """Integers over the whole range of a type."""
+    info = np.iinfo(dtype)
+    return np.random.default_rng(seed).integers(info.min, info.max, shape, dtype, endpoint=True)
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8"])
+def test_quantize_linear(dtype: str) -> None:
+    x = f32(3, 4, 5, scale=100)
+    x[0, 0] = [0.5, 1.5, 2.5, -0.5, -1.5]
+    check("QuantizeLinear", [x, np.array(1, np.float32), np.array(3, dtype)], opset=13)
+    check("QuantizeLinear", [x, np.array(0.37, np.float32), np.array(3, dtype)], consts=(1, 2), opset=13)
+    scale, zero = np.array([0.5, 1, 2, 0.3], np.float32), whole(4, dtype=dtype)
+    check("QuantizeLinear", [x, scale, zero], consts=(1, 2), opset=13, axis=1)
+    check("QuantizeLinear", [x, scale, zero], opset=13, axis=-2)
+    y = whole(3, 4, 5, dtype=dtype)
+    check("DequantizeLinear", [y, scale, zero], opset=13, axis=1)
+    check("DequantizeLinear", [y, np.array(0.3, np.float32), np.array(7, dtype)], opset=13)
+    check("DequantizeLinear", [y, np.array(0.3, np.float32)], opset=13)
+    check("DequantizeLinear", [whole(3, 4, dtype="int32"), np.array(1e-4, np.float32)], opset=13)
+    check("QuantizeLinear", [x, np.array(0.01, np.float32), np.array(3, "int16")], opset=21)
+
+
+@pytest.mark.parametrize("shift", [-3.0, 0.0, 3.0])
+def test_dynamic_quantize_linear(shift: float) -> None:
+    check("DynamicQuantizeLinear", [f32(3, 17) + np.float32(shift)], opset=11, n_out=3)
+    check("DynamicQuantizeLinear", [np.zeros((3, 2), np.float32)], opset=11, n_out=3)
+
+
+@pytest.mark.parametrize("k", [1, 7, 256, 257, 700, 3000])
+@pytest.mark.parametrize("b_type", ["int8", "uint8"])
+@pytest.mark.parametrize("consts", [(), (1, 3)])
+def test_matmul_integer(k: int, b_type: str, consts: tuple[int, ...]) -> None:
+    a, b = whole(2, 3, k, dtype="uint8"), whole(k, 17, dtype=b_type, seed=1)
+    check("MatMulInteger", [a, b, np.array(200, "uint8"), np.array(3, b_type)], consts=consts)
+    check("MatMulInteger", [a, b], consts=[i for i in consts if i < 2])
+    zero = np.zeros(17, b_type) if b_type == "int8" else whole(17, dtype=b_type, seed=2)
+    check("MatMulInteger", [a, b, np.array(200, "uint8"), zero], consts=consts)
+
+
+@pytest.mark.parametrize("w", [(6, 3, 3), (6, 3, 100)])
+@pytest.mark.parametrize("consts", [(), (1, 3)])
+def test_conv_integer(w: tuple[int, ...], consts: tuple[int, ...]) -> None:
+    ins: Ins = [whole(2, 3, 110, dtype="uint8"), whole(*w, dtype="uint8"), np.array(120, "uint8"), np.array(7, "uint8")]
+    check("ConvInteger", ins, consts=consts, pads=[1, 2])
+
+
+MS: dict[str, Any] = {"domain": "com.microsoft", "opset": 1}
+
+
+def scalar(value: float, dtype: str = "float32") -> Array:
+    """A number."""
+    return np.array(value, dtype)
+
+
+@pytest.mark.parametrize("k", [7, 300])
+@pytest.mark.parametrize("fixed", [False, True])
+def test_qlinear_matmul(k: int, fixed: bool) -> None:
+    a, b = whole(2, 3, k, dtype="uint8"), whole(k, 17, dtype="int8", seed=1)
+    zero, out = scalar(100, "uint8"), scalar(130, "uint8")
+    ins: Ins = [a, scalar(0.02), zero, b, scalar(0.01), scalar(0, "int8"), scalar(0.7), out]
+    consts = range(1, 8) if fixed else ()
+    check("QLinearMatMul", ins, consts=consts, opset=10)
+    ins[4], ins[5] = np.linspace(0.01, 0.02, 17, dtype=np.float32), np.zeros(17, "int8")
+    check("QLinearMatMul", ins, consts=consts, opset=10)
+    consts = (1, 3, 5) if fixed else ()
+    check("MatMulIntegerToFloat", [a, b, ins[1], ins[4], zero, ins[5], f32(17)], consts=consts, **MS)
+    check("MatMulIntegerToFloat", [a, b, ins[1], scalar(0.1)], consts=consts[:2], **MS)
+    x = f32(2, 3, k)
+    check("DynamicQuantizeMatMul", [x, b, scalar(0.1), scalar(0, "int8"), f32(17)], consts=consts[:2], **MS)
+    check("DynamicQuantizeMatMul", [x, b, ins[4]], consts=consts[:1], **MS)
+
+
+@pytest.mark.parametrize("trans", [(0, 0), (1, 1), (0, 1)])
+@pytest.mark.parametrize("fixed", [False, True])
+def test_qgemm(trans: tuple[int, int], fixed: bool) -> None:
+    a, b = (
+        whole(*((7, 3) if trans[0] else (3, 7)), dtype="uint8"),
+        whole(*((9, 7) if trans[1] else (7, 9)), dtype="int8"),
+    )
+    c = np.arange(-40000, 50000, 10000, dtype=np.int32)
+    ins: Ins = [a, scalar(0.02), scalar(90, "uint8"), b, scalar(0.03), scalar(0, "int8"), c]
+    consts = range(1, 9) if fixed else ()
+    how: dict[str, Any] = {"transA": trans[0], "transB": trans[1], **MS}
+    check("QGemm", ins, consts=[i for i in consts if i < 7], alpha=0.5, **how)
+    check("QGemm", [*ins, scalar(0.5), scalar(120, "uint8")], consts=consts, **how)
+    check("QGemm", [*ins[:6], None, scalar(0.5), scalar(120, "uint8")], consts=[i for i in consts if i != 6], **how)
+
+
+@pytest.mark.parametrize("fixed", [False, True])
+def test_qlinear_conv(fixed: bool) -> None:
+    x, w = whole(2, 4, 9, 8, dtype="uint8"), whole(6, 2, 3, 3, dtype="int8", seed=1)
+    ins: Ins = [
+        x,
+        scalar(0.02),
+        scalar(90, "uint8"),
+        w,
+        scalar(0.03),
+        scalar(0, "int8"),
+        scalar(0.9),
+        scalar(120, "uint8"),
+    ]
+    consts = range(1, 9) if fixed else ()
+    how: dict[str, Any] = {"opset": 10, "group": 2, "pads": [1, 1, 0, 1]}
+    check("QLinearConv", ins, consts=[i for i in consts if i < 8], **how)
+    ins[4], ins[5] = np.linspace(0.01, 0.03, 6, dtype=np.float32), np.zeros(6, "int8")
+    check("QLinearConv", [*ins, np.arange(-9000, 9000, 3000, dtype=np.int32)], consts=consts, **how)
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8"])
+def test_qlinear_element_by_element(dtype: str) -> None:
+    a, b = whole(3, 17, dtype=dtype), whole(17, dtype=dtype, seed=1)
+    left, right, out = (
+        [scalar(0.03), scalar(3, dtype)],
+        [scalar(0.05), scalar(9, dtype)],
+        [scalar(0.07), scalar(20, dtype)],
+    )
+    for op in ("QLinearAdd", "QLinearMul"):
+        check(op, [a, *left, b, *right, *out], **MS)
+    check("QLinearSigmoid", [a, *left, scalar(1 / 256), scalar(0, dtype)], consts=(1, 2, 3, 4), **MS)
+    check("QLinearLeakyRelu", [a, *left, *out], consts=(1, 2, 3, 4), alpha=0.2, **MS)
+    parts = [a, *left, whole(3, 4, dtype=dtype, seed=2), *right]
+    check("QLinearConcat", [*out, *parts], axis=1, consts=(0, 1, 3, 4, 6, 7), **MS)

@@ -128,9 +128,10 @@ def convolve(
     groups: int,
     act: Activation,
     *,
+    key: Any = None,
     keep: Any = None,
 ) -> None:
-    """y = act(Conv(x, w, bias)) with constant weights. keep: what stands for w in the key of the packed copy."""
+    """y = act(Conv(x, w, bias)) with constant weights. key: of the packed copy, where w was made just now."""
     filters, spatial = w.shape[0], len(s.size)
     k, m = prod(w.shape[1:]), filters // groups
     panel_floats = -(-m // _core.UNITS) * _core.UNITS
@@ -149,8 +150,7 @@ def convolve(
         out.reshape(groups, panel_floats)[:, :m] = np.asarray(bias, np.float32).reshape(groups, m)
         return out
 
-    owner = w if keep is None else keep
-    weights = b.packed(("conv", id(owner), groups), pack, owner)
+    weights = b.packed((key or ("conv", id(w)), groups), pack, w if keep is None else keep)
     start = None if bias is None else b.packed(("conv bias", id(bias), groups), pack_bias, bias)
 
     def three(values: tuple[int, ...], fill: int) -> list[int]:

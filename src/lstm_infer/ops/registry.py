@@ -145,6 +145,12 @@ def find(node: Node) -> Op:
     return op
 
 
+def is_random(node: Node) -> bool:
+    """Does a node draw from the model's generator."""
+    op = _OPS.get((node.domain, node.op))
+    return op is not None and op.random
+
+
 def unsupported(node: Node, what: str) -> UnsupportedOpError:
     """The error for an attribute or a use of an operator that cannot be run faithfully."""
     return UnsupportedOpError(f"{node}: {what} is not supported; see docs/ops.md")

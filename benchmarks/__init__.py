@@ -1,0 +1,1 @@
+"""Timings beside onnxruntime; see README.md."""

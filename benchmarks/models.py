@@ -1,0 +1,59 @@
+"""Whole real models, per call: streamed step by step where they stream and onnxruntime can follow, else run whole.
+
+python -m benchmarks.models [--quick] [--json]     models from ../shared/models, or LSTM_INFER_MODELS
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+if not __package__:  # run as a file
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks.common import arguments, conditions, finish, load, models_folder, pinned, us
+from lstm_infer import LstmInferError
+from lstm_infer.bench import bench
+
+OPTIONS = {"silero_vad": {"constants": {"sr": 16000}, "inputs": {"input": (None, 576)}}}
+"""What `load` must be told: an input that chooses between networks inside a file, and the size that goes with it."""
+
+
+def main() -> int:
+    """Measure and print."""
+    args = arguments(__doc__.splitlines()[0]).parse_args()
+    rounds = 2 if args.quick else args.rounds
+    rows, data, ok, steps, isa = [], [], True, [], ""
+    for path in sorted(models_folder().glob("*.onnx")):
+        try:
+            model = load(path, isa=args.isa, **OPTIONS.get(path.stem, {}))
+            found = bench(path, model=model, rounds=rounds)
+        except LstmInferError as error:
+            rows.append([path.stem, "refused", "-", "-", "-", "-", str(error)[:60]])
+            data.append({"model": path.stem, "refused": str(error)})
+            continue
+        isa = model.isa
+        ok &= found.ok
+        for row in found.rows:
+            rows.append(
+                [path.stem, row.what, us(row.ours), us(row.run), us(row.io_binding),
+                 "-" if row.ratio is None else f"{row.ratio:.2f}x", "" if found.ok else "WRONG"]
+            )  # fmt: skip
+            data.append({"model": path.stem, **asdict(row), "ratio": row.ratio})
+            if row.what in ("step", "frame") and row.ratio is not None:
+                steps.append(row.ratio)
+    with pinned() as core:
+        said = conditions(isa or "none", threads=1, core=core, rounds=rounds)
+    if steps:
+        mean = math.exp(sum(map(math.log, steps)) / len(steps))
+        said = {
+            "streamed steps": f"geometric mean {mean:.2f}x (target 4x), slowest {min(steps):.2f}x (target 1x)",
+            **said,
+        }
+    return finish(args, ["model, µs a call", "", "ours", "ort run", "io_binding", "ratio", ""], rows, said, data, ok)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

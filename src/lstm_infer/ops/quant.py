@@ -1,0 +1,457 @@
+"""QuantizeLinear-25, DequantizeLinear-25 (10, 13, 19, 21), DynamicQuantizeLinear-11, MatMulInteger-10, ConvInteger-10.
+
+    QuantizeLinear          y = saturate(round half to even(x / scale) + zero point)      per tensor or along one axis
+    DequantizeLinear        x = (y - zero point) * scale
+    DynamicQuantizeLinear   uint8; scale = (max(x, 0) - min(x, 0)) / 255, zero point = round(-min / scale)
+    MatMulInteger           int32 sums of (a - a zero point) * (b - b zero point), exact
+
+Sums of integers are exact in float32 as long as no partial sum passes 2^24: products of 8-bit numbers are summed in
+blocks of `BLOCK` terms by the float kernel, and the blocks are added as integers.
+Refused: blocks of scales, 4-bit and 8-bit floats, a rounding of the scale's own type (`precision`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .. import _core
+from ..errors import ShapeError
+from ..ir import Array, Node
+from ..steps import Activation
+from ..views import View
+from .common import normal_axis, onnx_dtype, pass_through
+from .conv import convolve, sums
+from .conv import sizes as conv_sizes
+from .elementwise import Formula, apply
+from .matmul import dynamic, product
+from .matmul import flow as matmul_flow
+from .matmul import infer as matmul_infer
+from .reduce import reduce
+from .registry import Fact, Link, Op, attr, need, register, unsupported
+from .window import Slide
+
+if TYPE_CHECKING:
+    from ..plan import Builder
+
+__all__ = ["BLOCK", "centred", "exact_product", "quantise", "round_to", "scales_of"]
+
+BLOCK = 256
+"""Terms of at most 255 * 255 whose sum stays below 2^24."""
+
+
+def get(ins: list[Any], index: int) -> Any:
+    """An optional input."""
+    return ins[index] if index < len(ins) else None
+
+
+def limits(dtype: Any) -> tuple[float, float]:
+    """Smallest and largest number of an integer type."""
+    info = np.iinfo(dtype)
+    return float(info.min), float(info.max)
+
+
+def along(node: Node, x: Fact, param: Fact | None, name: str) -> tuple[int, ...]:
+    """The shape in which a scale or zero point [n] or [] broadcasts to x."""
+    if param is None or prod(param.shape) == 1:
+        return ()
+    axis = normal_axis(node, int(attr(node, "axis", 1)), len(x.shape))
+    if attr(node, "block_size", 0) or len(param.shape) != 1:
+        raise unsupported(node, f"{name} of shape {list(param.shape)} (blocks of scales)")
+    if param.shape[0] != x.shape[axis]:
+        raise ShapeError(f"{node}: {name} {list(param.shape)} does not fit axis {axis} of {list(x.shape)}")
+    return tuple(x.shape[axis] if a == axis else 1 for a in range(len(x.shape)))
+
+
+def placed(node: Node, b: Builder, index: int) -> View | None:
+    """A scale or zero point as a view that broadcasts to input 0."""
+    name = b.optional(node, index)
+    if not name:
+        return None
+    return b.reshape(b.view(name), along(node, b.fact(node.inputs[0]), b.fact(name), name))
+
+
+# ---- QuantizeLinear, DequantizeLinear ----------------------------------------------------------------------
+
+
+def _quantized_type(node: Node, ins: list[Fact | None]) -> np.dtype[Any]:
+    zero, code = get(ins, 2), int(attr(node, "output_dtype", 0))
+    dtype = zero.dtype if zero is not None else onnx_dtype(node, code) if code else np.dtype(np.uint8)
+    if dtype.name not in ("int8", "uint8", "int16", "uint16"):
+        raise unsupported(node, f"element type {dtype}")
+    return np.dtype(dtype)
+
+
+def infer_quantize(node: Node, ins: list[Fact | None]) -> list[Fact]:
+    x: Fact = need(node, ins, 0)
+    if x.dtype.kind != "f" and x.dtype != np.int32:
+        raise unsupported(node, f"element type {x.dtype}")
+    if int(attr(node, "precision", 0)) not in (0, 1):
+        raise unsupported(node, f"precision {attr(node, 'precision')}")
+    for index, name in ((1, "scale"), (2, "zero point")):
+        along(node, x, need(node, ins, 1) if index == 1 else get(ins, 2), name)
+    return [Fact(x.shape, _quantized_type(node, ins))]
+
+
+def round_to(x: Any, zero: Any, dtype: Any) -> Array:
+    """saturate(round half to even(x) + zero) in NumPy."""
+    low, high = limits(dtype)
+    return np.asarray(np.clip(np.rint(x) + (0 if zero is None else np.asarray(zero, np.float32)), low, high)).astype(
+        dtype
+    )
+
+
+def evaluate_quantize(node: Node, ins: list[Array | None]) -> list[Array]:
+    facts = [None if a is None else Fact.of(a) for a in ins]
+    x: Any = need(node, ins, 0)
+    scale, zero = (
+        None if a is None else a.reshape(along(node, Fact.of(x), Fact.of(a), "scale")) for a in (ins[1], get(ins, 2))
+    )
+    return [round_to(x.astype(np.float32) / np.asarray(scale, np.float32), zero, _quantized_type(node, facts))]
+
+
+def quantise(b: Builder, x: View, scale: View, zero: View | None, out: View) -> None:
+    """out = saturate(round half to even(x / scale) + zero point); out is an integer type."""
+    rounded: Formula = ("ROUND", ("DIV", 0, 1))
+    low, high = limits(out.dtype)
+    shifted: Formula = rounded if zero is None else ("ADD", rounded, 2)
+    apply(b, ("MIN", ("MAX", shifted, low), high), [x, scale, *([zero] if zero is not None else [])], out)
+
+
+def lower_quantize(node: Node, b: Builder) -> None:
+    scale = placed(node, b, 1)
+    assert scale is not None
+    quantise(b, b.view(node.inputs[0]), scale, placed(node, b, 2), b.new(node.outputs[0]))
+
+
+def infer_dequantize(node: Node, ins: list[Fact | None]) -> list[Fact]:
+    x: Fact = need(node, ins, 0)
+    scale: Fact = need(node, ins, 1)
+    if x.dtype.name not in ("int8", "uint8", "int16", "uint16", "int32"):
+        raise unsupported(node, f"element type {x.dtype}")
+    for param, name in ((scale, "scale"), (get(ins, 2), "zero point")):
+        along(node, x, param, name)
+    code = int(attr(node, "output_dtype", 0))
+    return [Fact(x.shape, onnx_dtype(node, code) if code else scale.dtype)]
+
+
+def evaluate_dequantize(node: Node, ins: list[Array | None]) -> list[Array]:
+    fact = infer_dequantize(node, [None if a is None else Fact.of(a) for a in ins])[0]
+    x: Any = need(node, ins, 0)
+    shape = [() if a is None else along(node, Fact.of(x), Fact.of(a), "scale") for a in (ins[1], get(ins, 2))]
+    y = x.astype(np.int64)
+    if get(ins, 2) is not None:
+        y = y - get(ins, 2).astype(np.int64).reshape(shape[1])
+    return [(y.astype(np.float32) * need(node, ins, 1).astype(np.float32).reshape(shape[0])).astype(fact.dtype)]
+
+
+def lower_dequantize(node: Node, b: Builder) -> None:
+    x, zero, scale = b.view(node.inputs[0]), placed(node, b, 2), placed(node, b, 1)
+    assert scale is not None
+    if zero is None:
+        apply(b, ("MUL", 0, 1), [x, scale], b.new(node.outputs[0]))
+    else:
+        apply(b, ("MUL", ("SUB", 0, 2), 1), [x, scale, zero], b.new(node.outputs[0]))
+
+
+def flow_same(node: Node, ins: list[Fact | None], outs: list[Fact]) -> list[Link]:
+    """All axes of x pass; a scale along an axis goes with it."""
+    links = pass_through(ins, outs, {})
+    x: Fact = need(node, ins, 0)
+    for index in (1, 2):
+        fact = get(ins, index)
+        if fact is not None and prod(fact.shape) != 1:
+            links.append(Link(index, 0, 0, normal_axis(node, int(attr(node, "axis", 1)), len(x.shape))))
+    return links
+
+
+register(
+    Op("QuantizeLinear", infer_quantize, evaluate_quantize, flow_same, lower_quantize, opsets=(10, None),
+       note="to 8 and 16 bits, per tensor or axis"),
+    Op("DequantizeLinear", infer_dequantize, evaluate_dequantize, flow_same, lower_dequantize, opsets=(10, None),
+       note="per tensor or axis"),
+)  # fmt: skip
+
+
+# ---- DynamicQuantizeLinear ---------------------------------------------------------------------------------
+
+
+def infer_dynamic(node: Node, ins: list[Fact | None]) -> list[Fact]:
+    x: Fact = need(node, ins, 0)
+    if x.dtype != np.float32:
+        raise unsupported(node, f"element type {x.dtype}")
+    u8 = np.dtype(np.uint8)
+    return [Fact(x.shape, u8), Fact((), np.dtype(np.float32)), Fact((), u8)]
+
+
+def range_of(x: Any) -> tuple[Any, Any]:
+    """Scale and zero point of a whole tensor in NumPy, as onnxruntime finds them."""
+    low = np.float32(min(np.min(x, initial=0), 0))
+    high = np.float32(max(np.max(x, initial=0), 0))
+    scale = (high - low) / np.float32(255)
+    scale = np.float32(1) if scale == 0 else scale
+    return np.float32(scale), np.rint(np.clip(-low / scale, 0, 255)).astype(np.uint8)
+
+
+def evaluate_dynamic(node: Node, ins: list[Array | None]) -> list[Array]:
+    x: Any = need(node, ins, 0)
+    scale, zero = range_of(x)
+    return [round_to(x / scale, zero, np.uint8), np.asarray(scale), np.asarray(zero)]
+
+
+def scales_of(b: Builder, x: View, scale: View, zero: View) -> None:
+    """Scale (float32) and zero point (any type) of all of x."""
+    low, high = b.alloc(()), b.alloc(())
+    axes = tuple(range(len(x.shape)))
+    if x.size:
+        reduce(b, "Min", x, axes, low)
+        reduce(b, "Max", x, axes, high)
+    else:
+        b.copy(low, b.scalar(0.0))
+        b.copy(high, b.scalar(0.0))
+    span: Formula = ("DIV", ("SUB", ("MAX", 1, 0.0), ("MIN", 0, 0.0)), 255.0)
+    apply(b, ("SELECT", ("EQ", span, 0.0), 1.0, span), [low, high], scale)
+    apply(b, ("ROUND", ("MIN", ("MAX", ("DIV", ("NEG", ("MIN", 0, 0.0)), 1), 0.0), 255.0)), [low, scale], zero)
+
+
+def lower_dynamic(node: Node, b: Builder) -> None:
+    x = b.view(node.inputs[0])
+    y, scale, zero = (
+        b.new(node.outputs[i]) if b.wanted(node, i) else b.alloc(shape, dtype)
+        for i, (shape, dtype) in enumerate(((x.shape, np.uint8), ((), np.float32), ((), np.uint8)))
+    )
+    scales_of(b, x, scale, zero)
+    quantise(b, x, scale, zero, y)
+
+
+register(Op("DynamicQuantizeLinear", infer_dynamic, evaluate_dynamic, lower=lower_dynamic))
+
+
+# ---- exact sums --------------------------------------------------------------------------------------------
+
+
+def centred(b: Builder, x: View, zero: View | None) -> View:
+    """x - zero point as float32: whole numbers of at most 16 bits."""
+    out = b.alloc(x.shape)
+    apply(b, 0 if zero is None else ("SUB", 0, 1), [x] if zero is None else [x, zero], out)
+    return out
+
+
+def exact_product(
+    b: Builder, x: View, w: View | None, weights: Array | None, key: Any, keep: Any, shape: tuple[int, ...]
+) -> View:
+    """x [..., K] times w, exact; x and w centred. `weights`: w [K, M] where it is known, else the view `w`.
+    float32 where K fits one block, else int32."""
+    k = x.shape[-1]
+    parts = []
+    for start in range(0, max(k, 1), BLOCK):
+        n = min(BLOCK, k - start)
+        out = b.alloc(shape)
+        left = x.part(len(x.shape) - 1, start, n)
+        if weights is not None and n:
+            product(b, left, _packed(b, weights, (key, start), keep, start, n), None, out, n, weights.shape[1])
+        else:
+            right = b.const(np.asarray(weights, np.float32)) if w is None else w
+            dynamic(b, left, right.part(max(len(right.shape) - 2, 0), start, n), out)
+        parts.append(out)
+    if len(parts) == 1:
+        return parts[0]
+    return _added(b, parts)
+
+
+def _added(b: Builder, parts: list[View]) -> View:
+    """The sum of parts that are whole numbers, as int32."""
+    total = b.alloc(parts[0].shape, np.int32)
+    now, left = parts[:8], parts[8:]
+    while True:
+        formula: Formula = 0
+        for index in range(1, len(now)):
+            formula = ("ADD", formula, index)
+        apply(b, formula, now, total, ints=True)
+        if not left:
+            return total
+        now, left = [total, *left[:7]], left[7:]
+
+
+def _packed(b: Builder, weights: Array, key: Any, keep: Any, start: int, k: int) -> View:
+    m = weights.shape[1]
+
+    def make() -> Array:
+        w = np.ascontiguousarray(weights[start : start + k], np.float32)
+        return _core.pack_f32(w, gates=1, n_units=m, k=k, gate_stride=0, unit_stride=1, k_stride=m)
+
+    return b.packed(("integers", *key), make, keep)
+
+
+def right_side(
+    b: Builder, name: str, zero: str, *, transposed: bool = False
+) -> tuple[View | None, Array | None, Any, Any]:
+    """A right matrix minus its zero point: (view, None, ..) or (None, known array, key, keep).
+    transposed: it lies as [M, K], with a zero point for each of M."""
+    w, z = b.const_of(name), b.const_of(zero) if zero else None
+    if w is not None and w.ndim == 2 and (not zero or z is not None):
+        whole = w.T if transposed else w
+        shift = 0 if z is None else z.astype(np.int32)
+        return None, np.asarray(whole.astype(np.int32) - shift), (id(w), id(z), transposed), (w, z)
+    view = b.view(name)
+    view = view.transpose((1, 0)) if transposed else view
+    return centred(b, view, b.view(zero) if zero else None), None, None, None
+
+
+# ---- MatMulInteger -----------------------------------------------------------------------------------------
+
+
+def _left_zero(node: Node, ins: list[Any], index: int) -> tuple[int, ...]:
+    """A zero point of the left side: one number, or one for each row (as a column)."""
+    zero = get(ins, index)
+    if zero is None or prod(zero.shape) == 1:
+        return ()
+    return (*zero.shape, 1) if len(zero.shape) == 1 else tuple(zero.shape)
+
+
+def infer_matmul(node: Node, ins: list[Fact | None]) -> list[Fact]:
+    for index in (0, 1):
+        fact: Fact = need(node, ins, index)
+        if fact.dtype.name not in ("int8", "uint8"):
+            raise unsupported(node, f"element type {fact.dtype}")
+    a, b = need(node, ins, 0), need(node, ins, 1)
+    y = matmul_infer(node, [a, replace(b, dtype=a.dtype)])[0]
+    for index, shape, of in ((2, _left_zero(node, ins, 2), a), (3, getattr(get(ins, 3), "shape", ()), b)):
+        if get(ins, index) is not None and prod(shape) != 1 and np.broadcast_shapes(shape, of.shape) != of.shape:
+            raise ShapeError(f"{node}: a zero point {list(shape)} does not fit {list(of.shape)}")
+    return [Fact(y.shape, np.dtype(np.int32))]
+
+
+def integers(x: Any, zero: Any) -> Any:
+    """x - zero point in float64, in which sums of such products are exact."""
+    return x.astype(np.float64) - (0 if zero is None else np.asarray(zero, np.float64))
+
+
+def evaluate_matmul(node: Node, ins: list[Array | None]) -> list[Array]:
+    zero: Any = get(ins, 2)
+    zero = None if zero is None else zero.reshape(_left_zero(node, ins, 2))
+    y = np.matmul(integers(need(node, ins, 0), zero), integers(need(node, ins, 1), _plain(get(ins, 3))))
+    return [np.asarray(y).astype(np.int64).astype(np.int32)]
+
+
+def _plain(zero: Any) -> Any:
+    return None if zero is None else zero.reshape(()) if zero.size == 1 else zero
+
+
+def product_of(node: Node, b: Builder, at: tuple[int, int, int, int], shape: tuple[int, ...]) -> View:
+    """The exact product of two inputs with their zero points (positions: a, b, a's zero, b's zero)."""
+    a_zero = b.optional(node, at[2])
+    facts = [b.fact(name) if name else None for name in node.inputs]
+    zero = b.reshape(b.view(a_zero), _left_zero(node, facts, at[2])) if a_zero else None
+    x = centred(b, b.view(node.inputs[at[0]]), zero)
+    name = b.optional(node, at[3])
+    w, known, key, keep = right_side(b, node.inputs[at[1]], name)
+    return exact_product(b, x, w, known, key, keep, shape)
+
+
+def lower_matmul(node: Node, b: Builder) -> None:
+    y = b.new(node.outputs[0])
+    total = product_of(node, b, (0, 1, 2, 3), y.shape)
+    apply(b, 0, [total], y, ints=total.dtype != np.float32)
+
+
+def flow_matmul(node: Node, ins: list[Fact | None], outs: list[Fact]) -> list[Link]:
+    links = matmul_flow(node, ins[:2], outs)
+    zero = get(ins, 2)
+    if zero is not None and prod(zero.shape) != 1:
+        links += [Link(2, a, 0, a + len(outs[0].shape) - 2) for a in range(len(zero.shape)) if len(zero.shape) == 1]
+    return links
+
+
+register(Op("MatMulInteger", infer_matmul, evaluate_matmul, flow_matmul, lower_matmul))
+
+
+# ---- ConvInteger -------------------------------------------------------------------------------------------
+
+
+def infer_conv(node: Node, ins: list[Fact | None]) -> list[Fact]:
+    x: Fact = need(node, ins, 0)
+    w: Fact = need(node, ins, 1)
+    for fact in (x, w):
+        if fact.dtype.name not in ("int8", "uint8"):
+            raise unsupported(node, f"element type {fact.dtype}")
+    s = conv_sizes(node, [x, w])
+    filters = w.shape[0]
+    if get(ins, 2) is not None and prod(get(ins, 2).shape) != 1:
+        raise unsupported(node, "a zero point of X for each channel")
+    if get(ins, 3) is not None and prod(get(ins, 3).shape) not in (1, filters):
+        raise ShapeError(f"{node}: a zero point {list(get(ins, 3).shape)} does not fit W {list(w.shape)}")
+    return [Fact((x.shape[0], filters, *s.out), np.dtype(np.int32))]
+
+
+def filter_column(zero: Any, rank: int) -> Any:
+    """A zero point or scale of W, for each filter or for all."""
+    return zero.reshape(()) if zero.size == 1 else zero.reshape(-1, *([1] * (rank - 1)))
+
+
+def conv_sums(node: Node, x: Any, w: Any, x_zero: Any, w_zero: Any) -> Any:
+    """Exact sums in NumPy, as float64."""
+    s = conv_sizes(node, [Fact.of(x), Fact.of(w)])
+    weights = integers(w, None if w_zero is None else filter_column(w_zero, w.ndim))
+    return sums(integers(x, _plain(x_zero)), weights, s, int(attr(node, "group", 1)))
+
+
+def evaluate_conv(node: Node, ins: list[Array | None]) -> list[Array]:
+    y = conv_sums(node, need(node, ins, 0), need(node, ins, 1), get(ins, 2), get(ins, 3))
+    return [np.asarray(y).astype(np.int64).astype(np.int32)]
+
+
+def conv_exact(
+    node: Node, b: Builder, x: View, x_zero: str, w: Array, w_zero: Array | None, s: Slide, shape: tuple[int, ...]
+) -> View:
+    """Exact sums as whole numbers in float32; a kernel must fit one block."""
+    out = b.alloc(shape)
+    plain = np.asarray(
+        w.astype(np.float32) - (0 if w_zero is None else filter_column(w_zero, w.ndim).astype(np.float32))
+    )
+    zero = b.reshape(b.view(x_zero), ()) if x_zero else None
+    keep = (w, w_zero)
+    convolve(
+        b, centred(b, x, zero), plain, None, out, s, int(attr(node, "group", 1)), Activation(),
+        key=("conv integers", id(w), id(w_zero)), keep=keep,
+    )  # fmt: skip
+    return out
+
+
+def fits_block(b: Builder, w: str, zero: str) -> bool:
+    """Known weights whose kernel fits one exact block."""
+    const = b.const_of(w)
+    return const is not None and (not zero or b.const_of(zero) is not None) and prod(const.shape[1:]) <= BLOCK
+
+
+def lower_conv(node: Node, b: Builder) -> None:
+    zero = b.optional(node, 3)
+    if not fits_block(b, node.inputs[1], zero):
+        b.host(node)
+        return
+    y = b.new(node.outputs[0])
+    s = conv_sizes(node, [b.fact(name) for name in node.inputs[:2]])
+    w = b.const_of(node.inputs[1])
+    assert w is not None
+    x_zero = b.optional(node, 2)
+    apply(b, 0, [conv_exact(node, b, b.view(node.inputs[0]), x_zero, w, b.const_of(zero), s, y.shape)], y)
+
+
+def flow_conv(node: Node, ins: list[Fact | None], outs: list[Fact]) -> list[Link]:
+    """Only the batch passes: a stream would have to remember zero points."""
+    return [Link(0, 0, 0, 0)]
+
+
+register(
+    Op(
+        "ConvInteger",
+        infer_conv,
+        evaluate_conv,
+        flow_conv,
+        lower_conv,
+        note="kernels of more than 256 terms on the host",
+    )
+)

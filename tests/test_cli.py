@@ -1,0 +1,318 @@
+"""Every subcommand, in this process: what it prints, what it writes, how it ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import onnx
+import pytest
+
+import lstm_infer
+import stream_models
+from lstm_infer import bench, cli, report
+from lstm_infer.wav import read_wav, write_wav
+
+COMMANDS = ("inspect", "verify", "bench", "run", "demo", "isa")
+MODELS = ("centred_conv", "state_io", "hidden_state", "last_step", "both_ways", "stateless", "frame")
+
+
+by_names = pytest.mark.filterwarnings("ignore:states were paired")  # frame: x and h are alike but for their names
+
+
+@pytest.fixture
+def path(tmp_path):
+    """Writes a model of stream_models and returns its path."""
+
+    def write(name):
+        file = tmp_path / f"{name}.onnx"
+        file.write_bytes(getattr(stream_models, name)())
+        return str(file)
+
+    return write
+
+
+@pytest.fixture(autouse=True)
+def _short(monkeypatch):
+    monkeypatch.setattr(bench, "ROUND_S", 0.0005)
+
+
+def call(*argv):
+    return cli.main([str(arg) for arg in argv])
+
+
+def test_help_teaches(capsys):
+    assert call("--help") == 0
+    text = capsys.readouterr().out
+    assert all(command in text for command in COMMANDS)
+    for command in COMMANDS:
+        assert call(command, "--help") == 0
+        text = capsys.readouterr().out
+        assert "example:" in text and f"lstm-infer {command}" in text and "--json" in text
+
+
+def test_version_and_wrong_arguments(capsys):
+    assert call("--version") == 0
+    assert lstm_infer.__version__ in capsys.readouterr().out
+    for argv in (
+        ["nothing"],
+        [],
+        ["run", "model.onnx"],
+        ["verify", "m", "--constants", "sr"],
+        ["bench", "m", "--rounds", "0"],
+    ):
+        assert call(*argv) == 2
+    assert "usage" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["inspect", "verify", "bench"])
+def test_what_cannot_be_read_is_one_line(command, tmp_path, capsys):
+    broken = tmp_path / "broken.onnx"
+    broken.write_bytes(stream_models.state_io()[:-40])
+    for file in (broken, tmp_path / "absent.onnx"):
+        assert call(command, file) == 2
+        said = capsys.readouterr()
+        assert said.out == "" and said.err.startswith("lstm-infer: ") and said.err.count("\n") == 1
+    with pytest.raises(lstm_infer.LstmInferError):
+        call(command, broken, "--traceback")
+
+
+@by_names
+@pytest.mark.parametrize("name", MODELS)
+def test_the_snippet_runs(name, path, capsys):
+    assert call("inspect", path(name), "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    space = {}
+    exec(found["snippet"], space)
+    assert found["streams"] == ("stream" in space)
+    made = space.get("ys", space.get("results"))
+    assert made is not None
+    assert found["kernels"] and found["inputs"] and found["outputs"]
+
+
+def test_the_snippet_of_several_inputs(tmp_path, capsys):
+    """Two streamed inputs, and one without a time axis."""
+    model = onnx.load_from_string(stream_models.hidden_state())
+    model.graph.node[0].input[0] = "sum"
+    helper = onnx.helper
+    for name, shape in (("other", ["T", "B", stream_models.INPUTS]), ("gain", [stream_models.INPUTS])):
+        model.graph.input.append(helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape))
+    model.graph.node.insert(0, helper.make_node("Add", ["x", "other"], ["both"]))
+    model.graph.node.insert(1, helper.make_node("Mul", ["both", "gain"], ["sum"]))
+    file = tmp_path / "two.onnx"
+    onnx.save(model, file)
+    assert call("inspect", file, "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert "inputs={'gain'" in found["snippet"] and "{'x': " in found["snippet"]
+    exec(found["snippet"], {})
+    assert {p["name"]: p["role"] for p in found["inputs"]} == {"x": "streamed", "other": "streamed", "gain": "side"}
+
+
+def test_inspect_shows_shapes_and_states(path, capsys):
+    assert call("inspect", path("state_io")) == 0
+    text = capsys.readouterr().out
+    for part in ("[T, B, 5]", "[B, 5]", "h0 -> hn", "lstm_f32", "model.stream()", "parameters"):
+        assert part in text
+    assert call("inspect", path("both_ways")) == 0
+    assert "bidirectional" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["state_io", "both_ways", "frame"])
+def test_verify_and_bench(name, path, capsys):
+    pytest.importorskip("onnxruntime")
+    file = path(name)
+    assert call("verify", file) == 0
+    assert "fine" in capsys.readouterr().out
+    assert call("verify", file, "--json", "--seed", 5) == 0
+    assert json.loads(capsys.readouterr().out)["seed"] == 5
+    assert call("bench", file, "--rounds", 1) == 0
+    assert "CPU: " in capsys.readouterr().out
+    assert call("bench", file, "--rounds", 1, "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["ok"] and all(row["ratio"] for row in found["rows"]) and found["conditions"]["threads"].startswith("1")
+
+
+def test_bench_of_a_hidden_state_says_why_there_is_no_ratio(path, capsys):
+    pytest.importorskip("onnxruntime")
+    assert call("bench", path("hidden_state"), "--rounds", 1) == 0
+    assert "onnxruntime cannot step it" in capsys.readouterr().out
+
+
+def test_bench_pins_and_lets_go():
+    if not hasattr(os, "sched_getaffinity"):
+        pytest.skip("this system cannot pin a thread to a core")
+    before = os.sched_getaffinity(0)
+    with bench.pinned() as core:
+        assert os.sched_getaffinity(0) == {core}
+    assert os.sched_getaffinity(0) == before
+
+
+@pytest.mark.parametrize("command", ["verify", "bench"])
+def test_without_onnxruntime(command, path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    assert call(command, path("stateless")) == 2
+    assert "pip install 'lstm_infer[bench]'" in capsys.readouterr().err
+
+
+def test_options_of_load_arrive(path, capsys):
+    file = path("state_io")
+    assert call("inspect", file, "--states", "h0=cn", "--states", "c0=hn", "--isa", "scalar", "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert {s["name"]: s["output"] for s in found["states"]} == {"h0": "cn", "c0": "hn"} and found["isa"] == "scalar"
+    assert call("inspect", file, "--shape", "x=?,4,5", "--time-axis", "x=0") == 0
+    capsys.readouterr()
+    assert call("inspect", file, "--isa", "abacus") == 2
+    assert "abacus" in capsys.readouterr().err
+
+
+def test_constants_are_numbers_lists_and_truths():
+    assert cli._constant("sr=16000") == ("sr", 16000)
+    assert cli._constant("a=b=0.5,1") == ("a=b", [0.5, 1])
+    assert cli._constant("on=true") == ("on", True)
+
+
+# ---- run ------------------------------------------------------------------------------------------------
+
+
+def signal(n=300, batch=1):
+    return np.random.default_rng(3).uniform(-1, 1, (n, batch, stream_models.INPUTS)).astype(np.float32)
+
+
+def test_run_npy_in_chunks_is_the_whole(path, tmp_path, capsys):
+    x, file = signal(batch=2), path("hidden_state")
+    np.save(tmp_path / "x.npy", x)
+    whole = lstm_infer.load(file).run({"x": x})["y"]
+    for chunk in (1, 7, 1000):
+        assert call("run", file, "--input", tmp_path / "x.npy", "--output", tmp_path / "y.npy", "--chunk", chunk) == 0
+        assert np.load(tmp_path / "y.npy").tobytes() == whole.tobytes()
+    capsys.readouterr()
+    assert call("run", file, "--input", tmp_path / "x.npy", "--output", tmp_path / "y.npz", "--whole", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["streamed"] is False
+    assert np.load(tmp_path / "y.npz")["y"].tobytes() == whole.tobytes()
+
+
+def test_run_goes_on_from_a_saved_state(path, tmp_path):
+    x, file = signal(), path("state_io")
+    np.save(tmp_path / "x.npy", x)
+    np.save(tmp_path / "a.npy", x[:100])
+    np.savez(tmp_path / "b.npz", x=x[100:])
+    for name in ("x", "a"):
+        end = ["--final", tmp_path / "end.npz"] if name == "a" else []
+        assert (
+            call("run", file, "--input", tmp_path / f"{name}.npy", "--output", tmp_path / f"{name}_out.npy", *end) == 0
+        )
+    begin = ["--initial", tmp_path / "end.npz"]
+    assert call("run", file, "--input", tmp_path / "b.npz", "--output", tmp_path / "b_out.npy", *begin) == 0
+    joined = np.concatenate([np.load(tmp_path / "a_out.npy"), np.load(tmp_path / "b_out.npy")])
+    assert joined.tobytes() == np.load(tmp_path / "x_out.npy").tobytes()
+
+
+@by_names
+@pytest.mark.parametrize("name", ["hidden_state", "frame"])
+def test_run_csv(name, path, tmp_path):
+    x, file = signal(40)[:, 0], path(name)
+    np.savetxt(tmp_path / "x.csv", x, delimiter=",", header="a,b,c,d,e", comments="", fmt="%.9g")
+    assert call("run", file, "--input", tmp_path / "x.csv", "--output", tmp_path / "y.csv") == 0
+    want = lstm_infer.load(file).stream().run(x[:, None])
+    got = np.loadtxt(tmp_path / "y.csv", delimiter=",").astype(np.float32)
+    np.testing.assert_array_equal(got, want.reshape(40, -1))
+
+
+def test_run_wav_through_the_amplifier(tmp_path, capsys):
+    import lstm_infer.demo.show as show
+
+    samples = np.random.default_rng(1).uniform(-0.5, 0.5, (500, 1))
+    write_wav(tmp_path / "in.wav", samples, 48000)
+    assert call("run", show.MODEL, "--input", tmp_path / "in.wav", "--output", tmp_path / "out.wav") == 0
+    got, rate = read_wav(tmp_path / "out.wav")
+    x, _ = read_wav(tmp_path / "in.wav")
+    want = lstm_infer.load(show.MODEL).run({"x": x[:, None, :]})["y"]
+    assert rate == 48000 and np.abs(got[:, 0] - np.clip(want[:, 0, 0], -1, 1)).max() <= 2**-15
+    write_wav(tmp_path / "in.wav", np.concatenate([samples, samples[::-1]], 1), 44100)
+    assert call("run", show.MODEL, "--input", tmp_path / "in.wav", "--output", tmp_path / "two.npy") == 0
+    assert np.load(tmp_path / "two.npy").shape == (500, 2, 1)
+    assert "batch of 2" in capsys.readouterr().err
+
+
+def test_run_wav_in_frames(path, tmp_path, capsys):
+    write_wav(tmp_path / "in.wav", np.linspace(-0.5, 0.5, 23), 8000)  # frames of 5: two zeros short
+    assert call("run", path("frame"), "--input", tmp_path / "in.wav", "--output", tmp_path / "out.wav") == 0
+    assert read_wav(tmp_path / "out.wav")[0].shape == (23, 1)
+    assert "2 zeros" in capsys.readouterr().err
+
+
+def test_run_of_a_model_that_cannot_stream(path, tmp_path, capsys):
+    np.save(tmp_path / "x.npy", signal(20))
+    assert call("run", path("both_ways"), "--input", tmp_path / "x.npy", "--output", tmp_path / "y.npz") == 0
+    assert "run whole" in capsys.readouterr().err
+    assert np.load(tmp_path / "y.npz")["y"].shape == (20, 2, 1, stream_models.HIDDEN)
+
+
+def test_run_says_what_does_not_fit(path, tmp_path, capsys):
+    file = path("state_io")
+    np.save(tmp_path / "x.npy", signal())
+    np.save(tmp_path / "wide.npy", signal().astype(np.float64))
+    np.save(tmp_path / "flat.npy", signal()[:, 0])
+    (tmp_path / "bad.csv").write_text("1,2\n3,x\n")
+    (tmp_path / "narrow.csv").write_text("1,2\n")
+    np.savez(tmp_path / "odd.npz", z=signal())
+    good = ["run", file, "--input", tmp_path / "x.npy"]
+    cases = [
+        ([*good, "--output", tmp_path / "y.txt"], "expected one of"),
+        ([*good, "--output", tmp_path / "nowhere" / "y.npy"], "not there"),
+        ([*good, "--output", tmp_path / "y.wav"], "sample rate"),
+        ([*good, "--output", tmp_path / "y.npy", "--select", "z"], "no output 'z'"),
+        ([*good, "--output", tmp_path / "y.npy", "--initial", tmp_path / "x.npy"], "expected an .npz"),
+        (["run", file, "--input", tmp_path / "flat.npy", "--output", tmp_path / "y.npy"], "takes"),
+        (["run", file, "--input", tmp_path / "bad.csv", "--output", tmp_path / "y.npy"], "expected numbers"),
+        (["run", file, "--input", tmp_path / "narrow.csv", "--output", tmp_path / "y.npy"], "2 columns"),
+        (["run", file, "--input", tmp_path / "odd.npz", "--output", tmp_path / "y.npy"], "not known: ['z']"),
+        (["run", file, "--input", tmp_path / "none.npy", "--output", tmp_path / "y.npy"], "none.npy"),
+    ]
+    for argv, message in cases:
+        assert call(*argv) == 2, argv
+        said = capsys.readouterr().err
+        assert message in said and said.count("\n") == 1, (argv, said)
+    assert call("run", file, "--input", tmp_path / "wide.npy", "--output", tmp_path / "y.npy") == 0
+    assert "converted from float64" in capsys.readouterr().err
+
+
+# ---- demo, isa, the edges -------------------------------------------------------------------------------
+
+
+def test_demo(tmp_path, capsys, monkeypatch):
+    assert call("demo", "--out", tmp_path, "--seconds", 0.05, "--no-plot", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["same_bits"] is True
+    assert {p.suffix for p in tmp_path.iterdir()} == {".wav"}
+    import lstm_infer.demo.show as show
+
+    monkeypatch.setattr(show, "run_demo", lambda *args, **options: {"ok": False})
+    assert call("demo", "--out", tmp_path) == 1
+
+
+def test_isa(capsys):
+    assert call("isa") == 0
+    assert "picked" in capsys.readouterr().out
+    assert call("isa", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["can_run"]["scalar"] is True
+
+
+def test_ctrl_c_and_a_closed_pipe(path, monkeypatch, capsys):
+    def stop(*args, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(lstm_infer, "load", stop)
+    assert call("inspect", path("frame")) == 130
+    assert capsys.readouterr().err == "lstm-infer: interrupted\n"
+    monkeypatch.undo()
+    code = f"{sys.executable} -m lstm_infer inspect {path('state_io')} | true"
+    done = subprocess.run(code, shell=True, capture_output=True, text=True, check=False)
+    assert "Traceback" not in done.stderr and "Broken pipe" not in done.stderr
+
+
+def test_plain_table():
+    lines = report.plain_table(["name", "µs"], [["step", "1.25"], ["whole", "-"]]).splitlines()
+    assert lines[2:] == ["step   1.25", "whole     -"]

@@ -1,0 +1,171 @@
+"""verify: finds what is wrong, and says what it could not compare."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+import lstm_infer
+import stream_models
+
+pytest.importorskip("onnxruntime")
+from lstm_infer.drawing import Inputs
+from lstm_infer.verify import compare, verify
+
+
+@pytest.mark.filterwarnings("ignore:states were paired")  # frame: x and h are alike but for their names
+@pytest.mark.parametrize(
+    "name", ["state_io", "hidden_state", "last_step", "centred_conv", "both_ways", "stateless", "frame"]
+)
+def test_right_models_are_found_right(name):
+    found = verify(getattr(stream_models, name)())
+    assert found.ok and found.compared and found.status == 0
+    assert found.streams == (name not in ("both_ways", "stateless"))
+    assert bool(found.not_streamable) == (not found.streams)
+    assert json.loads(json.dumps(found.to_dict()))["status"] == 0
+
+
+def test_all_three_comparisons_are_made():
+    rows = {(row.case, row.output) for row in verify(stream_models.state_io()).rows}
+    outputs = ("y", "hn", "cn")
+    assert rows == {("whole", n) for n in outputs} | {("split", n) for n in outputs} | {("stepped", "y")}
+
+
+def changed(data, name, change):
+    model = onnx.load_from_string(data)
+    (init,) = (init for init in model.graph.initializer if init.name == name)
+    init.CopyFrom(numpy_helper.from_array(change(numpy_helper.to_array(init).copy()), name))
+    return model.SerializeToString()
+
+
+@pytest.mark.parametrize("name", ["W", "R", "B", "D"])
+def test_one_wrong_weight_is_found(name):
+    def nudge(array):
+        array.reshape(-1)[3] += 0.01
+        return array
+
+    data = stream_models.state_io()
+    found = verify(data, model=lstm_infer.load(changed(data, name, nudge)))
+    assert found.status == 1
+    assert any(row.case == "whole" and row.worst_excess > 1 for row in found.rows)
+
+
+def test_a_stream_that_forgets_is_found(monkeypatch):
+    data = stream_models.hidden_state()
+    honest = lstm_infer.Stream.run
+
+    def forgetful(self, x, out=None):
+        self.reset()
+        return honest(self, x, out)
+
+    monkeypatch.setattr(lstm_infer.Stream, "run", forgetful)
+    found = verify(data)
+    assert found.status == 1
+    assert {row.case for row in found.rows if not row.ok} == {"split"}
+
+
+def test_an_error_of_the_engine_alone_is_wrong(monkeypatch):
+    def refuse(self, feeds, outputs=None):
+        raise lstm_infer.ShapeError("no")
+
+    monkeypatch.setattr(lstm_infer.Model, "run", refuse)
+    found = verify(stream_models.stateless())
+    assert found.status == 1 and "ShapeError: no" in found.rows[0].detail
+
+
+def layout_one():
+    """layout=1: onnxruntime refuses it."""
+    rng = np.random.default_rng(0)
+    weights = {"W": rng.uniform(-1, 1, (1, 12, 5)), "R": rng.uniform(-1, 1, (1, 12, 3))}
+    node = helper.make_node("LSTM", ["x", "W", "R"], ["", "y"], name="rec", hidden_size=3, layout=1)
+    graph = helper.make_graph(
+        [node],
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["B", "T", 5])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["B", 1, 3])],
+        [numpy_helper.from_array(value.astype(np.float32), name) for name, value in weights.items()],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+def test_where_onnxruntime_refuses_the_reference_answers():
+    found = verify(layout_one())
+    assert found.status == 0 and set(found.reference) == {"onnx.reference"}
+    assert any("layout" in reason for reason in found.refusals)
+
+
+def test_where_nobody_can_say_the_status_is_two():
+    model = layout_one()
+    model.graph.node[0].attribute.append(helper.make_attribute("clip", 0.2))  # the reference would ignore it
+    found = verify(model)
+    assert found.status == 2 and not found.compared and sum(found.not_comparable.values()) == 24
+
+
+@pytest.mark.filterwarnings("ignore:the file has the sizes of its example frozen in")
+def test_a_repaired_file_is_compared_at_its_own_sizes_only():
+    """A Reshape with T = 6 written into it: at T=2, B=3 onnxruntime returns [6, 1, H] without a word."""
+    model = onnx.load_from_string(stream_models.hidden_state())
+    model.graph.node[1].CopyFrom(helper.make_node("Reshape", ["Y", "six"], ["seq"], name="merge"))
+    shape = np.array([6, -1, stream_models.HIDDEN])
+    model.graph.initializer.append(numpy_helper.from_array(shape, "six"))
+    loaded = lstm_infer.load(model)
+    assert any("time was frozen at 6" in text for text in loaded.repaired)
+    found = verify(model, model=loaded)
+    assert found.status == 0 and found.streams and found.compared == 6
+    assert {row.where.split(",")[0] for row in found.rows if row.case == "whole"} == {"T=6"}
+
+
+def embedding():
+    """tokens [T, B] -> a table of 7 rows -> RNN."""
+    rng = np.random.default_rng(0)
+    nodes = [
+        helper.make_node("Gather", ["table", "tokens"], ["x"]),
+        helper.make_node("RNN", ["x", "W", "R", "", "lens"], ["y"], name="rec", hidden_size=3),
+    ]
+    weights = {
+        "table": rng.uniform(-1, 1, (7, 4)),
+        "W": rng.uniform(-1, 1, (1, 3, 4)),
+        "R": rng.uniform(-1, 1, (1, 3, 3)),
+    }
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [
+            helper.make_tensor_value_info("tokens", TensorProto.INT64, ["T", "B"]),
+            helper.make_tensor_value_info("lens", TensorProto.INT32, ["B"]),
+        ],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["T", 1, "B", 3])],
+        [numpy_helper.from_array(value.astype(np.float32), name) for name, value in weights.items()],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
+
+
+def test_integers_are_drawn_inside_tables_and_sequences():
+    inputs = Inputs(lstm_infer.load(embedding()))
+    drawn = [inputs.draw(np.random.default_rng(seed), 5, 3) for seed in range(40)]
+    assert {int(n) for one in drawn for n in one["tokens"].reshape(-1)} == set(range(7))
+    assert {int(n) for one in drawn for n in one["lens"]} == set(range(6))
+    assert verify(embedding()).status == 0
+
+
+def test_compare():
+    one = np.float32([1, np.nan, np.inf, 0])
+    assert compare(one, one)[1] == 0
+    assert compare(one, one[:3])[1] == np.inf
+    assert compare(one, one.astype(np.float64))[1] == np.inf
+    assert compare(np.float32([np.nan]), np.float32([1]))[1] == np.inf
+    assert compare(np.float32([np.inf]), np.float32([1]))[1] == np.inf
+    assert compare(np.float32([1.0002]), np.float32([1]))[1] > 1 > compare(np.float32([1.0001]), np.float32([1]))[1]
+    assert compare(np.float32([0.0]), np.float32([-0.0]), bits=True)[1] == np.inf
+    assert compare(np.int64([1]), np.int64([2]))[1] == np.inf
+
+
+def test_without_onnxruntime_the_remedy_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(lstm_infer.LstmInferError, match=r"pip install 'lstm_infer\[bench\]'"):
+        verify(stream_models.stateless())
