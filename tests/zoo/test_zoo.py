@@ -25,6 +25,7 @@ HERE = Path(__file__).parent
 INDEX = json.loads((HERE / "index.json").read_text())
 FILES = sorted(path.stem for path in (HERE / "files").glob("*.onnx"))
 _models: dict = {}
+_runs: dict = {}
 
 
 def row(name):
@@ -32,7 +33,12 @@ def row(name):
     module = name.split("_", 1)[1].removesuffix("_static")
     keras = name.startswith(("tf_", "ke_"))
     found = INDEX["keras_" + module if keras else module]
-    return found | found.get("files", {}).get(name, {})
+    found = found | found.get("files", {}).get(name, {})
+    if name.startswith("ke_") and "outputs" in found:  # Keras names its outputs Identity
+        names = dict(zip([*found["outputs"], *found.get("pairs", {}).values()], runs(name)[0][1], strict=True))
+        found["outputs"] = {names[key]: axis for key, axis in found["outputs"].items()}
+        found["pairs"] = {key: names[out] for key, out in found.get("pairs", {}).items()}
+    return found
 
 
 def load(name, **options):
@@ -46,12 +52,14 @@ def load(name, **options):
 
 def runs(name):
     """(feeds, expected outputs) per stored run."""
-    found: dict = {}
-    with np.load(HERE / "files" / f"{name}.npz") as stored:
-        for key in stored.files:
-            run, kind, value = key.split("/", 2)
-            found.setdefault(int(run), {}).setdefault(kind, {})[value] = stored[key]
-    return [(run["in"], run.get("eager") or run["out"]) for _, run in sorted(found.items())]
+    if name not in _runs:
+        found: dict = {}
+        with np.load(HERE / "files" / f"{name}.npz") as stored:
+            for key in stored.files:
+                run, kind, value = key.split("/", 2)
+                found.setdefault(int(run), {}).setdefault(kind, {})[value] = stored[key]
+        _runs[name] = [(run["in"], run.get("eager") or run["out"]) for _, run in sorted(found.items())]
+    return _runs[name]
 
 
 def where(condition):
