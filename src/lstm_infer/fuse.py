@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from . import _core
-from .steps import AnyStep, BranchStep, LoopStep, MapStep, n_registers
+from .steps import AnyStep, BranchStep, LoopStep, MapStep, Step, n_registers
 from .views import View
 
 __all__ = ["fuse"]
