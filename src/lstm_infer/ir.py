@@ -60,6 +60,12 @@ class Graph:
     producer: str = ""
     opsets: dict[str, int] = field(default_factory=dict)
 
+    folds: dict[int, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """Constants that the last walk computed, by node: see facts.folded."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "folds": {}}
+
     def walk(self) -> Iterator[Node]:
         """All nodes, those of subgraphs behind the node that holds them."""
         for node in self.nodes:

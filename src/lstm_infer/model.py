@@ -295,7 +295,8 @@ class Model:
     def _refuse_unbuilt(self) -> None:
         """What cannot be run is refused at load: a walk meets every node that a run would."""
         if not self._roles.walkable:
-            self.program(self._roles.feeds(*self._roles.analysis_sizes()), self._output_names)
+            # held: weights are packed now, and every later program finds them
+            self._first = self.program(self._roles.feeds(*self._roles.analysis_sizes()), self._output_names)
 
     def _analysis(self) -> StreamSpec | NotStreamableError:
         with self._lock:
