@@ -261,15 +261,28 @@ class Model:
             raise ShapeError(f"batch and max_chunk must be at least 1, got {batch} and {max_chunk}")
         bound = self._bound(inputs or {}, spec)
         batch = self._check_batch(batch, spec)
-        key = (
-            batch,
-            max_chunk,
-            tuple((n, a.shape, a.tobytes() if a.dtype.kind != "f" else b"") for n, a in bound.items()),
-        )
+
+        def plan(sizes: Mapping[tuple[str, int], int]) -> StreamPlan:
+            return self._stream_plan(spec, batch, bound, max_chunk, sizes)
+
+        return Stream(plan({}), self._fingerprint(bound), initial=initial, replan=plan)
+
+    def _stream_plan(
+        self,
+        spec: StreamSpec,
+        batch: int,
+        bound: Mapping[str, Array],
+        max_chunk: int,
+        sizes: Mapping[tuple[str, int], int],
+    ) -> StreamPlan:
+        """The plan of a stream; shared by streams alike."""
+        shared = not any(a.dtype.kind == "f" for a in bound.values())
+        known = tuple((n, a.shape, a.tobytes()) for n, a in bound.items()) if shared else ()
+        key = (batch, max_chunk, known, tuple(sorted(sizes.items())))
         with self._lock:
-            plan = self._plans.get(key) if not any(a.dtype.kind == "f" for a in bound.values()) else None
-            if plan is None:
-                plan = StreamPlan(
+            found = self._plans.get(key) if shared else None
+            if found is None:
+                found = StreamPlan(
                     self._graph,
                     spec,
                     self._store,
@@ -278,11 +291,13 @@ class Model:
                     bound=bound,
                     max_chunk=max_chunk,
                     seed=self._options.seed,
+                    sizes=sizes,
                 )
-                self._plans[key] = plan
-                if len(self._plans) > KEPT_PROGRAMS:
+                if shared:
+                    self._plans[key] = found
+                while len(self._plans) > KEPT_PROGRAMS:
                     self._plans.popitem(last=False)
-        return Stream(plan, self._fingerprint(bound), initial=initial)
+            return found
 
     def summary(self) -> str:
         """Inputs, outputs, states and where they come from, layers, the time axis and the cost; print it."""

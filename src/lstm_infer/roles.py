@@ -22,6 +22,9 @@ PROBES = (37, 53)
 """Time extents at which a model is analysed: primes, larger than the windows of usual convolutions."""
 BATCH_PROBES = (3, 5)
 
+FRAME_SIZES = (128, 512, 1024, 4096)
+"""Extents tried for open axes where smaller ones are too short for the model's windows: samples of a frame."""
+
 AxisOf = dict[str, int]
 
 
@@ -96,7 +99,7 @@ def _first_walk(roles: Roles) -> tuple[Walk, Trace] | None:
     """A walk at declared sizes, open axes at sizes that tell them apart, or else all equal."""
     failure = "an input has no declared rank"
     for named in (True, False):
-        for base in (PROBES[0], 1, 6):
+        for base in (PROBES[0], 1, 6, *FRAME_SIZES):
             sizes = _open_sizes(roles.inputs, base, named)
             if sizes is None:
                 continue

@@ -96,7 +96,10 @@ class StreamPlan:
         bound: Mapping[str, Array],
         max_chunk: int,
         seed: int | None,
+        sizes: Mapping[tuple[str, int], int] | None = None,
     ) -> None:
+        self.sizes = {**spec.roles.open_sizes, **(sizes or {})}
+        """Extents of open axes that are neither time nor batch: by (input, axis)."""
         self.graph, self.spec, self.store, self.isa, self.batch = graph, spec, store, isa, batch
         self.seed = seed
         self.layout = StateLayout()
@@ -148,11 +151,19 @@ class StreamPlan:
 
     def _facts(self, n: int) -> dict[str, Fact]:
         facts = self.spec.roles.feeds(n, self.batch)
+        for (name, axis), size in self.sizes.items():
+            if name in facts and self.is_open(name, axis):
+                facts[name] = _resized(facts[name], axis, size)
         for name, fact in self.known.items():
             facts[name] = fact
         for name, array in self.bound.items():
             facts[name] = Fact(array.shape, array.dtype)
         return facts
+
+    def is_open(self, name: str, axis: int) -> bool:
+        """Is this an axis whose extent the file leaves open, and which is neither time nor batch."""
+        roles = self.spec.roles
+        return (name, axis) in self.sizes and roles.time.get(name) != axis and roles.batch.get(name) != axis
 
     def _reference(self) -> Walk:
         """A walk in which every value has its usual shape: one step of each, whatever its windows need."""

@@ -123,7 +123,8 @@ def _node(out: Trace, node: Node, walked: Walk) -> None:
     if op.reshapes:
         source = out.axes.get(node.inputs[0])
         shape = walked.facts[node.outputs[0]].shape
-        out.axes[node.outputs[0]] = plain(shape) if source is None else regroup(source, shape)
+        exact = None if source is None else _units(node, source, walked)
+        out.axes[node.outputs[0]] = exact or (plain(shape) if source is None else regroup(source, shape))
         return
     made: dict[tuple[int, int], list[Axis]] = {}
     for link in links(node, walked):
@@ -144,6 +145,27 @@ def _node(out: Trace, node: Node, walked: Walk) -> None:
         if name:
             shape = walked.facts[name].shape
             out.axes[name] = tuple(_meet(out, made.get((o, a), []), n) for a, n in enumerate(shape))
+
+
+def _units(node: Node, source: tuple[Axis, ...], walked: Walk) -> tuple[Axis, ...] | None:
+    """Squeeze and Unsqueeze say which axes of extent 1 they drop or make; None for other reshapes."""
+    if node.op not in ("Squeeze", "Unsqueeze"):
+        return None
+    fact = walked.facts[node.inputs[1]] if len(node.inputs) > 1 and node.inputs[1] else None
+    if fact is not None and fact.const is None:
+        return None
+    if node.op == "Unsqueeze":
+        assert fact is not None and fact.const is not None
+        rank = len(source) + fact.const.size
+        made = {int(a) % rank for a in fact.const.reshape(-1)}
+        rest = iter(source)
+        return tuple((Factor(0, 1),) if a in made else next(rest) for a in range(rank))
+    rank = len(source)
+    if fact is None or fact.const is None:
+        gone = {a for a, axis in enumerate(source) if prod(f.extent for f in axis) == 1}
+    else:
+        gone = {int(a) % rank for a in fact.const.reshape(-1)}
+    return tuple(axis for a, axis in enumerate(source) if a not in gone)
 
 
 def _meet(out: Trace, axes: list[Axis], extent: int) -> Axis:
