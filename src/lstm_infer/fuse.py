@@ -78,11 +78,11 @@ def _joins(producer: MapStep, consumer: MapStep, view: View) -> bool:
 
 
 def _store_at(
-    out: list[Step | MapStep | HostStep | None],
+    out: list[AnyStep | None],
     index: int,
     readers: dict[int, set[int]],
     writers: dict[int, list[int]],
-) -> Step | MapStep | HostStep | None:
+) -> AnyStep | None:
     """The copy at `index`, or in its place the map that makes what it copies."""
     copy = out[index]
     assert copy is not None

@@ -7,19 +7,22 @@ Names decide only what is left, and say so. A wrong pairing is worse than a refu
 
 from __future__ import annotations
 
-import re
 import warnings
 from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
 
 from .errors import StateError
 from .facts import Walk
 from .ir import Node, Port
-from .ops import recurrent, registry
+from .names import affinity
+from .ops import carries, registry
 from .ops.common import pass_broadcast
 
 __all__ = ["pair_states"]
 
-DIRECT, ELEMENTWISE, ANY = 1, 2, 3
+DIRECT, ELEMENTWISE, ANY, UNREACHED = 1, 2, 3, 255
 
 _DIRECT_OPS = {
     "Add", "Sub", "Mul", "Div", "Neg", "Identity", "Transpose", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Slice",
@@ -32,22 +35,44 @@ def _level(node: Node, index: int, output: int) -> int:
         return DIRECT
     if node.domain == "" and node.op in ("Gather", "ScatterND", "ScatterElements", "GatherElements"):
         return DIRECT if index != 1 else ANY
-    if recurrent.is_recurrent(node):
-        return DIRECT if any(i == index and o == output for _, i, o in recurrent.states(node)) else ANY
+    if carries.carries(node):
+        return DIRECT if any(i == index and o == output for _, i, o in carries.states(node)) else ANY
     return ELEMENTWISE if registry.find(node).flow is pass_broadcast else ANY
 
 
-def reach(walked: Walk, start: str) -> dict[str, int]:
-    """Every value that depends on `start`, with the weakest link on the best path."""
-    level = {start: 0}
+def reach(walked: Walk, starts: Sequence[str]) -> dict[str, NDArray[np.uint8]]:
+    """For every value the weakest link on the best path from each of `starts`; UNREACHED where there is none."""
+    level: dict[str, NDArray[np.uint8]] = {}
+    for index, name in enumerate(starts):
+        level[name] = np.full(len(starts), UNREACHED, np.uint8)
+        level[name][index] = 0
     for node in walked.nodes:
+        inside = [(i, level[value]) for i, value in enumerate(node.inputs) if value in level]
+        if not inside:
+            continue
         for output, name in enumerate(node.outputs):
-            if not name:
-                continue
-            ways = [max(level[v], _level(node, i, output)) for i, v in enumerate(node.inputs) if v in level]
-            if ways:
-                level[name] = min(ways)
+            if name:
+                ways = [np.maximum(way, np.uint8(_level(node, i, output))) for i, way in inside]
+                level[name] = ways[0] if len(ways) == 1 else np.minimum.reduce(ways)
     return level
+
+
+def _given(given: Mapping[str, str], walked: Walk, streamed: Mapping[str, int]) -> dict[str, str]:
+    """The pairs that the caller fixed, where they can be pairs."""
+    for name, out in given.items():
+        fact, other = walked.facts[name], walked.facts[out]
+        if name in streamed:
+            raise StateError(f"states: {name!r} has the time axis and is streamed; it cannot be a state")
+        if fact.const is not None:
+            raise StateError(f"states: {name!r} was made a constant; it cannot be a state")
+        if fact.shape != other.shape or fact.dtype != other.dtype:
+            raise StateError(
+                f"states: {out!r} ({other.dtype}{list(other.shape)}) cannot be the next value of {name!r} "
+                f"({fact.dtype}{list(fact.shape)})"
+            )
+    if len(set(given.values())) != len(given):
+        raise StateError(f"states: one output is the next value of two states in {dict(given)}")
+    return dict(given)
 
 
 def pair_states(
@@ -73,17 +98,23 @@ def pair_states(
         Several pairings fit and not even names tell them apart.
     """
     if given is not None:
-        return dict(given)
+        return _given(given, walked, streamed)
+    fed = [port.name for port in inputs if walked.facts[port.name].const is None]
+    level = reach(walked, fed)
     edges: dict[tuple[str, str], int] = {}
-    for port in inputs:
-        fact = walked.facts[port.name]
-        if port.name in streamed or fact.const is not None or fact.dtype.kind != "f" or not fact.shape:
+    for index, name in enumerate(fed):
+        fact = walked.facts[name]
+        if name in streamed or fact.dtype.kind != "f" or not fact.shape:
             continue
-        level = reach(walked, port.name)
         for out in outputs:
             other = walked.facts[out.name]
-            if out.name in level and other.shape == fact.shape and other.dtype == fact.dtype:
-                edges[port.name, out.name] = level[out.name]
+            if out.name not in level or other.shape != fact.shape or other.dtype != fact.dtype:
+                continue
+            how = level[out.name]
+            # what depends on nothing else is more often a quantity derived from a side input than a state
+            alone = int((how != UNREACHED).sum()) == 1 and affinity(name, out.name) < 2
+            if how[index] != UNREACHED and not alone:
+                edges[name, out.name] = int(how[index])
     pairs = _match(edges, inputs, outputs)
     return _leave_one_stream(pairs, edges, inputs, walked, streamed)
 
@@ -139,21 +170,6 @@ def _only_matching(edges: set[tuple[str, str]]) -> dict[str, str] | None:
         found[end[0]] = end[1]
         left = {e for e in left if e[0] != end[0] and e[1] != end[1]}
     return found if len(found) == len({i for i, _ in edges}) else None
-
-
-def stem(name: str) -> str:
-    """What is left of a name without the words that mark a state as old or new."""
-    last = re.split(r"[/.:]", name)[-1].lower()
-    words = re.sub(r"(new|next|out(put)?|in(put)?|prev(ious)?|updated?|init(ial)?|state|hidden|n$|_n\b|0$)", "", last)
-    return re.sub(r"[^a-z0-9]", "", words)
-
-
-def affinity(a: str, b: str) -> int:
-    """How alike two names are: 2 same stem, 1 one begins with the other, else 0."""
-    x, y = a.lower(), b.lower()
-    if stem(a) == stem(b) and stem(a):
-        return 2
-    return 1 if x.startswith(y) or y.startswith(x) else 0
 
 
 def _by_names(edges: dict[tuple[str, str], int], pairs: dict[str, str], level: int) -> None:
