@@ -23,8 +23,12 @@ __all__ = ["Scope", "is_control", "is_guard", "walk_control"]
 UNROLLED_TRIPS, UNROLLED_NODES = 64, 5_000
 """A loop is unrolled up to so many iterations, and nodes in all of them together."""
 
-FOLDED_TRIPS = 100_000
-"""A loop over known values is computed up to so many iterations, and its end is looked for that far."""
+FOLDED_TRIPS = 1_000
+"""A loop over known values is computed when the plan is made, up to so many iterations; a longer one runs in the plan."""
+
+COUNTED_TRIPS = 100_000
+"""The end of a loop that only counts is looked for that far: by arithmetic, else (COUNTED_STEPS) iteration by iteration."""
+COUNTED_STEPS = 2_000
 
 MOST_TRIPS = 1 << 26
 """More iterations are absurd."""
@@ -288,10 +292,13 @@ def _list(node: Node, name: str, n: int) -> list[int]:
 
 def _loop(spec: _Spec, scope: Scope) -> None:
     node, facts = spec.node, scope.facts
-    known = _all_known(spec, scope)
-    if known:
-        _unroll(spec, scope, None, FOLDED_TRIPS, _NO_LIMIT)
-        return
+    if _all_known(spec, scope) and (spec.most is None or spec.most <= FOLDED_TRIPS or spec.again):
+        before = len(scope.nodes)
+        try:
+            _unroll(spec, scope, None, FOLDED_TRIPS, _NO_LIMIT)
+            return
+        except _TooLong:
+            del scope.nodes[before:]
     fixed = _bind_fixed(spec, scope)
     for c in spec.carried:
         if c.inside not in fixed:
@@ -341,6 +348,10 @@ def _loop(spec: _Spec, scope: Scope) -> None:
 
 
 _NO_LIMIT = 1 << 62
+
+
+class _TooLong(ShapeError):
+    """A loop with more iterations than are unrolled."""
 
 
 def _repeat(spec: _Spec, scope: Scope, inner: Scope, trips: int | None, fixed: set[str]) -> Repeat:
@@ -519,7 +530,7 @@ class Counted:
         """Iterations until the condition is false, at most `most`; None: too many to tell."""
         n = 16
         while True:
-            n = min(n * 16, FOLDED_TRIPS if most is None else min(most, FOLDED_TRIPS))
+            n = min(n * 16, COUNTED_TRIPS if most is None else min(most, COUNTED_TRIPS))
             values = self.sequence(again, n)
             if values is None:
                 return None
@@ -528,7 +539,7 @@ class Counted:
                 return int(false[0]) + 1
             if n == most:
                 return n
-            if n >= FOLDED_TRIPS:
+            if n >= COUNTED_TRIPS:
                 return None
 
     def sequence(self, name: str, n: int) -> Array | None:
@@ -536,7 +547,7 @@ class Counted:
         vectors = self.vectors(n)
         if vectors is not None and name in vectors:
             return np.broadcast_to(vectors[name], (n,))
-        steps = self.run(n)
+        steps = self.run(n) if n <= COUNTED_STEPS else None
         if steps is None:
             return None
         return np.array([step[name].reshape(-1)[0] for step in steps])
@@ -712,7 +723,7 @@ def _unroll(spec: _Spec, scope: Scope, trips: int | None, most: int, most_nodes:
     i = 0
     while limit is None or i < limit:
         if i >= most:
-            raise ShapeError(f"{node}: would run more than {most} times; check its condition and the sizes in the file")
+            raise _TooLong(f"{node}: would run more than {most} times; check its condition and the sizes in the file")
         if len(scope.nodes) - n_before > most_nodes:
             raise unsupported(node, f"a loop that unrolls to more than {most_nodes} nodes")
         names: dict[str, str] = {}
