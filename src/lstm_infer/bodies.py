@@ -136,8 +136,8 @@ def _guarded(
         Choice(
             "If", node.name, [node.inputs[0]], [guard], {}, "", node.opset,
             branches=branches, outs=[scope.facts[guard]], cause=str(error),
-        )  # fmt: skip
-    )
+        )
+    )  # fmt: skip
     scope.nodes += inner.nodes
     for name, port in zip(node.outputs, graphs[fits].outputs, strict=False):
         if name:
@@ -172,8 +172,8 @@ def _choice(node: Node, scope: Scope, graphs: Sequence[Graph], walked: Sequence[
         Choice(
             "If", node.name, [node.inputs[0], *captured], list(node.outputs), {}, "", node.opset,
             branches=branches, results=results, facts=scope.facts, outs=outs,  # type: ignore[arg-type]
-        )  # fmt: skip
-    )
+        )
+    )  # fmt: skip
 
 
 def _captures(
@@ -332,7 +332,7 @@ def _loop(spec: _Spec, scope: Scope) -> None:
     why = _why_unroll(spec, scope, inner)
     if why is not None:
         if trips is None or trips > UNROLLED_TRIPS or trips * len(inner.nodes) > UNROLLED_NODES:
-            raise unsupported(node, f"{why}, in a loop too long to unroll ({'an unknown number of' if trips is None else trips} iterations),")
+            raise unsupported(node, f"{why}, in a loop too long to unroll ({trips or 'an unknown number of'} iterations),")
         _unroll(spec, scope, trips, UNROLLED_TRIPS, UNROLLED_NODES)
         return
     if trips == 0:
@@ -396,12 +396,7 @@ def _repeat(spec: _Spec, scope: Scope, inner: Scope, trips: int | None, fixed: s
     inside = {c.inside for c in carried} | {s.inside for s in scanned} | ({spec.iter} if spec.iter in needed else set())
     kept = [c.result for c in carried] + [t.result for t in stacked] + ([again] if again else [])
     captured = _captures([inner.nodes], kept, facts, inside)
-    outs = []
-    for index, name in enumerate(outputs):
-        if name:
-            outs.append(facts[name])
-        else:
-            outs.append(Fact((), np.dtype(np.float32)))
+    outs = [facts[name] if name else Fact((), np.dtype(np.float32)) for name in outputs]
     for index in range(len(node.outputs)):
         if node.outputs[index] and not outputs[index]:
             source = next(c for c in spec.carried if c.output == index)
@@ -798,8 +793,9 @@ def _stack(node: Node, scope: Scope, row: list[str], t: Stacked) -> None:
     axis = t.axis + (len(first.shape) + 1) * (t.axis < 0)
     if t.reverse:
         row = row[::-1]
-    if all(facts[name].const is not None for name in row):
-        facts[output] = Fact.of(np.stack([facts[name].const for name in row], axis))  # type: ignore[arg-type]
+    known = [array for name in row if (array := facts[name].const) is not None]
+    if len(known) == len(row):
+        facts[output] = Fact.of(np.stack(known, axis))
         return
     parts = []
     shape = (*first.shape[:axis], 1, *first.shape[axis:])

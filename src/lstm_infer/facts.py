@@ -16,7 +16,6 @@ from . import ops as _ops  # noqa: F401  (registers the operators)
 from .bodies import Scope, is_control, is_guard, walk_control
 from .errors import LstmInferError, OnnxImportError, ShapeError
 from .ir import Array, Graph, Node
-from . import ops as _ops  # noqa: F401  (registers the operators)
 from .ops import registry
 from .ops.registry import Fact
 

@@ -21,7 +21,7 @@ from .ir import Array, Graph, Port
 from .isa import choose_isa
 from .ops.registry import Fact
 from .plan import Builder, Program
-from .recognise import normalise, thaw
+from .recognise import rewrite, thaw
 from .records import InputInfo, OutputInfo, StateInfo
 from .roles import Roles, find_roles
 from .store import ConstStore
@@ -128,7 +128,9 @@ class Model:
         self._arenas: deque[NDArray[np.uint8]] = deque(maxlen=KEPT_ARENAS)
         self._spec: StreamSpec | NotStreamableError | None = None
         self._ports = _ports(graph, options)
-        normalise(graph, self._ports, options.constants)
+        graph.notes += rewrite(graph, self._ports, options.constants, options.states)
+        self.rewritten: tuple[str, ...] = tuple(graph.notes)
+        """Cells, loops and unrolled layers that run as recurrent operators, one text each."""
         self.repaired: tuple[str, ...] = tuple(thaw(graph, self._ports, options.constants))
         """Frozen sizes that were opened, one text per place."""
         if self.repaired:
@@ -261,15 +263,28 @@ class Model:
             raise ShapeError(f"batch and max_chunk must be at least 1, got {batch} and {max_chunk}")
         bound = self._bound(inputs or {}, spec)
         batch = self._check_batch(batch, spec)
-        key = (
-            batch,
-            max_chunk,
-            tuple((n, a.shape, a.tobytes() if a.dtype.kind != "f" else b"") for n, a in bound.items()),
-        )
+
+        def plan(sizes: Mapping[tuple[str, int], int]) -> StreamPlan:
+            return self._stream_plan(spec, batch, bound, max_chunk, sizes)
+
+        return Stream(plan({}), self._fingerprint(), initial=initial, replan=plan)
+
+    def _stream_plan(
+        self,
+        spec: StreamSpec,
+        batch: int,
+        bound: Mapping[str, Array],
+        max_chunk: int,
+        sizes: Mapping[tuple[str, int], int],
+    ) -> StreamPlan:
+        """The plan of a stream; shared by streams alike."""
+        shared = not any(a.dtype.kind == "f" for a in bound.values())
+        known = tuple((n, a.shape, a.tobytes()) for n, a in bound.items()) if shared else ()
+        key = (batch, max_chunk, known, tuple(sorted(sizes.items())))
         with self._lock:
-            plan = self._plans.get(key) if not any(a.dtype.kind == "f" for a in bound.values()) else None
-            if plan is None:
-                plan = StreamPlan(
+            found = self._plans.get(key) if shared else None
+            if found is None:
+                found = StreamPlan(
                     self._graph,
                     spec,
                     self._store,
@@ -278,11 +293,13 @@ class Model:
                     bound=bound,
                     max_chunk=max_chunk,
                     seed=self._options.seed,
+                    sizes=sizes,
                 )
-                self._plans[key] = plan
-                if len(self._plans) > KEPT_PROGRAMS:
+                if shared:
+                    self._plans[key] = found
+                while len(self._plans) > KEPT_PROGRAMS:
                     self._plans.popitem(last=False)
-        return Stream(plan, self._fingerprint(), initial=initial)
+            return found
 
     def summary(self) -> str:
         """Inputs, outputs, states and where they come from, layers, the time axis and the cost; print it."""

@@ -266,8 +266,10 @@ class Builder:
     def carry(
         self, node: Node, what: str, init: View | None, shape: Sequence[int], dtype: Any = np.float32
     ) -> View:
-        """Memory of a recurrence's state, dense. It persists in a stream where the layout has a slot for it, or where `init` is itself a state
-        that may be updated in place; else it is fresh and starts from `init` (or 0)."""
+        """Memory of a recurrence's state, dense.
+
+        It persists in a stream where the layout has a slot for it, or where `init` is itself a state that may be
+        updated in place; else it is fresh and starts from `init` (or 0)."""
         if self.layout is not None and (node.name, what) in self.layout.slots:
             return self.layout.slots[node.name, what]
         if init is not None and id(init.buffer) in self.in_place and init.is_dense:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from typing import Any, NoReturn
 
 import numpy as np
@@ -20,6 +20,9 @@ __all__ = ["Stream"]
 
 _MAGIC = b"LISNAP\x00\x01"
 _HEADER = struct.Struct("<8s32sqqI")  # magic and version, fingerprint, batch, payload bytes, checksum
+
+Replan = Callable[[Mapping[tuple[str, int], int]], StreamPlan]
+"""Makes the plan of the same stream for other extents of open axes, by (input, axis)."""
 
 Frames = NDArray[Any] | Mapping[str, NDArray[Any]]
 Results = NDArray[Any] | dict[str, NDArray[Any] | None]
@@ -39,9 +42,11 @@ class Stream(_core.StreamCore):
         fingerprint: bytes,
         *,
         initial: Mapping[str, ArrayLike] | None = None,
+        replan: Replan | None = None,
     ) -> None:
         self._plan = plan
         self._fingerprint = fingerprint
+        self._replan = replan
         self._state = _core.aligned_empty(max(plan.layout.n_bytes, 1))
         self._arena = _core.aligned_empty(
             max([64, plan.init.arena_bytes, *(block.program.arena_bytes for block in plan.blocks)])
@@ -159,7 +164,7 @@ class Stream(_core.StreamCore):
 
     def fork(self) -> Stream:
         """A second stream that starts where this one stands."""
-        twin = Stream(self._plan, self._fingerprint)
+        twin = Stream(self._plan, self._fingerprint, replan=self._replan)
         self.lock()
         try:
             twin._state[:] = self._state
@@ -255,6 +260,7 @@ class Stream(_core.StreamCore):
 
     def _step_slow(self, x: Frames, out: Any) -> Results:
         feeds = self._feeds(x)
+        self._adapt(feeds, lead=0)
         ready: dict[str, NDArray[Any]] = {}
         dropped = False
         for name, array in feeds.items():
@@ -288,6 +294,7 @@ class Stream(_core.StreamCore):
 
     def _run_slow(self, x: Frames, out: Any) -> Results:
         feeds = self._feeds(x)
+        self._adapt(feeds, lead=1 if self._plan.spec.mode == "frame" else 0)
         spec = self._plan.spec
         lengths: dict[str, int] = {}
         for name, array in feeds.items():
@@ -317,6 +324,30 @@ class Stream(_core.StreamCore):
         self._check_out(out, self._run_shapes(blocks), feeds)
         made = self._locked(pieces)
         return self._deliver({o.name: self._joined(o.name, made) for o in spec.outputs}, out)
+
+    def _adapt(self, feeds: Mapping[str, NDArray[Any]], lead: int) -> None:
+        """Take the extents of axes that the file leaves open from what is fed."""
+        plan, new = self._plan, {}
+        for name, array in feeds.items():
+            want = plan.step_facts[name].shape
+            skip = lead if name in plan.spec.streamed else 0
+            for axis, size in enumerate(want):
+                if array.ndim == len(want) + skip and plan.is_open(name, axis) and array.shape[axis + skip] != size:
+                    new[name, axis] = array.shape[axis + skip]
+        if not new or self._replan is None:
+            return
+        plan = self._replan({**plan.sizes, **new})
+        if {k: v.shape for k, v in plan.layout.slots.items()} != {k: v.shape for k, v in self._plan.layout.slots.items()}:
+            raise ShapeError(f"the states of this stream do not fit the sizes {new}; make a new stream for them")
+        self.lock()
+        try:
+            self._plan = plan
+            need = max([64, *(block.program.arena_bytes for block in plan.blocks)])
+            if need > self._arena.nbytes:
+                self._arena = _core.aligned_empty(need)
+        finally:
+            self.unlock()
+        self._bind_fast()
 
     def _time_axis(self, name: str) -> int | None:
         return None if self._plan.spec.mode == "frame" else self._plan.spec.roles.time.get(name)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from math import prod
 from typing import Any
 
@@ -17,7 +18,7 @@ import numpy as np
 from .errors import FeedError, NotStreamableError, ShapeError
 from .facts import Walk, node_facts, walk
 from .ir import Array, Graph, Node
-from .ops import carries
+from .ops import carries, registry
 from .ops.registry import Fact
 from .plan import Builder, Program, StateLayout
 from .records import StateInfo
@@ -85,7 +86,10 @@ class StreamPlan:
         bound: Mapping[str, Array],
         max_chunk: int,
         seed: int | None,
+        sizes: Mapping[tuple[str, int], int] | None = None,
     ) -> None:
+        self.sizes = {**spec.roles.open_sizes, **(sizes or {})}
+        """Extents of open axes that are neither time nor batch: by (input, axis)."""
         self.graph, self.spec, self.store, self.isa, self.batch = graph, spec, store, isa, batch
         self.seed = seed
         self.layout = StateLayout()
@@ -101,6 +105,7 @@ class StreamPlan:
             raise ShapeError(
                 f"the file is fixed to {spec.roles.time_size} time steps and cannot be walked at others; use run()"
             )
+        free = free and not spec.stepwise
         self.lengths = [n for n in BLOCKS if n <= max(max_chunk, 1)] if free else [1]
         one = self._reference()
         self.reference = one
@@ -137,11 +142,19 @@ class StreamPlan:
 
     def _facts(self, n: int) -> dict[str, Fact]:
         facts = self.spec.roles.feeds(n, self.batch)
+        for (name, axis), size in self.sizes.items():
+            if name in facts and self.is_open(name, axis):
+                facts[name] = _resized(facts[name], axis, size)
         for name, fact in self.known.items():
             facts[name] = fact
         for name, array in self.bound.items():
             facts[name] = Fact(array.shape, array.dtype)
         return facts
+
+    def is_open(self, name: str, axis: int) -> bool:
+        """Is this an axis whose extent the file leaves open, and which is neither time nor batch."""
+        roles = self.spec.roles
+        return (name, axis) in self.sizes and roles.time.get(name) != axis and roles.batch.get(name) != axis
 
     def _reference(self) -> Walk:
         """A walk in which every value has its usual shape: one step of each, whatever its windows need."""
@@ -279,7 +292,7 @@ class StreamPlan:
         static = set(self.bound)
         carried = {c.node for c in self.spec.carried}
         for node in one.nodes:
-            if node.name in carried:
+            if node.name in carried or registry.find(node).random:
                 continue
             if all(v in static or one.facts[v].const is not None for v in node.inputs if v):
                 static |= {v for v in node.outputs if v}
@@ -510,7 +523,7 @@ class StreamPlan:
                         return False
                     taken.append((view.offset, view.offset + view.size))
         taken.sort()
-        return not b.steps and all(a[1] <= c[0] for a, c in zip(taken, taken[1:], strict=False))
+        return not b.steps and all(a[1] <= c[0] for a, c in pairwise(taken))
 
     def _write_back(self, b: Builder) -> None:
         """The next values of the state inputs, behind everything that reads the old ones."""

@@ -123,7 +123,11 @@ def _node(out: Trace, node: Node, walked: Walk) -> None:
     if op.reshapes:
         source = out.axes.get(node.inputs[0])
         shape = walked.facts[node.outputs[0]].shape
-        out.axes[node.outputs[0]] = plain(shape) if source is None else regroup(source, shape)
+        if source is None:
+            out.axes[node.outputs[0]] = plain(shape)
+        else:
+            moved = _ones(node, source, shape, walked)
+            out.axes[node.outputs[0]] = regroup(source, shape) if moved is None else moved
         return
     made: dict[tuple[int, int], list[Axis]] = {}
     for link in links(node, walked):
@@ -144,6 +148,19 @@ def _node(out: Trace, node: Node, walked: Walk) -> None:
         if name:
             shape = walked.facts[name].shape
             out.axes[name] = tuple(_meet(out, made.get((o, a), []), n) for a, n in enumerate(shape))
+
+
+def _ones(node: Node, axes: Sequence[Axis], shape: Sequence[int], walked: Walk) -> tuple[Axis, ...] | None:
+    """Squeeze and Unsqueeze name the axes that go or come: sizes could not tell a batch of 1 from a new axis."""
+    given = walked.facts[node.inputs[1]].const if len(node.inputs) > 1 and node.inputs[1] else None
+    if node.op not in ("Squeeze", "Unsqueeze") or given is None:
+        return None
+    rank = len(axes) if node.op == "Squeeze" else len(shape)
+    named = {int(a) % rank for a in given.reshape(-1)}
+    if node.op == "Squeeze":
+        return tuple(axis for a, axis in enumerate(axes) if a not in named)
+    rest = iter(axes)
+    return tuple((Factor(0, 1),) if a in named else next(rest) for a in range(rank))
 
 
 def body_links(
