@@ -61,7 +61,9 @@ class Scope:
 
 def is_control(node: Node) -> bool:
     """Does the node hold graphs that are walked here."""
-    return (node.domain == "" and node.op in ("If", "Loop", "Scan")) or (node.domain == "lstm_infer" and node.op == "Steps")
+    return (node.domain == "" and node.op in ("If", "Loop", "Scan")) or (
+        node.domain == "lstm_infer" and node.op == "Steps"
+    )
 
 
 def is_guard(node: Node) -> bool:
@@ -115,7 +117,9 @@ def _if(node: Node, scope: Scope) -> None:
             walked.append(None)
             errors.append(error)
     if len(errors) == 2:
-        raise ShapeError(f"{node}: neither branch fits these sizes; then: {errors[1]}; else: {errors[0]}") from errors[0]
+        raise ShapeError(f"{node}: neither branch fits these sizes; then: {errors[1]}; else: {errors[0]}") from errors[
+            0
+        ]
     if errors:
         _guarded(node, scope, graphs, walked, errors[0])
         return
@@ -332,7 +336,9 @@ def _loop(spec: _Spec, scope: Scope) -> None:
     why = _why_unroll(spec, scope, inner)
     if why is not None:
         if trips is None or trips > UNROLLED_TRIPS or trips * len(inner.nodes) > UNROLLED_NODES:
-            raise unsupported(node, f"{why}, in a loop too long to unroll ({trips or 'an unknown number of'} iterations),")
+            raise unsupported(
+                node, f"{why}, in a loop too long to unroll ({trips or 'an unknown number of'} iterations),"
+            )
         _unroll(spec, scope, trips, UNROLLED_TRIPS, UNROLLED_NODES)
         return
     if trips == 0:
@@ -342,7 +348,8 @@ def _loop(spec: _Spec, scope: Scope) -> None:
         raise ShapeError(f"{node}: would run {trips} times, {MOST_TRIPS} is the most; check the sizes in the file")
     if trips is None and spec.stacked:
         raise unsupported(
-            node, f"output {node.outputs[spec.stacked[0].output]!r} whose size (a number of iterations) depends on the data"
+            node,
+            f"output {node.outputs[spec.stacked[0].output]!r} whose size (a number of iterations) depends on the data",
         )
     scope.nodes.append(_repeat(spec, scope, inner, trips, fixed))
 
@@ -358,7 +365,9 @@ def _repeat(spec: _Spec, scope: Scope, inner: Scope, trips: int | None, fixed: s
     node, facts = spec.node, scope.facts
     carried = [c for c in spec.carried if c.inside not in fixed]
     read = {name for n in inner.nodes for name in n.inputs}
-    results = {c.result for c in carried} | {t.result for t in spec.stacked} | ({spec.again} if trips is None else set())
+    results = (
+        {c.result for c in carried} | {t.result for t in spec.stacked} | ({spec.again} if trips is None else set())
+    )
     needed = read | results
     # a carried value that nobody reads but itself goes
     carried = [c for c in carried if c.inside in needed or _out(node, c.output)]

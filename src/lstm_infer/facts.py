@@ -91,7 +91,9 @@ def resume(walked: Walk, on_node: Callable[[Node, list[Fact | None]], list[Fact]
     return Scope(walked.facts, walked.nodes, into)
 
 
-def _walk_into(graph: Graph, out: Scope, on_node: Callable[[Node, list[Fact | None]], list[Fact] | None] | None) -> None:
+def _walk_into(
+    graph: Graph, out: Scope, on_node: Callable[[Node, list[Fact | None]], list[Fact] | None] | None
+) -> None:
     facts = out.facts
     for name, array in graph.consts.items():
         if name not in facts:
@@ -129,9 +131,7 @@ def _walk_into(graph: Graph, out: Scope, on_node: Callable[[Node, list[Fact | No
             out.nodes.append(node)
 
 
-def _asked(
-    node: Node, out: Scope, on_node: Callable[[Node, list[Fact | None]], list[Fact] | None] | None
-) -> bool:
+def _asked(node: Node, out: Scope, on_node: Callable[[Node, list[Fact | None]], list[Fact] | None] | None) -> bool:
     """Does `on_node` say what a node with a body makes."""
     if on_node is None or any(name and name not in out.facts for name in node.inputs):
         return False
@@ -171,7 +171,9 @@ def node_facts(node: Node, ins: list[Fact | None]) -> list[Fact]:
 def _folded(node: Node, fact: Fact, array: Array) -> Fact:
     array = np.asarray(array)
     if array.shape != fact.shape or array.dtype != fact.dtype:
-        raise AssertionError(f"{node}: folds to {array.dtype}{array.shape}, its shape rule says {fact.dtype}{fact.shape}")
+        raise AssertionError(
+            f"{node}: folds to {array.dtype}{array.shape}, its shape rule says {fact.dtype}{fact.shape}"
+        )
     return Fact.of(array)
 
 
@@ -190,5 +192,3 @@ def _check_size(node: Node, fact: Fact) -> None:
             f"{node}: an output of shape {list(fact.shape)} would take {_n_bytes(fact) / 2**30:.1f} GiB, "
             f"the limit is {LIMIT_BYTES // 2**30} GiB; feed smaller pieces, or check the sizes in the file"
         )
-
-

@@ -305,8 +305,8 @@ class StreamPlan:
         nodes = {node.name: node for node in one.nodes}
         for carried in self.spec.carried:
             node = nodes[carried.node]
-            shape, dtype, _ = carries.state_memory(node, one.facts, carried.what)
-            self.layout.slot((carried.node, f"{carried.what}0"), shape, dtype)
+            held, dtype, _ = carries.state_memory(node, one.facts, carried.what)
+            self.layout.slot((carried.node, f"{carried.what}0"), held, dtype)
         for name, (axis, window) in self.spec.windows.items():
             node = nodes[name]
             if node.op != "Pad":

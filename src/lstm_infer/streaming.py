@@ -347,9 +347,7 @@ class _Flow:
 
     def link(self, node: Node, index: int, value: str, out_axis: int | None, mine: list[Link]) -> None:
         for link in mine:
-            if link.out_axis == out_axis and (
-                link.kind == "same" or (link.kind == "scan" and carries.carries(node))
-            ):
+            if link.out_axis == out_axis and (link.kind == "same" or (link.kind == "scan" and carries.carries(node))):
                 return  # other scans (CumSum) are not carried from call to call yet
             if link.kind == "last" or (link.kind == "pick" and link.info in (-1, self.T - 1) and self.at_end(node)):
                 self.ended.add(value)

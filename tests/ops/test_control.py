@@ -8,11 +8,11 @@ import numpy as np
 import onnx
 import onnx.parser
 import pytest
+from run import ISAS
 
 import shared_files
 from engine import onnxruntime_run
 from lstm_infer import LstmInferError, NotStreamableError, ShapeError, UnsupportedOpError, load
-from run import ISAS
 from tolerances import exact, like_onnxruntime
 
 rng = np.random.default_rng(7)
@@ -102,7 +102,7 @@ def test_scan_outputs_of_no_iteration():
 
 
 def test_scan_outputs_of_an_unknown_length_are_refused():
-    with pytest.raises(UnsupportedOpError, match="rows.*depends on the data"):
+    with pytest.raises(UnsupportedOpError, match=r"rows.*depends on the data"):
         load(summing(True)).run({"m": i64(2), "go": truth(True), "s": f32(2, 3), "x": f32(4, 2, 3)})
 
 
@@ -142,7 +142,8 @@ def test_condition_that_only_counts_ends_the_loop_when_planned():
 
 
 def test_no_trip_count_and_no_condition_inputs():
-    data = text("""
+    data = text(
+        """
     g (float[2] x) => (float[2] y)
     {
         y = Loop ("", "", x) <body = b (int64 i, bool c, float[2] h) => (bool c2, float[2] h2) <int64 three = {3}>
@@ -150,7 +151,8 @@ def test_no_trip_count_and_no_condition_inputs():
             h2 = Cos (h)
             c2 = Less (i, three)
         }>
-    }""".replace('""', ""))
+    }""".replace('""', "")
+    )
     check(data, {"x": f32(2)})
 
 
@@ -293,7 +295,8 @@ def test_known_loop_is_computed_when_planned():
 
 
 def test_an_operator_on_the_host_is_unrolled():
-    data = text("""
+    data = text(
+        """
     g (float[3] x, int64[3] at) => (float[3] y)
     <int64 m = {3}, bool t = {1}>
     {
@@ -302,7 +305,8 @@ def test_an_operator_on_the_host_is_unrolled():
             c2 = Identity (c)
             h2 = CumSum (h, i0)
         }>
-    }""".replace("i0", "axis").replace("bool t = {1}>", "bool t = {1}, int64 axis = {0}>", 1))
+    }""".replace("i0", "axis").replace("bool t = {1}>", "bool t = {1}, int64 axis = {0}>", 1)
+    )
     check(data, {"x": f32(3), "at": np.array([2, 0, 1])})
 
 
@@ -330,7 +334,7 @@ def scan(axes, directions, out_axis, out_direction, shapes):
 @pytest.mark.parametrize("out_axis", [0, 2, -2])
 @pytest.mark.parametrize("turned", [(0, 0, 0), (1, 1, 0), (0, 1, 1)])
 def test_scan_axes_and_directions(axis, out_axis, turned):
-    shapes = [list((2, 3)), [2, 3]]
+    shapes = [[2, 3], [2, 3]]
     shapes[0].insert(axis % 3, 4)
     shapes[1].insert(0, 4)
     data = scan(f"[{axis}, 0]", f"[{turned[0]}, {turned[1]}]", out_axis, turned[2], shapes)
@@ -421,7 +425,7 @@ def test_the_branch_that_does_not_fit_is_an_error_only_when_chosen():
                     else_branch = b () => (float[A,B] q) { q = MatMul (xt, v) }>
     }""")
     check(data, {"c": truth(True), "x": f32(2, 3)})
-    with pytest.raises(ShapeError, match="If.*else branch"):
+    with pytest.raises(ShapeError, match=r"If.*else branch"):
         load(data).run({"c": truth(False), "x": f32(2, 3)})
 
 
@@ -443,7 +447,8 @@ def test_sample_rate_fed_as_an_input():
 
 @pytest.mark.parametrize("axis, new_axis", [(0, 1), (1, 1), (-1, 1), (0, 0), (1, 0)])
 def test_a_sequence_filled_by_a_loop(axis, new_axis):
-    data = text(f"""
+    data = text(
+        f"""
     g (float[T,2,3] x) => (float[A,B,C] y)
     <bool t = {{1}}, int64[1] a = {{0}}, int64[1] e = {{1}}>
     {{
@@ -459,7 +464,8 @@ def test_a_sequence_filled_by_a_loop(axis, new_axis):
             s2 = SequenceInsert (s, r)
         }}>
         y = ConcatFromSequence <axis = {axis}, new_axis = {new_axis}> (all)
-    }}""".replace("A,B,C", "A,B,C" if new_axis else "A,B"))
+    }}""".replace("A,B,C", "A,B,C" if new_axis else "A,B")
+    )
     check(data, {"x": f32(4, 2, 3)})
 
 
