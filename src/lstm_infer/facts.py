@@ -119,7 +119,7 @@ def _walk_into(
             ) from None
         outs = on_node(node, ins) if on_node else None
         if outs is None:
-            outs = node_facts(node, ins)
+            outs = folded(graph, node, ins)
         if len(outs) < len(node.outputs) and any(node.outputs[len(outs) :]):
             raise OnnxImportError(f"{node}: has {len(node.outputs)} outputs, {node.op} makes {len(outs)}")
         runs = False
@@ -143,6 +143,24 @@ def _asked(node: Node, out: Scope, on_node: Callable[[Node, list[Fact | None]], 
             out.facts[name] = fact
     out.nodes.append(node)
     return True
+
+
+def folded(graph: Graph, node: Node, ins: list[Fact | None]) -> list[Fact]:
+    """`node_facts`; where the constants that go in are the very arrays of the last walk, so is what comes out.
+
+    Weights that a file computes from its constants are then one array at every size, packed once for all plans.
+    """
+    consts = [None if fact is None else fact.const for fact in ins]
+    if any(const is None and fact is not None for const, fact in zip(consts, ins, strict=True)):
+        return node_facts(node, ins)
+    found = graph.folds.get(id(node))
+    if found is not None and len(found[1]) == len(consts) and all(a is b for a, b in zip(found[1], consts, strict=True)):
+        outs: list[Fact] = found[2]
+        return outs
+    outs = node_facts(node, ins)
+    if all(fact.const is not None for fact in outs):
+        graph.folds[id(node)] = (node, consts, outs)  # the node is held: its id is the key
+    return outs
 
 
 def node_facts(node: Node, ins: list[Fact | None]) -> list[Fact]:

@@ -61,6 +61,8 @@ class Program:
     outputs: tuple[Fact, ...]
     nodes: tuple[tuple[str, ...], ...]
     """Which node each step of each segment came from, for error messages."""
+    consts: tuple[View, ...] = ()
+    """The constants whose addresses are in the plans: alive as long as the program."""
 
     @property
     def plan(self) -> _core.Plan | None:
@@ -123,6 +125,7 @@ class Builder:
     views: dict[str, View] = field(default_factory=dict)
     _node: str = ""
     _depth: int = 0
+    _consts: dict[int, View] = field(default_factory=dict)
 
     # ---- values -----------------------------------------------------------------------------------------
 
@@ -182,15 +185,19 @@ class Builder:
 
     def const(self, array: Array) -> View:
         """A constant, in its storage dtype."""
-        return self.store.view(array)
+        return self._held(self.store.view(array))
 
     def scalar(self, value: float | int, dtype: Any = np.float32) -> View:
         """One number."""
-        return self.store.scalar(value, dtype)
+        return self._held(self.store.scalar(value, dtype))
 
     def packed(self, key: Hashable, make: Callable[[], Array], keep: Any = None) -> View:
         """A constant made once per model, such as packed weights; see ConstStore.packed."""
-        return self.store.packed(key, make, keep)
+        return self._held(self.store.packed(key, make, keep))
+
+    def _held(self, view: View) -> View:
+        self._consts[id(view)] = view
+        return view
 
     def dense(self, view: View) -> View:
         """The same elements in C order; copied only where they are not."""
@@ -357,7 +364,7 @@ class Builder:
             else:
                 run.append(step)
         close()
-        return Program(tuple(segments), arena_bytes, tuple(outputs), tuple(names))
+        return Program(tuple(segments), arena_bytes, tuple(outputs), tuple(names), tuple(self._consts.values()))
 
 
 def _plan(isa: str, steps: Sequence[AnyStep], address: Callable[[View], tuple[int, int]], n_bases: int) -> _core.Plan:

@@ -56,8 +56,7 @@ class Stream(_core.StreamCore):
         self._views = {name: (self._memory(view), info) for name, (view, info) in plan.states().items()}
         bases = [plan.store.anchor, self._state, self._arena, *plan.bound.values()]
         plan.init.run(bases)
-        for name, value in (initial or {}).items():
-            self._set_state(name, value)
+        self._set_states(initial or {})
         self._first = self._state.copy()
         self._bind_fast()
 
@@ -80,8 +79,7 @@ class Stream(_core.StreamCore):
 
     @state.setter
     def state(self, values: Mapping[str, ArrayLike]) -> None:
-        for name, value in values.items():
-            self._set_state(name, value)
+        self._set_states(values)
 
     def reset(self, rows: Sequence[int] | None = None) -> None:
         """Back to the first state; `rows`: only these signals of a batch.
@@ -115,7 +113,7 @@ class Stream(_core.StreamCore):
 
     def _reset_history(self, rows: Sequence[int]) -> None:
         for key, view in self._plan.layout.slots.items():
-            if isinstance(key, tuple) and key[1] == "history" and view.shape[0] == self.batch:
+            if isinstance(key, tuple) and key[1] in ("history", "remaining") and view.shape[0] == self.batch:
                 self._memory(view)[list(rows)] = self._memory(view, self._first)[list(rows)]
 
     def snapshot(self) -> bytes:
@@ -204,7 +202,17 @@ class Stream(_core.StreamCore):
         start = view.buffer.offset + view.byte_offset
         return raw[start : start + view.size * view.dtype.itemsize].view(view.dtype).reshape(view.shape)
 
-    def _set_state(self, name: str, value: ArrayLike) -> None:
+    def _set_states(self, values: Mapping[str, ArrayLike]) -> None:
+        """All of them or, where one does not fit, none."""
+        checked = [self._checked_state(name, value) for name, value in values.items()]
+        self.lock()
+        try:
+            for memory, array in checked:
+                memory[...] = array
+        finally:
+            self.unlock()
+
+    def _checked_state(self, name: str, value: ArrayLike) -> tuple[NDArray[Any], NDArray[Any]]:
         if name not in self._views:
             raise FeedError(f"there is no state {name!r}; this stream carries {sorted(self._views) or 'none'}")
         memory, info = self._views[name]
@@ -215,7 +223,7 @@ class Stream(_core.StreamCore):
             lead = array.shape[0] == 1 and array.shape[1:] == memory.shape if array.ndim == memory.ndim + 1 else False
             if not lead:
                 raise ShapeError(f"state {name!r} takes {list(memory.shape)}, got {list(array.shape)}")
-        memory[...] = array.reshape(memory.shape)
+        return memory, array.reshape(memory.shape)
 
     # ---- the fast path ----------------------------------------------------------------------------------
 
@@ -514,10 +522,14 @@ class _States(MutableMapping[str, NDArray[Any]]):
         if name not in self._stream._views:
             raise FeedError(f"there is no state {name!r}; this stream carries {sorted(self._stream._views) or 'none'}")
         memory, info = self._stream._views[name]
-        return memory.astype(info.dtype, copy=True)
+        self._stream.lock()
+        try:
+            return memory.astype(info.dtype, copy=True)
+        finally:
+            self._stream.unlock()
 
     def __setitem__(self, name: str, value: ArrayLike) -> None:
-        self._stream._set_state(name, value)
+        self._stream._set_states({name: value})
 
     def __delitem__(self, name: str) -> None:
         raise StateError("a state cannot be removed; reset() sets it back")
