@@ -18,7 +18,7 @@ from .ops import registry
 from .ops.control import Carried, Choice, Repeat, Scanned, Stacked
 from .ops.registry import Fact, attr, unsupported
 
-__all__ = ["Scope", "is_control", "is_guard", "walk_control"]
+__all__ = ["Scope", "is_control", "needed", "walk_control"]
 
 UNROLLED_TRIPS, UNROLLED_NODES = 64, 5_000
 """A loop is unrolled up to so many iterations, and nodes in all of them together."""
@@ -66,9 +66,15 @@ def is_control(node: Node) -> bool:
     )
 
 
-def is_guard(node: Node) -> bool:
-    """Does the node only check that a condition chooses the branch that fits."""
-    return isinstance(node, Choice) and None in node.branches
+def needed(nodes: Sequence[Node], results: Sequence[str]) -> list[Node]:
+    """Without nodes whose results only served to find a shape; the guards of branches stay."""
+    read = set(results)
+    kept = []
+    for node in reversed(nodes):
+        if any(name in read for name in node.outputs) or (isinstance(node, Choice) and None in node.branches):
+            read.update(name for name in node.inputs if name)
+            kept.append(node)
+    return kept[::-1]
 
 
 def walk_control(node: Node, scope: Scope) -> None:
@@ -170,7 +176,9 @@ def _choice(node: Node, scope: Scope, graphs: Sequence[Graph], walked: Sequence[
         outs.append(Fact(yes.shape, yes.dtype))
         if name:
             scope.facts[name] = outs[-1]
-    branches = tuple([] if part is None else part.nodes for part in walked)
+    branches = tuple(
+        [] if part is None else needed(part.nodes, kept) for part, kept in zip(walked, results, strict=True)
+    )
     captured = _captures(branches, [*results[0], *results[1]], scope.facts, set())
     scope.nodes.append(
         Choice(
@@ -364,14 +372,15 @@ class _TooLong(ShapeError):
 def _repeat(spec: _Spec, scope: Scope, inner: Scope, trips: int | None, fixed: set[str]) -> Repeat:
     node, facts = spec.node, scope.facts
     carried = [c for c in spec.carried if c.inside not in fixed]
-    read = {name for n in inner.nodes for name in n.inputs}
     results = (
         {c.result for c in carried} | {t.result for t in spec.stacked} | ({spec.again} if trips is None else set())
     )
-    needed = read | results
+    inner.nodes = needed(inner.nodes, sorted(results))
+    read = {name for n in inner.nodes for name in n.inputs}
+    wanted = read | results
     # a carried value that nobody reads but itself goes
-    carried = [c for c in carried if c.inside in needed or _out(node, c.output)]
-    scanned = [s for s in spec.scanned if s.inside in needed]
+    carried = [c for c in carried if c.inside in wanted or _out(node, c.output)]
+    scanned = [s for s in spec.scanned if s.inside in wanted]
     inputs = [""] * len(node.inputs)
     outputs = [""] * len(node.outputs)
     for c in carried:
@@ -402,7 +411,7 @@ def _repeat(spec: _Spec, scope: Scope, inner: Scope, trips: int | None, fixed: s
         assert trips is not None
         facts[outputs[t.output]] = Fact((*fact.shape[:axis], trips, *fact.shape[axis:]), fact.dtype)
         stacked.append(replace(t, axis=axis))
-    inside = {c.inside for c in carried} | {s.inside for s in scanned} | ({spec.iter} if spec.iter in needed else set())
+    inside = {c.inside for c in carried} | {s.inside for s in scanned} | ({spec.iter} if spec.iter in wanted else set())
     kept = [c.result for c in carried] + [t.result for t in stacked] + ([again] if again else [])
     captured = _captures([inner.nodes], kept, facts, inside)
     outs = [facts[name] if name else Fact((), np.dtype(np.float32)) for name in outputs]
@@ -412,7 +421,7 @@ def _repeat(spec: _Spec, scope: Scope, inner: Scope, trips: int | None, fixed: s
             scope.alias(node, source.inside, node.outputs[index])
     return Repeat(
         node.op, node.name, [*inputs, *captured], outputs, {}, "", node.opset,
-        body=inner.nodes, facts=facts, outs=outs, iter=spec.iter if spec.iter in needed else "", trips=trips, limit=limit,
+        body=inner.nodes, facts=facts, outs=outs, iter=spec.iter if spec.iter in wanted else "", trips=trips, limit=limit,
         start=start, again=again, carried=carried, scanned=scanned, stacked=stacked,
     )  # fmt: skip
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from . import ops as _ops  # noqa: F401  (registers the operators)
-from .bodies import Scope, is_control, is_guard, walk_control
+from .bodies import Scope, is_control, needed, walk_control
 from .errors import LstmInferError, OnnxImportError, ShapeError
 from .ir import Array, Graph, Node
 from .ops import registry
@@ -67,19 +67,8 @@ def walk(
     out = Walk(dict(feeds))
     scope = resume(out, on_node)
     scope.walk(graph, scope)
-    out.nodes = _needed(out.nodes, [port.name for port in graph.outputs])
+    out.nodes = needed(out.nodes, [port.name for port in graph.outputs])
     return out
-
-
-def _needed(nodes: list[Node], outputs: list[str]) -> list[Node]:
-    """Without nodes whose results only served to find a shape."""
-    read = set(outputs)
-    kept = []
-    for node in reversed(nodes):
-        if any(name in read for name in node.outputs) or is_guard(node):
-            read.update(node.inputs)
-            kept.append(node)
-    return kept[::-1]
 
 
 def resume(walked: Walk, on_node: Callable[[Node, list[Fact | None]], list[Fact] | None] | None = None) -> Scope:
@@ -154,7 +143,11 @@ def folded(graph: Graph, node: Node, ins: list[Fact | None]) -> list[Fact]:
     if any(const is None and fact is not None for const, fact in zip(consts, ins, strict=True)):
         return node_facts(node, ins)
     found = graph.folds.get(id(node))
-    if found is not None and len(found[1]) == len(consts) and all(a is b for a, b in zip(found[1], consts, strict=True)):
+    if (
+        found is not None
+        and len(found[1]) == len(consts)
+        and all(a is b for a, b in zip(found[1], consts, strict=True))
+    ):
         outs: list[Fact] = found[2]
         return outs
     outs = node_facts(node, ins)

@@ -292,6 +292,10 @@ class _Flow:
 
     def node(self, node: Node) -> None:
         timed = [i for i, v in enumerate(node.inputs) if v and self.has_time(v)]
+        if isinstance(node, Repeat) and not any(i in timed for i, _ in carries.runs_over(node)):
+            again = next((n for n in self.other.nodes if n.name == node.name), None) if self.other else None
+            if isinstance(again, Repeat) and again.trips != node.trips:
+                raise self.refuse(node, "runs as often as the sequence is long, but not along it")
         ended = [v for v in node.inputs if v in self.ended]
         if timed:
             self.timed(node, timed)

@@ -577,3 +577,28 @@ def test_exported_loops_stream_bit_for_bit(name):
     parts = [stream.run(np.take(x, range(a, b), port.time_axis)) for a, b in ((0, 1), (1, 2), (2, 8), (8, 11))]
     axis = model.outputs[0].time_axis
     exact(parts[-1] if axis is None else np.concatenate(parts, axis), whole)
+
+
+def test_a_loop_as_long_as_the_sequence_but_not_along_it_does_not_stream():
+    data = text("""
+    g (float[T,B,3] x, float[B,3] s) => (float[T,B,3] y, float[B,3] z)
+    <bool t = {1}, int64[1] a = {0}, int64[1] e = {1}>
+    {
+        shape = Shape (x)
+        n1 = Slice (shape, a, e)
+        n = Squeeze (n1)
+        last, y = Scan <num_scan_inputs = 1, body = b (float[B,3] h, float[B,3] xi) => (float[B,3] h2, float[B,3] yi)
+        {
+            p = Mul (h, xi)
+            h2 = Sin (p)
+            yi = Identity (h2)
+        }> (s, x)
+        z = Loop (n, t, s) <body = l (int64 i, bool c, float[B,3] g) => (bool c2, float[B,3] g2)
+        {
+            c2 = Identity (c)
+            g2 = Cos (g)
+        }>
+    }""")
+    check(data, {"x": f32(5, 2, 3), "s": f32(2, 3)})
+    with pytest.raises(NotStreamableError, match="as often"):
+        load(data).stream(batch=2)
