@@ -17,8 +17,8 @@ from benchmarks.common import arguments, conditions, finish, load, models_folder
 from lstm_infer import LstmInferError
 from lstm_infer.bench import bench
 
-CONSTANTS = {"silero_vad": {"sr": 16000}}
-"""Inputs that choose between networks inside a file."""
+OPTIONS = {"silero_vad": {"constants": {"sr": 16000}, "inputs": {"input": (None, 576)}}}
+"""What `load` must be told: an input that chooses between networks inside a file, and the size that goes with it."""
 
 
 def main() -> int:
@@ -28,7 +28,7 @@ def main() -> int:
     rows, data, ok, steps, isa = [], [], True, [], ""
     for path in sorted(models_folder().glob("*.onnx")):
         try:
-            model = load(path, isa=args.isa, constants=CONSTANTS.get(path.stem))
+            model = load(path, isa=args.isa, **OPTIONS.get(path.stem, {}))
             found = bench(path, model=model, rounds=rounds)
         except LstmInferError as error:
             rows.append([path.stem, "refused", "-", "-", "-", "-", str(error)[:60]])

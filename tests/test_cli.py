@@ -17,7 +17,7 @@ from lstm_infer import bench, cli, report
 from lstm_infer.wav import read_wav, write_wav
 
 COMMANDS = ("inspect", "verify", "bench", "run", "demo", "isa")
-MODELS = ("state_io", "hidden_state", "last_step", "both_ways", "stateless", "frame")
+MODELS = ("centred_conv", "state_io", "hidden_state", "last_step", "both_ways", "stateless", "frame")
 
 
 by_names = pytest.mark.filterwarnings("ignore:states were paired")  # frame: x and h are alike but for their names
@@ -88,7 +88,7 @@ def test_the_snippet_runs(name, path, capsys):
     space = {}
     exec(found["snippet"], space)
     assert found["streams"] == ("stream" in space)
-    made = space.get("y", space.get("results"))
+    made = space.get("ys", space.get("results"))
     assert made is not None
     assert found["kernels"] and found["inputs"] and found["outputs"]
 

@@ -19,7 +19,9 @@ from lstm_infer.verify import compare, verify
 
 
 @pytest.mark.filterwarnings("ignore:states were paired")  # frame: x and h are alike but for their names
-@pytest.mark.parametrize("name", ["state_io", "hidden_state", "last_step", "both_ways", "stateless", "frame"])
+@pytest.mark.parametrize(
+    "name", ["state_io", "hidden_state", "last_step", "centred_conv", "both_ways", "stateless", "frame"]
+)
 def test_right_models_are_found_right(name):
     found = verify(getattr(stream_models, name)())
     assert found.ok and found.compared and found.status == 0

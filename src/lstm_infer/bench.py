@@ -183,8 +183,9 @@ def bench(
             report.not_streamable = str(spec)
         else:
             try:
-                tell("step")
-                report.rows.append(bench_step(model, session, rounds=rounds, seed=seed, fixed=fixed))
+                if spec.steady:
+                    tell("step")
+                    report.rows.append(bench_step(model, session, rounds=rounds, seed=seed, fixed=fixed))
                 if spec.mode == "time":
                     tell("chunk")
                     report.rows.append(_chunk(model, session, drawn, spec, rng, fixed, rounds))
@@ -274,7 +275,7 @@ def _chunk(
     x: Any = parts if len(parts) != 1 else next(iter(parts.values()))
     got = _named(start().run(x), spec)
     calls: dict[str, Call] = {"ours": _bind(start().run, x)}
-    if all(value is not None for value in got.values()):
+    if spec.steady and all(value is not None for value in got.values()):
         out = {name: np.empty_like(value) for name, value in got.items() if value is not None}
         target: Any = out if len(out) != 1 else next(iter(out.values()))
         into = start()
@@ -298,7 +299,7 @@ def _chunk(
 
 def _whole(model: Model, session: Any, drawn: Inputs, rng: np.random.Generator, fixed: Feeds, rounds: int) -> BenchRow:
     """`Model.run` on a whole sequence."""
-    T, B = drawn.sizes(WHOLE, 1)
+    T, B = drawn.sizes(drawn.declared[0] or WHOLE, drawn.declared[1] or 1)  # onnxruntime insists on what is declared
     feeds = drawn.draw(rng, T, B)
     row = BenchRow(f"whole, T={T}" if drawn.roles.time else "whole")
     got = model.run(feeds)

@@ -18,7 +18,7 @@ from .ops import registry
 from .ops.control import Carried, Choice, Repeat, Scanned, Stacked
 from .ops.registry import Fact, attr, unsupported
 
-__all__ = ["Scope", "is_control", "walk_control"]
+__all__ = ["Scope", "is_control", "is_guard", "walk_control"]
 
 UNROLLED_TRIPS, UNROLLED_NODES = 64, 5_000
 """A loop is unrolled up to so many iterations, and nodes in all of them together."""
@@ -58,6 +58,11 @@ class Scope:
 def is_control(node: Node) -> bool:
     """Does the node hold graphs that are walked here."""
     return (node.domain == "" and node.op in ("If", "Loop", "Scan")) or (node.domain == "lstm_infer" and node.op == "Steps")
+
+
+def is_guard(node: Node) -> bool:
+    """Does the node only check that a condition chooses the branch that fits."""
+    return isinstance(node, Choice) and None in node.branches
 
 
 def walk_control(node: Node, scope: Scope) -> None:
@@ -121,15 +126,14 @@ def _guarded(
     inner = walked[fits]
     assert inner is not None
     guard = f"{node.name}/chosen"
-    scope.facts[guard] = Fact((), np.dtype(np.bool_))
     scope.facts[guard] = scope.facts[node.inputs[0]]
     branches: tuple[list[Node] | None, list[Node] | None] = ([], None) if fits == 0 else (None, [])
     scope.nodes.append(
         Choice(
             "If", node.name, [node.inputs[0]], [guard], {}, "", node.opset,
             branches=branches, outs=[scope.facts[guard]], cause=str(error),
-        )  # fmt: skip
-    )
+        )
+    )  # fmt: skip
     scope.nodes += inner.nodes
     for name, port in zip(node.outputs, graphs[fits].outputs, strict=False):
         if name:
@@ -164,8 +168,8 @@ def _choice(node: Node, scope: Scope, graphs: Sequence[Graph], walked: Sequence[
         Choice(
             "If", node.name, [node.inputs[0], *captured], list(node.outputs), {}, "", node.opset,
             branches=branches, results=results, facts=scope.facts, outs=outs,  # type: ignore[arg-type]
-        )  # fmt: skip
-    )
+        )
+    )  # fmt: skip
 
 
 def _captures(
@@ -321,7 +325,7 @@ def _loop(spec: _Spec, scope: Scope) -> None:
     why = _why_unroll(spec, scope, inner)
     if why is not None:
         if trips is None or trips > UNROLLED_TRIPS or trips * len(inner.nodes) > UNROLLED_NODES:
-            raise unsupported(node, f"{why}, in a loop too long to unroll ({'an unknown number of' if trips is None else trips} iterations),")
+            raise unsupported(node, f"{why}, in a loop too long to unroll ({trips or 'an unknown number of'} iterations),")
         _unroll(spec, scope, trips, UNROLLED_TRIPS, UNROLLED_NODES)
         return
     if trips == 0:
@@ -381,12 +385,7 @@ def _repeat(spec: _Spec, scope: Scope, inner: Scope, trips: int | None, fixed: s
     inside = {c.inside for c in carried} | {s.inside for s in scanned} | ({spec.iter} if spec.iter in needed else set())
     kept = [c.result for c in carried] + [t.result for t in stacked] + ([again] if again else [])
     captured = _captures([inner.nodes], kept, facts, inside)
-    outs = []
-    for index, name in enumerate(outputs):
-        if name:
-            outs.append(facts[name])
-        else:
-            outs.append(Fact((), np.dtype(np.float32)))
+    outs = [facts[name] if name else Fact((), np.dtype(np.float32)) for name in outputs]
     for index in range(len(node.outputs)):
         if node.outputs[index] and not outputs[index]:
             source = next(c for c in spec.carried if c.output == index)
@@ -783,8 +782,9 @@ def _stack(node: Node, scope: Scope, row: list[str], t: Stacked) -> None:
     axis = t.axis + (len(first.shape) + 1) * (t.axis < 0)
     if t.reverse:
         row = row[::-1]
-    if all(facts[name].const is not None for name in row):
-        facts[output] = Fact.of(np.stack([facts[name].const for name in row], axis))  # type: ignore[arg-type]
+    known = [array for name in row if (array := facts[name].const) is not None]
+    if len(known) == len(row):
+        facts[output] = Fact.of(np.stack(known, axis))
         return
     parts = []
     shape = (*first.shape[:axis], 1, *first.shape[axis:])

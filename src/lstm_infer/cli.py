@@ -268,7 +268,7 @@ def _print_inspection(found: Inspection) -> None:
     print_table(head, rows)
     if not found.streams:
         print(f"\ndoes not stream: {found.not_streamable}")
-    call = "a step" if found.streams else "a run"
+    call = found.call
     kernels = ", ".join(f"{n} {slot}" if n > 1 else slot for slot, n in sorted(found.kernels.items()))
     print(f"\n{call} calls: {kernels or 'unknown'} ({found.isa})")
     print(

@@ -17,6 +17,8 @@ from .stream import Stream
 
 __all__ = ["Inspection", "describe"]
 
+CHUNK = 64
+
 
 @dataclass
 class Inspection:
@@ -36,6 +38,8 @@ class Inspection:
     kernels: dict[str, int] = field(default_factory=dict)
     """Kernel slots that a step (or a run, where the model does not stream) calls, and how often."""
     parameters: int = 0
+    call: str = "a run"
+    """What `kernels` and `step_bytes` are of."""
     step_bytes: int = 0
     """Constants held for a step, packed: an upper bound of what it reads."""
     snippet: str = ""
@@ -44,7 +48,7 @@ class Inspection:
 def describe(model: Model, source: str, *, load_options: str = "") -> Inspection:
     """Describe a model freshly loaded from `source`; `load_options` is what the snippet's load() is given besides."""
     found = Inspection(os.fspath(source), model.isa, model.summary(), False)
-    found.parameters = sum(a.size for a in model.roles.graph.consts.values() if a.dtype.kind == "f")
+    found.parameters = _parameters(model)
     found.states = [
         {"name": s.name, "output": s.output, "dtype": s.dtype.name, "shape": list(s.shape), "starts": s.kind}
         for s in model.states
@@ -60,6 +64,15 @@ def describe(model: Model, source: str, *, load_options: str = "") -> Inspection
     lines = ["import numpy as np", "import lstm_infer", "", load]
     found.snippet = "\n".join(lines + (_run_lines(model) if stream is None else _stream_lines(model, stream)))
     return found
+
+
+def _parameters(model: Model) -> int:
+    """Floating-point constants that the nodes left after folding read, inside branches too."""
+    if model.roles.walkable:
+        return 0
+    walked = model.roles.walk(*model.roles.analysis_sizes())
+    consts = {v: walked.facts[v].const for node in walked.nodes for v in node.inputs if v}
+    return sum(array.size for array in consts.values() if array is not None and array.dtype.kind == "f")
 
 
 def _open(model: Model) -> tuple[Stream | None, str]:
@@ -100,6 +113,8 @@ def _streamed(model: Model, stream: Stream, found: Inspection) -> None:
             return _text(sizes), _text(["T", *sizes])
         if time is None:
             return _text(sizes), _text(sizes)
+        if not spec.steady:
+            return "-", _text([*sizes[:time], "T", *sizes[time + 1 :]])
         return _text(sizes[:time] + sizes[time + 1 :]), _text([*sizes[:time], "T", *sizes[time + 1 :]])
 
     for info in model.inputs:
@@ -119,7 +134,9 @@ def _streamed(model: Model, stream: Stream, found: Inspection) -> None:
             step, run = shapes(out, plan.out_facts[out.name].shape, output.axis if output.kind == "time" else None)
             run = step if output.kind in ("last", "side") else run
         found.outputs.append({"name": out.name, "dtype": out.dtype.name, "role": role, "step": step, "run": run})
-    found.kernels = dict(Counter(plan.blocks[-1].program.slots))
+    block = plan.blocks[-1] if spec.steady else plan.cut(CHUNK, plan.first_phase)[0]
+    found.kernels = dict(Counter(block.program.slots))
+    found.call = "a step" if spec.steady else f"a chunk of {block.n} steps"
 
 
 def _whole(model: Model, found: Inspection) -> None:
@@ -155,6 +172,13 @@ def _stream_lines(model: Model, stream: Stream) -> list[str]:
             t = model.roles.time[name]
             steps[name] = _zeros(fact.shape[:t] + fact.shape[t + 1 :], fact.dtype)
             runs[name] = _zeros((*fact.shape[:t], 100, *fact.shape[t + 1 :]), fact.dtype)
+    if not spec.steady:
+        return [
+            *lines,
+            f"frames = {_argument(runs)}",
+            f"ys = stream.run(frames)   # what is complete: the outputs lie {stream.lag} steps behind the inputs",
+            "rest = stream.flush()",
+        ]
     lines += [f"frame = {_argument(steps)}", f"frames = {_argument(runs)}"]
     many = len(spec.outputs) > 1
     names = ", ".join(repr(o.name) for o in spec.outputs)

@@ -13,10 +13,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from . import ops as _ops  # noqa: F401  (registers the operators)
-from .bodies import Scope, is_control, walk_control
+from .bodies import Scope, is_control, is_guard, walk_control
 from .errors import LstmInferError, OnnxImportError, ShapeError
 from .ir import Array, Graph, Node
-from . import ops as _ops  # noqa: F401  (registers the operators)
 from .ops import registry
 from .ops.registry import Fact
 
@@ -68,7 +67,19 @@ def walk(
     out = Walk(dict(feeds))
     scope = resume(out, on_node)
     scope.walk(graph, scope)
+    out.nodes = _needed(out.nodes, [port.name for port in graph.outputs])
     return out
+
+
+def _needed(nodes: list[Node], outputs: list[str]) -> list[Node]:
+    """Without nodes whose results only served to find a shape."""
+    read = set(outputs)
+    kept = []
+    for node in reversed(nodes):
+        if any(name in read for name in node.outputs) or is_guard(node):
+            read.update(node.inputs)
+            kept.append(node)
+    return kept[::-1]
 
 
 def resume(walked: Walk, on_node: Callable[[Node, list[Fact | None]], list[Fact] | None] | None = None) -> Scope:
@@ -106,7 +117,7 @@ def _walk_into(graph: Graph, out: Scope, on_node: Callable[[Node, list[Fact | No
             ) from None
         outs = on_node(node, ins) if on_node else None
         if outs is None:
-            outs = node_facts(node, ins)
+            outs = folded(graph, node, ins)
         if len(outs) < len(node.outputs) and any(node.outputs[len(outs) :]):
             raise OnnxImportError(f"{node}: has {len(node.outputs)} outputs, {node.op} makes {len(outs)}")
         runs = False
@@ -132,6 +143,24 @@ def _asked(
             out.facts[name] = fact
     out.nodes.append(node)
     return True
+
+
+def folded(graph: Graph, node: Node, ins: list[Fact | None]) -> list[Fact]:
+    """`node_facts`; where the constants that go in are the very arrays of the last walk, so is what comes out.
+
+    Weights that a file computes from its constants are then one array at every size, packed once for all plans.
+    """
+    consts = [None if fact is None else fact.const for fact in ins]
+    if any(const is None and fact is not None for const, fact in zip(consts, ins, strict=True)):
+        return node_facts(node, ins)
+    found = graph.folds.get(id(node))
+    if found is not None and len(found[1]) == len(consts) and all(a is b for a, b in zip(found[1], consts, strict=True)):
+        outs: list[Fact] = found[2]
+        return outs
+    outs = node_facts(node, ins)
+    if all(fact.const is not None for fact in outs):
+        graph.folds[id(node)] = (node, consts, outs)  # the node is held: its id is the key
+    return outs
 
 
 def node_facts(node: Node, ins: list[Fact | None]) -> list[Fact]:

@@ -62,6 +62,12 @@ class Graph:
     notes: list[str] = field(default_factory=list)
     """What was rewritten since it was read, one text each."""
 
+    folds: dict[int, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """Constants that the last walk computed, by node: see facts.folded."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "folds": {}}
+
     def walk(self) -> Iterator[Node]:
         """All nodes, those of subgraphs behind the node that holds them."""
         for node in self.nodes:

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from . import _core
 from .errors import DtypeError, FeedError, NotStreamableError, ShapeError, StateError
 from .facts import walk
-from .ir import Array, Graph, Port
+from .ir import Array, Graph, Node, Port
 from .isa import choose_isa
 from .ops.registry import Fact
 from .plan import Builder, Program
@@ -126,6 +126,7 @@ class Model:
         self._programs: dict[Any, Program] = {}
         self._plans: OrderedDict[Any, StreamPlan] = OrderedDict()
         self._arenas: deque[NDArray[np.uint8]] = deque(maxlen=KEPT_ARENAS)
+        self._digest: bytes | None = None
         self._spec: StreamSpec | NotStreamableError | None = None
         self._ports = _ports(graph, options)
         graph.notes += rewrite(graph, self._ports, options.constants, options.states)
@@ -263,15 +264,28 @@ class Model:
             raise ShapeError(f"batch and max_chunk must be at least 1, got {batch} and {max_chunk}")
         bound = self._bound(inputs or {}, spec)
         batch = self._check_batch(batch, spec)
-        key = (
-            batch,
-            max_chunk,
-            tuple((n, a.shape, a.tobytes() if a.dtype.kind != "f" else b"") for n, a in bound.items()),
-        )
+
+        def plan(sizes: Mapping[tuple[str, int], int]) -> StreamPlan:
+            return self._stream_plan(spec, batch, bound, max_chunk, sizes)
+
+        return Stream(plan({}), self._fingerprint(bound), initial=initial, replan=plan)
+
+    def _stream_plan(
+        self,
+        spec: StreamSpec,
+        batch: int,
+        bound: Mapping[str, Array],
+        max_chunk: int,
+        sizes: Mapping[tuple[str, int], int],
+    ) -> StreamPlan:
+        """The plan of a stream; shared by streams alike."""
+        shared = not any(a.dtype.kind == "f" for a in bound.values())
+        known = tuple((n, a.shape, a.tobytes()) for n, a in bound.items()) if shared else ()
+        key = (batch, max_chunk, known, tuple(sorted(sizes.items())))
         with self._lock:
-            plan = self._plans.get(key) if not any(a.dtype.kind == "f" for a in bound.values()) else None
-            if plan is None:
-                plan = StreamPlan(
+            found = self._plans.get(key) if shared else None
+            if found is None:
+                found = StreamPlan(
                     self._graph,
                     spec,
                     self._store,
@@ -280,11 +294,13 @@ class Model:
                     bound=bound,
                     max_chunk=max_chunk,
                     seed=self._options.seed,
+                    sizes=sizes,
                 )
-                self._plans[key] = plan
-                if len(self._plans) > KEPT_PROGRAMS:
+                if shared:
+                    self._plans[key] = found
+                while len(self._plans) > KEPT_PROGRAMS:
                     self._plans.popitem(last=False)
-        return Stream(plan, self._fingerprint(), initial=initial)
+            return found
 
     def summary(self) -> str:
         """Inputs, outputs, states and where they come from, layers, the time axis and the cost; print it."""
@@ -298,7 +314,8 @@ class Model:
     def _refuse_unbuilt(self) -> None:
         """What cannot be run is refused at load: a walk meets every node that a run would."""
         if not self._roles.walkable:
-            self.program(self._roles.feeds(*self._roles.analysis_sizes()), self._output_names)
+            # held: weights are packed now, and every later program finds them
+            self._first = self.program(self._roles.feeds(*self._roles.analysis_sizes()), self._output_names)
 
     def _analysis(self) -> StreamSpec | NotStreamableError:
         with self._lock:
@@ -431,16 +448,38 @@ class Model:
                     )
         return batch
 
-    def _fingerprint(self) -> bytes:
+    def _fingerprint(self, bound: Mapping[str, Array]) -> bytes:
+        """What a snapshot shares with its stream: the graph with all it holds, what load() was told, side inputs."""
         with self._lock:
-            if not hasattr(self, "_digest"):
+            if self._digest is None:
                 digest = hashlib.sha256()
-                for node in self._graph.walk():
-                    digest.update(f"{node.op}|{node.inputs}|{node.outputs}".encode())
-                for name, array in self._graph.consts.items():
-                    digest.update(name.encode() + np.ascontiguousarray(array).tobytes())
+                _digest_value(digest, self._graph)
+                options = self._options
+                _digest_value(digest, [options.states, options.time_axis, options.constants])
                 self._digest = digest.digest()
-            return self._digest
+        whole = hashlib.sha256(self._digest)
+        _digest_value(whole, bound)
+        return whole.digest()
+
+
+def _digest_value(digest: hashlib._Hash, value: Any) -> None:
+    """Feed a value to the digest so that different ones never give the same bytes."""
+    if isinstance(value, Graph):
+        _digest_value(digest, [value.inputs, value.outputs, value.nodes, value.consts, value.defaults])
+    elif isinstance(value, np.ndarray):
+        digest.update(f"array {value.dtype.str} {value.shape};".encode())
+        digest.update(np.ascontiguousarray(value).tobytes())
+    elif isinstance(value, Mapping):
+        _digest_value(digest, [item for name in sorted(value) for item in (name, value[name])])
+    elif isinstance(value, (list, tuple)):
+        digest.update(f"list {len(value)};".encode())
+        for item in value:
+            _digest_value(digest, item)
+    elif isinstance(value, Node):
+        called = [value.domain, value.op, value.opset, value.name]
+        _digest_value(digest, [*called, value.inputs, value.outputs, value.attrs])
+    else:
+        digest.update(f"{type(value).__name__} {value!r};".encode())
 
 
 def _ports(graph: Graph, options: Options) -> list[Port]:
@@ -453,6 +492,12 @@ def _ports(graph: Graph, options: Options) -> list[Port]:
         for name in names:
             if name not in known:
                 raise FeedError(f"{what}: there is no input {name!r}; the model takes {sorted(known)}")
+    for name, axis in (options.time_axis or {}).items():
+        shape = options.inputs.get(name, known[name].shape)
+        rank = len(shape) if shape is not None else axis + 1
+        if not -rank <= axis < rank:
+            raise ShapeError(f"time_axis: axis {axis} lies outside {name!r}, which has {rank} axes")
+        options.time_axis[name] = axis % rank  # type: ignore[index]
     outputs = {port.name for port in graph.outputs}
     for name, out in (options.states or {}).items():
         if out not in outputs:
@@ -466,6 +511,8 @@ def _ports(graph: Graph, options: Options) -> list[Port]:
             continue
         fixed = options.inputs.get(port.name)
         if fixed is not None:
+            if not all(n is None or (isinstance(n, (int, np.integer)) and n >= 0) for n in fixed):
+                raise ShapeError(f"inputs: sizes of {port.name!r} are numbers from 0 on, or None, got {list(fixed)}")
             if port.shape is not None and len(fixed) != len(port.shape):
                 raise ShapeError(f"inputs: {port.name!r} has {len(port.shape)} axes, got {list(fixed)}")
             declared = port.shape or (None,) * len(fixed)

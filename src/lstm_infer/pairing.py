@@ -10,6 +10,9 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
 from .errors import StateError
 from .facts import Walk
 from .ir import Node, Port
@@ -19,7 +22,7 @@ from .ops.common import pass_broadcast
 
 __all__ = ["pair_states"]
 
-DIRECT, ELEMENTWISE, ANY = 1, 2, 3
+DIRECT, ELEMENTWISE, ANY, UNREACHED = 1, 2, 3, 255
 
 _DIRECT_OPS = {
     "Add", "Sub", "Mul", "Div", "Neg", "Identity", "Transpose", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Slice",
@@ -37,17 +40,39 @@ def _level(node: Node, index: int, output: int) -> int:
     return ELEMENTWISE if registry.find(node).flow is pass_broadcast else ANY
 
 
-def reach(walked: Walk, start: str) -> dict[str, int]:
-    """Every value that depends on `start`, with the weakest link on the best path."""
-    level = {start: 0}
+def reach(walked: Walk, starts: Sequence[str]) -> dict[str, NDArray[np.uint8]]:
+    """For every value the weakest link on the best path from each of `starts`; UNREACHED where there is none."""
+    level: dict[str, NDArray[np.uint8]] = {}
+    for index, name in enumerate(starts):
+        level[name] = np.full(len(starts), UNREACHED, np.uint8)
+        level[name][index] = 0
     for node in walked.nodes:
+        inside = [(i, level[value]) for i, value in enumerate(node.inputs) if value in level]
+        if not inside:
+            continue
         for output, name in enumerate(node.outputs):
-            if not name:
-                continue
-            ways = [max(level[v], _level(node, i, output)) for i, v in enumerate(node.inputs) if v in level]
-            if ways:
-                level[name] = min(ways)
+            if name:
+                ways = [np.maximum(way, np.uint8(_level(node, i, output))) for i, way in inside]
+                level[name] = ways[0] if len(ways) == 1 else np.minimum.reduce(ways)
     return level
+
+
+def _given(given: Mapping[str, str], walked: Walk, streamed: Mapping[str, int]) -> dict[str, str]:
+    """The pairs that the caller fixed, where they can be pairs."""
+    for name, out in given.items():
+        fact, other = walked.facts[name], walked.facts[out]
+        if name in streamed:
+            raise StateError(f"states: {name!r} has the time axis and is streamed; it cannot be a state")
+        if fact.const is not None:
+            raise StateError(f"states: {name!r} was made a constant; it cannot be a state")
+        if fact.shape != other.shape or fact.dtype != other.dtype:
+            raise StateError(
+                f"states: {out!r} ({other.dtype}{list(other.shape)}) cannot be the next value of {name!r} "
+                f"({fact.dtype}{list(fact.shape)})"
+            )
+    if len(set(given.values())) != len(given):
+        raise StateError(f"states: one output is the next value of two states in {dict(given)}")
+    return dict(given)
 
 
 def pair_states(
@@ -73,17 +98,23 @@ def pair_states(
         Several pairings fit and not even names tell them apart.
     """
     if given is not None:
-        return dict(given)
+        return _given(given, walked, streamed)
+    fed = [port.name for port in inputs if walked.facts[port.name].const is None]
+    level = reach(walked, fed)
     edges: dict[tuple[str, str], int] = {}
-    for port in inputs:
-        fact = walked.facts[port.name]
-        if port.name in streamed or fact.const is not None or fact.dtype.kind != "f" or not fact.shape:
+    for index, name in enumerate(fed):
+        fact = walked.facts[name]
+        if name in streamed or fact.dtype.kind != "f" or not fact.shape:
             continue
-        level = reach(walked, port.name)
         for out in outputs:
             other = walked.facts[out.name]
-            if out.name in level and other.shape == fact.shape and other.dtype == fact.dtype:
-                edges[port.name, out.name] = level[out.name]
+            if out.name not in level or other.shape != fact.shape or other.dtype != fact.dtype:
+                continue
+            how = level[out.name]
+            # what depends on nothing else is more often a quantity derived from a side input than a state
+            alone = int((how != UNREACHED).sum()) == 1 and affinity(name, out.name) < 2
+            if how[index] != UNREACHED and not alone:
+                edges[name, out.name] = int(how[index])
     pairs = _match(edges, inputs, outputs)
     return _leave_one_stream(pairs, edges, inputs, walked, streamed)
 

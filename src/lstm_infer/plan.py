@@ -61,6 +61,8 @@ class Program:
     outputs: tuple[Fact, ...]
     nodes: tuple[tuple[str, ...], ...]
     """Which node each step of each segment came from, for error messages."""
+    consts: tuple[View, ...] = ()
+    """The constants whose addresses are in the plans: alive as long as the program."""
 
     @property
     def plan(self) -> _core.Plan | None:
@@ -93,13 +95,14 @@ _FAILURES = {
     2: "a sequence length lies outside 0..T",
     3: "an integer was divided by zero, or a value is not allowed",
     4: "the loop ran past its limit: its condition stays true for too long, or for ever",
-    5: "its condition chose the branch that does not fit these input sizes",
 }
 
 
 def step_failed(error: _core.StepError, names: Sequence[str]) -> LstmInferError:
     """The public error for a step that failed on its data."""
     where = names[error.step] if error.step < len(names) else "?"
+    if error.status == _core.status_codes["BRANCH"]:
+        return ShapeError(where)
     what = _FAILURES.get(error.status, f"failed with status {error.status}")
     return ShapeError(f"{where}: {what}; check the values that were fed")
 
@@ -122,6 +125,7 @@ class Builder:
     views: dict[str, View] = field(default_factory=dict)
     _node: str = ""
     _depth: int = 0
+    _consts: dict[int, View] = field(default_factory=dict)
 
     # ---- values -----------------------------------------------------------------------------------------
 
@@ -181,15 +185,19 @@ class Builder:
 
     def const(self, array: Array) -> View:
         """A constant, in its storage dtype."""
-        return self.store.view(array)
+        return self._held(self.store.view(array))
 
     def scalar(self, value: float | int, dtype: Any = np.float32) -> View:
         """One number."""
-        return self.store.scalar(value, dtype)
+        return self._held(self.store.scalar(value, dtype))
 
     def packed(self, key: Hashable, make: Callable[[], Array], keep: Any = None) -> View:
         """A constant made once per model, such as packed weights; see ConstStore.packed."""
-        return self.store.packed(key, make, keep)
+        return self._held(self.store.packed(key, make, keep))
+
+    def _held(self, view: View) -> View:
+        self._consts[id(view)] = view
+        return view
 
     def dense(self, view: View) -> View:
         """The same elements in C order; copied only where they are not."""
@@ -265,8 +273,10 @@ class Builder:
     def carry(
         self, node: Node, what: str, init: View | None, shape: Sequence[int], dtype: Any = np.float32
     ) -> View:
-        """Memory of a recurrence's state, dense. It persists in a stream where the layout has a slot for it, or where `init` is itself a state
-        that may be updated in place; else it is fresh and starts from `init` (or 0)."""
+        """Memory of a recurrence's state, dense.
+
+        It persists in a stream where the layout has a slot for it, or where `init` is itself a state that may be
+        updated in place; else it is fresh and starts from `init` (or 0)."""
         if self.layout is not None and (node.name, what) in self.layout.slots:
             return self.layout.slots[node.name, what]
         if init is not None and id(init.buffer) in self.in_place and init.is_dense:
@@ -356,7 +366,7 @@ class Builder:
             else:
                 run.append(step)
         close()
-        return Program(tuple(segments), arena_bytes, tuple(outputs), tuple(names))
+        return Program(tuple(segments), arena_bytes, tuple(outputs), tuple(names), tuple(self._consts.values()))
 
 
 def _plan(isa: str, steps: Sequence[AnyStep], address: Callable[[View], tuple[int, int]], n_bases: int) -> _core.Plan:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from .errors import LstmInferError, ShapeError
 from .facts import Walk, walk
 from .ir import Array, Graph, Node, Port
-from .ops import carries
+from .ops import carries, recurrent
 from .ops.registry import Fact
 from .trace import Trace, trace
 
@@ -21,6 +21,9 @@ __all__ = ["Roles", "find_roles"]
 PROBES = (37, 53)
 """Time extents at which a model is analysed: primes, larger than the windows of usual convolutions."""
 BATCH_PROBES = (3, 5)
+
+FRAME_SIZES = (128, 512, 1024, 4096)
+"""Extents tried for open axes where smaller ones are too short for the model's windows: samples of a frame."""
 
 AxisOf = dict[str, int]
 
@@ -95,11 +98,13 @@ def find_roles(
 def _first_walk(roles: Roles) -> tuple[Walk, Trace] | None:
     """A walk at declared sizes, open axes at sizes that tell them apart, or else all equal."""
     failure = "an input has no declared rank"
+    known = _sizes_by_weights(roles.graph, roles.inputs)
     for named in (True, False):
-        for base in (PROBES[0], 1, 6):
+        for base in (PROBES[0], 1, 6, *FRAME_SIZES):
             sizes = _open_sizes(roles.inputs, base, named)
             if sizes is None:
                 continue
+            sizes |= {place: n for place, n in known.items() if place in sizes}
             facts = {name: Fact.of(array) for name, array in roles.constants.items()}
             for port in roles.inputs:
                 assert port.shape is not None
@@ -114,6 +119,24 @@ def _first_walk(roles: Roles) -> tuple[Walk, Trace] | None:
             return walked, trace(roles.inputs, walked)
     roles.walkable = failure
     return None
+
+
+def _sizes_by_weights(graph: Graph, inputs: Sequence[Port]) -> dict[tuple[str, int], int]:
+    """Extents of input axes that meet constant weights directly: features of X, units of a first state."""
+    rank = {port.name: len(port.shape or ()) for port in inputs}
+    found: dict[tuple[str, int], int] = {}
+    for node in graph.walk():
+        consts = [graph.consts.get(name) for name in node.inputs]
+        first = node.inputs[0] if node.inputs else ""
+        if recurrent.is_recurrent(node) and len(consts) > 2 and consts[1] is not None and consts[1].ndim == 3:
+            found[first, 2] = consts[1].shape[2]
+            for _, index, _ in recurrent.states(node):
+                if index < len(node.inputs) and consts[2] is not None and consts[2].ndim == 3:
+                    found[node.inputs[index], 2] = consts[2].shape[2]
+                    found[node.inputs[index], recurrent.direction_axis(node)] = consts[2].shape[0]
+        elif node.op == "MatMul" and len(consts) > 1 and consts[1] is not None and consts[1].ndim == 2 and first in rank:
+            found[first, rank[first] - 1] = consts[1].shape[0]
+    return found
 
 
 def _open_sizes(inputs: Sequence[Port], base: int, named: bool) -> dict[tuple[str, int], int] | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from typing import Any, NoReturn
 
 import numpy as np
@@ -20,6 +20,9 @@ __all__ = ["Stream"]
 
 _MAGIC = b"LISNAP\x00\x01"
 _HEADER = struct.Struct("<8s32sqqI")  # magic and version, fingerprint, batch, payload bytes, checksum
+
+Replan = Callable[[Mapping[tuple[str, int], int]], StreamPlan]
+"""Makes the plan of the same stream for other extents of open axes, by (input, axis)."""
 
 Frames = NDArray[Any] | Mapping[str, NDArray[Any]]
 Results = NDArray[Any] | dict[str, NDArray[Any] | None]
@@ -39,9 +42,11 @@ class Stream(_core.StreamCore):
         fingerprint: bytes,
         *,
         initial: Mapping[str, ArrayLike] | None = None,
+        replan: Replan | None = None,
     ) -> None:
         self._plan = plan
         self._fingerprint = fingerprint
+        self._replan = replan
         self._state = _core.aligned_empty(max(plan.layout.n_bytes, 1))
         self._arena = _core.aligned_empty(
             max([64, plan.init.arena_bytes, *(block.program.arena_bytes for block in plan.blocks)])
@@ -51,8 +56,7 @@ class Stream(_core.StreamCore):
         self._views = {name: (self._memory(view), info) for name, (view, info) in plan.states().items()}
         bases = [plan.store.anchor, self._state, self._arena, *plan.bound.values()]
         plan.init.run(bases)
-        for name, value in (initial or {}).items():
-            self._set_state(name, value)
+        self._set_states(initial or {})
         self._first = self._state.copy()
         self._bind_fast()
 
@@ -75,8 +79,7 @@ class Stream(_core.StreamCore):
 
     @state.setter
     def state(self, values: Mapping[str, ArrayLike]) -> None:
-        for name, value in values.items():
-            self._set_state(name, value)
+        self._set_states(values)
 
     def reset(self, rows: Sequence[int] | None = None) -> None:
         """Back to the first state; `rows`: only these signals of a batch.
@@ -110,7 +113,7 @@ class Stream(_core.StreamCore):
 
     def _reset_history(self, rows: Sequence[int]) -> None:
         for key, view in self._plan.layout.slots.items():
-            if isinstance(key, tuple) and key[1] == "history" and view.shape[0] == self.batch:
+            if isinstance(key, tuple) and key[1] in ("history", "remaining") and view.shape[0] == self.batch:
                 self._memory(view)[list(rows)] = self._memory(view, self._first)[list(rows)]
 
     def snapshot(self) -> bytes:
@@ -159,7 +162,7 @@ class Stream(_core.StreamCore):
 
     def fork(self) -> Stream:
         """A second stream that starts where this one stands."""
-        twin = Stream(self._plan, self._fingerprint)
+        twin = Stream(self._plan, self._fingerprint, replan=self._replan)
         self.lock()
         try:
             twin._state[:] = self._state
@@ -199,7 +202,17 @@ class Stream(_core.StreamCore):
         start = view.buffer.offset + view.byte_offset
         return raw[start : start + view.size * view.dtype.itemsize].view(view.dtype).reshape(view.shape)
 
-    def _set_state(self, name: str, value: ArrayLike) -> None:
+    def _set_states(self, values: Mapping[str, ArrayLike]) -> None:
+        """All of them or, where one does not fit, none."""
+        checked = [self._checked_state(name, value) for name, value in values.items()]
+        self.lock()
+        try:
+            for memory, array in checked:
+                memory[...] = array
+        finally:
+            self.unlock()
+
+    def _checked_state(self, name: str, value: ArrayLike) -> tuple[NDArray[Any], NDArray[Any]]:
         if name not in self._views:
             raise FeedError(f"there is no state {name!r}; this stream carries {sorted(self._views) or 'none'}")
         memory, info = self._views[name]
@@ -210,7 +223,7 @@ class Stream(_core.StreamCore):
             lead = array.shape[0] == 1 and array.shape[1:] == memory.shape if array.ndim == memory.ndim + 1 else False
             if not lead:
                 raise ShapeError(f"state {name!r} takes {list(memory.shape)}, got {list(array.shape)}")
-        memory[...] = array.reshape(memory.shape)
+        return memory, array.reshape(memory.shape)
 
     # ---- the fast path ----------------------------------------------------------------------------------
 
@@ -255,6 +268,7 @@ class Stream(_core.StreamCore):
 
     def _step_slow(self, x: Frames, out: Any) -> Results:
         feeds = self._feeds(x)
+        self._adapt(feeds, lead=0)
         ready: dict[str, NDArray[Any]] = {}
         dropped = False
         for name, array in feeds.items():
@@ -288,6 +302,7 @@ class Stream(_core.StreamCore):
 
     def _run_slow(self, x: Frames, out: Any) -> Results:
         feeds = self._feeds(x)
+        self._adapt(feeds, lead=1 if self._plan.spec.mode == "frame" else 0)
         spec = self._plan.spec
         lengths: dict[str, int] = {}
         for name, array in feeds.items():
@@ -317,6 +332,30 @@ class Stream(_core.StreamCore):
         self._check_out(out, self._run_shapes(blocks), feeds)
         made = self._locked(pieces)
         return self._deliver({o.name: self._joined(o.name, made) for o in spec.outputs}, out)
+
+    def _adapt(self, feeds: Mapping[str, NDArray[Any]], lead: int) -> None:
+        """Take the extents of axes that the file leaves open from what is fed."""
+        plan, new = self._plan, {}
+        for name, array in feeds.items():
+            want = plan.step_facts[name].shape
+            skip = lead if name in plan.spec.streamed else 0
+            for axis, size in enumerate(want):
+                if array.ndim == len(want) + skip and plan.is_open(name, axis) and array.shape[axis + skip] != size:
+                    new[name, axis] = array.shape[axis + skip]
+        if not new or self._replan is None:
+            return
+        plan = self._replan({**plan.sizes, **new})
+        if {k: v.shape for k, v in plan.layout.slots.items()} != {k: v.shape for k, v in self._plan.layout.slots.items()}:
+            raise ShapeError(f"the states of this stream do not fit the sizes {new}; make a new stream for them")
+        self.lock()
+        try:
+            self._plan = plan
+            need = max([64, *(block.program.arena_bytes for block in plan.blocks)])
+            if need > self._arena.nbytes:
+                self._arena = _core.aligned_empty(need)
+        finally:
+            self.unlock()
+        self._bind_fast()
 
     def _time_axis(self, name: str) -> int | None:
         return None if self._plan.spec.mode == "frame" else self._plan.spec.roles.time.get(name)
@@ -483,10 +522,14 @@ class _States(MutableMapping[str, NDArray[Any]]):
         if name not in self._stream._views:
             raise FeedError(f"there is no state {name!r}; this stream carries {sorted(self._stream._views) or 'none'}")
         memory, info = self._stream._views[name]
-        return memory.astype(info.dtype, copy=True)
+        self._stream.lock()
+        try:
+            return memory.astype(info.dtype, copy=True)
+        finally:
+            self._stream.unlock()
 
     def __setitem__(self, name: str, value: ArrayLike) -> None:
-        self._stream._set_state(name, value)
+        self._stream._set_states({name: value})
 
     def __delitem__(self, name: str) -> None:
         raise StateError("a state cannot be removed; reset() sets it back")

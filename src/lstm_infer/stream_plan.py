@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from math import prod
 from typing import Any
 
@@ -17,7 +18,7 @@ import numpy as np
 from .errors import FeedError, NotStreamableError, ShapeError
 from .facts import Walk, node_facts, walk
 from .ir import Array, Graph, Node
-from .ops import carries
+from .ops import carries, registry
 from .ops.registry import Fact
 from .plan import Builder, Program, StateLayout
 from .records import StateInfo
@@ -40,6 +41,16 @@ RELEASE_MACS = 60_000
 Key = tuple[str, str]
 Phase = tuple[int, ...]
 """How many steps each history and queue holds, in the order of `StreamPlan.fills`; () where that never changes."""
+
+
+def input_key(name: str) -> tuple[str, str, str]:
+    """The slot of a state input. Three parts: the keys of nodes have two, whatever the nodes are called."""
+    return "", "input", name
+
+
+def static_key(value: str) -> tuple[str, str, str]:
+    """The slot of a value computed from bound side inputs."""
+    return "", "static", value
 
 
 @dataclass(frozen=True)
@@ -85,7 +96,10 @@ class StreamPlan:
         bound: Mapping[str, Array],
         max_chunk: int,
         seed: int | None,
+        sizes: Mapping[tuple[str, int], int] | None = None,
     ) -> None:
+        self.sizes = {**spec.roles.open_sizes, **(sizes or {})}
+        """Extents of open axes that are neither time nor batch: by (input, axis)."""
         self.graph, self.spec, self.store, self.isa, self.batch = graph, spec, store, isa, batch
         self.seed = seed
         self.layout = StateLayout()
@@ -101,6 +115,7 @@ class StreamPlan:
             raise ShapeError(
                 f"the file is fixed to {spec.roles.time_size} time steps and cannot be walked at others; use run()"
             )
+        free = free and not spec.stepwise
         self.lengths = [n for n in BLOCKS if n <= max(max_chunk, 1)] if free else [1]
         one = self._reference()
         self.reference = one
@@ -137,11 +152,19 @@ class StreamPlan:
 
     def _facts(self, n: int) -> dict[str, Fact]:
         facts = self.spec.roles.feeds(n, self.batch)
+        for (name, axis), size in self.sizes.items():
+            if name in facts and self.is_open(name, axis):
+                facts[name] = _resized(facts[name], axis, size)
         for name, fact in self.known.items():
             facts[name] = fact
         for name, array in self.bound.items():
             facts[name] = Fact(array.shape, array.dtype)
         return facts
+
+    def is_open(self, name: str, axis: int) -> bool:
+        """Is this an axis whose extent the file leaves open, and which is neither time nor batch."""
+        roles = self.spec.roles
+        return (name, axis) in self.sizes and roles.time.get(name) != axis and roles.batch.get(name) != axis
 
     def _reference(self) -> Walk:
         """A walk in which every value has its usual shape: one step of each, whatever its windows need."""
@@ -279,7 +302,7 @@ class StreamPlan:
         static = set(self.bound)
         carried = {c.node for c in self.spec.carried}
         for node in one.nodes:
-            if node.name in carried:
+            if node.name in carried or registry.find(node).random:
                 continue
             if all(v in static or one.facts[v].const is not None for v in node.inputs if v):
                 static |= {v for v in node.outputs if v}
@@ -288,7 +311,7 @@ class StreamPlan:
     def _place_states(self, one: Walk) -> None:
         for name in self.spec.pairs:
             fact = one.facts[name]
-            self.layout.slot(("input", name), fact.shape, fact.dtype)
+            self.layout.slot(input_key(name), fact.shape, fact.dtype)
         nodes = {node.name: node for node in one.nodes}
         for carried in self.spec.carried:
             node = nodes[carried.node]
@@ -312,7 +335,7 @@ class StreamPlan:
             if not all(v in self.static for v in node.outputs if v):
                 for value in node.inputs:
                     if value in self.static:
-                        self.layout.slot(("static", value), one.facts[value].shape, one.facts[value].dtype)
+                        self.layout.slot(static_key(value), one.facts[value].shape, one.facts[value].dtype)
 
     def states(self) -> dict[str, tuple[View, StateInfo]]:
         """Every public state and where it lies."""
@@ -321,7 +344,7 @@ class StreamPlan:
         hidden = {c.label: c for c in self.spec.carried}
         for info in self.spec.states:
             carried = hidden.get(info.name)
-            key: Any = ("input", info.name) if carried is None else (carried.node, f"{carried.what}0")
+            key: Any = input_key(info.name) if carried is None else (carried.node, f"{carried.what}0")
             found[info.name] = slots[key], info
         return found
 
@@ -353,8 +376,8 @@ class StreamPlan:
         for name, value in self.spec.lens.items():
             b.copy(self.layout.slots[name, "remaining"], b.view(value))
         for key, slot in self.layout.slots.items():
-            if isinstance(key, tuple) and key[0] == "static":
-                b.copy(slot, b.view(str(key[1])))
+            if isinstance(key, tuple) and key[:2] == static_key("")[:2]:
+                b.copy(slot, b.view(str(key[2])))
         return b.finish(len(names), [])
 
     # ---- steps ------------------------------------------------------------------------------------------
@@ -368,13 +391,17 @@ class StreamPlan:
         inputs = [*self.fed, *self.per_step]
         for index, name in enumerate(inputs):
             b.input(name, index)
+        readers: dict[str, list[tuple[int, int]]] = {}
+        for position, node in enumerate(walked.nodes if self.spec.pairs else ()):
+            for i, value in enumerate(node.inputs):
+                readers.setdefault(value, []).append((position, i))
         for name in self.spec.pairs:
-            b.views[name] = slots["input", name]
-            if self._seeds_only(name, walked):
-                b.in_place.add(id(slots["input", name].buffer))
+            b.views[name] = slots[input_key(name)]
+            if self._seeds_only(name, walked, readers):
+                b.in_place.add(id(slots[input_key(name)].buffer))
         for key, slot in slots.items():
-            if isinstance(key, tuple) and key[0] == "static":
-                b.views[str(key[1])] = slot
+            if isinstance(key, tuple) and key[:2] == static_key("")[:2]:
+                b.views[str(key[2])] = slot
         for name in self.spec.lens:
             remaining = slots[name, "remaining"]
             b.lens[name] = now = b.alloc(remaining.shape, remaining.dtype)
@@ -475,31 +502,35 @@ class StreamPlan:
         if kept > 0:
             b.copy(slot.part(axis, 0, kept), joined.part(axis, total - kept, kept))
 
-    def _seeds_only(self, state: str, walked: Walk) -> bool:
+    def _seeds_only(self, state: str, walked: Walk, readers: Mapping[str, Sequence[tuple[int, int]]]) -> bool:
         """Is this state read by nothing but recurrences that start from it, each from a part of its own."""
-        todo, parts = [state], 0
-        outputs = {o.name for o in self.spec.outputs}
+        todo, parts, seen = [state], 0, set[int]()
+        outputs = {o.name for o in self.spec.outputs} | set(self.spec.pairs.values())
         while todo:
             value = todo.pop()
-            readers = [(node, i) for node in walked.nodes for i, name in enumerate(node.inputs) if name == value]
-            if value in outputs or (len(readers) > 1 and value != state):
+            found = readers.get(value, ())
+            if value in outputs or (len(found) > 1 and value != state):
                 return False
-            for node, index in readers:
+            for position, index in found:
+                node = walked.nodes[position]
+                seen.add(position)
                 if carries.carries(node) and any(index == i for _, i, _ in carries.states(node)):
                     parts += prod(walked.facts[value].shape)
                 elif node.op in _VIEWS and index == 0:
                     todo += [v for v in node.outputs if v]
                 else:
                     return False
-        return parts <= prod(walked.facts[state].shape) and self._parts_apart(state, walked)
+        if parts > prod(walked.facts[state].shape):
+            return False
+        return self._parts_apart(state, walked, [walked.nodes[position] for position in sorted(seen)])
 
-    def _parts_apart(self, state: str, walked: Walk) -> bool:
-        """Do the readers of a state that is read several times take different parts of it."""
-        b = Builder(dict(walked.facts), self.store, self.isa)
-        b.views[state] = self.layout.slots["input", state]
+    def _parts_apart(self, state: str, walked: Walk, nodes: Sequence[Node]) -> bool:
+        """Do the readers of a state take different parts of it."""
+        b = Builder(walked.facts, self.store, self.isa)
+        b.views[state] = self.layout.slots[input_key(state)]
         taken: list[tuple[int, int]] = []
         derived = {state}
-        for node in walked.nodes:
+        for node in nodes:
             if node.inputs and node.inputs[0] in derived and node.op in _VIEWS:
                 b.node(node)
                 derived |= {v for v in node.outputs if v}
@@ -510,13 +541,13 @@ class StreamPlan:
                         return False
                     taken.append((view.offset, view.offset + view.size))
         taken.sort()
-        return not b.steps and all(a[1] <= c[0] for a, c in zip(taken, taken[1:], strict=False))
+        return not b.steps and all(a[1] <= c[0] for a, c in pairwise(taken))
 
     def _write_back(self, b: Builder) -> None:
         """The next values of the state inputs, behind everything that reads the old ones."""
         moves: list[tuple[View, View]] = []
         for name, out in self.spec.pairs.items():
-            slot, view = self.layout.slots["input", name], b.view(out)
+            slot, view = self.layout.slots[input_key(name)], b.view(out)
             if view.buffer is slot.buffer and view.offset == slot.offset and view.is_dense:
                 continue
             if view.buffer.kind == "state":  # a state that becomes another: copied before any is overwritten

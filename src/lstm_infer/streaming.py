@@ -72,6 +72,8 @@ class StreamSpec:
     """Input steps that the outputs lie behind."""
     rate: int = 1
     """Input steps for each step of the outputs."""
+    stepwise: bool = False
+    """A node takes one scale for all it is given: every step is run alone, whatever the chunk."""
 
     @property
     def steady(self) -> bool:
@@ -273,6 +275,9 @@ class _Flow:
             if self.has_time(v) and (a := self.traced.find(v, self.label)) is not None
         }
         spec.ended = self.ended
+        spec.stepwise = any(
+            registry.find(n).stepwise and any(self.has_time(v) for v in n.inputs if v) for n in self.walked.nodes
+        )
         spec.lag = max((self.lag.get(name, 0) for name in _visible(self.graph, self.pairs)), default=0)
         spec.rate = max((self.rate.get(name, 1) for name in _visible(self.graph, self.pairs)), default=1)
         for name in _visible(self.graph, self.pairs):
@@ -336,6 +341,8 @@ class _Flow:
                     continue
                 axis = self.traced.find(node.inputs[i], self.label)
                 mine = [x for x in found if x.input == i and x.axis == axis and x.output == o]
+                if op.stepwise and not mine and out_axis is None:
+                    continue  # a scale: that of the step
                 self.link(node, i, value, out_axis, mine)
 
     def link(self, node: Node, index: int, value: str, out_axis: int | None, mine: list[Link]) -> None:

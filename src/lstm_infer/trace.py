@@ -72,7 +72,7 @@ class Trace:
         axes = self.axes.get(value)
         if axes is None:
             return 0
-        factors = [f for f in axes[axis] if f.label or f.extent != 1]
+        factors = [f for f in axes[axis] if f.extent != 1] or [f for f in axes[axis] if f.label]
         return self.root(factors[0].label) if len(factors) == 1 else 0
 
     def depends(self, value: str, label: int) -> bool:
@@ -239,7 +239,13 @@ def _meet(out: Trace, axes: list[Axis], extent: int) -> Axis:
         if [f.extent for f in a] == [f.extent for f in b]:
             for x, y in zip(a, b, strict=True):
                 out.join(x.label, y.label)
-        elif len(b) > len(a):
+            continue
+        # an axis of extent 1 that a Squeeze left beside its neighbour says nothing about where they meet
+        c, d = ([f for f in side if f.extent != 1] for side in (a, b))
+        if [f.extent for f in c] == [f.extent for f in d]:
+            for x, y in zip(c, d, strict=True):
+                out.join(x.label, y.label)
+        if len(b) > len(a):
             first = other
     return first
 
@@ -260,6 +266,10 @@ def regroup(axes: Sequence[Axis], shape: Sequence[int]) -> tuple[Axis, ...]:
                     break
                 if extent != 1 and need == 1 and rest:
                     break
+                later = sum(n == 1 for n in shape[position + 1 :])
+                if extent != 1 and later > sum(f.extent == 1 for f in todo[1:]):
+                    todo.pop(0)  # moves past another axis: a transposition that only holds at extent 1
+                    continue
                 got.append(todo.pop(0))
                 if extent == 1:
                     break

@@ -438,7 +438,7 @@ class _Check:
             return
         for output in spec.outputs:
             self.row("split", output.name, got[output.name], whole[output.name], where, bits=True)
-        if not stream.lag:
+        if spec.steady:
             for name, output_name in self.inputs.states.items():
                 left = stream.state[name]
                 self.row("split", output_name, left, end[output_name].reshape(left.shape), where, bits=True)
@@ -502,7 +502,7 @@ class _Check:
                 other = self._open(spec, feeds, B)
                 other.restore(current.snapshot())
                 current = other
-            one = stop - start == 1 and not stream.lag and bool(rng.integers(0, 2))
+            one = stop - start == 1 and spec.steady and bool(rng.integers(0, 2))
             if spec.mode == "frame":
                 part = {name: np.ascontiguousarray(feeds[name][start:stop]) for name in spec.streamed}
                 part = {name: value[0] for name, value in part.items()} if one else part

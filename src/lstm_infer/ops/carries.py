@@ -65,7 +65,7 @@ def state_memory(node: Node, facts: Mapping[str, Fact], what: str) -> tuple[tupl
         batch = next((k.out_axis for k in links if (k.input, k.axis) == place), None)
         return fact.shape, fact.dtype, batch
     x = facts[node.inputs[0]]
-    return (x.shape[recurrent.axes(node)[1]], facts[node.inputs[2]].shape[-1]), x.dtype, 0
+    return (x.shape[recurrent.axes(node)[1]], recurrent.hidden(node, facts[node.inputs[2]].shape)), x.dtype, 0
 
 
 def first_state(node: Node, init: View) -> View:

@@ -242,9 +242,9 @@ def lower_repeat(node: Node, b: Builder) -> None:
         trips = b.view(node.inputs[0])
     if body and node.trips != 0:
         b.steps.append(LoopStep(body, Buffer("arena", 8), trips, go, at_iter, node.limit, slices, str(node)))
-    for c, view in zip(node.carried, memory, strict=True):
-        if view is not None and b.wanted(node, c.output):
-            b.bind(node.outputs[c.output], view)
+    for c, kept in zip(node.carried, memory, strict=True):
+        if kept is not None and b.wanted(node, c.output):
+            b.bind(node.outputs[c.output], kept)
 
 
 def _slice(whole: View, axis: int, reverse: bool, *, written: bool) -> tuple[Slice, View]:
