@@ -99,7 +99,7 @@ def _scan_facts(node: Node, body: Graph, facts: Mapping[str, Fact], n: int) -> d
 
 def _one_graph(graph: Graph, known: Known, names: Names, context: Context) -> list[str]:
     """Cells, then layers of them. Steps that only made sense as a layer are undone where no layer came of it."""
-    before = list(graph.nodes), dict(graph.consts)
+    before = list(graph.nodes), dict(graph.consts), names.copy()
     barred: set[str] = set()
     shared = True
     while True:
@@ -114,6 +114,8 @@ def _one_graph(graph: Graph, known: Known, names: Names, context: Context) -> li
         graph.nodes[:] = before[0]
         graph.consts.clear()
         graph.consts.update(before[1])
+        names.taken, names.next = set(before[2].taken), dict(before[2].next)  # so that layers have the names they had, by which they are barred
+        known.forget()
         barred |= left
         shared = shared and not lost
 
