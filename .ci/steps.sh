@@ -1,4 +1,5 @@
 # The steps of .ci/run, one function each. Sourced; every step runs under `set -euo pipefail`.
+# shellcheck shell=bash
 
 pip_install() { # venv, what ...
     local venv=$1
@@ -47,6 +48,10 @@ step_install() {
     export PATH=$WORK/user/bin:$PATH
     pip install . && (cd "$WORK/scratch" && lstm-infer demo)
     ls -l "$WORK/scratch"/*.wav
+}
+
+step_tests() {
+    export PATH=$WORK/user/bin:$PATH
     pip install '.[test]' && pytest
 }
 
