@@ -321,9 +321,8 @@ class StreamPlan:
             node = nodes[name]
             if node.op != "Pad":
                 fact = one.facts[node.inputs[0]]
-                shape = list(fact.shape)
-                shape[axis] = self.capacity[name, "history"] if self.fills else (window.kernel - 1) * window.dilation
-                self.layout.slot((name, "history"), shape, fact.dtype)
+                held = self.capacity[name, "history"] if self.fills else (window.kernel - 1) * window.dilation
+                self.layout.slot((name, "history"), _resized(fact, axis, held).shape, fact.dtype)
         for name, what in self.fills:
             if what != "history":
                 value = nodes[name].inputs[int(what[5:])]
