@@ -187,6 +187,8 @@ def _repair(graph: Graph, native: _Native, labels: Mapping[int, str], constants:
                 node = _initial(graph, g, node, native, labels, nodes, done)
             nodes.append(node)
         g.nodes[:] = nodes
+    if done:
+        _drop_unread(graph)
     return done
 
 
@@ -204,6 +206,19 @@ def _computed_from(graph: Graph, names: set[str]) -> set[str]:
         if any(name in found for name in node.inputs):
             found |= {name for name in node.outputs if name}
     return found
+
+
+def _drop_unread(graph: Graph) -> None:
+    """Without the nodes of the graph whose work nobody reads any more: they hold the frozen sizes still."""
+    read = {port.name for port in graph.outputs}
+    read |= {name for g in _graphs(graph) if g is not graph for n in g.nodes for name in n.inputs}
+    read |= {port.name for g in _graphs(graph) if g is not graph for port in g.outputs}
+    kept: list[Node] = []
+    for node in reversed(graph.nodes):
+        if any(name in read for name in node.outputs):
+            read.update(node.inputs)
+            kept.append(node)
+    graph.nodes[:] = kept[::-1]
 
 
 def _reshape(
@@ -264,7 +279,7 @@ def _initial(
     for what, index, _ in recurrent.states(node):
         name = inputs[index] if index < len(inputs) else ""
         const = native.walked.facts[name].const if name else None
-        if const is None or name not in graph.consts | g.consts:
+        if const is None:
             continue
         row = np.take(const, [0], axis)
         if not np.array_equal(const, np.repeat(row, const.shape[axis], axis)):
