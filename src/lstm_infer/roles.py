@@ -166,10 +166,12 @@ def _find_time(roles: Roles, walked: Walk, traced: Trace, given: Mapping[str, in
 
 
 def _find_batch(roles: Roles, walked: Walk, traced: Trace) -> None:
+    """The axes along which signals do not meet: no recurrence runs over them."""
+    run_over = {traced.alone(node.inputs[0], recurrent.axes(node)[0]) for node in _recurrences(walked)}
     for node in _recurrences(walked):
         axis = recurrent.axes(node)[1]
         label = traced.alone(node.inputs[0], axis)
-        if label:
+        if label and label not in run_over:
             roles.batch |= {name: a for name, a in traced.inputs_of(label) if roles.time.get(name) != a}
     if roles.batch or not roles.inputs:
         return

@@ -258,3 +258,25 @@ def test_refusals_are_ours_and_quiet(rng):
         lstm_infer.load(state_io(rng)).stream()
         with pytest.raises(LstmInferError):
             lstm_infer.load(state_io(rng), states={"h0": "nobody"})
+
+
+def test_an_axis_that_a_recurrence_runs_over_is_no_batch(rng):
+    """One LSTM over the bands of a frame, one over the frames: the bands are not signals in lockstep."""
+    bands = 9
+    consts = weights(rng, 4, 1) | weights(rng, 4, H, "2") | {"two": np.array([2]), "one": np.array([1])}
+    nodes = [
+        helper.make_node("Unsqueeze", ["x", "two"], ["u"]),
+        helper.make_node("Transpose", ["u"], ["t"], perm=[1, 0, 2]),
+        node("LSTM", ["t", "W", "R"], ["Y"], "bands"),
+        helper.make_node("Squeeze", ["Y", "one"], ["s"]),
+        helper.make_node("Transpose", ["s"], ["s2"], perm=[1, 0, 2]),
+        node("LSTM", ["s2", "2W", "2R"], ["Z"], "frames"),
+    ]
+    data = build(nodes, [("x", FLOAT, ["T", bands])], [("Z", FLOAT, ["T", 1, bands, H])], consts)
+    model = lstm_infer.load(data, time_axis={"x": 0})
+    assert model.inputs[0].batch_axis is None
+    stream, x = model.stream(), noise(rng, 8, bands)
+    parts = [stream.run(x[a:b]) for a, b in ((0, 3), (3, 4), (4, 8))]
+    tolerances.exact(np.concatenate(parts), model.run({"x": x})["Z"])
+    with pytest.raises(LstmInferError):
+        model.stream(batch=2)
