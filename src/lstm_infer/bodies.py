@@ -18,7 +18,7 @@ from .ops import registry
 from .ops.control import Carried, Choice, Repeat, Scanned, Stacked
 from .ops.registry import Fact, attr, unsupported
 
-__all__ = ["Scope", "is_control", "walk_control"]
+__all__ = ["Scope", "is_control", "is_guard", "walk_control"]
 
 UNROLLED_TRIPS, UNROLLED_NODES = 64, 5_000
 """A loop is unrolled up to so many iterations, and nodes in all of them together."""
@@ -57,7 +57,12 @@ class Scope:
 
 def is_control(node: Node) -> bool:
     """Does the node hold graphs that are walked here."""
-    return node.domain == "" and node.op in ("If", "Loop", "Scan")
+    return (node.domain == "" and node.op in ("If", "Loop", "Scan")) or (node.domain == "lstm_infer" and node.op == "Steps")
+
+
+def is_guard(node: Node) -> bool:
+    """Does the node only check that a condition chooses the branch that fits."""
+    return isinstance(node, Choice) and None in node.branches
 
 
 def walk_control(node: Node, scope: Scope) -> None:
@@ -67,6 +72,8 @@ def walk_control(node: Node, scope: Scope) -> None:
             raise OnnxImportError(f"{node}: input {name!r} is made by no node before it; the file is broken")
     if node.op == "If":
         _if(node, scope)
+    elif node.op == "Steps":
+        _steps(node, scope)
     elif node.op == "Loop":
         _loop(_of_loop(node, scope), scope)
     else:
@@ -119,15 +126,14 @@ def _guarded(
     inner = walked[fits]
     assert inner is not None
     guard = f"{node.name}/chosen"
-    scope.facts[guard] = Fact((), np.dtype(np.bool_))
     scope.facts[guard] = scope.facts[node.inputs[0]]
     branches: tuple[list[Node] | None, list[Node] | None] = ([], None) if fits == 0 else (None, [])
     scope.nodes.append(
         Choice(
             "If", node.name, [node.inputs[0]], [guard], {}, "", node.opset,
             branches=branches, outs=[scope.facts[guard]], cause=str(error),
-        )  # fmt: skip
-    )
+        )
+    )  # fmt: skip
     scope.nodes += inner.nodes
     for name, port in zip(node.outputs, graphs[fits].outputs, strict=False):
         if name:
@@ -162,8 +168,8 @@ def _choice(node: Node, scope: Scope, graphs: Sequence[Graph], walked: Sequence[
         Choice(
             "If", node.name, [node.inputs[0], *captured], list(node.outputs), {}, "", node.opset,
             branches=branches, results=results, facts=scope.facts, outs=outs,  # type: ignore[arg-type]
-        )  # fmt: skip
-    )
+        )
+    )  # fmt: skip
 
 
 def _captures(
@@ -319,7 +325,7 @@ def _loop(spec: _Spec, scope: Scope) -> None:
     why = _why_unroll(spec, scope, inner)
     if why is not None:
         if trips is None or trips > UNROLLED_TRIPS or trips * len(inner.nodes) > UNROLLED_NODES:
-            raise unsupported(node, f"{why}, in a loop too long to unroll ({'an unknown number of' if trips is None else trips} iterations),")
+            raise unsupported(node, f"{why}, in a loop too long to unroll ({trips or 'an unknown number of'} iterations),")
         _unroll(spec, scope, trips, UNROLLED_TRIPS, UNROLLED_NODES)
         return
     if trips == 0:
@@ -379,12 +385,7 @@ def _repeat(spec: _Spec, scope: Scope, inner: Scope, trips: int | None, fixed: s
     inside = {c.inside for c in carried} | {s.inside for s in scanned} | ({spec.iter} if spec.iter in needed else set())
     kept = [c.result for c in carried] + [t.result for t in stacked] + ([again] if again else [])
     captured = _captures([inner.nodes], kept, facts, inside)
-    outs = []
-    for index, name in enumerate(outputs):
-        if name:
-            outs.append(facts[name])
-        else:
-            outs.append(Fact((), np.dtype(np.float32)))
+    outs = [facts[name] if name else Fact((), np.dtype(np.float32)) for name in outputs]
     for index in range(len(node.outputs)):
         if node.outputs[index] and not outputs[index]:
             source = next(c for c in spec.carried if c.output == index)
@@ -541,9 +542,12 @@ def count(
 ) -> Counted | None:
     """Follow values of a body that depend on nothing but the number of the iteration; None: they depend on data."""
     made = {out: n for n in body.nodes for out in n.outputs if out}
-    outer = scope.facts
     inside = {c.inside: c for c in carried}
     changing = {c.inside for c in carried if source_of(body, c.result) != c.inside}
+    outer = dict(scope.facts)
+    for c in carried:
+        if c.inside not in changing:
+            outer[c.inside] = outer[node.inputs[c.input]]
 
     def known(name: str) -> bool:
         if name in body.consts:
@@ -659,6 +663,34 @@ def _step(
     return int(const.reshape(-1)[0]) * (1 if node.op == "Add" else -1)
 
 
+def _steps(node: Node, scope: Scope) -> None:
+    """Does the Loop that became a Scan visit every position of the axis, once and in order; see recognise/loops.py."""
+    x = scope.facts[node.inputs[0]]
+    axis, body = int(attr(node, "axis")), registry.subgraph(node, "body")
+    if axis >= len(x.shape):
+        raise ShapeError(f"{node}: axis {axis} lies outside a value of shape {list(x.shape)}")
+    n = x.shape[axis]
+    loop = replace(node, inputs=node.inputs[1:])
+    most, start = _one(loop, scope, 0), _one(loop, scope, 1)
+    carried = [Carried(2 + k, p.name, body.outputs[1 + k].name, k) for k, p in enumerate(body.inputs[2:])]
+    again, index = body.outputs[0].name, body.outputs[-1].name
+    counted = count(loop, body, body.inputs[0].name, body.inputs[1].name, carried, [again, index], scope)
+    known = counted is not None and most is not None and (start is not None or not loop.inputs[1])
+    runs = n == most == 0 or start is None or bool(start) or n == 0
+    if counted is not None and known and runs and n == 0:
+        runs = most == 0 or not (start is None or start)
+    elif counted is not None and known and runs:
+        at = counted.sequence(index, n)
+        want = np.arange(n)[::-1] if attr(node, "reverse", 0) else np.arange(n)
+        runs = counted.trips(again, int(most)) == n and at is not None and np.array_equal(at, want)
+    if not known or not runs:
+        raise ShapeError(
+            f"{node}: at these sizes the loop does not take the {n} positions of axis {axis} of {node.inputs[0]!r} one by "
+            f"one (it would run {most} times); check the sizes that were fed"
+        )
+    scope.alias(node, node.inputs[0], node.outputs[0])
+
+
 # ---- unrolled ----------------------------------------------------------------------------------------------------
 
 
@@ -750,8 +782,9 @@ def _stack(node: Node, scope: Scope, row: list[str], t: Stacked) -> None:
     axis = t.axis + (len(first.shape) + 1) * (t.axis < 0)
     if t.reverse:
         row = row[::-1]
-    if all(facts[name].const is not None for name in row):
-        facts[output] = Fact.of(np.stack([facts[name].const for name in row], axis))  # type: ignore[arg-type]
+    known = [array for name in row if (array := facts[name].const) is not None]
+    if len(known) == len(row):
+        facts[output] = Fact.of(np.stack(known, axis))
         return
     parts = []
     shape = (*first.shape[:axis], 1, *first.shape[axis:])

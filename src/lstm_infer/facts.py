@@ -12,14 +12,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .bodies import Scope, is_control, walk_control
+from . import ops as _ops  # noqa: F401  (registers the operators)
+from .bodies import Scope, is_control, is_guard, walk_control
 from .errors import LstmInferError, OnnxImportError, ShapeError
 from .ir import Array, Graph, Node
-from . import ops as _ops  # noqa: F401  (registers the operators)
 from .ops import registry
 from .ops.registry import Fact
 
-__all__ = ["LIMIT_BYTES", "Walk", "walk"]
+__all__ = ["LIMIT_BYTES", "Walk", "resume", "walk"]
 
 LIMIT_BYTES = 1 << 32
 """No single value may be larger: absurd sizes in a file end in an error, not in an allocation."""
@@ -65,12 +65,30 @@ def walk(
         A node that cannot be run; the message names it.
     """
     out = Walk(dict(feeds))
+    scope = resume(out, on_node)
+    scope.walk(graph, scope)
+    out.nodes = _needed(out.nodes, [port.name for port in graph.outputs])
+    return out
+
+
+def _needed(nodes: list[Node], outputs: list[str]) -> list[Node]:
+    """Without nodes whose results only served to find a shape."""
+    read = set(outputs)
+    kept = []
+    for node in reversed(nodes):
+        if any(name in read for name in node.outputs) or is_guard(node):
+            read.update(node.inputs)
+            kept.append(node)
+    return kept[::-1]
+
+
+def resume(walked: Walk, on_node: Callable[[Node, list[Fact | None]], list[Fact] | None] | None = None) -> Scope:
+    """What the walk of a body works on, behind a walk of the graph around it."""
 
     def into(part: Graph, scope: Scope) -> None:
         _walk_into(part, scope, on_node)
 
-    into(graph, Scope(out.facts, out.nodes, into))
-    return out
+    return Scope(walked.facts, walked.nodes, into)
 
 
 def _walk_into(graph: Graph, out: Scope, on_node: Callable[[Node, list[Fact | None]], list[Fact] | None] | None) -> None:
@@ -81,7 +99,8 @@ def _walk_into(graph: Graph, out: Scope, on_node: Callable[[Node, list[Fact | No
     for node in graph.nodes:
         if is_control(node):
             try:
-                walk_control(node, out)
+                if not _asked(node, out, on_node):
+                    walk_control(node, out)
             except LstmInferError:
                 raise
             except _PYTHON_ERRORS as error:
@@ -93,7 +112,9 @@ def _walk_into(graph: Graph, out: Scope, on_node: Callable[[Node, list[Fact | No
         try:
             ins = [facts[name] if name else None for name in node.inputs]
         except KeyError as error:
-            raise OnnxImportError(f"{node}: input {error.args[0]!r} is made by no node before it; the file is broken") from None
+            raise OnnxImportError(
+                f"{node}: input {error.args[0]!r} is made by no node before it; the file is broken"
+            ) from None
         outs = on_node(node, ins) if on_node else None
         if outs is None:
             outs = folded(graph, node, ins)
@@ -106,6 +127,22 @@ def _walk_into(graph: Graph, out: Scope, on_node: Callable[[Node, list[Fact | No
                 runs |= fact.const is None
         if runs:
             out.nodes.append(node)
+
+
+def _asked(
+    node: Node, out: Scope, on_node: Callable[[Node, list[Fact | None]], list[Fact] | None] | None
+) -> bool:
+    """Does `on_node` say what a node with a body makes."""
+    if on_node is None or any(name and name not in out.facts for name in node.inputs):
+        return False
+    outs = on_node(node, [out.facts[name] if name else None for name in node.inputs])
+    if outs is None:
+        return False
+    for name, fact in zip(node.outputs, outs, strict=False):
+        if name:
+            out.facts[name] = fact
+    out.nodes.append(node)
+    return True
 
 
 def folded(graph: Graph, node: Node, ins: list[Fact | None]) -> list[Fact]:

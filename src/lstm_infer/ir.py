@@ -59,6 +59,8 @@ class Graph:
     """Values of inputs that need not be fed (initializers that are graph inputs too)."""
     producer: str = ""
     opsets: dict[str, int] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    """What was rewritten since it was read, one text each."""
 
     folds: dict[int, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
     """Constants that the last walk computed, by node: see facts.folded."""

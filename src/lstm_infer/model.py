@@ -21,7 +21,7 @@ from .ir import Array, Graph, Node, Port
 from .isa import choose_isa
 from .ops.registry import Fact
 from .plan import Builder, Program
-from .recognise import thaw
+from .recognise import rewrite, thaw
 from .records import InputInfo, OutputInfo, StateInfo
 from .roles import Roles, find_roles
 from .store import ConstStore
@@ -129,6 +129,9 @@ class Model:
         self._digest: bytes | None = None
         self._spec: StreamSpec | NotStreamableError | None = None
         self._ports = _ports(graph, options)
+        graph.notes += rewrite(graph, self._ports, options.constants, options.states)
+        self.rewritten: tuple[str, ...] = tuple(graph.notes)
+        """Cells, loops and unrolled layers that run as recurrent operators, one text each."""
         self.repaired: tuple[str, ...] = tuple(thaw(graph, self._ports, options.constants))
         """Frozen sizes that were opened, one text per place."""
         if self.repaired:

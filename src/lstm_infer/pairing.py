@@ -7,7 +7,6 @@ Names decide only what is left, and say so. A wrong pairing is worse than a refu
 
 from __future__ import annotations
 
-import re
 import warnings
 from collections.abc import Mapping, Sequence
 
@@ -17,7 +16,8 @@ from numpy.typing import NDArray
 from .errors import StateError
 from .facts import Walk
 from .ir import Node, Port
-from .ops import recurrent, registry
+from .names import affinity
+from .ops import carries, registry
 from .ops.common import pass_broadcast
 
 __all__ = ["pair_states"]
@@ -35,8 +35,8 @@ def _level(node: Node, index: int, output: int) -> int:
         return DIRECT
     if node.domain == "" and node.op in ("Gather", "ScatterND", "ScatterElements", "GatherElements"):
         return DIRECT if index != 1 else ANY
-    if recurrent.is_recurrent(node):
-        return DIRECT if any(i == index and o == output for _, i, o in recurrent.states(node)) else ANY
+    if carries.carries(node):
+        return DIRECT if any(i == index and o == output for _, i, o in carries.states(node)) else ANY
     return ELEMENTWISE if registry.find(node).flow is pass_broadcast else ANY
 
 
@@ -170,21 +170,6 @@ def _only_matching(edges: set[tuple[str, str]]) -> dict[str, str] | None:
         found[end[0]] = end[1]
         left = {e for e in left if e[0] != end[0] and e[1] != end[1]}
     return found if len(found) == len({i for i, _ in edges}) else None
-
-
-def stem(name: str) -> str:
-    """What is left of a name without the words that mark a state as old or new."""
-    last = re.split(r"[/.:]", name)[-1].lower()
-    words = re.sub(r"(new|next|out(put)?|in(put)?|prev(ious)?|updated?|init(ial)?|state|hidden|n$|_n\b|0$)", "", last)
-    return re.sub(r"[^a-z0-9]", "", words)
-
-
-def affinity(a: str, b: str) -> int:
-    """How alike two names are: 2 same stem, 1 one begins with the other, else 0."""
-    x, y = a.lower(), b.lower()
-    if stem(a) == stem(b) and stem(a):
-        return 2
-    return 1 if x.startswith(y) or y.startswith(x) else 0
 
 
 def _by_names(edges: dict[tuple[str, str], int], pairs: dict[str, str], level: int) -> None:

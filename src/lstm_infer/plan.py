@@ -95,13 +95,14 @@ _FAILURES = {
     2: "a sequence length lies outside 0..T",
     3: "an integer was divided by zero, or a value is not allowed",
     4: "the loop ran past its limit: its condition stays true for too long, or for ever",
-    5: "its condition chose the branch that does not fit these input sizes",
 }
 
 
 def step_failed(error: _core.StepError, names: Sequence[str]) -> LstmInferError:
     """The public error for a step that failed on its data."""
     where = names[error.step] if error.step < len(names) else "?"
+    if error.status == _core.status_codes["BRANCH"]:
+        return ShapeError(where)
     what = _FAILURES.get(error.status, f"failed with status {error.status}")
     return ShapeError(f"{where}: {what}; check the values that were fed")
 
@@ -272,8 +273,10 @@ class Builder:
     def carry(
         self, node: Node, what: str, init: View | None, shape: Sequence[int], dtype: Any = np.float32
     ) -> View:
-        """Memory of a recurrence's state, dense. It persists in a stream where the layout has a slot for it, or where `init` is itself a state
-        that may be updated in place; else it is fresh and starts from `init` (or 0)."""
+        """Memory of a recurrence's state, dense.
+
+        It persists in a stream where the layout has a slot for it, or where `init` is itself a state that may be
+        updated in place; else it is fresh and starts from `init` (or 0)."""
         if self.layout is not None and (node.name, what) in self.layout.slots:
             return self.layout.slots[node.name, what]
         if init is not None and id(init.buffer) in self.in_place and init.is_dense:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from .errors import LstmInferError, ShapeError
 from .facts import Walk, walk
 from .ir import Array, Graph, Node, Port
-from .ops import recurrent
+from .ops import carries, recurrent
 from .ops.registry import Fact
 from .trace import Trace, trace
 
@@ -98,11 +98,13 @@ def find_roles(
 def _first_walk(roles: Roles) -> tuple[Walk, Trace] | None:
     """A walk at declared sizes, open axes at sizes that tell them apart, or else all equal."""
     failure = "an input has no declared rank"
+    known = _sizes_by_weights(roles.graph, roles.inputs)
     for named in (True, False):
         for base in (PROBES[0], 1, 6, *FRAME_SIZES):
             sizes = _open_sizes(roles.inputs, base, named)
             if sizes is None:
                 continue
+            sizes |= {place: n for place, n in known.items() if place in sizes}
             facts = {name: Fact.of(array) for name, array in roles.constants.items()}
             for port in roles.inputs:
                 assert port.shape is not None
@@ -117,6 +119,24 @@ def _first_walk(roles: Roles) -> tuple[Walk, Trace] | None:
             return walked, trace(roles.inputs, walked)
     roles.walkable = failure
     return None
+
+
+def _sizes_by_weights(graph: Graph, inputs: Sequence[Port]) -> dict[tuple[str, int], int]:
+    """Extents of input axes that meet constant weights directly: features of X, units of a first state."""
+    rank = {port.name: len(port.shape or ()) for port in inputs}
+    found: dict[tuple[str, int], int] = {}
+    for node in graph.walk():
+        consts = [graph.consts.get(name) for name in node.inputs]
+        first = node.inputs[0] if node.inputs else ""
+        if recurrent.is_recurrent(node) and len(consts) > 2 and consts[1] is not None and consts[1].ndim == 3:
+            found[first, 2] = consts[1].shape[2]
+            for _, index, _ in recurrent.states(node):
+                if index < len(node.inputs) and consts[2] is not None and consts[2].ndim == 3:
+                    found[node.inputs[index], 2] = consts[2].shape[2]
+                    found[node.inputs[index], recurrent.direction_axis(node)] = consts[2].shape[0]
+        elif node.op == "MatMul" and len(consts) > 1 and consts[1] is not None and consts[1].ndim == 2 and first in rank:
+            found[first, rank[first] - 1] = consts[1].shape[0]
+    return found
 
 
 def _open_sizes(inputs: Sequence[Port], base: int, named: bool) -> dict[tuple[str, int], int] | None:
@@ -139,7 +159,7 @@ def _open_sizes(inputs: Sequence[Port], base: int, named: bool) -> dict[tuple[st
 
 
 def _recurrences(walked: Walk) -> list[Node]:
-    return [node for node in walked.nodes if recurrent.is_recurrent(node)]
+    return [node for node in walked.nodes if carries.carries(node)]
 
 
 def _find_time(roles: Roles, walked: Walk, traced: Trace, given: Mapping[str, int] | None) -> None:
@@ -148,13 +168,12 @@ def _find_time(roles: Roles, walked: Walk, traced: Trace, given: Mapping[str, in
         roles.candidates = [dict(given)]
         return
     found: list[AxisOf] = []
-    for node in _recurrences(walked):
-        axis = recurrent.axes(node)[0]
-        label = traced.alone(node.inputs[0], axis)
+    for source, axis in ((node.inputs[i], a) for node in _recurrences(walked) for i, a in carries.runs_over(node)):
+        label = traced.alone(source, axis)
         if not label:
             continue
         places = traced.inputs_of(label)
-        extent = walked.facts[node.inputs[0]].shape[axis]
+        extent = walked.facts[source].shape[axis]
         if extent == 1 and any(walked.facts[name].shape[a] != 1 for name, a in places):
             continue  # shrunk to one step before the recurrence: samples inside a frame, not time
         place = dict(places)
@@ -167,10 +186,11 @@ def _find_time(roles: Roles, walked: Walk, traced: Trace, given: Mapping[str, in
 
 def _find_batch(roles: Roles, walked: Walk, traced: Trace) -> None:
     """The axes along which signals do not meet: no recurrence runs over them."""
-    run_over = {traced.alone(node.inputs[0], recurrent.axes(node)[0]) for node in _recurrences(walked)}
-    for node in _recurrences(walked):
-        axis = recurrent.axes(node)[1]
-        label = traced.alone(node.inputs[0], axis)
+    nodes = _recurrences(walked)
+    run_over = {traced.alone(node.inputs[i], axis) for node in nodes for i, axis in carries.runs_over(node)}
+    for node in nodes:
+        place = carries.batch_axis(node)
+        label = traced.alone(node.inputs[place[0]], place[1]) if place else 0
         if label and label not in run_over:
             roles.batch |= {name: a for name, a in traced.inputs_of(label) if roles.time.get(name) != a}
     if roles.batch or not roles.inputs:

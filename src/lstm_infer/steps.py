@@ -27,7 +27,7 @@ class Activation:
     beta: float = 0.0
 
 
-Word = Union[int, float, View, None, Activation, Sequence["Word"]]
+Word = Union[int, float, View, None, Activation, Sequence["Word"]]  # noqa: UP007  (names itself)
 Address = Callable[[View], tuple[int, int]]
 
 
@@ -169,7 +169,7 @@ class BranchStep:
         return [v for steps in self.lists for step in steps or () for v in step.writes]
 
 
-AnyStep = Union[Step, MapStep, HostStep, LoopStep, BranchStep]
+AnyStep = Step | MapStep | HostStep | LoopStep | BranchStep
 
 
 def _memory(base: Array | int | None, offset: int, view: View) -> Array:
@@ -196,8 +196,7 @@ def _allocate(step: MapStep) -> tuple[dict[int, int], int]:
     free: list[int] = [reg for reg in range(n_in) if reg not in last]
     top = n_in
     for index, op in enumerate(step.ops):
-        for reg in sorted({r for r in op[1:] if last[r] == index}):
-            free.append(real[reg])
+        free.extend(real[reg] for reg in sorted({r for r in op[1:] if last[r] == index}))
         virtual = n_in + index
         if free:
             real[virtual] = free.pop()

@@ -18,11 +18,11 @@ import numpy as np
 from .errors import FeedError, NotStreamableError, ShapeError
 from .facts import Walk, node_facts, walk
 from .ir import Array, Graph, Node
-from .ops import recurrent
+from .ops import carries, registry
 from .ops.registry import Fact
 from .plan import Builder, Program, StateLayout
 from .records import StateInfo
-from .steps import Step
+from .steps import AnyStep, BranchStep, LoopStep, Step
 from .store import ConstStore
 from .streaming import StreamSpec
 from .views import View
@@ -115,6 +115,7 @@ class StreamPlan:
             raise ShapeError(
                 f"the file is fixed to {spec.roles.time_size} time steps and cannot be walked at others; use run()"
             )
+        free = free and not spec.stepwise
         self.lengths = [n for n in BLOCKS if n <= max(max_chunk, 1)] if free else [1]
         one = self._reference()
         self.reference = one
@@ -301,7 +302,7 @@ class StreamPlan:
         static = set(self.bound)
         carried = {c.node for c in self.spec.carried}
         for node in one.nodes:
-            if node.name in carried:
+            if node.name in carried or registry.find(node).random:
                 continue
             if all(v in static or one.facts[v].const is not None for v in node.inputs if v):
                 static |= {v for v in node.outputs if v}
@@ -314,11 +315,8 @@ class StreamPlan:
         nodes = {node.name: node for node in one.nodes}
         for carried in self.spec.carried:
             node = nodes[carried.node]
-            x = one.facts[node.inputs[0]].shape
-            rows = x[recurrent.axes(node)[1]]
-            self.layout.slot(
-                (carried.node, f"{carried.what}0"), (rows, one.facts[node.inputs[2]].shape[-1]), np.float32
-            )
+            shape, dtype, _ = carries.state_memory(node, one.facts, carried.what)
+            self.layout.slot((carried.node, f"{carried.what}0"), shape, dtype)
         for name, (axis, window) in self.spec.windows.items():
             node = nodes[name]
             if node.op != "Pad":
@@ -370,9 +368,9 @@ class StreamPlan:
                 raise FeedError(
                     f"the first state of node {carried.node!r} is computed from {unbound}; bind it with stream(inputs={{...}})"
                 )
-            init = b.f32(b.view(carried.init))
-            axis = recurrent.direction_axis(nodes[carried.node])
-            b.copy(self.layout.slots[carried.node, f"{carried.what}0"], init.part(axis, 0, 1).drop(axis))
+            slot = self.layout.slots[carried.node, f"{carried.what}0"]
+            init = b.view(carried.init)
+            b.copy(slot, carries.first_state(nodes[carried.node], b.f32(init) if slot.dtype == np.float32 else init))
         for name, (_, window) in self.spec.windows.items():
             if (name, "history") in self.layout.slots and window.pad_value:
                 slot = self.layout.slots[name, "history"]
@@ -418,7 +416,7 @@ class StreamPlan:
         outputs = [b.output(name, index) for index, name in enumerate(present)]
         if not chunk.absent.intersection(self.spec.pairs.values()):
             self._write_back(b)
-        macs = sum(_macs(step) for step in b.steps if isinstance(step, Step))
+        macs = _work(b.steps)
         after = chunk.after()
         if any(key not in self.fills for key in after) and self.fills:
             raise AssertionError("a queue appeared that was not foreseen")
@@ -518,7 +516,7 @@ class StreamPlan:
             for position, index in found:
                 node = walked.nodes[position]
                 seen.add(position)
-                if recurrent.is_recurrent(node) and any(index == i for _, i, _ in recurrent.states(node)):
+                if carries.carries(node) and any(index == i for _, i, _ in carries.states(node)):
                     parts += prod(walked.facts[value].shape)
                 elif node.op in _VIEWS and index == 0:
                     todo += [v for v in node.outputs if v]
@@ -538,7 +536,7 @@ class StreamPlan:
             if node.inputs and node.inputs[0] in derived and node.op in _VIEWS:
                 b.node(node)
                 derived |= {v for v in node.outputs if v}
-            for name in node.inputs if recurrent.is_recurrent(node) else ():
+            for name in node.inputs if carries.carries(node) else ():
                 if name in derived:
                     view = b.view(name)
                     if view.buffer is not b.views[state].buffer or not view.is_dense:
@@ -561,6 +559,19 @@ class StreamPlan:
             moves.append((slot, view))
         for slot, view in moves:
             b.copy(slot, view)
+
+
+def _work(steps: Sequence[AnyStep]) -> int:
+    """Multiply-adds of all steps, near enough to decide about the GIL."""
+    total = 0
+    for step in steps:
+        if isinstance(step, Step):
+            total += _macs(step)
+        elif isinstance(step, LoopStep):
+            total += step.limit * (_work(step.body) + 500 * len(step.body))
+        elif isinstance(step, BranchStep):
+            total += max(_work(part or ()) for part in step.lists)
+    return total
 
 
 def _macs(step: Step) -> int:

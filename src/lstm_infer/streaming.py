@@ -15,7 +15,8 @@ import numpy as np
 from .errors import NotStreamableError
 from .facts import Walk
 from .ir import Array, Graph, Node
-from .ops import recurrent, registry
+from .ops import carries, recurrent, registry
+from .ops.control import Choice, Repeat
 from .ops.registry import Link, Window
 from .pairing import pair_states
 from .records import StateInfo
@@ -71,6 +72,8 @@ class StreamSpec:
     """Input steps that the outputs lie behind."""
     rate: int = 1
     """Input steps for each step of the outputs."""
+    stepwise: bool = False
+    """A node takes one scale for all it is given: every step is run alone, whatever the chunk."""
 
     @property
     def steady(self) -> bool:
@@ -135,7 +138,7 @@ def _frame(
     graph: Graph, roles: Roles, walked: Walk, traced: Trace, pairs: dict[str, str], mode: str = "frame"
 ) -> StreamSpec:
     if not pairs:
-        inside = [n for n in walked.nodes if recurrent.is_recurrent(n)]
+        inside = [n for n in walked.nodes if carries.carries(n)]
         node = inside[0] if inside else None
         if node is not None and _reason(node) != _WHOLE:
             raise _refusal(node, _reason(node))
@@ -272,6 +275,9 @@ class _Flow:
             if self.has_time(v) and (a := self.traced.find(v, self.label)) is not None
         }
         spec.ended = self.ended
+        spec.stepwise = any(
+            registry.find(n).stepwise and any(self.has_time(v) for v in n.inputs if v) for n in self.walked.nodes
+        )
         spec.lag = max((self.lag.get(name, 0) for name in _visible(self.graph, self.pairs)), default=0)
         spec.rate = max((self.rate.get(name, 1) for name in _visible(self.graph, self.pairs)), default=1)
         for name in _visible(self.graph, self.pairs):
@@ -296,9 +302,9 @@ class _Flow:
         elif ended:
             self.ended |= {v for v in node.outputs if v}
             self.repeats(node)
-        elif recurrent.is_recurrent(node):
+        elif carries.carries(node):
             self.repeats(node)
-        if recurrent.is_recurrent(node) and 0 in timed:
+        if carries.carries(node) and any(i in timed for i, _ in carries.runs_over(node)):
             self.recurrence(node)
 
     def pace(self, node: Node, timed: list[int]) -> None:
@@ -307,6 +313,8 @@ class _Flow:
         if len(rates) > 1:
             raise self.refuse(node, "joins signals of different rates")
         lag = max(self.lag.get(node.inputs[i], 0) for i in timed)
+        if isinstance(node, (Repeat, Choice)) and any(self.lag.get(node.inputs[i], 0) != lag for i in timed):
+            raise self.refuse(node, "joins signals of different delays")
         for value in node.outputs:
             if value and value not in self.lag:
                 self.rate[value], self.lag[value] = rates.copy().pop(), lag
@@ -333,12 +341,14 @@ class _Flow:
                     continue
                 axis = self.traced.find(node.inputs[i], self.label)
                 mine = [x for x in found if x.input == i and x.axis == axis and x.output == o]
+                if op.stepwise and not mine and out_axis is None:
+                    continue  # a scale: that of the step
                 self.link(node, i, value, out_axis, mine)
 
     def link(self, node: Node, index: int, value: str, out_axis: int | None, mine: list[Link]) -> None:
         for link in mine:
             if link.out_axis == out_axis and (
-                link.kind == "same" or (link.kind == "scan" and recurrent.is_recurrent(node))
+                link.kind == "same" or (link.kind == "scan" and carries.carries(node))
             ):
                 return  # other scans (CumSum) are not carried from call to call yet
             if link.kind == "last" or (link.kind == "pick" and link.info in (-1, self.T - 1) and self.at_end(node)):
@@ -437,13 +447,13 @@ class _Flow:
         return _equal(const[first], again[first])
 
     def recurrence(self, node: Node) -> None:
-        axis, batch = recurrent.axes(node)
-        if self.traced.alone(node.inputs[0], axis) != self.traced.root(self.label):
+        root = self.traced.root(self.label)
+        if all(self.traced.alone(node.inputs[i], axis) != root for i, axis in carries.runs_over(node)):
             return  # time is its batch, or part of it: nothing is carried
-        lens = node.inputs[4] if len(node.inputs) > 4 else ""
+        lens = node.inputs[4] if recurrent.is_recurrent(node) and len(node.inputs) > 4 else ""
         if lens:
             self.lens[node.name] = lens
-        for what, index, output in recurrent.states(node):
+        for what, index, output in carries.states(node):
             init = node.inputs[index] if index < len(node.inputs) else ""
             deps = self.traced.deps.get(init, frozenset()) if init else frozenset()
             if any(label in self.state_labels for label in deps):
@@ -462,24 +472,15 @@ class _Flow:
                 if const is None
                 else "constant"
             )
-            B = self.roles.batch_size or 1
-            hidden = self.hidden(node)
-            x = self.walked.facts[node.inputs[0]].shape[batch]
-            has_batch = bool(self.traced.alone(node.inputs[0], batch)) and x == self.roles.analysis_sizes()[1]
-            rows = B if has_batch else x
-            self.state_infos.append(
-                StateInfo(
-                    label,
-                    public,
-                    (rows, hidden),
-                    self.walked.facts[node.inputs[0]].dtype,
-                    0 if has_batch else None,
-                    kind,
-                )
-            )
-
-    def hidden(self, node: Node) -> int:
-        return self.walked.facts[node.inputs[2]].shape[-1]
+            shape, dtype, axis = carries.state_memory(node, self.walked.facts, what)
+            place = carries.batch_axis(node)
+            if axis is not None and place is not None:
+                known = self.traced.alone(node.inputs[place[0]], place[1])
+                if not known or shape[axis] != self.roles.analysis_sizes()[1]:
+                    axis = None
+            if axis is not None:
+                shape = (*shape[:axis], self.roles.batch_size or 1, *shape[axis + 1 :])
+            self.state_infos.append(StateInfo(label, public, shape, dtype, axis, kind))
 
 
 def _equal(a: Array, b: Array) -> bool:

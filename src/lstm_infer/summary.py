@@ -41,6 +41,8 @@ def summarize(
             "loop": "yes, one step at a time (the file is right at one step only)",
             "frame": "yes, frame by frame (no time axis; every call is one step)",
         }[spec.mode]
+        if spec.stepwise:
+            how = "yes, each step quantised by its own range (run() takes the range of the whole input, as onnxruntime)"
         lines.append(f"streams: {how}")
         for name in spec.side:
             lines.append(f"  {name}: no time axis; bind it with stream(inputs=...) or feed it with every call")

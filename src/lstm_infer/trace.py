@@ -14,7 +14,7 @@ from math import prod
 
 from .facts import Walk
 from .ir import Node, Port
-from .ops import registry
+from .ops import control, registry
 from .ops.registry import Fact, Link
 
 __all__ = ["Axis", "Factor", "Trace", "trace"]
@@ -123,8 +123,11 @@ def _node(out: Trace, node: Node, walked: Walk) -> None:
     if op.reshapes:
         source = out.axes.get(node.inputs[0])
         shape = walked.facts[node.outputs[0]].shape
-        exact = None if source is None else _units(node, source, walked)
-        out.axes[node.outputs[0]] = exact or (plain(shape) if source is None else regroup(source, shape))
+        if source is None:
+            out.axes[node.outputs[0]] = plain(shape)
+        else:
+            moved = _ones(node, source, shape, walked)
+            out.axes[node.outputs[0]] = regroup(source, shape) if moved is None else moved
         return
     made: dict[tuple[int, int], list[Axis]] = {}
     for link in links(node, walked):
@@ -147,25 +150,81 @@ def _node(out: Trace, node: Node, walked: Walk) -> None:
             out.axes[name] = tuple(_meet(out, made.get((o, a), []), n) for a, n in enumerate(shape))
 
 
-def _units(node: Node, source: tuple[Axis, ...], walked: Walk) -> tuple[Axis, ...] | None:
-    """Squeeze and Unsqueeze say which axes of extent 1 they drop or make; None for other reshapes."""
-    if node.op not in ("Squeeze", "Unsqueeze"):
+def _ones(node: Node, axes: Sequence[Axis], shape: Sequence[int], walked: Walk) -> tuple[Axis, ...] | None:
+    """Squeeze and Unsqueeze name the axes that go or come: sizes could not tell a batch of 1 from a new axis."""
+    given = walked.facts[node.inputs[1]].const if len(node.inputs) > 1 and node.inputs[1] else None
+    if node.op not in ("Squeeze", "Unsqueeze") or given is None:
         return None
-    fact = walked.facts[node.inputs[1]] if len(node.inputs) > 1 and node.inputs[1] else None
-    if fact is not None and fact.const is None:
-        return None
-    if node.op == "Unsqueeze":
-        assert fact is not None and fact.const is not None
-        rank = len(source) + fact.const.size
-        made = {int(a) % rank for a in fact.const.reshape(-1)}
-        rest = iter(source)
-        return tuple((Factor(0, 1),) if a in made else next(rest) for a in range(rank))
-    rank = len(source)
-    if fact is None or fact.const is None:
-        gone = {a for a, axis in enumerate(source) if prod(f.extent for f in axis) == 1}
-    else:
-        gone = {int(a) % rank for a in fact.const.reshape(-1)}
-    return tuple(axis for a, axis in enumerate(source) if a not in gone)
+    rank = len(axes) if node.op == "Squeeze" else len(shape)
+    named = {int(a) % rank for a in given.reshape(-1)}
+    if node.op == "Squeeze":
+        return tuple(axis for a, axis in enumerate(axes) if a not in named)
+    rest = iter(axes)
+    return tuple((Factor(0, 1),) if a in named else next(rest) for a in range(rank))
+
+
+def body_links(
+    facts: dict[str, Fact],
+    nodes: Sequence[Node],
+    sources: Sequence[str],
+    results: Sequence[str],
+    carried: Sequence[tuple[str, str]],
+) -> list[tuple[str, int, str, int]]:
+    """Axes that pass straight through a body: position i of the result needs position i of the source only, also by way
+    of the `carried` values (inside, next)."""
+    walked, out = Walk(facts, list(nodes)), Trace()
+    for name in sources:
+        fact = facts[name]
+        if fact.const is not None:
+            continue
+        axes = []
+        for axis, extent in enumerate(fact.shape):
+            label = len(out.sources) + 1
+            out.sources[label] = (name, axis)
+            axes.append((Factor(label, extent),))
+        out.axes[name] = tuple(axes)
+    for node in nodes:
+        _node(out, node, walked)
+    for inside, after in carried:
+        for axis in range(len(facts[inside].shape)):
+            out.join(out.alone(inside, axis), out.alone(after, axis))
+    found = []
+    for root in {out.root(label) for label in out.sources}:
+        if not _straight(out, root, walked, carried):
+            continue
+        for name in sources:
+            for result in results:
+                a, b = out.find(name, root), out.find(result, root)
+                if a is not None and b is not None and out.alone(name, a) == root == out.alone(result, b):
+                    found.append((name, a, result, b))
+    return sorted(found)
+
+
+def _straight(out: Trace, root: int, walked: Walk, carried: Sequence[tuple[str, str]]) -> bool:
+    """Does every node pass the axis on, position by position."""
+    for inside, after in carried:
+        if out.find(inside, root) != out.find(after, root):
+            return False
+    for node in walked.nodes:
+        for i, name in enumerate(node.inputs):
+            axis = out.find(name, root) if name else None
+            if axis is None:
+                continue
+            reshapes = registry.find(node).reshapes
+            through = [] if reshapes else links(node, walked)
+            for o, value in enumerate(node.outputs):
+                if not value:
+                    continue
+                into = out.find(value, root)
+                if into is None:
+                    return False
+                same = [k for k in through if (k.input, k.axis, k.output, k.out_axis) == (i, axis, o, into)]
+                if not reshapes and not any(k.kind == "same" for k in same):
+                    return False
+    return True
+
+
+control.set_tracer(body_links)
 
 
 def _meet(out: Trace, axes: list[Axis], extent: int) -> Axis:
@@ -207,6 +266,10 @@ def regroup(axes: Sequence[Axis], shape: Sequence[int]) -> tuple[Axis, ...]:
                     break
                 if extent != 1 and need == 1 and rest:
                     break
+                later = sum(n == 1 for n in shape[position + 1 :])
+                if extent != 1 and later > sum(f.extent == 1 for f in todo[1:]):
+                    todo.pop(0)  # moves past another axis: a transposition that only holds at extent 1
+                    continue
                 got.append(todo.pop(0))
                 if extent == 1:
                     break

@@ -426,7 +426,7 @@ def conv_out(size, kernel, stride, dilation, pads):
 
 
 def conv_reference(x, w, bias, groups, stride, dilation, pads):
-    n, C, *size = x.shape
+    n, _, *size = x.shape
     M, Cg, *kernel = w.shape
     x = np.pad(x.astype(np.float64), [(0, 0), (0, 0), *pads])
     out = [conv_out(*a) for a in zip(size, kernel, stride, dilation, pads, strict=True)]

@@ -423,3 +423,61 @@ def test_qlinear_element_by_element(dtype: str) -> None:
     check("QLinearLeakyRelu", [a, *left, *out], consts=(1, 2, 3, 4), alpha=0.2, **MS)
     parts = [a, *left, whole(3, 4, dtype=dtype, seed=2), *right]
     check("QLinearConcat", [*out, *parts], axis=1, consts=(0, 1, 3, 4, 6, 7), **MS)
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8"])
+@pytest.mark.parametrize(("direction", "D"), [("forward", 1), ("reverse", 1), ("bidirectional", 2)])
+@pytest.mark.parametrize("more", [{}, {"clip": 0.5}, {"input_forget": 1}, {"peephole": 1}, {"lens": 1}, {"wide": 1}])
+def test_dynamic_quantize_lstm(dtype: str, direction: str, D: int, more: dict[str, Any]) -> None:
+    T, B, I, H = 7, 3, 19, 20
+    attrs = {"hidden_size": H, "direction": direction, **{k: more[k] for k in more if k in ("clip", "input_forget")}}
+    zero = np.full(D, 0 if dtype == "int8" else 120, dtype)
+    scales = [np.full(D, 0.003, np.float32), np.full(D, 0.004, np.float32)]
+    if "wide" in more:
+        zero = np.repeat(zero[:, None], 4 * H, 1)
+        scales = [np.abs(f32(D, 4 * H, scale=0.003, seed=i)) for i in (5, 6)]
+    ins: Ins = [
+        f32(T, B, I), whole(D, I, 4 * H, dtype=dtype), whole(D, H, 4 * H, dtype=dtype, seed=1), f32(D, 8 * H, seed=1),
+        np.array([7, 2, 4], np.int32) if "lens" in more else None, f32(D, B, H, seed=2), f32(D, B, H, seed=3),
+        f32(D, 3 * H, seed=4) if "peephole" in more else None, scales[0], zero, scales[1], zero,
+    ]  # fmt: skip
+    consts = [1, 2, 3, 7, 8, 9, 10, 11]
+    consts = [i for i in consts if ins[i] is not None]
+    check("DynamicQuantizeLSTM", ins, consts=consts, n_out=3, **attrs, **MS)
+
+
+@pytest.mark.parametrize("trans", [(0, 0), (1, 0), (0, 1), (1, 1)])
+@pytest.mark.parametrize("lead", [(), (2,)])
+def test_fused_matmul(trans: tuple[int, int], lead: tuple[int, ...]) -> None:
+    a, b = f32(*lead, *((4, 3) if trans[0] else (3, 4))), f32(*lead, *((17, 4) if trans[1] else (4, 17)), seed=1)
+    for consts in ((), (1,)):
+        check("FusedMatMul", [a, b], consts=consts, alpha=0.5, transA=trans[0], transB=trans[1], **MS)
+
+
+# ---- random -------------------------------------------------------------------------------------------------
+
+
+def draws(op: str, ins: Ins, **attrs: Any) -> Any:
+    """One result through a plan."""
+    made = model(op, ins, attrs, opset=15, consts=set())
+    return through_plan(made, {f"x{i}": a for i, a in enumerate(ins)}, ISAS[0])[0][0]
+
+
+def test_random_operators() -> None:
+    x = draws("RandomNormal", [], shape=[200, 300], mean=2.0, scale=3.0)
+    assert abs(x.mean() - 2) < 0.05
+    assert abs(x.std() - 3) < 0.05
+    x = draws("RandomUniformLike", [np.zeros((200, 300), np.float32)], low=-1.0, high=3.0)
+    assert x.min() >= -1
+    assert x.max() <= 3
+    assert abs(x.mean() - 1) < 0.05
+    p = np.tile(np.array([0.1, 0.5, 0.9], np.float32), (20000, 1))
+    assert np.abs(draws("Bernoulli", [p]).mean(0) - p[0]).max() < 0.03
+    logits = np.log(np.array([[0.2, 0.5, 0.3], [0.7, 0.0, 0.3]]) + 1e-30).astype(np.float32)
+    x = draws("Multinomial", [logits], sample_size=20000)
+    assert x.dtype == np.int32
+    for row, want in zip(x, ([0.2, 0.5, 0.3], [0.7, 0.0, 0.3]), strict=True):
+        assert np.abs(np.bincount(row, minlength=3) / 20000 - want).max() < 0.03
+    assert np.array_equal(
+        draws("RandomNormal", [], shape=[5], seed=3.0), draws("RandomNormal", [], shape=[5], seed=3.0)
+    )

@@ -91,7 +91,8 @@ class Tensors:
         if dtype is None:
             what = "no type" if tensor.data_type == T.UNDEFINED else f"elements of type {name.lower()}"
             raise OnnxImportError(
-                f"{where}: has {what}, which cannot be run; supported are bool, integers of 2 to 64 bits and floats of 16 to 64 bits"
+                f"{where}: has {what}, which cannot be run; supported are bool, integers of 2 to 64 bits "
+                "and floats of 16 to 64 bits"
             )
         if dtype == np.bool_:
             return frozen((self._elements(tensor, np.dtype(np.uint8), count, where) != 0).reshape(shape))

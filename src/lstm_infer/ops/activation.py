@@ -55,6 +55,8 @@ def formula(act: Activation, x: Formula) -> Formula:
         "RELU": ("MAX", x, 0.0),
         "SIGMOID": ("SIGMOID", x),
         "TANH": ("TANH", x),
+        "AFFINE": ("ADD", ("MUL", a, x), b),
+        "SCALED_TANH": ("MUL", a, ("TANH", ("MUL", b, x))),
         "LEAKY_RELU": ("SELECT", ("LT", x, 0.0), ("MUL", a, x), x),
         "HARD_SIGMOID": ("MIN", ("MAX", ("ADD", ("MUL", a, x), b), 0.0), 1.0),
         "ELU": ("SELECT", ("LT", x, 0.0), ("MUL", a, ("SUB", ("EXP", x), 1.0)), x),

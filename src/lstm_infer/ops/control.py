@@ -83,6 +83,8 @@ class Repeat(Node):
     carried: list[Carried] = field(default_factory=list)
     scanned: list[Scanned] = field(default_factory=list)
     stacked: list[Stacked] = field(default_factory=list)
+    links: list[Link] | None = None
+    """What `flow_repeat` found."""
 
 
 @dataclass
@@ -137,6 +139,8 @@ def flow_repeat(node: Node, ins: list[Fact | None], outs: list[Fact]) -> list[Li
     """Axes that pass straight through the body; the scan axis of a forward Scan is a "scan", its last values "last"."""
     if not isinstance(node, Repeat):
         return []
+    if node.links is not None:
+        return node.links
     inside: dict[str, tuple[int, int | None]] = {c.inside: (c.input, None) for c in node.carried}
     inside |= {s.inside: (s.input, s.axis) for s in node.scanned}
     inside |= {name: (index, None) for index, name in enumerate(node.inputs) if name and name not in inside}
@@ -153,6 +157,7 @@ def flow_repeat(node: Node, ins: list[Fact | None], outs: list[Fact]) -> list[Li
             into = out_axis + (stack is not None and out_axis >= stack)
             links.append(Link(index, axis + (scan is not None and axis >= scan), output, into))
     if node.trips is None or not node.scanned:
+        node.links = links
         return links
     states = reaches(node.body, {c.inside for c in node.carried})
     reverse = {s.reverse for s in node.scanned} | {t.reverse for t in node.stacked}
@@ -164,7 +169,8 @@ def flow_repeat(node: Node, ins: list[Fact | None], outs: list[Fact]) -> list[Li
                 links.append(Link(s.input, s.axis, t.output, t.axis, kind))
         if reverse == {False}:
             links += [Link(s.input, s.axis, c.output, -1, "last") for c in node.carried]
-    return [link for link in links if link.output < len(outs)]
+    node.links = [link for link in links if link.output < len(outs)]
+    return node.links
 
 
 def flow_choice(node: Node, ins: list[Fact | None], outs: list[Fact]) -> list[Link]:
@@ -190,13 +196,13 @@ def flow_choice(node: Node, ins: list[Fact | None], outs: list[Fact]) -> list[Li
 def lower_repeat(node: Node, b: Builder) -> None:
     assert isinstance(node, Repeat)
     memory: list[View | None] = []
-    for index, c in enumerate(node.carried):
+    for c in node.carried:
         fact = b.fact(c.inside)
         if fact.const is not None:
             memory.append(None)
             continue
         name = node.inputs[c.input]
-        view = b.carry(node, f"s{index}0", b.view(name), fact.shape, storage(fact.dtype))
+        view = b.carry(node, f"s{c.output}0", b.view(name), fact.shape, storage(fact.dtype))
         b.views[c.inside] = view
         memory.append(view)
     slices: list[Slice] = []
@@ -236,9 +242,9 @@ def lower_repeat(node: Node, b: Builder) -> None:
         trips = b.view(node.inputs[0])
     if body and node.trips != 0:
         b.steps.append(LoopStep(body, Buffer("arena", 8), trips, go, at_iter, node.limit, slices, str(node)))
-    for c, view in zip(node.carried, memory, strict=True):
-        if view is not None and b.wanted(node, c.output):
-            b.bind(node.outputs[c.output], view)
+    for c, kept in zip(node.carried, memory, strict=True):
+        if kept is not None and b.wanted(node, c.output):
+            b.bind(node.outputs[c.output], kept)
 
 
 def _slice(whole: View, axis: int, reverse: bool, *, written: bool) -> tuple[Slice, View]:

@@ -135,8 +135,6 @@ def evaluate_matmul(node: Node, ins: list[Array | None]) -> list[Array]:
 def flow_matmul(node: Node, ins: list[Fact | None], outs: list[Fact]) -> list[Link]:
     at = _AT[node.op]
     links = matmul_flow(node, [need(node, ins, at[0]), need(node, ins, at[1])], outs)
-    if node.op == "DynamicQuantizeMatMul":
-        links = []  # one scale for all of A
     return [replace(link, input=at[link.input]) for link in links]
 
 
@@ -170,10 +168,11 @@ def dynamic_left(b: Builder, x: View) -> tuple[View, View]:
 register(
     Op("QLinearMatMul", infer_matmul, evaluate_matmul, flow_matmul, lower_matmul, dtypes="int8, uint8"),
     *(
-        Op(name, infer_matmul, evaluate_matmul, flow_matmul, lower_matmul, domain="com.microsoft", dtypes="int8, uint8")
-        for name in ("MatMulIntegerToFloat", "DynamicQuantizeMatMul")
+        Op(name, infer_matmul, evaluate_matmul, flow_matmul, lower_matmul, domain="com.microsoft", dtypes="int8, uint8",
+           stepwise=stepwise)
+        for name, stepwise in (("MatMulIntegerToFloat", False), ("DynamicQuantizeMatMul", True))
     ),
-)
+)  # fmt: skip
 
 
 # ---- QGemm -------------------------------------------------------------------------------------------------

@@ -227,7 +227,14 @@ def lower_dynamic(node: Node, b: Builder) -> None:
     quantise(b, x, scale, zero, y)
 
 
-register(Op("DynamicQuantizeLinear", infer_dynamic, evaluate_dynamic, lower=lower_dynamic))
+def flow_dynamic(node: Node, ins: list[Fact | None], outs: list[Fact]) -> list[Link]:
+    """The quantised values pass, for one scale; which one a stream takes, `stepwise` says."""
+    return [Link(0, a, 0, a) for a in range(len(outs[0].shape))]
+
+
+_NOTE = "one scale for the whole tensor; a stream runs one step at a time"
+register(Op("DynamicQuantizeLinear", infer_dynamic, evaluate_dynamic, flow_dynamic, lower_dynamic, stepwise=True,
+            note=_NOTE))  # fmt: skip
 
 
 # ---- exact sums --------------------------------------------------------------------------------------------

@@ -42,12 +42,17 @@ _ACTIVATIONS = {
 }
 _HAS_ALPHA = {"affine", "leakyrelu", "thresholdedrelu", "scaledtanh", "hardsigmoid", "elu"}
 _HAS_BETA = {"affine", "scaledtanh", "hardsigmoid"}
-_NO_DEFAULT = {"affine", "thresholdedrelu", "scaledtanh"}
+_NO_DEFAULT = {("affine", "alpha"), ("thresholdedrelu", "alpha"), ("scaledtanh", "alpha"), ("scaledtanh", "beta")}
 
 
 def is_recurrent(node: Node) -> bool:
-    """LSTM, GRU or RNN of ai.onnx."""
-    return node.domain == "" and node.op in GATES
+    """LSTM, GRU or RNN of ai.onnx, or DynamicQuantizeLSTM of com.microsoft."""
+    return (node.domain == "" and node.op in GATES) or (node.domain, node.op) == ("com.microsoft", "DynamicQuantizeLSTM")
+
+
+def hidden(node: Node, r_shape: Sequence[int]) -> int:
+    """Hidden units, from the shape of R (which DynamicQuantizeLSTM holds transposed)."""
+    return r_shape[-1] if node.domain == "" else r_shape[-2]
 
 
 def axes(node: Node) -> tuple[int, int]:
@@ -62,7 +67,7 @@ def direction_axis(node: Node) -> int:
 
 def states(node: Node) -> list[tuple[str, int, int]]:
     """(what, input that seeds it, output that holds its last value)."""
-    return [("h", 5, 1), ("c", 6, 2)] if node.op == "LSTM" else [("h", 5, 1)]
+    return [("h", 5, 1), ("c", 6, 2)] if node.op.endswith("LSTM") else [("h", 5, 1)]
 
 
 def directions(node: Node) -> list[bool]:
@@ -76,8 +81,9 @@ def directions(node: Node) -> list[bool]:
 
 def activations(node: Node) -> list[list[Activation]]:
     """Per direction, in the operator's order. alpha and beta lists are consumed by the activations that take them."""
-    n = len(_DEFAULTS[node.op])
-    names = list(attr(node, "activations", None) or _DEFAULTS[node.op] * len(directions(node)))
+    defaults = _DEFAULTS[node.op.removeprefix("DynamicQuantize")]
+    n = len(defaults)
+    names = list(attr(node, "activations", None) or defaults * len(directions(node)))
     if len(names) != n * len(directions(node)):
         raise OnnxImportError(f"{node}: {len(names)} activations for {len(directions(node))} directions of {n}")
     alphas, betas = list(attr(node, "activation_alpha", [])), list(attr(node, "activation_beta", []))
@@ -94,10 +100,10 @@ def activations(node: Node) -> list[list[Activation]]:
 
 
 def _coefficient(node: Node, name: str, which: str, given: list[float], default: float) -> float:
-    """The next alpha or beta of the list. Three activations have none that text and onnxruntime agree on."""
+    """The next alpha or beta of the list. Some have no default that text and onnxruntime agree on (docs/lstm.md)."""
     if given:
         return float(given.pop(0))
-    if str(name).lower() in _NO_DEFAULT:
+    if (str(name).lower(), which) in _NO_DEFAULT:
         raise unsupported(node, f"activation {name!r} without activation_{which} (onnxruntime and ONNX differ about its default)")
     return default
 
@@ -134,6 +140,8 @@ def sizes(node: Node, ins: Sequence[Fact | None]) -> Sizes:
     if x[2] != s.I:
         raise ShapeError(f"{node}: X has {x[2]} features, its weights take {s.I}")
     hidden = attr(node, "hidden_size", s.H)
+    if hidden != s.H and ins[2] is not None and ins[2].const is None:
+        raise ShapeError(f"{node}: hidden_size is {hidden}, R has the shape {list(r)}")
     if hidden != s.H:
         raise OnnxImportError(f"{node}: hidden_size is {hidden}, R has the shape {list(r)}; the file is broken")
     state = (s.B, D, s.H) if attr(node, "layout", 0) else (D, s.B, s.H)
@@ -146,12 +154,13 @@ def sizes(node: Node, ins: Sequence[Fact | None]) -> Sizes:
         if fact is None or fact.shape == shape:
             continue
         text = f"{node}: {name} takes {list(shape)}, got {list(fact.shape)}"
-        if index in (5, 6) and len(fact.shape) == 3 and fact.shape[2] != s.H:
+        h = ins[5]
+        if index == 6 and h is not None and h.shape == state and fact.shape[:2] == state[:2]:
             raise OnnxImportError(
                 f"{text}; states of two sizes belong to an LSTM with a projection (proj_size), which the ONNX operator "
                 "cannot express: the exporter dropped the projection, the file is broken"
             )
-        if index in (1, 2, 3, 7):
+        if fact.const is not None and index in (1, 2, 3, 7):
             raise OnnxImportError(f"{text}; the file is broken")
         raise ShapeError(text)
     return s

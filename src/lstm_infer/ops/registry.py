@@ -104,6 +104,8 @@ class Op:
     opsets: tuple[int, int | None] = (1, None)
     reshapes: bool = False
     """The output holds the input's elements in the same order under other sizes (Reshape, Squeeze, Flatten ...)."""
+    stepwise: bool = False
+    """Its result depends on how a sequence is cut (scales over a whole tensor): a stream runs one step at a time."""
     random: bool = False
     """Draws from the model's generator: never folded."""
     note: str = ""

@@ -1,5 +1,129 @@
 """Rewrites on the graph before it is planned: sizes that an exporter froze, cells and loops it took apart."""
 
-from .frozen import thaw
+from __future__ import annotations
 
-__all__ = ["thaw"]
+from collections.abc import Mapping, Sequence
+
+from ..ir import Array, Graph, Node, Port
+from ..ops import recurrent
+from ..ops.registry import Fact, attr
+from .cells import Context, rewrite_cells
+from .edit import ACT_OPS, Editor, Names, subgraphs
+from .fold import fold
+from .frozen import thaw
+from .known import Known, know
+from .loops import normalise
+from .scans import open_scan
+from .unroll import roll_up
+
+__all__ = ["rewrite", "thaw"]
+
+
+def rewrite(
+    graph: Graph, inputs: Sequence[Port], constants: Mapping[str, Array], states: Mapping[str, str] | None = None
+) -> list[str]:
+    """Bring a graph into the form that the planner knows best, in place; returns one text for each thing that changed.
+
+    Parameters
+    ----------
+    graph : Graph
+    inputs : ports of the fed inputs, with the sizes the caller fixed
+    constants : inputs that the caller turned into constants
+    states : input to output, where the caller said which hold states
+    """
+    fold(graph, constants)
+    normalise(graph, inputs, constants)
+    texts = _cells(graph, inputs, constants, states)
+    _forget(graph)
+    return texts
+
+
+def _worth_it(graph: Graph) -> bool:
+    """Is there anything that could be a cell, or one step of one."""
+    ops = {node.op for node in graph.walk()}
+    return bool(ops & ACT_OPS and ops & {"MatMul", "Gemm"}) or bool(ops & set(recurrent.GATES))
+
+
+def _cells(
+    graph: Graph, inputs: Sequence[Port], constants: Mapping[str, Array], states: Mapping[str, str] | None
+) -> list[str]:
+    if not _worth_it(graph):
+        return []
+    known = know(graph, inputs, constants)
+    if known is None:
+        return []
+    names = Names.of(graph)
+    return _all(graph, known, Context(states or {}, tuple(p.name for p in graph.outputs)), names)
+
+
+def _all(graph: Graph, known: Known, context: Context, names: Names) -> list[str]:
+    """A graph and all inside it, the innermost first: a body that is a cell opens its Scan."""
+    texts: list[str] = []
+    inner: dict[int, tuple[Known, list[str]]] = {}
+    for node in graph.nodes:
+        if node.op not in ("Scan", "If") or node.domain:
+            continue
+        for sub in subgraphs(node):
+            n = len(node.inputs) - int(attr(node, "num_scan_inputs", 0))
+            own = [_scan_facts(node, sub, facts, n) if node.op == "Scan" else {} for facts in known.walks]
+            inside = known.inside(sub, own)
+            if inside is not None:
+                states = sub.inputs[:n] if node.op == "Scan" else []
+                back = {i.name: o.name for i, o in zip(states, sub.outputs, strict=False)}
+                found = _all(sub, inside, Context(back), names)
+                if node.op == "Scan":
+                    inner[id(node)] = inside, found
+                else:
+                    texts += found
+    edit = Editor(graph, known, names)
+    for node in [n for n in graph.nodes if id(n) in inner]:
+        inside, found = inner[id(node)]
+        text = open_scan(edit, node, inside, names)
+        texts += [text] if text else found
+    edit.commit()
+    return texts + _one_graph(graph, known, names, context)
+
+
+def _scan_facts(node: Node, body: Graph, facts: Mapping[str, Fact], n: int) -> dict[str, Fact]:
+    """What a body of Scan is given: states as they are, sequences without their axis."""
+    axes = attr(node, "scan_input_axes", [])
+    found = {}
+    for i, (port, name) in enumerate(zip(body.inputs, node.inputs, strict=False)):
+        fact = facts[name]
+        shape = list(fact.shape)
+        if i >= n:
+            shape.pop(int(axes[i - n]) if axes else 0)
+        found[port.name] = Fact(tuple(shape), fact.dtype)
+    return found
+
+
+def _one_graph(graph: Graph, known: Known, names: Names, context: Context) -> list[str]:
+    """Cells, then layers of them. Steps that only made sense as a layer are undone where no layer came of it."""
+    before = list(graph.nodes), dict(graph.consts)
+    barred: set[str] = set()
+    shared = True
+    while True:
+        edit = Editor(graph, known, names)
+        texts = rewrite_cells(edit, context, shared=shared)
+        rolled, picked = roll_up(edit, barred)
+        made = {name for node in graph.nodes for name in node.outputs}
+        left = {layer for layer, value in picked if value in made}
+        lost = shared and any(node.op == "Gather" and "_picked" in node.outputs[0] for node in graph.nodes)
+        if not left and not lost:
+            return rolled or texts
+        graph.nodes[:] = before[0]
+        graph.consts.clear()
+        graph.consts.update(before[1])
+        barred |= left
+        shared = shared and not lost
+
+
+def _forget(graph: Graph) -> None:
+    """Constants that nobody reads any more."""
+    used = {port.name for port in graph.outputs} | set(graph.defaults)
+    for node in graph.walk():
+        used.update(node.inputs)
+        for sub in subgraphs(node):
+            used |= {port.name for port in sub.outputs}
+    for name in [name for name in graph.consts if name not in used]:
+        del graph.consts[name]

@@ -17,11 +17,11 @@ import numpy as np
 from ..errors import LstmInferError
 from ..facts import Walk, walk
 from ..ir import Array, Graph, Node, Port
-from ..ops import recurrent
+from ..ops import carries, recurrent
 from ..ops.registry import Fact
 from ..trace import Trace, trace
 
-__all__ = ["thaw"]
+__all__ = ["native_walk", "thaw"]
 
 PROBES = (11, 19)
 MOST_WALKS = 64
@@ -42,7 +42,9 @@ def thaw(graph: Graph, inputs: Sequence[Port], constants: Mapping[str, Array]) -
 
     Only for graphs that do not walk at other sizes as they are.
     """
-    if any(port.shape is None for port in inputs) or not any(recurrent.is_recurrent(n) for n in graph.walk()):
+    if any(port.shape is None for port in inputs) or not any(
+        recurrent.is_recurrent(n) or n.op == "Scan" for n in graph.walk()
+    ):
         return []
     native = _native(graph, inputs, constants)
     if native is None:
@@ -104,6 +106,14 @@ def _native(graph: Graph, inputs: Sequence[Port], constants: Mapping[str, Array]
     return None
 
 
+def native_walk(
+    graph: Graph, inputs: Sequence[Port], constants: Mapping[str, Array]
+) -> tuple[Walk, dict[str, Fact]] | None:
+    """A walk at sizes the graph was made at, and what was fed to it."""
+    native = _native(graph, inputs, constants)
+    return None if native is None else (native.walked, _feeds(inputs, constants, native.sizes))
+
+
 def _clean(graph: Graph, native: _Native) -> bool:
     """Do time and batch pass every Reshape: at sizes that merely happen to fit, axes are cut and mixed."""
     labels = _open_labels(native)
@@ -129,12 +139,16 @@ def _open_labels(native: _Native) -> dict[int, str]:
     """Root labels of time and batch of the recurrences."""
     found: dict[int, str] = {}
     for node in native.walked.nodes:
-        if not recurrent.is_recurrent(node):
+        if not carries.carries(node):
             continue
-        for axis, what in zip(recurrent.axes(node), ("time", "batch"), strict=True):
-            label = native.traced.alone(node.inputs[0], axis)
+        for source, axis in carries.runs_over(node):
+            label = native.traced.alone(node.inputs[source], axis)
             if label:
-                found.setdefault(label, what)
+                found.setdefault(label, "time")
+        place = carries.batch_axis(node)
+        label = native.traced.alone(node.inputs[place[0]], place[1]) if place else 0
+        if label:
+            found.setdefault(label, "batch")
     return found
 
 
@@ -162,6 +176,10 @@ def _repair(graph: Graph, native: _Native, labels: Mapping[int, str]) -> list[st
         for node in g.nodes:
             if node.name in live and node.op in ("Reshape", "Expand") and node.inputs[1] in graph.consts | g.consts:
                 node = _reshape(graph, g, node, native, labels, nodes, done)
+            elif node.op == "Steps" and native.traced.alone(node.inputs[0], int(node.attrs["axis"])) in labels:  # type: ignore[arg-type]
+                most = native.walked.facts[node.inputs[1]].const
+                done.append(f"{node.name}: the number of iterations was frozen at {most}")
+                node = Node("Identity", node.name, node.inputs[:1], node.outputs, {}, "", 13)
             elif node.name in live and recurrent.is_recurrent(node):
                 node = _initial(graph, g, node, native, labels, nodes, done)
             nodes.append(node)

@@ -1,0 +1,228 @@
+# The steps of .ci/run, one function each. Sourced; every step runs under `set -euo pipefail`.
+
+pip_install() { # venv, what ...
+    local venv=$1
+    shift
+    [[ -x $venv/bin/python ]] || "$PYTHON" -m venv "$venv"
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check "$@"
+}
+
+dev_tools() { pip_install "$WORK/dev" 'setuptools>=77' 'cython>=3.1' 'numpy>=2' wheel build "$@"; }
+
+# A copy of the tree to build in, so that builds do not meet.
+copy_tree() {
+    mkdir -p "$1"
+    git ls-files -z | tar -c --null --files-from=- | tar -x -C "$1"
+}
+
+# ---- Debian's packages, and a root of another architecture for the emulator ----
+
+step_packages() {
+    local wanted=(binutils gcc libc6-dev clang gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user-static debootstrap)
+    if ! dpkg --status "${wanted[@]}" >/dev/null 2>&1; then
+        export DEBIAN_FRONTEND=noninteractive
+        apt-get update -qq
+        apt-get install -y -qq --no-install-recommends "${wanted[@]}" >/dev/null
+    fi
+    local mirror codename
+    # no pipe into head: it would end the command before with a signal
+    mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Component: main' | sed -n 1p)
+    codename=$(. /etc/os-release && echo "$VERSION_CODENAME")
+    debootstrap --foreign --arch=arm64 --variant=minbase --include=python3,libstdc++6,libgfortran5 \
+        "$codename" "$WORK/arm64" "$mirror" >"$WORK/log/debootstrap" 2>&1 || { tail "$WORK/log/debootstrap"; return 1; }
+    local package
+    for package in "$WORK"/arm64/var/cache/apt/archives/*.deb; do
+        dpkg --fsys-tarfile "$package" | tar -x --keep-directory-symlink -C "$WORK/arm64"
+    done
+    rm -rf "$WORK/arm64/var/cache/apt/archives"
+    ls "$WORK"/arm64/usr/bin/python3.11
+}
+
+# ---- 1. the two commands of the README, in a new environment ----
+
+step_install() {
+    grep -qxF 'pip install . && lstm-infer demo' README.md
+    grep -qxF "pip install '.[test]' && pytest" README.md
+    "$PYTHON" -m venv "$WORK/user"
+    export PATH=$WORK/user/bin:$PATH
+    pip install . && (cd "$WORK/scratch" && lstm-infer demo)
+    ls -l "$WORK/scratch"/*.wav
+    pip install '.[test]' && pytest
+}
+
+# ---- 2. the same from the sdist: what the manifest forgot shows here ----
+
+step_sdist() {
+    dev_tools
+    copy_tree "$WORK/sdist_tree"
+    (cd "$WORK/sdist_tree" && "$DEV_PYTHON" -m build --sdist --no-isolation --outdir "$WORK/sdist" . >"$WORK/log/build" 2>&1) ||
+        { tail -n 20 "$WORK/log/build"; return 1; }
+    local sdist=("$WORK"/sdist/*.tar.gz)
+    tar -xzf "${sdist[0]}" -C "$WORK/sdist" && rm -rf "$WORK/sdist_tree"
+    local unpacked=("$WORK"/sdist/*/)
+    "$DEV_PYTHON" .ci/check_contents.py sdist "${unpacked[0]}"
+
+    pip_install "$WORK/from_sdist" "lstm_infer[test] @ file://${sdist[0]}"
+    "$DEV_PYTHON" .ci/check_contents.py installed "$WORK"/from_sdist/lib/python*/site-packages
+    (cd "$WORK/scratch" && "$WORK/from_sdist/bin/lstm-infer" demo)
+    cd "${unpacked[0]}"
+    "$WORK/from_sdist/bin/python" -m pytest tests/test_core.py tests/test_build.py tests/test_readme.py tests/importer tests/stream
+}
+
+# ---- 3. linters and types ----
+
+step_lint() {
+    dev_tools ruff mypy cython-lint onnx
+    export PATH=$WORK/dev/bin:$PATH # cython-lint calls pycodestyle by name
+    local failed=0 # all three are shown, whichever fails
+    ruff check --output-format concise . || failed=1
+    mypy --strict src || failed=1
+    cython-lint src || failed=1
+    return $failed
+}
+
+# ---- 4. every set that this CPU runs, forced in turn; the fused ones give the same bits in processes of their own ----
+
+CORE=(tests/test_core.py tests/ops tests/stream tests/crosscheck)
+
+list_isas() { "$USER_PYTHON" -c 'from lstm_infer import _core; print(*(n for n, ok in _core.list_isas() if ok))'; }
+
+step_isas() {
+    local isa first=
+    "$USER_PYTHON" -c 'import lstm_infer; print(lstm_infer.show_isa())'
+    for isa in $(list_isas); do
+        echo "-- $isa"
+        LSTM_INFER_ISA=$isa "$USER_PYTHON" -c "
+import lstm_infer; from lstm_infer.demo.show import MODEL
+ran = lstm_infer.load(MODEL).isa
+assert ran == '$isa', ran"
+        LSTM_INFER_ISA=$isa "$USER_PYTHON" -m pytest "${CORE[@]}"
+        [[ $isa != scalar && $FILES == yes ]] || continue
+        LSTM_INFER_ISA=$isa "$USER_PYTHON" tools/hash_outputs.py >"$WORK/hash_$isa"
+        echo "$isa: $(wc -l <"$WORK/hash_$isa") hashes of outputs, $(sha256sum <"$WORK/hash_$isa" | cut -c 1-16) over all"
+        first=${first:-$isa}
+        diff "$WORK/hash_$first" "$WORK/hash_$isa"
+    done
+}
+
+# ---- 5. neon under an emulator: kernels as a C program, then the package under an Arm Python ----
+
+HASH_SOURCES="tests/kernels/matrix_hash.c kernels/scratch.c"
+HASH_FLAGS="-std=c11 -O2 -static -ffp-contract=off -Ikernels"
+
+step_neon() {
+    # shellcheck disable=SC2086
+    aarch64-linux-gnu-gcc $HASH_FLAGS -DLI_ISA_neon -DISA=neon $HASH_SOURCES kernels/isa/neon.c -o "$WORK/hash_neon.bin"
+    qemu-aarch64-static "$WORK/hash_neon.bin" >"$WORK/c_neon"
+    # shellcheck disable=SC2086
+    gcc $HASH_FLAGS -mavx2 -mfma -mf16c -DLI_ISA_avx2 -DISA=avx2 $HASH_SOURCES kernels/isa/avx2.c -o "$WORK/hash_avx2.bin"
+    "$WORK/hash_avx2.bin" >"$WORK/c_avx2"
+    diff "$WORK/c_avx2" "$WORK/c_neon"
+    echo "C program: $(wc -l <"$WORK/c_neon") hashes of matrix slots equal on avx2 and neon"
+
+    local wheels=$WORK/arm64_wheel packages=$WORK/arm64_packages
+    copy_tree "$WORK/arm64_tree"
+    (cd "$WORK/arm64_tree" && CC=aarch64-linux-gnu-gcc LDSHARED="aarch64-linux-gnu-gcc -shared" \
+        _PYTHON_HOST_PLATFORM=linux-aarch64 SETUPTOOLS_EXT_SUFFIX=.cpython-311-aarch64-linux-gnu.so \
+        "$DEV_PYTHON" -m build --wheel --no-isolation --outdir "$wheels" . >"$WORK/log/arm64_build" 2>&1) ||
+        { tail -n 20 "$WORK/log/arm64_build"; return 1; }
+    "$USER_PYTHON" -m pip install --quiet --disable-pip-version-check --target "$packages" --no-deps --only-binary=:all: \
+        --platform linux_aarch64 --platform manylinux2014_aarch64 --platform manylinux_2_27_aarch64 \
+        --platform manylinux_2_28_aarch64 --python-version 3.11 --implementation cp --abi cp311 --abi abi3 --abi none \
+        'numpy>=2' onnx protobuf ml_dtypes typing_extensions \
+        pytest iniconfig packaging pluggy pygments hypothesis sortedcontainers attrs "$wheels"/*.whl
+    arm() {
+        PYTHONPATH=$packages LSTM_INFER_ISA=neon QEMU_CPU=cortex-a72 \
+            qemu-aarch64-static -L "$WORK/arm64" "$WORK/arm64/usr/bin/python3.11" "$@"
+    }
+    arm -c 'import lstm_infer; print(lstm_infer.show_isa())'
+    arm -m pytest tests/kernels tests/test_core.py
+    if [[ $FILES == yes ]]; then
+        arm tools/hash_outputs.py --few >"$WORK/few_neon"
+        LSTM_INFER_ISA=avx2 "$USER_PYTHON" tools/hash_outputs.py --few >"$WORK/few_avx2"
+        diff "$WORK/few_avx2" "$WORK/few_neon"
+        echo "package: $(wc -l <"$WORK/few_neon") hashes of outputs equal on avx2 and neon"
+    fi
+}
+
+# ---- 6. older CPUs under an emulator: a stray instruction ends the process ----
+
+step_oldcpus() {
+    local packages binary cpu isa
+    packages=$("$USER_PYTHON" -c 'import sysconfig; print(sysconfig.get_path("platlib"))')
+    binary=$("$USER_PYTHON" -c 'import sys, os; print(os.path.realpath(sys.executable))')
+    while read -r cpu isa; do
+        echo "-- $cpu: $isa"
+        old() {
+            PYTHONPATH=$packages OPENBLAS_CORETYPE=Nehalem qemu-x86_64-static -cpu "$cpu" "$binary" "$@" \
+                </dev/null 2> >(grep -v "TCG doesn't support" >&2)
+        }
+        old -c "
+import lstm_infer; from lstm_infer.demo.show import MODEL
+print(lstm_infer.show_isa())
+ran = lstm_infer.load(MODEL).isa
+assert ran == '$isa', ran"
+        old -m pytest tests/test_core.py tests/kernels/test_reduce.py tests/kernels/test_move.py \
+            tests/kernels/test_matrix.py -k 'not test_recurrent and not test_matmul_dyn'
+        if [[ $isa == avx2 && $FILES == yes ]]; then
+            LSTM_INFER_ISA=$isa old tools/hash_outputs.py --few >"$WORK/few_$cpu"
+            LSTM_INFER_ISA=avx2 "$USER_PYTHON" tools/hash_outputs.py --few | diff - "$WORK/few_$cpu"
+            echo "$cpu: the same bits as on this CPU"
+        fi
+    done <<<'Nehalem scalar
+SandyBridge scalar
+Haswell avx2'
+}
+
+# ---- 7. gcc and clang without a warning, and with the same bits ----
+
+step_compilers() {
+    local compiler lib
+    for compiler in gcc clang; do
+        copy_tree "$WORK/$compiler"
+        (cd "$WORK/$compiler" && CC=$compiler LDSHARED="$compiler -shared" "$DEV_PYTHON" setup.py build >"$WORK/log/$compiler" 2>&1) ||
+            { tail -n 20 "$WORK/log/$compiler"; return 1; }
+        grep -c -- '-Wall -Wextra' "$WORK/log/$compiler" >/dev/null
+        if grep -E '^[^ ]+: *[0-9:]* *(warning|error):|: warning: ' "$WORK/log/$compiler" | grep -v 'MANIFEST\|byte-compiling'; then
+            echo "$compiler warns; see above"
+            return 1
+        fi
+        lib=$(echo "$WORK/$compiler"/build/lib.*)
+        if [[ $FILES == yes ]]; then
+            PYTHONPATH=$lib LSTM_INFER_ISA=avx2 "$USER_PYTHON" tools/hash_outputs.py --few >"$WORK/few_$compiler"
+        fi
+        echo "$compiler: no warning"
+    done
+    [[ $FILES == no ]] || diff "$WORK/few_gcc" "$WORK/few_clang"
+}
+
+# ---- 8. sanitizers ----
+
+step_sanitize() {
+    copy_tree "$WORK/sanitized"
+    cd "$WORK/sanitized"
+    CC=gcc CFLAGS="-g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined" \
+        LDFLAGS="-fsanitize=address,undefined" "$DEV_PYTHON" setup.py build_ext --inplace >"$WORK/log/sanitized_build" 2>&1 ||
+        { tail -n 20 "$WORK/log/sanitized_build"; return 1; }
+    # -s: pytest would swallow the report
+    env ASAN_OPTIONS=detect_leaks=0 LD_PRELOAD="$(gcc -print-file-name=libasan.so) $(gcc -print-file-name=libubsan.so)" \
+        PYTHONMALLOC=malloc PYTHONPATH=src "$USER_PYTHON" -m pytest -s tests/kernels tests/stream tests/test_core.py
+}
+
+# ---- 9. broken files ----
+
+step_fuzz() {
+    [[ $FILES == yes ]] || { echo "no files to start from"; return 0; }
+    "$USER_PYTHON" tools/fuzz_import.py --n 3000 --seed "${LSTM_INFER_SEED:-1}"
+    "$USER_PYTHON" tools/fuzz_import.py --n 1000 --seed "${LSTM_INFER_SEED:-1}" --walk
+}
+
+# ---- 10. the benchmark runs; its times are shown, not judged ----
+
+step_bench() {
+    if [[ -f benchmarks/step.py ]]; then
+        "$USER_PYTHON" -m benchmarks.step --quick
+    else
+        echo "benchmarks/step.py is not there yet"
+    fi
+}

@@ -1,0 +1,76 @@
+"""Nodes that run over an axis and carry states along it: LSTM, GRU, RNN, and Scan.
+
+What streaming needs to know of them, whichever they are: along which axis of which input they run, which states they
+carry from step to step, and where those lie in the values that start them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from ..ir import Node
+from ..views import View
+from . import recurrent
+from .control import Repeat, flow_repeat
+from .registry import Fact
+
+__all__ = ["batch_axis", "carries", "first_state", "runs_over", "state_memory", "states"]
+
+
+def carries(node: Node) -> bool:
+    """Does the node carry states along an axis of its inputs."""
+    return recurrent.is_recurrent(node) or (isinstance(node, Repeat) and bool(node.scanned) and bool(states(node)))
+
+
+def runs_over(node: Node) -> list[tuple[int, int]]:
+    """(input, axis) along which the node steps."""
+    if isinstance(node, Repeat):
+        return [(s.input, s.axis) for s in node.scanned]
+    return [(0, recurrent.axes(node)[0])]
+
+
+def states(node: Node) -> list[tuple[str, int, int]]:
+    """(what, input that seeds it, output that holds its last value)."""
+    if isinstance(node, Repeat):
+        live = [c for c in node.carried if node.facts[c.inside].const is None]
+        return [(f"s{c.output}", c.input, c.output) for c in live]
+    return recurrent.states(node)
+
+
+def batch_axis(node: Node) -> tuple[int, int] | None:
+    """(input, axis) of the batch: an axis that passes through to every state, element by element; None: none."""
+    if not isinstance(node, Repeat):
+        return 0, recurrent.axes(node)[1]
+    links = [link for link in flow_repeat(node, [], node.outs) if link.kind == "same"]
+    held = {c.output for c in node.carried if node.facts[c.inside].const is None and node.facts[c.inside].shape}
+    held = held or {t.output for t in node.stacked}
+    for s in node.scanned:
+        for axis in range(len(node.facts[s.inside].shape) + 1):
+            reached = {link.output for link in links if (link.input, link.axis) == (s.input, axis)}
+            if axis != s.axis and held <= reached:
+                return s.input, axis
+    return None
+
+
+def state_memory(node: Node, facts: Mapping[str, Fact], what: str) -> tuple[tuple[int, ...], np.dtype[Any], int | None]:
+    """Shape and dtype of a state in memory, and which of its axes is the batch."""
+    if isinstance(node, Repeat):
+        carried = next(c for c in node.carried if f"s{c.output}" == what)
+        fact = node.facts[carried.inside]
+        place = batch_axis(node)
+        links = [k for k in flow_repeat(node, [], node.outs) if k.kind == "same" and k.output == carried.output]
+        batch = next((k.out_axis for k in links if (k.input, k.axis) == place), None)
+        return fact.shape, fact.dtype, batch
+    x = facts[node.inputs[0]]
+    return (x.shape[recurrent.axes(node)[1]], recurrent.hidden(node, facts[node.inputs[2]].shape)), x.dtype, 0
+
+
+def first_state(node: Node, init: View) -> View:
+    """The part of the value that seeds a state which is its memory (one direction)."""
+    if isinstance(node, Repeat):
+        return init
+    axis = recurrent.direction_axis(node)
+    return init.part(axis, 0, 1).drop(axis)

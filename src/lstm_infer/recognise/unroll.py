@@ -1,0 +1,198 @@
+"""Layers that were unrolled over time: a chain of equal one-step recurrences becomes one over the whole sequence.
+
+The steps have the same weights, each starts from the states of the one before, and their inputs are the positions
+0 .. T-1 of one sequence (or T-1 .. 0: direction "reverse"). The outputs may be stacked again, or only the last ones be
+read; where a state in the middle is read otherwise, the steps stay as they are.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ..ir import Node
+from ..ops import recurrent
+from ..ops.registry import attr
+from .affine import Leaf, Reader
+from .edit import Editor
+
+__all__ = ["ends", "is_step", "roll_up"]
+
+
+@dataclass
+class _Step:
+    node: Node
+    sources: list[Leaf]
+
+
+def roll_up(edit: Editor, barred: set[str]) -> tuple[list[str], list[tuple[str, str]]]:
+    """Roll up one layer after the other, in place.
+
+    Returns texts, and (name of the first step, value) for each state in the middle that had to be picked out of the
+    sequence again: where such a value is still there in the end, the caller undoes all and bars that layer.
+    """
+    texts: list[str] = []
+    picked: list[tuple[str, str]] = []
+    done = True
+    while done:
+        done = False
+        for chain in _chains(edit):
+            if chain[0].node.name in barred:
+                continue
+            text = _roll(edit, chain, picked)
+            if text:
+                texts.append(text)
+                edit.commit()
+                done = True
+                break
+    return texts, picked
+
+
+def is_step(edit: Editor, node: Node) -> bool:
+    """Is a node one forward step of a recurrence that starts from a given state."""
+    return (
+        recurrent.is_recurrent(node)
+        and recurrent.directions(node) == [False]
+        and not node.attrs.get("layout", 0)
+        and edit.known.has(node.inputs[0])
+        and edit.known.extent(node.inputs[0], 0) == 1
+        and not (len(node.inputs) > 4 and node.inputs[4])
+        and all(len(node.inputs) > i and node.inputs[i] for _, i, _ in recurrent.states(node)[:1])
+    )
+
+
+def ends(edit: Editor, node: Node, output: int) -> list[str]:
+    """The values that are the state behind a step: Y_h or Y_c, and Y of one step."""
+    places = [output, 0] if output == 1 else [output]
+    return [node.outputs[p] for p in places if p < len(node.outputs) and node.outputs[p]]
+
+
+def _chains(edit: Editor) -> list[list[_Step]]:
+    steps = [node for node in edit.graph.nodes if is_step(edit, node)]
+    behind = {name: node for node in steps for name in ends(edit, node, 1)}
+    after: dict[int, Node] = {}
+    before: dict[int, Node] = {}
+    for node in steps:
+        ahead = behind.get(edit.root(node.inputs[5]))
+        if ahead is None or _kind(ahead) != _kind(node) or id(ahead) in after:
+            continue
+        if node.op == "LSTM" and (len(node.inputs) < 7 or edit.root(node.inputs[6]) not in ends(edit, ahead, 2)):
+            continue
+        after[id(ahead)] = node
+        before[id(node)] = ahead
+    read = Reader(edit)
+    chains = []
+    for node in steps:
+        if id(node) in before or id(node) not in after:
+            continue
+        chain = [node]
+        while id(chain[-1]) in after:
+            chain.append(after[id(chain[-1])])
+        chains.append([_Step(n, [leaf for leaf, _ in read.leaves(n.inputs[0])]) for n in chain])
+    return chains
+
+
+def _kind(node: Node) -> tuple[object, ...]:
+    weights = [node.inputs[i] if i < len(node.inputs) else "" for i in (1, 2, 3, 7)]
+    return (node.op, *weights, sorted((k, str(v)) for k, v in node.attrs.items()))
+
+
+def _roll(edit: Editor, chain: list[_Step], picked: list[tuple[str, str]]) -> str:
+    known, n = edit.known, len(chain)
+    order = _positions(edit, chain)
+    if order is None:
+        return ""
+    first, last = chain[0].node, chain[-1].node
+    for step in chain[:-1]:  # cell states in the middle: read by the next step only
+        if step.node.op == "LSTM":
+            for name in ends(edit, step.node, 2):
+                if edit.is_output(name) or len(edit.users(name)) > 1:
+                    return ""
+    hint = f"{first.name}/rolled"
+    parts = [_whole(edit, leaf, hint) for leaf in chain[0].sources]
+    if not all(parts):
+        return ""
+    x = parts[0] if len(parts) == 1 else edit.add("Concat", parts, f"{hint}/x", axis=2)
+    y = edit.names.fresh(f"{hint}/Y")
+    attrs = dict(first.attrs)
+    if order != list(range(n)):
+        attrs["direction"] = "reverse"
+    outs = [y] + [(last.outputs[i] if i < len(last.outputs) else "") or "" for _, _, i in recurrent.states(last)]
+    name = edit.names.fresh(hint)
+    edit.add_node(replace(first, name=name, inputs=[x, *first.inputs[1:]], outputs=outs, attrs=attrs))
+    edit.drop(step.node for step in chain)
+    rows = edit.add("Squeeze", [y, edit.const(np.array([1], np.int64), "axes1")], f"{hint}/rows")
+    position = {root: order[t] for t, step in enumerate(chain) for root in ends(edit, step.node, 1)}
+    _stacks(edit, position, rows, n, hint)
+    for t, step in enumerate(chain):
+        for output in (0, 1):
+            value = step.node.outputs[output] if output < len(step.node.outputs) else ""
+            if not value or (t == n - 1 and output == 1):
+                continue
+            index = edit.const(np.array(order[t], np.int64), "index")
+            step_h = edit.add("Gather", [rows, index], f"{hint}/h", axis=0)
+            axes = np.array([0] if output else [0, 1], np.int64)
+            edit.add("Unsqueeze", [step_h, edit.const(axes, "axes")], f"{hint}/h_step", output=value)
+            picked.append((first.name, step_h))
+    what = "reverse " if "direction" in attrs else ""
+    shape = known.shapes(first.inputs[2])[0]
+    return f"{first.name}: unrolled over {n} steps: rolled into one {what}{first.op} of {shape[-1]} units"
+
+
+def _positions(edit: Editor, chain: list[_Step]) -> list[int] | None:
+    """The position that each step reads, where all read one sequence from end to end."""
+    found: list[int] = []
+    first = chain[0].sources
+    for step in chain:
+        if [(s.base, s.axis) for s in step.sources] != [(s.base, s.axis) for s in first]:
+            return None
+        if any(not s.axis or s.index != step.sources[0].index for s in step.sources):
+            return None
+        found.append(step.sources[0].index)
+    n = len(chain)
+    if found not in (list(range(n)), list(range(n - 1, -1, -1))):
+        return None
+    for leaf in first:
+        rank = edit.known.rank(leaf.base)
+        if edit.known.extent(leaf.base, rank - leaf.axis) != n:
+            return None
+    return found
+
+
+def _whole(edit: Editor, leaf: Leaf, hint: str) -> str:
+    """The sequence behind a source as [T, B, K]; "" where it has more axes."""
+    rank = edit.known.rank(leaf.base)
+    axis = rank - leaf.axis
+    if rank == 2:
+        return edit.add("Unsqueeze", [leaf.base, edit.const(np.array([1], np.int64), "axes1")], f"{hint}/x_rows")
+    if rank == 3 and axis == 0:
+        return leaf.base
+    if rank == 3 and axis == 1:
+        return edit.add("Transpose", [leaf.base], f"{hint}/x_first", perm=[1, 0, 2])
+    return ""
+
+
+def _stacks(edit: Editor, position: dict[str, int], rows: str, n: int, hint: str) -> None:
+    """Every Concat of all outputs in the order of the sequence is the sequence itself."""
+    known = edit.known
+    start = next(root for root, p in position.items() if p == 0)
+    for node in edit.users(edit.root(start)):
+        if node.op != "Concat" or node.domain or len(node.inputs) != n:
+            continue
+        if [position.get(edit.root(v)) for v in node.inputs] != list(range(n)):
+            continue
+        out = node.outputs[0]
+        rank = known.rank(out)
+        axis = int(attr(node, "axis", 0)) % rank
+        if any(known.extent(v, axis) != 1 for v in node.inputs) or axis == rank - 1:
+            continue
+        if rank == 3 and axis == 0:
+            edit.add("Identity", [rows], f"{hint}/stack", output=out)
+        elif rank == 3 and axis == 1:
+            edit.add("Transpose", [rows], f"{hint}/stack", output=out, perm=[1, 0, 2])
+        elif rank == 2:
+            edit.add("Squeeze", [rows, edit.const(np.array([1], np.int64), "axes1")], f"{hint}/stack", output=out)
+        else:
+            continue
+        edit.drop([node])

@@ -1,0 +1,86 @@
+"""Files quantised with dynamic scales: their stream is one step at a time, however it is fed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+import lstm_infer
+
+
+def _value(name: str, shape: list[Any]) -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+
+
+@pytest.fixture(scope="module")
+def model() -> onnx.ModelProto:
+    """DynamicQuantizeLSTM, then a dynamically quantised linear layer."""
+    rng = np.random.default_rng(0)
+    I, H, M = 6, 9, 4
+    ints = {
+        "W": rng.integers(-128, 128, (1, I, 4 * H), np.int8), "R": rng.integers(-128, 128, (1, H, 4 * H), np.int8),
+        "V": rng.integers(-128, 128, (H, M), np.int8), "zero": np.zeros(1, np.int8), "vz": np.array(0, np.int8),
+    }  # fmt: skip
+    floats = {
+        "ws": np.array([0.003]),
+        "rs": np.array([0.004]),
+        "vs": np.array(0.01),
+        "B": rng.standard_normal((1, 8 * H)),
+    }
+    inits = [numpy_helper.from_array(a, n) for n, a in ints.items()]
+    inits += [numpy_helper.from_array(a.astype(np.float32), n) for n, a in floats.items()]
+    inits.append(numpy_helper.from_array(np.array([1], np.int64), "one"))
+    nodes = [
+        helper.make_node("DynamicQuantizeLSTM", ["x", "W", "R", "B", "", "", "", "", "ws", "zero", "rs", "zero"],
+                         ["y", "hn", "cn"], name="lstm", domain="com.microsoft", hidden_size=H),
+        helper.make_node("Squeeze", ["y", "one"], ["s"], name="squeeze"),
+        helper.make_node("DynamicQuantizeLinear", ["s"], ["q", "qs", "qz"], name="quantise"),
+        helper.make_node("MatMulInteger", ["q", "V", "qz", "vz"], ["m"], name="product"),
+        helper.make_node("Cast", ["m"], ["f"], name="cast", to=TensorProto.FLOAT),
+        helper.make_node("Mul", ["qs", "vs"], ["k"], name="scales"),
+        helper.make_node("Mul", ["f", "k"], ["out"], name="scaled"),
+    ]  # fmt: skip
+    graph = helper.make_graph(
+        nodes, "g", [_value("x", ["T", "B", I])], [_value("out", ["T", "B", M]), _value("hn", [1, "B", H])], inits
+    )
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("com.microsoft", 1)]
+    return helper.make_model(graph, opset_imports=opsets, ir_version=8)
+
+
+def _by_steps(made: onnx.ModelProto, x: Any) -> tuple[Any, Any]:
+    """onnxruntime, one step at a time, the states fed by hand."""
+    import onnxruntime as ort
+
+    fed = onnx.ModelProto()
+    fed.CopyFrom(made)
+    fed.graph.node[0].input[5:7] = ["h", "c"]
+    fed.graph.input.extend([_value("h", [1, "B", 9]), _value("c", [1, "B", 9])])
+    fed.graph.output.extend([_value("cn", [1, "B", 9])])
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = ort.InferenceSession(fed.SerializeToString(), options)
+    h = c = np.zeros((1, x.shape[1], 9), np.float32)
+    outs = []
+    for t in range(len(x)):
+        out, h, c = session.run(None, {"x": x[t : t + 1], "h": h, "c": c})
+        outs.append(out)
+    return np.concatenate(outs), h
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_stream_is_one_step_at_a_time(model: onnx.ModelProto, batch: int) -> None:
+    x = np.random.default_rng(1).standard_normal((23, batch, 6)).astype(np.float32)
+    want, last = _by_steps(model, x)
+    loaded = lstm_infer.load(model)
+    assert "its own range" in loaded.summary()
+    stream = loaded.stream(batch=batch)
+    whole = stream.run(x)
+    np.testing.assert_allclose(whole["out"], want, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(whole["hn"], last, rtol=1e-4, atol=1e-5)
+    other = loaded.stream(batch=batch)
+    pieces = [other.run(x[a:b])["out"] for a, b in ((0, 1), (1, 6), (6, 23))]
+    np.testing.assert_array_equal(np.concatenate(pieces), whole["out"])
