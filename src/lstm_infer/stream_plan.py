@@ -320,10 +320,9 @@ class StreamPlan:
         for name, (axis, window) in self.spec.windows.items():
             node = nodes[name]
             if node.op != "Pad":
-                fact = one.facts[node.inputs[0]]
-                shape = list(fact.shape)
-                shape[axis] = self.capacity[name, "history"] if self.fills else (window.kernel - 1) * window.dilation
-                self.layout.slot((name, "history"), shape, fact.dtype)
+                steps = self.capacity[name, "history"] if self.fills else (window.kernel - 1) * window.dilation
+                fact = _resized(one.facts[node.inputs[0]], axis, steps)
+                self.layout.slot((name, "history"), fact.shape, fact.dtype)
         for name, what in self.fills:
             if what != "history":
                 value = nodes[name].inputs[int(what[5:])]
