@@ -185,10 +185,13 @@ def _find_time(roles: Roles, walked: Walk, traced: Trace, given: Mapping[str, in
 
 
 def _find_batch(roles: Roles, walked: Walk, traced: Trace) -> None:
-    for node in _recurrences(walked):
+    """The axes along which signals do not meet: no recurrence runs over them."""
+    nodes = _recurrences(walked)
+    run_over = {traced.alone(node.inputs[i], axis) for node in nodes for i, axis in carries.runs_over(node)}
+    for node in nodes:
         place = carries.batch_axis(node)
         label = traced.alone(node.inputs[place[0]], place[1]) if place else 0
-        if label:
+        if label and label not in run_over:
             roles.batch |= {name: a for name, a in traced.inputs_of(label) if roles.time.get(name) != a}
     if roles.batch or not roles.inputs:
         return

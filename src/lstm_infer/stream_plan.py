@@ -345,11 +345,13 @@ class StreamPlan:
                 self.layout.slot((name, what), fact.shape, fact.dtype)
         for name, value in self.spec.lens.items():
             self.layout.slot((name, "remaining"), one.facts[value].shape, one.facts[value].dtype)
+        read = [o.name for o in self.spec.outputs] + list(self.spec.pairs.values())
         for node in one.nodes:
             if not all(v in self.static for v in node.outputs if v):
-                for value in node.inputs:
-                    if value in self.static:
-                        self.layout.slot(static_key(value), one.facts[value].shape, one.facts[value].dtype)
+                read += node.inputs
+        for value in read:
+            if value in self.static and one.facts[value].const is None:
+                self.layout.slot(static_key(value), one.facts[value].shape, one.facts[value].dtype)
 
     def states(self) -> dict[str, tuple[View, StateInfo]]:
         """Every public state and where it lies."""

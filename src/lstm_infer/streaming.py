@@ -12,10 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from .errors import NotStreamableError
+from .errors import LstmInferError, NotStreamableError
 from .facts import Walk
 from .ir import Array, Graph, Node
 from .ops import carries, recurrent, registry
+from .ops.common import pass_broadcast
 from .ops.control import Choice, Repeat
 from .ops.registry import Link, Window
 from .pairing import pair_states
@@ -198,6 +199,9 @@ _REASONS = {
 }  # fmt: skip
 
 
+LONG = 4096
+"""A length that shows what a constant in the file cuts off, far beyond the usual."""
+
 _WHOLE = "needs the whole time axis at once"
 
 
@@ -227,7 +231,8 @@ class _Flow:
         self.graph, self.roles, self.walked, self.traced, self.pairs = graph, roles, walked, traced, pairs
         self.label = _time_label(roles, traced)
         self.T = walked.facts[next(iter(roles.time))].shape[next(iter(roles.time.values()))]
-        self.other = self._other_walk()
+        self.others = self._other_walks()
+        self.other = self.others[0] if self.others else None
         self.ended: set[str] = set()
         self.windows: dict[str, tuple[int, Window]] = {}
         self.pads: dict[str, Window] = {}
@@ -239,12 +244,46 @@ class _Flow:
         self.state_infos: list[StateInfo] = []
         self.state_labels = {f.label for name in pairs for axis in traced.axes.get(name, ()) for f in axis if f.label}
 
-    def _other_walk(self) -> Walk | None:
-        """The graph at another length, to tell what follows the length from what does not."""
+    def _other_walks(self) -> list[Walk]:
+        """The graph at other lengths, to tell what follows the length from what does not. The first is always there;
+        one step and very many steps show what only a short or a long sequence meets, where the graph walks at them."""
         if self.roles.time_size is not None:
-            return None
+            return []
         T, B = self.roles.analysis_sizes()
-        return self.roles.walk(PROBES[1] if PROBES[1] != T else PROBES[0], B)
+        walks = [self.roles.walk(PROBES[1] if PROBES[1] != T else PROBES[0], B)]
+        for n in (1, LONG):
+            try:
+                walks.append(self.roles.walk(n, B))
+            except LstmInferError:
+                continue
+        return walks
+
+    def branches(self) -> None:
+        """An If must not take another branch at another length."""
+        for node in self.graph.walk():
+            if node.op != "If" or node.domain or not node.inputs:
+                continue
+            found = [walked.facts.get(node.inputs[0]) for walked in (self.walked, *self.others)]
+            known = [bool(f.const.reshape(-1)[0]) for f in found if f is not None and f.const is not None and f.const.size]
+            if len(set(known)) > 1:
+                raise self.refuse(node, "takes another branch for another length of the sequence")
+
+    def at_all_lengths(self, node: Node, link: Link) -> bool:
+        """Does the axis also pass whole where the sequence is shorter or longer."""
+        if registry.find(node).flow is pass_broadcast:
+            return True
+        place = (link.input, link.axis, link.output, link.out_axis)
+        for walked in self.others:
+            if any(name and name not in walked.facts for name in (*node.inputs, *node.outputs)):
+                continue
+            whole = (0, walked.facts[node.inputs[link.input]].shape[link.axis], 1)
+            if not any(
+                (x.input, x.axis, x.output, x.out_axis) == place
+                and (x.kind == "same" or (x.kind == "slice" and x.info == whole))
+                for x in links(node, walked)
+            ):
+                return False
+        return True
 
     def refuse(self, node: Node, reason: str) -> NotStreamableError:
         return _refusal(node, reason)
@@ -253,6 +292,7 @@ class _Flow:
         return value not in self.ended and self.traced.find(value, self.label) is not None
 
     def spec(self) -> StreamSpec:
+        self.branches()
         for node in self.walked.nodes:
             self.node(node)
         roles = self.roles
@@ -296,11 +336,11 @@ class _Flow:
             again = next((n for n in self.other.nodes if n.name == node.name), None) if self.other else None
             if isinstance(again, Repeat) and again.trips != node.trips:
                 raise self.refuse(node, "runs as often as the sequence is long, but not along it")
+        self.constants(node, timed)
         ended = [v for v in node.inputs if v in self.ended]
         if timed:
             self.timed(node, timed)
             self.pace(node, timed)
-            self.constants(node, timed)
             if ended and any(self.has_time(v) for v in node.outputs if v):
                 raise self.refuse(node, f"uses the value at the end of the sequence ({ended[0]!r}) at every step")
         elif ended:
@@ -351,14 +391,18 @@ class _Flow:
 
     def link(self, node: Node, index: int, value: str, out_axis: int | None, mine: list[Link]) -> None:
         for link in mine:
-            if link.out_axis == out_axis and (link.kind == "same" or (link.kind == "scan" and carries.carries(node))):
+            if link.kind == "same" and link.out_axis == out_axis and not self.at_all_lengths(node, link):
+                break
+            if link.out_axis == out_axis and (
+                link.kind == "same" or (link.kind == "scan" and carries.carries(node))
+            ):
                 return  # other scans (CumSum) are not carried from call to call yet
             if link.kind == "last" or (link.kind == "pick" and link.info in (-1, self.T - 1) and self.at_end(node)):
                 self.ended.add(value)
                 return
             if link.kind == "slice":
                 start, stop, step = link.info
-                if (start, stop, step) == (0, self.T, 1):
+                if (start, stop, step) == (0, self.T, 1) and self.at_all_lengths(node, link):
                     return
                 if step == 1 and start == self.T - 1 and stop == self.T and self.at_end(node):
                     self.ended.add(value)
@@ -428,8 +472,10 @@ class _Flow:
             const = self.walked.facts[value].const
             if const is None:
                 continue
-            if self.other is not None and value in self.other.facts:
-                again = self.other.facts[value].const
+            for walked in self.others:
+                if value not in walked.facts:
+                    continue
+                again = walked.facts[value].const
                 if again is None or (again.shape == const.shape and not _equal(again, const)):
                     raise self.refuse(node, f"depends on the length of the sequence ({value!r})")
                 if again.shape != const.shape and not self.uniform(const, again):
