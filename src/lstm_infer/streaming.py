@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from .errors import LstmInferError, NotStreamableError
+from .errors import LstmInferError, NotStreamableError, StateError
 from .facts import Walk
 from .ir import Array, Graph, Node
 from .ops import carries, recurrent, registry
@@ -122,7 +122,9 @@ def analyse(graph: Graph, roles: Roles, states: Mapping[str, str] | None) -> Str
     traced = trace(roles.inputs, walked)
     # where only one step walks, axes of extent 1 cannot be told apart: a state may look as if it had the time axis
     streamed = {} if roles.time_size == 1 else roles.time
-    pairs = pair_states(roles.inputs, graph.outputs, walked, streamed=streamed, given=states)
+    pairs = _all_states(graph, roles, walked, states) or pair_states(
+        roles.inputs, graph.outputs, walked, streamed=streamed, given=states
+    )
     for name in pairs:
         roles.time.pop(name, None)
     if not roles.time:
@@ -133,6 +135,21 @@ def analyse(graph: Graph, roles: Roles, states: Mapping[str, str] | None) -> Str
         if pairs and roles.time_size == 1:
             return _frame(graph, roles, walked, traced, pairs, mode="loop")
         raise
+
+
+def _all_states(
+    graph: Graph, roles: Roles, walked: Walk, states: Mapping[str, str] | None
+) -> dict[str, str] | None:
+    """The pairs of a model in which only states have what looked like a time axis, such as the frequencies of a cache:
+    a recurrence runs over it, but what is fed from step to step does not have it."""
+    fed = {port.name for port in roles.inputs if port.dtype.kind == "f" and port.shape}
+    if not roles.time or fed <= set(roles.time):
+        return None
+    try:
+        pairs = pair_states(roles.inputs, graph.outputs, walked, streamed={}, given=states)
+    except StateError:
+        return None
+    return pairs if set(roles.time) <= set(pairs) and fed - set(pairs) else None
 
 
 def _frame(
