@@ -44,6 +44,8 @@ class Roles:
     batch_size: int | None = None
     candidates: list[dict[str, int]] = field(default_factory=list)
     """Every independent time axis that was found; streaming needs exactly one."""
+    sequences: frozenset[str] = frozenset()
+    """Inputs along which some recurrence runs, chosen as time or not."""
     open_sizes: dict[tuple[str, int], int] = field(default_factory=dict)
     """Extents tried for open axes that are neither time nor batch."""
     walkable: str = ""
@@ -163,10 +165,6 @@ def _recurrences(walked: Walk) -> list[Node]:
 
 
 def _find_time(roles: Roles, walked: Walk, traced: Trace, given: Mapping[str, int] | None) -> None:
-    if given is not None:
-        roles.time = dict(given)
-        roles.candidates = [dict(given)]
-        return
     found: list[AxisOf] = []
     for source, axis in ((node.inputs[i], a) for node in _recurrences(walked) for i, a in carries.runs_over(node)):
         label = traced.alone(source, axis)
@@ -179,8 +177,11 @@ def _find_time(roles: Roles, walked: Walk, traced: Trace, given: Mapping[str, in
         place = dict(places)
         if place not in found:
             found.append(place)
-    roles.candidates = found
-    if len(found) == 1:
+    roles.sequences = frozenset(name for place in found for name in place)
+    roles.candidates = found if given is None else [dict(given)]
+    if given is not None:
+        roles.time = dict(given)
+    elif len(found) == 1:
         roles.time = found[0]
 
 

@@ -121,7 +121,8 @@ def analyse(graph: Graph, roles: Roles, states: Mapping[str, str] | None) -> Str
     traced = trace(roles.inputs, walked)
     # where only one step walks, axes of extent 1 cannot be told apart: a state may look as if it had the time axis
     streamed = {} if roles.time_size == 1 else roles.time
-    pairs = pair_states(roles.inputs, graph.outputs, walked, streamed=streamed, given=states)
+    sequences = roles.sequences if T != 1 else frozenset[str]()
+    pairs = pair_states(roles.inputs, graph.outputs, walked, streamed=streamed, given=states, sequences=sequences)
     for name in pairs:
         roles.time.pop(name, None)
     if not roles.time:
