@@ -123,6 +123,10 @@ def analyse(graph: Graph, roles: Roles, states: Mapping[str, str] | None) -> Str
     streamed = {} if roles.time_size == 1 else roles.time
     sequences = roles.sequences if T != 1 else frozenset[str]()
     pairs = pair_states(roles.inputs, graph.outputs, walked, streamed=streamed, given=states, sequences=sequences)
+    if roles.time_size not in (None, 1):
+        # an axis of one size only, of states alone, is an axis inside a frame: frequency, say
+        inside = pair_states(roles.inputs, graph.outputs, walked, streamed={}, given=states, sequences=sequences)
+        pairs = inside if set(roles.time) <= set(inside) else pairs
     for name in pairs:
         roles.time.pop(name, None)
     if not roles.time:
