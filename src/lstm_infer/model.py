@@ -364,6 +364,10 @@ class Model:
                 at = traced.find(port.name, label) if label else None
                 places.append((-1 if at is None else at, 0))
             found[port.name] = tuple(places)
+        spec = self._spec
+        for output in spec.outputs if isinstance(spec, StreamSpec) else ():
+            if output.kind == "time":  # also behind a choice that is made at run time
+                found[output.name] = (found[output.name][0], (output.axis, 0))
         return found
 
     def _checked(self, feeds: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
