@@ -330,8 +330,8 @@ class StreamPlan:
         nodes = {node.name: node for node in one.nodes}
         for carried in self.spec.carried:
             node = nodes[carried.node]
-            held, dtype, _ = carries.state_memory(node, one.facts, carried.what)
-            self.layout.slot((carried.node, f"{carried.what}0"), held, dtype)
+            shape, dtype, _ = carries.state_memory(node, one.facts, carried.what)
+            self.layout.slot((carried.node, f"{carried.what}0"), shape, dtype)
         for name, (axis, window) in self.spec.windows.items():
             node = nodes[name]
             if node.op != "Pad":
