@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import threading
@@ -15,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import _core
-from .errors import DtypeError, FeedError, NotStreamableError, ShapeError, StateError
+from .errors import DtypeError, FeedError, LstmInferError, NotStreamableError, ShapeError, StateError
 from .facts import walk
 from .ir import Array, Graph, Node, Port
 from .isa import choose_isa
@@ -164,14 +165,17 @@ class Model:
     @property
     def inputs(self) -> tuple[InputInfo, ...]:
         """The inputs in the graph's order, without those turned into constants."""
+        self._settle_axes()
         return tuple(self._info(InputInfo, port) for port in self._ports)
 
     @property
     def outputs(self) -> tuple[OutputInfo, ...]:
         """The outputs in the graph's order."""
+        self._settle_axes()
         axes = self._output_axes()
+        fixed = self._roles.batch_size
         return tuple(
-            OutputInfo(p.name, _shape(p.shape, axes.get(p.name, ())), p.dtype, *_pick(axes.get(p.name, ())))
+            OutputInfo(p.name, _shape(p.shape, axes.get(p.name, ()), fixed), p.dtype, *_pick(axes.get(p.name, ())))
             for p in self._graph.outputs
         )
 
@@ -326,6 +330,11 @@ class Model:
                     self._spec = error
             return self._spec
 
+    def _settle_axes(self) -> None:
+        """Pairing states takes the time axis off those that only looked as if they had it."""
+        with contextlib.suppress(LstmInferError):
+            self._analysis()
+
     def _info(self, kind: type[InputInfo], port: Port) -> InputInfo:
         time, batch = self._roles.time.get(port.name), self._roles.batch.get(port.name)
         shape: list[int | None] = [n if isinstance(n, int) else None for n in port.shape or ()]
@@ -355,6 +364,10 @@ class Model:
                 at = traced.find(port.name, label) if label else None
                 places.append((-1 if at is None else at, 0))
             found[port.name] = tuple(places)
+        spec = self._spec
+        for output in spec.outputs if isinstance(spec, StreamSpec) else ():
+            if output.kind == "time":  # also behind a choice that is made at run time
+                found[output.name] = (found[output.name][0], (output.axis, 0))
         return found
 
     def _checked(self, feeds: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
@@ -547,9 +560,14 @@ def _feed(port: Port, array: Any) -> NDArray[Any]:
     return np.ascontiguousarray(array, port.dtype).reshape(array.shape)
 
 
-def _shape(shape: tuple[int | str | None, ...] | None, axes: Sequence[tuple[int, int]]) -> tuple[int | None, ...]:
-    opened = {axis for axis, _ in axes}
-    return tuple(n if isinstance(n, int) and a not in opened else None for a, n in enumerate(shape or ()))
+def _shape(
+    shape: tuple[int | str | None, ...] | None, axes: Sequence[tuple[int, int]], batch: int | None
+) -> tuple[int | None, ...]:
+    found = [n if isinstance(n, int) else None for n in shape or ()]
+    for size, (axis, _) in zip((batch, None), axes, strict=False):
+        if axis >= 0:
+            found[axis] = size
+    return tuple(found)
 
 
 def _pick(axes: Sequence[tuple[int, int]]) -> tuple[int | None, int | None]:

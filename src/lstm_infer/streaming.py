@@ -7,12 +7,12 @@ NotStreamableError with the node that needs the whole input.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-from .errors import LstmInferError, NotStreamableError
+from .errors import LstmInferError, NotStreamableError, StateError
 from .facts import Walk
 from .ir import Array, Graph, Node
 from .ops import carries, recurrent, registry
@@ -111,18 +111,26 @@ def analyse(graph: Graph, roles: Roles, states: Mapping[str, str] | None) -> Str
         raise NotStreamableError(f"the sizes of the inputs are open and could not be found: {roles.walkable}; "
                                  'fix them with load(..., inputs={"name": (1, 512)})', reason=roles.walkable)  # fmt: skip
     if len(roles.candidates) > 1:
-        shown = ", ".join(f"time_axis={c}" for c in roles.candidates)
+        inside = [n for n in roles.walk(*roles.analysis_sizes()).nodes if carries.carries(n)]
+        shown = " or ".join(f"load(..., time_axis={c})" for c in roles.candidates)
         raise NotStreamableError(
-            f"the model has {len(roles.candidates)} independent time axes; choose one with load(..., {shown.split(', time')[0]}); "
-            f"found: {shown}",
+            f"the model has {len(roles.candidates)} independent time axes (as far as {inside[-1]}); choose one with {shown}: "
+            "the inputs of the others are then bound by stream(inputs=)",
+            node=inside[-1].name,
+            op=inside[-1].op,
             reason="several time axes",
         )
     T, B = roles.analysis_sizes()
     walked = roles.walk(T, B)
+    if roles.switches:
+        return _switched(graph, roles, walked, states)
     traced = trace(roles.inputs, walked)
     # where only one step walks, axes of extent 1 cannot be told apart: a state may look as if it had the time axis
     streamed = {} if roles.time_size == 1 else roles.time
-    pairs = pair_states(roles.inputs, graph.outputs, walked, streamed=streamed, given=states)
+    sequences = roles.sequences if T != 1 else frozenset[str]()
+    pairs = _all_states(graph, roles, walked, states) or pair_states(
+        roles.inputs, graph.outputs, walked, streamed=streamed, given=states, sequences=sequences
+    )
     for name in pairs:
         roles.time.pop(name, None)
     if not roles.time:
@@ -133,6 +141,21 @@ def analyse(graph: Graph, roles: Roles, states: Mapping[str, str] | None) -> Str
         if pairs and roles.time_size == 1:
             return _frame(graph, roles, walked, traced, pairs, mode="loop")
         raise
+
+
+def _all_states(
+    graph: Graph, roles: Roles, walked: Walk, states: Mapping[str, str] | None
+) -> dict[str, str] | None:
+    """The pairs of a model in which only states have what looked like a time axis, such as the frequencies of a cache:
+    a recurrence runs over it, but what is fed from step to step does not have it."""
+    fed = {port.name for port in roles.inputs if port.dtype.kind == "f" and port.shape}
+    if not roles.time or fed <= set(roles.time):
+        return None
+    try:
+        pairs = pair_states(roles.inputs, graph.outputs, walked, streamed={}, given=states, sequences=frozenset())
+    except StateError:
+        return None
+    return pairs if set(roles.time) <= set(pairs) and fed - set(pairs) else None
 
 
 def _frame(
@@ -163,6 +186,27 @@ def _frame(
         spec.outputs.append(OutputSpec(name, "frame") if axis is None else OutputSpec(name, "time", axis))
     spec.states = tuple(_input_states(roles, walked, pairs))
     return spec
+
+
+def _switched(graph: Graph, roles: Roles, walked: Walk, states: Mapping[str, str] | None) -> StreamSpec:
+    """Scalar inputs choose between networks: looped where each of them streams, and keeps no state to itself."""
+    found = []
+    for values in roles.switches:
+        mine = replace(roles, constants={**roles.constants, **values}, switches=[], time=dict(roles.time))
+        mine.inputs = [port for port in roles.inputs if port.name not in values]
+        found.append(analyse(graph, mine, states))
+    one = found[0]
+    named = ", ".join(f"{name!r}: {value}" for name, value in roles.switches[0].items())
+    for spec in found:
+        if (spec.outputs, spec.pairs) != (one.outputs, one.pairs) or spec.carried or spec.windows or spec.mode != "time":
+            choice = next(node for node in walked.nodes if isinstance(node, Choice))
+            raise _refusal(
+                choice, f"chooses between networks that stream in different ways; choose with load(..., constants={{{named}}})"
+            )
+    for name in one.pairs:
+        roles.time.pop(name, None)
+    side = [p.name for p in roles.inputs if p.name not in roles.time and p.name not in one.pairs]
+    return replace(one, mode="loop", roles=roles, side=side, states=tuple(_input_states(roles, walked, one.pairs)))
 
 
 def _visible(graph: Graph, pairs: Mapping[str, str]) -> list[str]:
@@ -201,6 +245,9 @@ _REASONS = {
 
 LONG = 4096
 """A length that shows what a constant in the file cuts off, far beyond the usual."""
+
+_MOVES = {"Unsqueeze", "Squeeze", "Transpose", "Identity"}
+"""Move axes about and leave every value as it is."""
 
 _WHOLE = "needs the whole time axis at once"
 
@@ -340,6 +387,8 @@ class _Flow:
         ended = [v for v in node.inputs if v in self.ended]
         if timed:
             self.timed(node, timed)
+            if node.op in _MOVES and node.inputs[0] in self.pads:
+                self.pads[node.outputs[0]] = self.pads[node.inputs[0]]
             self.pace(node, timed)
             if ended and any(self.has_time(v) for v in node.outputs if v):
                 raise self.refuse(node, f"uses the value at the end of the sequence ({ended[0]!r}) at every step")
@@ -430,10 +479,10 @@ class _Flow:
         if self.traced.alone(source, link.axis) == 0:
             raise self.refuse(node, "slides over an axis in which time is mixed with another")
         if node.op == "Pad":
-            readers = [n for n in self.walked.nodes if value in n.inputs]
+            readers = self.behind(value)
             if window.pad_begin < 0 or window.pad_end < 0:
                 raise self.refuse(node, "crops the sequence")
-            if value in {p.name for p in self.graph.outputs} or not readers or any(not self.slides(n) for n in readers):
+            if not readers or any(not self.slides(n) for n in readers):
                 raise self.refuse(node, "pads time in front of a node that is no sliding window")
             self.pads[value] = window
             self.windows[node.name] = (link.axis, window)
@@ -459,6 +508,18 @@ class _Flow:
         rate = self.rate.get(source, 1)
         self.rate[value] = rate * window.stride
         self.lag[value] = self.lag.get(source, 0) + rate * max(fill - begin, 0)
+
+    def behind(self, value: str) -> list[Node]:
+        """The nodes that read a padded value, also behind moves of its axes; none where it is an output itself."""
+        found: list[Node] = []
+        for node in self.walked.nodes:
+            if value in node.inputs:
+                moves = node.op in _MOVES and node.inputs[0] == value
+                past = self.behind(node.outputs[0]) if moves else [node]
+                if not past:
+                    return []
+                found += past
+        return [] if value in {p.name for p in self.graph.outputs} else found
 
     def slides(self, node: Node) -> bool:
         return any(x.kind == "window" for x in links(node, self.walked)) and node.op != "Pad"

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from ..ir import Array, Graph, Node, Port
 from ..ops import recurrent
 from ..ops.registry import Fact, attr
+from .batchnorm import fold_batchnorm
 from .cells import Context, rewrite_cells
 from .edit import ACT_OPS, Editor, Names, subgraphs
 from .fold import fold
@@ -33,6 +34,7 @@ def rewrite(
     """
     fold(graph, constants)
     normalise(graph, inputs, constants)
+    fold_batchnorm(graph)
     texts = _cells(graph, inputs, constants, states)
     _forget(graph)
     return texts
