@@ -336,8 +336,8 @@ class StreamPlan:
             node = nodes[name]
             if node.op != "Pad":
                 fact = one.facts[node.inputs[0]]
-                held = self.capacity[name, "history"] if self.fills else (window.kernel - 1) * window.dilation
-                self.layout.slot((name, "history"), _resized(fact, axis, held).shape, fact.dtype)
+                steps = self.capacity[name, "history"] if self.fills else (window.kernel - 1) * window.dilation
+                self.layout.slot((name, "history"), _resized(fact, axis, steps).shape, fact.dtype)
         for name, what in self.fills:
             if what != "history":
                 value = nodes[name].inputs[int(what[5:])]

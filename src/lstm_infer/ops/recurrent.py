@@ -154,7 +154,7 @@ def sizes(node: Node, ins: Sequence[Fact | None]) -> Sizes:
         if fact is None or fact.shape == shape:
             continue
         text = f"{node}: {name} takes {list(shape)}, got {list(fact.shape)}"
-        h = ins[5]
+        h = ins[5] if len(ins) > 5 else None
         if index == 6 and h is not None and h.shape == state and fact.shape[:2] == state[:2]:
             raise OnnxImportError(
                 f"{text}; states of two sizes belong to an LSTM with a projection (proj_size), which the ONNX operator "
