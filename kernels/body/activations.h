@@ -332,7 +332,7 @@ LI_INLINE vf li_act_apply(const li_act *act, vf x)
     case LI_ACT_NONE: return x;
     case LI_ACT_SIGMOID: return li_sigmoid(x);
     case LI_ACT_TANH: return li_tanh(x);
-    case LI_ACT_RELU: return v_max(v_zero(), x);
+    case LI_ACT_RELU: return v_add(v_max(v_zero(), x), v_zero()); /* NaN stays; -0 becomes 0 as in map_f32 */
     default: return li_act_rare_(act, x);
     }
 }

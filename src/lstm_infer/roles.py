@@ -25,8 +25,16 @@ PROBES = (37, 53)
 """Time extents at which a model is analysed: primes, larger than the windows of usual convolutions."""
 BATCH_PROBES = (3, 5)
 
+_WIDE = (37, 41, 43, 47, 59, 61, 67, 71, 73, 79, 83)
+_NARROW = (3, 5, 7, 11, 13, 17, 19, 23, 29, 31)
 FRAME_SIZES = (128, 512, 1024, 4096)
 """Extents tried for open axes where smaller ones are too short for the model's windows: samples of a frame."""
+
+_SIZES = (
+    _WIDE, *((base, *_NARROW) for base in (37, 1, 6, *FRAME_SIZES)), *((base,) for base in (37, 1, 6, *FRAME_SIZES))
+)  # fmt: skip
+"""Sizes tried for open axes. Distinct and wide ones first: a time axis that is shorter than the windows over it shrinks
+to one step and looks like samples inside a frame. All equal last: for axes that have to agree without saying so."""
 
 SWITCHES = 16
 """Most settings of the scalar inputs that are tried."""
@@ -111,24 +119,23 @@ def _first_walk(roles: Roles) -> tuple[Walk, Trace] | None:
     """A walk at declared sizes, open axes at sizes that tell them apart, or else all equal."""
     failure = "an input has no declared rank"
     known = _sizes_by_weights(roles.graph, roles.inputs)
-    for named in (True, False):
-        for base in (PROBES[0], 1, 6, *FRAME_SIZES):
-            sizes = _open_sizes(roles.inputs, base, named)
-            if sizes is None:
-                continue
-            sizes |= {place: n for place, n in known.items() if place in sizes}
-            facts = {name: Fact.of(array) for name, array in roles.constants.items()}
-            for port in roles.inputs:
-                assert port.shape is not None
-                shape = [n if isinstance(n, int) else sizes[port.name, a] for a, n in enumerate(port.shape)]
-                facts[port.name] = Fact(tuple(shape), port.dtype)
-            try:
-                walked = walk(roles.graph, facts)
-            except ShapeError as error:
-                failure = str(error)
-                continue
-            roles.open_sizes = sizes
-            return walked, trace(roles.inputs, walked)
+    for primes in _SIZES:
+        sizes = _open_sizes(roles.inputs, primes)
+        if sizes is None:
+            break
+        sizes |= {place: n for place, n in known.items() if place in sizes}
+        facts = {name: Fact.of(array) for name, array in roles.constants.items()}
+        for port in roles.inputs:
+            assert port.shape is not None
+            shape = [n if isinstance(n, int) else sizes[port.name, a] for a, n in enumerate(port.shape)]
+            facts[port.name] = Fact(tuple(shape), port.dtype)
+        try:
+            walked = walk(roles.graph, facts)
+        except ShapeError as error:
+            failure = str(error)
+            continue
+        roles.open_sizes = sizes
+        return walked, trace(roles.inputs, walked)
     roles.walkable = failure
     return None
 
@@ -151,22 +158,17 @@ def _sizes_by_weights(graph: Graph, inputs: Sequence[Port]) -> dict[tuple[str, i
     return found
 
 
-def _open_sizes(inputs: Sequence[Port], base: int, named: bool) -> dict[tuple[str, int], int] | None:
+def _open_sizes(inputs: Sequence[Port], primes: Sequence[int]) -> dict[tuple[str, int], int] | None:
+    """One size for each open axis, the same for axes of one name; the last of `primes` for all that are left."""
     sizes: dict[tuple[str, int], int] = {}
     by_name: dict[str, int] = {}
-    primes = [base, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31]
     for port in inputs:
         if port.shape is None:
             return None
         for axis, size in enumerate(port.shape):
-            if isinstance(size, int):
-                continue
-            if not named:
-                sizes[port.name, axis] = base
-            else:
+            if not isinstance(size, int):
                 key = size if isinstance(size, str) and size else f"{port.name}.{axis}"
-                by_name.setdefault(key, primes[min(len(by_name), len(primes) - 1)])
-                sizes[port.name, axis] = by_name[key]
+                sizes[port.name, axis] = by_name.setdefault(key, primes[min(len(by_name), len(primes) - 1)])
     return sizes
 
 
@@ -231,10 +233,13 @@ def _switch_values(roles: Roles) -> list[dict[str, Array]]:
 
 
 def _find_batch(roles: Roles, walked: Walk, traced: Trace) -> None:
-    for node in _recurrences(walked):
+    """The axes along which signals do not meet: no recurrence runs over them."""
+    nodes = _recurrences(walked)
+    run_over = {traced.alone(node.inputs[i], axis) for node in nodes for i, axis in carries.runs_over(node)}
+    for node in nodes:
         place = carries.batch_axis(node)
         label = traced.alone(node.inputs[place[0]], place[1]) if place else 0
-        if label:
+        if label and label not in run_over:
             roles.batch |= {name: a for name, a in traced.inputs_of(label) if roles.time.get(name) != a}
     if roles.batch or not roles.inputs:
         return
