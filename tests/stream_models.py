@@ -184,3 +184,17 @@ def bands(seed=0):
                                      "flat": np.array([1, 9 * CLASSES], np.int64)}  # fmt: skip
     ports = [("x", FLOAT, [1, INPUTS]), ("cache", FLOAT, [1, 9, INPUTS])]
     return _finish(nodes, ports, [("y", FLOAT, [1, INPUTS]), ("cache_out", FLOAT, [1, 9, INPUTS])], weights)
+
+
+def residual_beside(seed=0):
+    """x [T, B, I], speaker [B, I] -> y [T, B, I]: y = x + LSTM(x) + speaker. x reaches y by a sum and is no state."""
+    nodes = [
+        helper.make_node("LSTM", ["x", "W", "R", "B"], ["Y"], name="rec", hidden_size=HIDDEN),
+        helper.make_node("Squeeze", ["Y", "one"], ["seq"]),
+        helper.make_node("MatMul", ["seq", "D"], ["told"]),
+        helper.make_node("Add", ["x", "told"], ["sum"]),
+        helper.make_node("Add", ["sum", "speaker"], ["y"]),
+    ]
+    weights = _lstm_weights(seed) | {"D": _weights(np.random.default_rng(seed), HIDDEN, INPUTS)}
+    ports = [("x", FLOAT, ["T", "B", INPUTS]), ("speaker", FLOAT, ["B", INPUTS])]
+    return _finish(nodes, ports, [("y", FLOAT, ["T", "B", INPUTS])], weights)

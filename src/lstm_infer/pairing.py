@@ -117,11 +117,11 @@ def pair_states(
             how = level[out.name]
             # what depends on nothing else is more often a quantity derived from a side input than a state
             alone = int((how != UNREACHED).sum()) == 1 and affinity(name, out.name) < 2
-            if how[index] == UNREACHED or (name in sequences and how[index] > DIRECT):
-                continue  # what a recurrence makes of a sequence is an answer to it, not its next value
             if name in masks and how[index] == ANY:
                 continue
-            if not alone:
+            if name in sequences and how[index] > DIRECT:
+                continue  # what a recurrence makes of a sequence is an answer to it, not its next value
+            if how[index] != UNREACHED and not alone:
                 edges[name, out.name] = int(how[index])
     pairs = _match(edges, inputs, outputs)
     return _leave_one_stream(pairs, edges, inputs, walked, streamed)

@@ -27,12 +27,14 @@ BATCH_PROBES = (3, 5)
 
 _WIDE = (37, 41, 43, 47, 59, 61, 67, 71, 73, 79, 83)
 _NARROW = (3, 5, 7, 11, 13, 17, 19, 23, 29, 31)
-_SIZES = (_WIDE, *((base, *_NARROW) for base in (37, 1, 6)), (37,), (1,), (6,))
-"""Sizes tried for open axes. Distinct and wide ones first: a time axis that is shorter than the windows over it shrinks
-to one step and looks like samples inside a frame. All equal last: for axes that have to agree without saying so."""
-
 FRAME_SIZES = (128, 512, 1024, 4096)
 """Extents tried for open axes where smaller ones are too short for the model's windows: samples of a frame."""
+
+_SIZES = (
+    _WIDE, *((base, *_NARROW) for base in (37, 1, 6, *FRAME_SIZES)), *((base,) for base in (37, 1, 6, *FRAME_SIZES))
+)  # fmt: skip
+"""Sizes tried for open axes. Distinct and wide ones first: a time axis that is shorter than the windows over it shrinks
+to one step and looks like samples inside a frame. All equal last: for axes that have to agree without saying so."""
 
 SWITCHES = 16
 """Most settings of the scalar inputs that are tried."""

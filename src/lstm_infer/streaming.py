@@ -6,7 +6,7 @@ NotStreamableError with the node that needs the whole input.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -128,7 +128,7 @@ def analyse(graph: Graph, roles: Roles, states: Mapping[str, str] | None) -> Str
     # where only one step walks, axes of extent 1 cannot be told apart: a state may look as if it had the time axis
     streamed = {} if roles.time_size == 1 else roles.time
     sequences = roles.sequences if T != 1 else frozenset[str]()
-    pairs = _all_states(graph, roles, walked, states) or pair_states(
+    pairs = _all_states(graph, roles, walked, states, sequences) or pair_states(
         roles.inputs, graph.outputs, walked, streamed=streamed, given=states, sequences=sequences
     )
     for name in pairs:
@@ -144,15 +144,18 @@ def analyse(graph: Graph, roles: Roles, states: Mapping[str, str] | None) -> Str
 
 
 def _all_states(
-    graph: Graph, roles: Roles, walked: Walk, states: Mapping[str, str] | None
+    graph: Graph, roles: Roles, walked: Walk, states: Mapping[str, str] | None, sequences: Collection[str]
 ) -> dict[str, str] | None:
     """The pairs of a model in which only states have what looked like a time axis, such as the frequencies of a cache:
-    a recurrence runs over it, but what is fed from step to step does not have it."""
+    a recurrence runs over it, but the file takes it at one size only, and what is fed from step to step does not have
+    it."""
     fed = {port.name for port in roles.inputs if port.dtype.kind == "f" and port.shape}
-    if not roles.time or fed <= set(roles.time):
+    if not roles.time or roles.time_size in (None, 1) or fed <= set(roles.time):
         return None
     try:
-        pairs = pair_states(roles.inputs, graph.outputs, walked, streamed={}, given=states, sequences=frozenset())
+        pairs = pair_states(
+            roles.inputs, graph.outputs, walked, streamed={}, given=states, sequences=sequences
+        )
     except StateError:
         return None
     return pairs if set(roles.time) <= set(pairs) and fed - set(pairs) else None
@@ -243,11 +246,11 @@ _REASONS = {
 }  # fmt: skip
 
 
-LONG = 4096
-"""A length that shows what a constant in the file cuts off, far beyond the usual."""
-
 _MOVES = {"Unsqueeze", "Squeeze", "Transpose", "Identity"}
 """Move axes about and leave every value as it is."""
+
+LONG = 4096
+"""A length that shows what a constant in the file cuts off, far beyond the usual."""
 
 _WHOLE = "needs the whole time axis at once"
 

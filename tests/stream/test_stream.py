@@ -190,6 +190,13 @@ def test_an_axis_inside_the_frame_is_no_time():
         tolerances.exact(stream.state["cache"], cache)
 
 
+def test_a_residual_beside_a_side_input_is_no_state():
+    x, speaker = frames(2), signal(2, INPUTS)
+    whole = model("residual_beside").run({"x": x, "speaker": speaker})["y"]
+    stream = model("residual_beside").stream(2, inputs={"speaker": speaker})
+    tolerances.exact(np.concatenate([stream.run(x[:6]), stream.run(x[6:])]), whole)
+
+
 def test_a_state_that_could_be_either_input_is_never_guessed_in_silence():
     """By names, with a warning, or not at all: a wrong pairing is worse than a refusal."""
     with warnings.catch_warnings(record=True) as said:
