@@ -401,7 +401,7 @@ _MEANING: dict[str, Callable[[Array, float, float], Any]] = {
     "RELU": lambda x, a, b: np.maximum(x, 0),
     "AFFINE": lambda x, a, b: a * x + b,
     "LEAKY_RELU": lambda x, a, b: np.where(x >= 0, x, a * x),
-    "THRESHOLDED_RELU": lambda x, a, b: np.where(x > a, x, 0),
+    "THRESHOLDED_RELU": lambda x, a, b: np.where(x <= a, 0, x),
     "SCALED_TANH": lambda x, a, b: a * np.tanh(b * x),
     "HARD_SIGMOID": lambda x, a, b: np.clip(a * x + b, 0, 1),
     "ELU": lambda x, a, b: np.where(x >= 0, x, a * np.expm1(x)),
