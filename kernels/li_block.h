@@ -20,15 +20,19 @@ static inline int64_t li_recur_block(int64_t gates, int64_t T, int64_t B, int64_
     return steps < 2 ? (T < 2 ? T : 2) : (steps < T ? steps : T);
 }
 
-/* Positions gathered at once by a convolution: a multiple of the tile's columns and of 16 lanes. */
-static inline int64_t li_conv_block(int64_t K, const int64_t out[3])
+/* Positions of one line that a convolution works on at once: the rows of x they read are held in some 64 KiB. */
+static inline int64_t li_conv_block(int64_t rows, int64_t stride, int64_t out)
 {
-    const int64_t positions = out[0] * out[1] * out[2];
-    int64_t cols = 65536 / (K > 0 ? K * 4 : 4) / 48 * 48;
+    int64_t cols = 16384 / (rows * stride > 0 ? rows * stride : 1) / 48 * 48;
     if (cols < 48) { cols = 48; }
     if (cols > 480) { cols = 480; }
-    const int64_t all = (positions + 15) / 16 * 16;
-    return cols < all ? cols : all;
+    return cols < out ? cols : out;
+}
+
+/* Floats from one phase of a row of x to the next (phase: every stride-th element), for `block` positions. */
+static inline int64_t li_conv_phase(int64_t block, int64_t stride, int64_t kernel, int64_t dilation)
+{
+    return block + (kernel - 1) * dilation / stride + 1;
 }
 
 #endif

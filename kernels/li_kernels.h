@@ -103,6 +103,7 @@ typedef struct li_recur_args {
  * w packed per group (G = 1), group g at w + g * w_group floats; k runs over (channel of the group, kernel...).
  * bias [M padded per group: group g at g * M_group_pad] or absent. Positions outside x read 0.
  * The first `spatial` entries of the size arrays count, the last of them innermost; those behind are 1 (pad 0).
+ * pad may be negative: the first positions of x are then left out.
  * Sum: chain as matmul_f32. scratch: li_conv_scratch(...) bytes, 64-byte aligned. */
 typedef struct li_conv_args {
     li_ref x, w, bias, y, scratch;
@@ -184,6 +185,7 @@ typedef struct li_kernels {
 /* Scratch sizes in bytes, the same for every instruction set. */
 int64_t li_recur_scratch(int64_t gates, int64_t T, int64_t B, int64_t I, int64_t H);
 int64_t li_matmul_dyn_scratch(int64_t k, int64_t m);
-int64_t li_conv_scratch(int64_t channels, int64_t groups, const int64_t kernel[3], const int64_t out[3]);
+int64_t li_conv_scratch(int64_t channels, int64_t groups, const int64_t kernel[3], const int64_t out[3], const int64_t stride[3],
+                        const int64_t dilation[3]);
 
 #endif

@@ -13,8 +13,16 @@ int64_t li_recur_scratch(int64_t gates, int64_t T, int64_t B, int64_t I, int64_t
 
 int64_t li_matmul_dyn_scratch(int64_t k, int64_t m) { return k * li_pad_units(m) * (int64_t)sizeof(float); }
 
-int64_t li_conv_scratch(int64_t channels, int64_t groups, const int64_t kernel[3], const int64_t out[3])
+/* The offset of every k, then the rows of x for one block of positions, for whichever axis the slot takes as the line. */
+int64_t li_conv_scratch(int64_t channels, int64_t groups, const int64_t kernel[3], const int64_t out[3], const int64_t stride[3],
+                        const int64_t dilation[3])
 {
-    const int64_t K = channels / (groups > 0 ? groups : 1) * kernel[0] * kernel[1] * kernel[2];
-    return K * li_conv_block(K, out) * (int64_t)sizeof(float);
+    const int64_t C = channels / (groups > 0 ? groups : 1), K = C * kernel[0] * kernel[1] * kernel[2];
+    int64_t most = K * li_conv_phase(li_conv_block(K, 1, out[0] * out[1] * out[2]), 1, 1, 1);
+    for (int d = 0; d < 3; d++) {
+        const int64_t rows = K / (kernel[d] > 0 ? kernel[d] : 1), block = li_conv_block(rows, stride[d], out[d]);
+        const int64_t need = rows * stride[d] * li_conv_phase(block, stride[d], kernel[d], dilation[d]);
+        if (need > most) { most = need; }
+    }
+    return (K + 1) * (int64_t)sizeof(int64_t) + (most + 64) * (int64_t)sizeof(float);
 }

@@ -1,120 +1,45 @@
-/* conv_f32 as matrix products: the patches of a block of positions are gathered into scratch, k by position, and go
- * through the micro-kernel. Contract: li_kernels.h. Every path sums k in the same order.
+/* conv_f32: sums over channel and kernel, in that order, one line of positions (the innermost axis) at a time. Nothing is
+ * gathered: term k of every position is read through a table of offsets, from x itself where no position reaches outside
+ * it, else from its rows copied into scratch with zeros around them (strided lines apart by phase, so that neighbours lie
+ * side by side). Contract: li_kernels.h. Every path sums k in the same order.
  *
- *   one position, patch evenly spaced in x   no gathering: a matrix times a vector (streaming)
- *   few filters in a group                   lanes run across positions (depthwise)
- *   else                                     lanes run across filters */
+ *   one position, patch evenly spaced in x   a matrix times a vector (streaming)
+ *   lanes across positions                   few filters or many positions: rows of x times one weight (depthwise)
+ *   lanes across filters                     else: the micro-kernel of gates_f32.h */
+#include "../li_block.h"
+
+#define LI_CONV_Q 3                     /* vectors of positions in a tile ... */
+#define LI_CONV_F (LI_ACC / LI_CONV_Q) /* ... times filters */
 
 typedef struct li_conv {
     const li_conv_args *a;
     const float *x, *w, *bias; /* of this batch entry and group */
-    float *y, *patch;
-    int64_t C, M, K; /* of one group */
-    int64_t positions, block;
+    float *y, *rows;
+    int64_t *at;      /* [K]: where term k lies, from the first position of a line */
+    int64_t C, M, K;  /* of one group */
+    int64_t block, col;      /* positions at once; distance of neighbouring positions */
+    int64_t phases, phase;   /* of a staged row: how many, floats of each */
+    int staged;
 } li_conv;
 
-/* dst[i] = x[at + i * stride] for n positions of one line of the innermost axis, 0 outside it. */
-LI_INLINE void li_patch_line(const li_conv_args *a, const float *x, int64_t at, int64_t n, float *dst)
+/* The same convolution with its axes at the end of three, the last of them longer than 1 where any is. */
+LI_INLINE li_conv_args li_conv_three(const li_conv_args *a)
 {
-    const int64_t stride = a->stride[2], step = stride * a->x_stride[4], W = a->in[2];
-    int64_t lo = at < 0 ? (-at + stride - 1) / stride : 0, hi = at >= W ? 0 : (W - 1 - at) / stride + 1;
-    if (lo > n) { lo = n; }
-    if (hi > n) { hi = n; }
-    if (hi < lo) { hi = lo; }
-    const float *src = x + at * a->x_stride[4];
-    for (int64_t i = 0; i < lo; i++) { dst[i] = 0.0f; }
-    if (step == 1) {
-        for (int64_t i = lo; i < hi; i++) { dst[i] = src[i]; }
-    } else {
-        for (int64_t i = lo; i < hi; i++) { dst[i] = src[i * step]; }
+    li_conv_args n = *a;
+    int64_t end = a->spatial;
+    while (end > 1 && a->in[end - 1] == 1 && a->out[end - 1] == 1 && a->kernel[end - 1] == 1 && a->pad[end - 1] == 0) { end--; }
+    for (int64_t d = 0; d < 3; d++) {
+        const int64_t from = d - (3 - end);
+        n.in[d] = from < 0 ? 1 : a->in[from];
+        n.out[d] = from < 0 ? 1 : a->out[from];
+        n.kernel[d] = from < 0 ? 1 : a->kernel[from];
+        n.stride[d] = from < 0 ? 1 : a->stride[from];
+        n.dilation[d] = from < 0 ? 1 : a->dilation[from];
+        n.pad[d] = from < 0 ? 0 : a->pad[from];
+        n.x_stride[2 + d] = from < 0 ? 0 : a->x_stride[2 + from];
+        n.y_stride[2 + d] = from < 0 ? 0 : a->y_stride[2 + from];
     }
-    for (int64_t i = hi; i < n; i++) { dst[i] = 0.0f; }
-}
-
-/* patch[k][0 .. n) for positions first .. first + n - 1 */
-LI_NOINLINE void li_gather_patches(const li_conv *c, int64_t first, int64_t n)
-{
-    const li_conv_args *a = c->a;
-    const int64_t O2 = a->out[2], O1 = a->out[1];
-    int64_t k = 0;
-    for (int64_t ch = 0; ch < c->C; ch++) {
-        for (int64_t k0 = 0; k0 < a->kernel[0]; k0++) {
-            for (int64_t k1 = 0; k1 < a->kernel[1]; k1++) {
-                for (int64_t k2 = 0; k2 < a->kernel[2]; k2++, k++) {
-                    float *dst = c->patch + k * c->block;
-                    for (int64_t i = 0; i < n;) {
-                        const int64_t pos = first + i, p2 = pos % O2, p1 = pos / O2 % O1, p0 = pos / O2 / O1;
-                        const int64_t run = O2 - p2 < n - i ? O2 - p2 : n - i;
-                        const int64_t i0 = p0 * a->stride[0] + k0 * a->dilation[0] - a->pad[0];
-                        const int64_t i1 = p1 * a->stride[1] + k1 * a->dilation[1] - a->pad[1];
-                        const int64_t i2 = p2 * a->stride[2] + k2 * a->dilation[2] - a->pad[2];
-                        if (i0 < 0 || i0 >= a->in[0] || i1 < 0 || i1 >= a->in[1]) {
-                            memset(dst + i, 0, (size_t)run * sizeof(float));
-                        } else {
-                            li_patch_line(a, c->x + ch * a->x_stride[1] + i0 * a->x_stride[2] + i1 * a->x_stride[3], i2,
-                                          run, dst + i);
-                        }
-                        i += run;
-                    }
-                }
-            }
-        }
-    }
-}
-
-#define LI_FEW_FILTERS 8 /* below, half of a panel or more would be padding */
-
-/* Q vectors of positions of filter m. Reads whole vectors: a row of patches holds a multiple of 16 positions. */
-LI_INLINE void li_conv_lanes(const li_conv *c, int64_t m, int64_t i, int64_t n, float *y, int64_t y_pos, const int Q)
-{
-    const float *w = c->w + m, *patch = c->patch + i;
-    const vf first = v_set1(c->bias ? c->bias[m] : 0.0f);
-    vf acc[4];
-    float lane[4 * LI_W];
-    LI_UNROLL for (int q = 0; q < Q; q++) { acc[q] = first; }
-    for (int64_t k = 0; k < c->K; k++) {
-        const vf weight = v_set1(w[k * LI_UNITS]);
-        LI_UNROLL for (int q = 0; q < Q; q++) { acc[q] = v_fma(weight, v_load(patch + k * c->block + q * LI_W), acc[q]); }
-    }
-    LI_UNROLL for (int q = 0; q < Q; q++) { v_store(lane + q * LI_W, acc[q]); }
-    li_finish(&c->a->act, lane, 0, 1, n < Q * LI_W ? n : Q * LI_W, y, 0, y_pos);
-}
-
-/* y[m][pos] for few filters: lanes are positions. y_pos = 1 is the fast case of li_finish. */
-LI_NOINLINE void li_conv_few(const li_conv *c, int64_t n, float *y, int64_t y_pos)
-{
-    for (int64_t m = 0; m < c->M; m++) {
-        float *row = y + m * c->a->y_stride[1];
-        int64_t i = 0;
-        for (; i + 4 * LI_W <= n; i += 4 * LI_W) { li_conv_lanes(c, m, i, n - i, row + i * y_pos, y_pos, 4); }
-        for (; i < n; i += LI_W) { li_conv_lanes(c, m, i, n - i, row + i * y_pos, y_pos, 1); }
-    }
-}
-
-/* A product whose columns are read where they lie: `n` of them, `col` apart, k `step` apart. */
-LI_INLINE void li_conv_direct(const li_conv *c, int64_t n, const float *x, int64_t col, int64_t step, float *y, int64_t y_pos)
-{
-    li_gates s = {
-        .a = {c->w, c->K * LI_UNITS, LI_UNITS, x, col, step, c->K},
-        .init = c->bias ? c->bias : li_zeros,
-        .init_panel = c->bias ? LI_UNITS : 0,
-    };
-    li_product(&s, n, c->M, &c->a->act, y, y_pos, c->a->y_stride[1]);
-}
-
-/* The distance of successive k of the only patch, or 0 if they are not evenly spaced inside x. */
-LI_INLINE int64_t li_patch_step(const li_conv_args *a, int64_t C)
-{
-    int64_t step = 0, count = 1;
-    for (int d = 2; d >= -1; d--) {
-        const int64_t size = d < 0 ? C : a->kernel[d], stride = d < 0 ? a->x_stride[1] : a->dilation[d] * a->x_stride[2 + d];
-        if (d >= 0 && (a->pad[d] != 0 || (size - 1) * a->dilation[d] >= a->in[d])) { return 0; }
-        if (size == 1) { continue; }
-        if (step == 0) { step = stride; }
-        if (stride != step * count) { return 0; }
-        count *= size;
-    }
-    return count == 1 ? 1 : step;
+    return n;
 }
 
 /* The distance of successive positions over all axes, or 0 if they are not evenly spaced. */
@@ -130,80 +55,266 @@ LI_INLINE int64_t li_even(const int64_t out[3], const int64_t stride[3])
     return count == 1 ? 1 : step;
 }
 
-LI_NOINLINE void li_conv_one(const li_conv *c, int64_t x_pos)
+/* A kernel of one position: all positions as one line, where they lie evenly. */
+LI_INLINE void li_conv_pointwise(li_conv_args *a)
+{
+    const int64_t x_pos[3] = {a->stride[0] * a->x_stride[2], a->stride[1] * a->x_stride[3], a->stride[2] * a->x_stride[4]};
+    const int64_t x_step = li_even(a->out, x_pos), y_step = li_even(a->out, a->y_stride + 2);
+    for (int d = 0; d < 3; d++) {
+        if (a->kernel[d] != 1 || a->pad[d] != 0 || (a->out[d] - 1) * a->stride[d] >= a->in[d]) { return; }
+    }
+    if (x_step == 0 || y_step == 0) { return; }
+    a->out[2] = a->in[2] = a->out[0] * a->out[1] * a->out[2];
+    a->stride[2] = 1;
+    a->x_stride[4] = x_step;
+    a->y_stride[4] = y_step;
+    a->out[0] = a->out[1] = a->in[0] = a->in[1] = 1;
+}
+
+/* Does no position reach outside x. */
+LI_INLINE int li_conv_inside(const li_conv_args *a)
+{
+    for (int d = 0; d < 3; d++) {
+        const int64_t last = (a->out[d] - 1) * a->stride[d] + (a->kernel[d] - 1) * a->dilation[d] - a->pad[d];
+        if (a->pad[d] > 0 || last >= a->in[d]) { return 0; }
+    }
+    return 1;
+}
+
+/* at[k] */
+LI_INLINE void li_conv_table(const li_conv *c)
 {
     const li_conv_args *a = c->a;
-    const int64_t y_even = li_even(a->out, a->y_stride + 2), O2 = a->out[2], O1 = a->out[1];
-    for (int64_t i = 0; i < c->positions;) {
-        const int64_t p2 = i % O2;
-        int64_t n = c->positions - i;
-        if (!y_even && n > O2 - p2) { n = O2 - p2; }
-        if (x_pos == 0 && n > c->block) { n = c->block; }
-        float *y = c->y + p2 * a->y_stride[4] + i / O2 % O1 * a->y_stride[3] + i / O2 / O1 * a->y_stride[2];
-        const int64_t y_pos = y_even ? y_even : a->y_stride[4];
-        if (x_pos != 0) {
-            li_conv_direct(c, n, c->x + i * x_pos, x_pos, a->x_stride[1], y, y_pos);
-        } else {
-            li_gather_patches(c, i, n);
-            if (c->M < LI_FEW_FILTERS && n >= 4) {
-                li_conv_few(c, n, y, y_pos);
-            } else {
-                li_conv_direct(c, n, c->patch, 1, c->block, y, y_pos);
+    const int64_t s = c->phases, row = c->phase * s;
+    int64_t *at = c->at, r = 0;
+    for (int64_t ch = 0; ch < c->C; ch++) {
+        for (int64_t k0 = 0; k0 < a->kernel[0]; k0++) {
+            for (int64_t k1 = 0; k1 < a->kernel[1]; k1++, r += row) {
+                if (c->staged && s == 1) {
+                    for (int64_t k2 = 0; k2 < a->kernel[2]; k2++) { *at++ = r + k2 * a->dilation[2]; }
+                } else if (c->staged) {
+                    for (int64_t k2 = 0; k2 < a->kernel[2]; k2++) {
+                        *at++ = r + k2 * a->dilation[2] % s * c->phase + k2 * a->dilation[2] / s;
+                    }
+                } else {
+                    const int64_t from = ch * a->x_stride[1] + k0 * a->dilation[0] * a->x_stride[2] + k1 * a->dilation[1] * a->x_stride[3];
+                    for (int64_t k2 = 0; k2 < a->kernel[2]; k2++) { *at++ = from + k2 * a->dilation[2] * a->x_stride[4]; }
+                }
             }
         }
-        i += n;
     }
 }
 
-/* The same convolution with its axes at the end of three. */
-LI_INLINE li_conv_args li_conv_three(const li_conv_args *a)
+/* dst[i] = x[i] for lo <= i < hi, 0 for the others of 0 .. n - 1. Writes whole vectors: what lies behind is written later. */
+LI_INLINE void li_conv_row(float *dst, const float *x, int64_t lo, int64_t hi, int64_t n)
 {
-    li_conv_args n = *a;
-    for (int64_t d = 0; d < 3; d++) {
-        const int64_t from = d - (3 - a->spatial);
-        n.in[d] = from < 0 ? 1 : a->in[from];
-        n.out[d] = from < 0 ? 1 : a->out[from];
-        n.kernel[d] = from < 0 ? 1 : a->kernel[from];
-        n.stride[d] = from < 0 ? 1 : a->stride[from];
-        n.dilation[d] = from < 0 ? 1 : a->dilation[from];
-        n.pad[d] = from < 0 ? 0 : a->pad[from];
-        n.x_stride[2 + d] = from < 0 ? 0 : a->x_stride[2 + from];
-        n.y_stride[2 + d] = from < 0 ? 0 : a->y_stride[2 + from];
+    int64_t i = 0;
+    for (; i < lo; i += LI_W) { v_store(dst + i, v_zero()); }
+    for (i = lo; i + LI_W <= hi; i += LI_W) { v_store(dst + i, v_load(x + i)); }
+    if (i < hi) {
+        v_store(dst + i, v_load_part(x + i, hi - i));
+        i += LI_W;
     }
-    return n;
+    for (; i < n; i += LI_W) { v_store(dst + i, v_zero()); }
+}
+
+/* The rows of x that positions first .. first + n - 1 of line (p0, p1) read. */
+LI_NOINLINE void li_conv_stage(const li_conv *c, int64_t p0, int64_t p1, int64_t first, int64_t n)
+{
+    const li_conv_args *a = c->a;
+    const int64_t s = c->phases, step = a->x_stride[4];
+    const int64_t span = (n - 1) * a->stride[2] + (a->kernel[2] - 1) * a->dilation[2] + 1;
+    const int64_t start = first * a->stride[2] - a->pad[2];
+    int64_t lo = start < 0 ? -start : 0, hi = a->in[2] - start < span ? a->in[2] - start : span;
+    if (lo > span) { lo = span; }
+    if (hi < lo) { hi = lo; }
+    float *dst = c->rows;
+    for (int64_t ch = 0; ch < c->C; ch++) {
+        for (int64_t k0 = 0; k0 < a->kernel[0]; k0++) {
+            for (int64_t k1 = 0; k1 < a->kernel[1]; k1++, dst += c->phase * s) {
+                const int64_t i0 = p0 * a->stride[0] + k0 * a->dilation[0] - a->pad[0];
+                const int64_t i1 = p1 * a->stride[1] + k1 * a->dilation[1] - a->pad[1];
+                const int inside = i0 >= 0 && i0 < a->in[0] && i1 >= 0 && i1 < a->in[1];
+                const float *x = c->x + ch * a->x_stride[1] + (inside ? i0 * a->x_stride[2] + i1 * a->x_stride[3] : 0) + start * step;
+                if (s == 1 && step == 1) {
+                    li_conv_row(dst, x, inside ? lo : 0, inside ? hi : 0, span);
+                    continue;
+                }
+                for (int64_t q = 0; q < s; q++) {
+                    for (int64_t i = q, j = q * c->phase; i < span; i += s, j++) {
+                        dst[j] = inside && i >= lo && i < hi ? x[i * step] : 0.0f;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/* F filters from m, Q vectors of positions, n of them. */
+LI_INLINE void li_conv_tile(const li_conv *c, int64_t m, const float *x, int64_t n, float *y, const int F, const int Q)
+{
+    const float *w = c->w + m / LI_UNITS * c->K * LI_UNITS + m % LI_UNITS;
+    const int64_t tail = n - (Q - 1) * LI_W, y_pos = c->a->y_stride[4], y_row = c->a->y_stride[1], K = c->K;
+    const int part = !c->staged && tail < LI_W;
+    const int64_t *at = c->at;
+    vf acc[LI_ACC];
+    LI_UNROLL for (int f = 0; f < F; f++) {
+        LI_UNROLL for (int q = 0; q < Q; q++) { acc[f * Q + q] = v_set1(c->bias ? c->bias[m + f] : 0.0f); }
+    }
+    for (int64_t k = 0; k < K; k++, w += LI_UNITS) {
+        const float *from = x + at[k];
+        vf xs[LI_CONV_Q];
+        LI_UNROLL for (int q = 0; q < Q - 1; q++) { xs[q] = v_load(from + q * LI_W); }
+        xs[Q - 1] = part ? v_load_part(from + (Q - 1) * LI_W, tail) : v_load(from + (Q - 1) * LI_W);
+        LI_UNROLL for (int f = 0; f < F; f++) {
+            const vf weight = v_set1(w[f]);
+            LI_UNROLL for (int q = 0; q < Q; q++) { acc[f * Q + q] = v_fma(weight, xs[q], acc[f * Q + q]); }
+        }
+    }
+    if (y_pos == 1 && c->a->act.code == LI_ACT_NONE) {
+        LI_UNROLL for (int f = 0; f < F; f++) {
+            LI_UNROLL for (int q = 0; q < Q - 1; q++) { v_store(y + f * y_row + q * LI_W, acc[f * Q + q]); }
+            float *end = y + f * y_row + (Q - 1) * LI_W;
+            if (tail >= LI_W) {
+                v_store(end, acc[f * Q + Q - 1]);
+            } else {
+                v_store_part(end, acc[f * Q + Q - 1], tail);
+            }
+        }
+        return;
+    }
+    float lane[LI_ACC * LI_W];
+    LI_UNROLL for (int i = 0; i < F * Q; i++) { v_store(lane + i * LI_W, acc[i]); }
+    li_finish(&c->a->act, lane, Q * LI_W, F, n, y, y_row, y_pos);
+}
+
+/* One line of n positions. */
+#define LI_CONV_FILTERS(F)                                                                                           \
+    LI_NOINLINE void li_conv_filters_##F(const li_conv *c, int64_t m, const float *x, int64_t n, float *y)             \
+    {                                                                                                                \
+        const int64_t step = LI_CONV_Q * LI_W, y_pos = c->a->y_stride[4];                                              \
+        for (; n > 2 * LI_W; n -= step, x += step, y += step * y_pos) {                                                \
+            li_conv_tile(c, m, x, n < step ? n : step, y, F, 3);                                                       \
+        }                                                                                                            \
+        if (n > LI_W) {                                                                                              \
+            li_conv_tile(c, m, x, n, y, F, 2);                                                                         \
+        } else if (n > 0) {                                                                                          \
+            li_conv_tile(c, m, x, n, y, F, 1);                                                                         \
+        }                                                                                                            \
+    }
+LI_CONV_FILTERS(1)
+LI_CONV_FILTERS(2)
+LI_CONV_FILTERS(4)
+#if LI_CONV_F >= 8
+LI_CONV_FILTERS(8)
+#endif
+
+LI_NOINLINE void li_conv_lanes(const li_conv *c, const float *x, int64_t n, float *y)
+{
+    for (int64_t m = 0, F; m < c->M; m += F) {
+        const int64_t left = c->M - m;
+        float *to = y + m * c->a->y_stride[1];
+        F = left >= LI_CONV_F ? LI_CONV_F : left >= 4 ? 4 : left >= 2 ? 2 : 1;
+#if LI_CONV_F >= 8
+        if (F == 8) { li_conv_filters_8(c, m, x, n, to); }
+#endif
+        if (F == 4) { li_conv_filters_4(c, m, x, n, to); }
+        if (F == 2) { li_conv_filters_2(c, m, x, n, to); }
+        if (F == 1) { li_conv_filters_1(c, m, x, n, to); }
+    }
+}
+
+/* Lanes across filters: n columns, `col` apart. */
+LI_INLINE void li_conv_product(const li_conv *c, const float *x, int64_t n, int64_t col, int64_t step, const int64_t *at, float *y,
+                               int64_t y_pos)
+{
+    li_gates s = {
+        .a = {c->w, c->K * LI_UNITS, LI_UNITS, x, col, step, c->K, at},
+        .init = c->bias ? c->bias : li_zeros,
+        .init_panel = c->bias ? LI_UNITS : 0,
+    };
+    li_product(&s, n, c->M, &c->a->act, y, y_pos, c->a->y_stride[1]);
+}
+
+/* The distance of successive k of the only patch, or 0 if they are not evenly spaced inside x. */
+LI_INLINE int64_t li_patch_step(const li_conv_args *a, int64_t C)
+{
+    int64_t step = 0, count = 1;
+    for (int d = 2; d >= -1; d--) {
+        const int64_t size = d < 0 ? C : a->kernel[d], stride = d < 0 ? a->x_stride[1] : a->dilation[d] * a->x_stride[2 + d];
+        if (size == 1) { continue; }
+        if (step == 0) { step = stride; }
+        if (stride != step * count) { return 0; }
+        count *= size;
+    }
+    return count == 1 ? 1 : step;
+}
+
+/* Are lanes across positions the cheaper way: multiply-adds, then moves: of every output across filters, of strided rows. */
+LI_INLINE int li_conv_across(const li_conv *c, int64_t n)
+{
+    const li_conv_args *a = c->a;
+    const int64_t whole = (n + LI_W - 1) / LI_W, panels = (c->M + LI_UNITS - 1) / LI_UNITS * LI_V;
+    const int64_t moved = a->stride[2] * a->x_stride[4] == 1 ? 0 : c->C * a->kernel[0] * a->kernel[1] * n * a->stride[2];
+    return c->M * whole * c->K + moved <= n * panels * c->K + (a->y_stride[1] == 1 ? 0 : n * c->M);
+}
+
+/* All lines of one batch entry and group. */
+LI_INLINE void li_conv_lines(const li_conv *c, int across)
+{
+    const li_conv_args *a = c->a;
+    for (int64_t p0 = 0; p0 < a->out[0]; p0++) {
+        for (int64_t p1 = 0; p1 < a->out[1]; p1++) {
+            for (int64_t i = 0, n; i < a->out[2]; i += n) {
+                n = a->out[2] - i < c->block ? a->out[2] - i : c->block;
+                float *y = c->y + p0 * a->y_stride[2] + p1 * a->y_stride[3] + i * a->y_stride[4];
+                const float *x = c->rows;
+                if (c->staged) {
+                    li_conv_stage(c, p0, p1, i, n);
+                } else {
+                    x = c->x + (p0 * a->stride[0] - a->pad[0]) * a->x_stride[2] + (p1 * a->stride[1] - a->pad[1]) * a->x_stride[3] +
+                        (i * a->stride[2] - a->pad[2]) * a->x_stride[4];
+                }
+                if (across) {
+                    li_conv_lanes(c, x, n, y);
+                } else {
+                    li_conv_product(c, x, n, c->col, 0, c->at, y, a->y_stride[4]);
+                }
+            }
+        }
+    }
 }
 
 static li_status LI_NAME(conv_f32)(const void *args, char *const *base)
 {
-    const li_conv_args a = li_conv_three(args);
+    li_conv_args a = li_conv_three(args);
     const float *x = li_at(a.x, base), *w = li_at(a.w, base), *bias = li_at(a.bias, base);
     float *y = li_at(a.y, base);
-    li_conv c = {
-        .a = &a, .patch = li_at(a.scratch, base),
-        .C = a.channels / a.groups, .M = a.filters / a.groups,
-        .positions = a.out[0] * a.out[1] * a.out[2],
-    };
+    li_conv c = {.a = &a, .C = a.channels / a.groups, .M = a.filters / a.groups};
     c.K = c.C * a.kernel[0] * a.kernel[1] * a.kernel[2];
-    c.block = li_conv_block(c.K, a.out);
-    const int64_t step = c.positions == 1 ? li_patch_step(&a, c.C) : 0;
-    int64_t x_pos = 0;
-    if (c.K == c.C && a.pad[0] == 0 && a.pad[1] == 0 && a.pad[2] == 0 && c.M >= LI_FEW_FILTERS) { /* 1 x 1 */
-        const int64_t stride[3] = {a.stride[0] * a.x_stride[2], a.stride[1] * a.x_stride[3], a.stride[2] * a.x_stride[4]};
-        x_pos = li_even(a.out, stride);
-    }
+    li_conv_pointwise(&a);
+    const int inside = li_conv_inside(&a), single = a.out[0] * a.out[1] * a.out[2] == 1;
+    const int64_t step = single && inside ? li_patch_step(&a, c.C) : 0;
+    if (step != 0) { x -= a.pad[0] * a.x_stride[2] + a.pad[1] * a.x_stride[3] + a.pad[2] * a.x_stride[4]; }
+    c.block = li_conv_block(c.C * a.kernel[0] * a.kernel[1], a.stride[2], a.out[2]);
+    const int across = li_conv_across(&c, c.block);
+    c.staged = !inside || (across && a.stride[2] * a.x_stride[4] != 1 && a.out[2] > 1);
+    c.phases = across ? a.stride[2] : 1;
+    c.phase = a.stride[2] / c.phases * li_conv_phase(c.block, a.stride[2], a.kernel[2], a.dilation[2]);
+    c.col = a.stride[2] / c.phases * (c.staged ? 1 : a.x_stride[4]);
+    c.at = li_at(a.scratch, base);
+    c.rows = (float *)(void *)(c.at + c.K);
+    if (step == 0) { li_conv_table(&c); }
     for (int64_t g = 0; g < a.groups; g++) {
         c.w = w + g * a.w_group;
         c.bias = bias ? bias + g * li_pad_units(c.M) : 0;
+        c.x = x + g * c.C * a.x_stride[1];
+        c.y = y + g * c.M * a.y_stride[1];
         if (step != 0) { /* one position: batch entries are the columns */
-            li_conv_direct(&c, a.n, x + g * c.C * a.x_stride[1], a.x_stride[0], step, y + g * c.M * a.y_stride[1],
-                           a.y_stride[0]);
+            li_conv_product(&c, c.x, a.n, a.x_stride[0], step, 0, c.y, a.y_stride[0]);
             continue;
         }
-        for (int64_t n = 0; n < a.n; n++) {
-            c.x = x + n * a.x_stride[0] + g * c.C * a.x_stride[1];
-            c.y = y + n * a.y_stride[0] + g * c.M * a.y_stride[1];
-            li_conv_one(&c, x_pos);
-        }
+        for (int64_t n = 0; n < a.n; n++, c.x += a.x_stride[0], c.y += a.y_stride[0]) { li_conv_lines(&c, across); }
     }
     return LI_OK;
 }

@@ -21,13 +21,14 @@
 #define LI_PANELSN (LI_ACC / LI_COLS / LI_V > 0 ? LI_ACC / LI_COLS / LI_V : 1) /* many columns, 1 accumulator */
 
 /* K terms: weights w (panels `panel` floats apart, rows of one k `row` floats apart), inputs x (columns `col` apart,
- * k `step` apart). */
+ * k `step` apart, or input k at x + at[k]). */
 typedef struct li_term {
     const float *w;
     int64_t panel, row;
     const float *x;
     int64_t col, step;
     int64_t K;
+    const int64_t *at; /* only where a tile is made with TABLE */
 } li_term;
 
 /* The same terms seen from panel p, column n, weight gate `gate`. */
@@ -57,9 +58,9 @@ LI_INLINE void li_tile_init(vf *acc, const int N, const int P, const int V, cons
     }
 }
 
-/* The hot loop. Weight gate g goes to accumulator g, the last of the G to accumulator `last`. */
-LI_INLINE void li_tile_chain(vf *acc, const int N, const int P, const int V, const int A, const int G, const int last,
-                             const li_term *t, int64_t row)
+/* The hot loop. Weight gate g goes to accumulator g, the last of the G to accumulator `last`. TABLE: inputs by t->at. */
+LI_INLINE void li_tile_terms(vf *acc, const int N, const int P, const int V, const int A, const int G, const int last,
+                             const li_term *t, int64_t row, const int TABLE)
 {
     const float *w[8], *x[LI_COLS];
     LI_UNROLL for (int p = 0; p < P; p++) { w[p] = t->w + p * t->panel; }
@@ -67,6 +68,7 @@ LI_INLINE void li_tile_chain(vf *acc, const int N, const int P, const int V, con
     const int64_t K = t->K, step = t->step;
     int64_t at = 0;
     for (int64_t k = 0; k < K; k++) {
+        if (TABLE) { at = t->at[k]; }
         if (P * G * V < N) { /* fewer weights than columns: weights stay in registers */
             vf ws[LI_COLS];
             LI_UNROLL for (int i = 0; i < P * G * V; i++) {
@@ -91,8 +93,14 @@ LI_INLINE void li_tile_chain(vf *acc, const int N, const int P, const int V, con
             }
         }
         LI_UNROLL for (int p = 0; p < P; p++) { w[p] += row; }
-        at += step;
+        if (!TABLE) { at += step; }
     }
+}
+
+LI_INLINE void li_tile_chain(vf *acc, const int N, const int P, const int V, const int A, const int G, const int last,
+                             const li_term *t, int64_t row)
+{
+    li_tile_terms(acc, N, P, V, A, G, last, t, row, 0);
 }
 
 /* z = acc: the layout of init. */
@@ -121,13 +129,13 @@ typedef struct li_gates {
 } li_gates;
 
 LI_INLINE void li_gates_tile(const li_gates *s, int64_t p, int64_t n, const int N, const int P, const int V,
-                             const int G)
+                             const int G, const int TABLE)
 {
     vf acc[LI_ACC > 16 ? LI_ACC : 16];
     li_term t = li_term_at(s->a, p, n, 0);
     li_tile_init(acc, N, P, V, G, G, s->init + n * s->init_col + p * s->init_panel, s->init_col, s->init_panel);
-    li_tile_chain(acc, N, P, V, G, G, G - 1, &t, G == 1 ? t.row : G * LI_UNITS);
-    if (s->b.K > 0) {
+    li_tile_terms(acc, N, P, V, G, G, G - 1, &t, G == 1 ? t.row : G * LI_UNITS, TABLE);
+    if (!TABLE && s->b.K > 0) {
         t = li_term_at(s->b, p, n, 0);
         li_tile_chain(acc, N, P, V, G, G, G - 1, &t, G == 1 ? t.row : G * LI_UNITS);
     }
@@ -151,37 +159,42 @@ LI_INLINE int64_t li_next_cols(int64_t left)
     return left <= LI_COLS ? left : left < 2 * LI_COLS ? (left + 1) / 2 : LI_COLS;
 }
 
-LI_INLINE void li_gates_cols(const li_gates *s, int64_t p, int64_t n_cols, const int P)
+LI_INLINE void li_gates_cols(const li_gates *s, int64_t p, int64_t n_cols, const int P, const int TABLE)
 {
     for (int64_t n = 0, N; n < n_cols; n += N) {
         N = li_next_cols(n_cols - n);
-#define LI_TILE(n_) li_gates_tile(s, p, n, n_, P, LI_V, 1)
+#define LI_TILE(n_) li_gates_tile(s, p, n, n_, P, LI_V, 1, TABLE)
         LI_BY_COLS(N, LI_TILE)
 #undef LI_TILE
     }
 }
 
-LI_NOINLINE void li_gates_1(const li_gates *s, int64_t n_panels, int64_t n_cols)
+LI_INLINE void li_gates_single(const li_gates *s, int64_t n_panels, int64_t n_cols, const int TABLE)
 {
     int64_t p = 0;
     if (n_cols == 1) {
-        for (; p + LI_PANELS1 <= n_panels; p += LI_PANELS1) { li_gates_tile(s, p, 0, 1, LI_PANELS1, LI_V, 1); }
+        for (; p + LI_PANELS1 <= n_panels; p += LI_PANELS1) { li_gates_tile(s, p, 0, 1, LI_PANELS1, LI_V, 1, TABLE); }
 #if LI_PANELS1 > 4
-        if (p + 4 <= n_panels) { li_gates_tile(s, p, 0, 1, 4, LI_V, 1); p += 4; }
+        if (p + 4 <= n_panels) { li_gates_tile(s, p, 0, 1, 4, LI_V, 1, TABLE); p += 4; }
 #endif
 #if LI_PANELS1 > 2
-        if (p + 2 <= n_panels) { li_gates_tile(s, p, 0, 1, 2, LI_V, 1); p += 2; }
+        if (p + 2 <= n_panels) { li_gates_tile(s, p, 0, 1, 2, LI_V, 1, TABLE); p += 2; }
 #endif
-        if (p < n_panels) { li_gates_tile(s, p, 0, 1, 1, LI_V, 1); }
+        if (p < n_panels) { li_gates_tile(s, p, 0, 1, 1, LI_V, 1, TABLE); }
         return;
     }
 #if LI_PANELSN > 1
     for (; p + LI_PANELSN <= n_panels; p += LI_PANELSN) {
-        li_gates_cols(s, p, n_cols, LI_PANELSN);
+        li_gates_cols(s, p, n_cols, LI_PANELSN, TABLE);
     }
 #endif
-    for (; p < n_panels; p++) { li_gates_cols(s, p, n_cols, 1); }
+    for (; p < n_panels; p++) { li_gates_cols(s, p, n_cols, 1, TABLE); }
 }
+
+LI_NOINLINE void li_gates_1(const li_gates *s, int64_t n_panels, int64_t n_cols) { li_gates_single(s, n_panels, n_cols, 0); }
+
+/* The same for inputs that lie anywhere: a.at tells where. */
+LI_NOINLINE void li_gates_at(const li_gates *s, int64_t n_panels, int64_t n_cols) { li_gates_single(s, n_panels, n_cols, 1); }
 
 /* One gate of one panel, N columns: z = init + a (+ b). For sets whose vectors are shorter than a panel: there all
  * gates of 6 columns do not fit the registers, and fewer columns would read each line of weights from L2 too often
@@ -204,13 +217,13 @@ LI_INLINE void li_gates_many(const li_gates *s, int64_t n_panels, int64_t n_cols
 {
     for (int64_t p = 0; p < n_panels; p++) {
         if (n_cols == 1) {
-            li_gates_tile(s, p, 0, 1, 1, LI_V, G);
+            li_gates_tile(s, p, 0, 1, 1, LI_V, G, 0);
             continue;
         }
         for (int64_t n = 0, N; n < n_cols; n += N) {
             N = li_next_cols(n_cols - n);
 #if LI_V == 1
-#define LI_TILE(n_) li_gates_tile(s, p, n, n_, 1, 1, G)
+#define LI_TILE(n_) li_gates_tile(s, p, n, n_, 1, 1, G, 0)
             LI_BY_COLS(N, LI_TILE)
 #undef LI_TILE
 #else

@@ -30,6 +30,15 @@ LI_NOINLINE void li_finish(const li_act *act, float *buf, int64_t ld, int64_t n,
 #define LI_BLOCK_PANELS 8 /* a block of output: finished while it is in L1 */
 #define LI_BLOCK_COLS 24
 
+LI_INLINE void li_gates_of(const li_gates *s, int64_t n_panels, int64_t n_cols)
+{
+    if (s->a.at) {
+        li_gates_at(s, n_panels, n_cols);
+    } else {
+        li_gates_1(s, n_panels, n_cols);
+    }
+}
+
 /* y = act(init + x w): n columns, m outputs. Whole panels go to y straight from the registers when y is dense; the
  * last panel, other strides and activations by way of a block on the stack. */
 LI_INLINE void li_product(li_gates *s, int64_t n, int64_t m, const li_act *act, float *y, int64_t y_row, int64_t y_col)
@@ -43,7 +52,7 @@ LI_INLINE void li_product(li_gates *s, int64_t n, int64_t m, const li_act *act, 
         s->z = y;
         s->z_col = y_row;
         s->z_panel = LI_UNITS;
-        if (p > 0) { li_gates_1(s, p, n); }
+        if (p > 0) { li_gates_of(s, p, n); }
     }
     for (; p < n_panels; p += LI_BLOCK_PANELS) {
         const int64_t panels = n_panels - p < LI_BLOCK_PANELS ? n_panels - p : LI_BLOCK_PANELS;
@@ -56,7 +65,7 @@ LI_INLINE void li_product(li_gates *s, int64_t n, int64_t m, const li_act *act, 
             s->z = buf;
             s->z_col = LI_BLOCK_PANELS * LI_UNITS;
             s->z_panel = LI_UNITS;
-            li_gates_1(s, panels, cols);
+            li_gates_of(s, panels, cols);
             li_finish(act, buf, s->z_col, cols, left < panels * LI_UNITS ? left : panels * LI_UNITS,
                       y + i * y_row + p * LI_UNITS * y_col, y_row, y_col);
         }

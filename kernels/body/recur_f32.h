@@ -472,7 +472,7 @@ LI_INLINE li_status li_recur(const li_recur_args *a, char *const *base, int gate
     };
     if (a->r_h.base >= 0) {
         s.r.row = 2 * LI_UNITS;
-        s.r_h = (li_term){li_at(a->r_h, base), a->r_h_panel, LI_UNITS, 0, 0, 1, a->H};
+        s.r_h = (li_term){li_at(a->r_h, base), a->r_h_panel, LI_UNITS, 0, 0, 1, a->H, 0};
     }
     if (lens) {
         for (int64_t b = 0; b < a->B; b++) {

@@ -56,8 +56,10 @@ def recur_scratch(gates: int, T: int, B: int, I: int, H: int) -> int:
 def matmul_dyn_scratch(k: int, m: int) -> int:
     """Return the scratch bytes of matmul_dyn_f32."""
 
-def conv_scratch(channels: int, groups: int, kernel: Sequence[int], out: Sequence[int]) -> int:
-    """Return the scratch bytes of conv_f32. `kernel`, `out`: three extents each, 1 where there is no such axis."""
+def conv_scratch(
+    channels: int, groups: int, kernel: Sequence[int], out: Sequence[int], stride: Sequence[int], dilation: Sequence[int]
+) -> int:
+    """Return the scratch bytes of conv_f32. Three numbers each, 1 where there is no such axis."""
 
 def aligned_empty(n_bytes: int) -> NDArray[np.uint8]:
     """Return n_bytes of zeroed memory that starts on a 64-byte boundary.

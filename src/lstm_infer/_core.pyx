@@ -106,10 +106,12 @@ def matmul_dyn_scratch(int64_t k, int64_t m):
     return li_matmul_dyn_scratch(k, m)
 
 
-def conv_scratch(int64_t channels, int64_t groups, kernel, out):
+def conv_scratch(int64_t channels, int64_t groups, kernel, out, stride, dilation):
     cdef int64_t[3] c_kernel = [kernel[0], kernel[1], kernel[2]]
     cdef int64_t[3] c_out = [out[0], out[1], out[2]]
-    return li_conv_scratch(channels, groups, c_kernel, c_out)
+    cdef int64_t[3] c_stride = [stride[0], stride[1], stride[2]]
+    cdef int64_t[3] c_dilation = [dilation[0], dilation[1], dilation[2]]
+    return li_conv_scratch(channels, groups, c_kernel, c_out, c_stride, c_dilation)
 
 
 def aligned_empty(Py_ssize_t n_bytes):

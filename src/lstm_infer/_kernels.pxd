@@ -74,7 +74,8 @@ cdef extern from "li_kernels.h" nogil:
 
     int64_t li_recur_scratch(int64_t gates, int64_t T, int64_t B, int64_t I, int64_t H) noexcept
     int64_t li_matmul_dyn_scratch(int64_t k, int64_t m) noexcept
-    int64_t li_conv_scratch(int64_t channels, int64_t groups, const int64_t *kernel, const int64_t *out) noexcept
+    int64_t li_conv_scratch(int64_t channels, int64_t groups, const int64_t *kernel, const int64_t *out,
+                            const int64_t *stride, const int64_t *dilation) noexcept
 
 cdef extern from "li_pack.h" nogil:
     void li_pack_f32(float *dst, const float *src, int64_t gates, int64_t n_units, int64_t K, int64_t gate_stride,

@@ -18,13 +18,17 @@ from .ops import registry
 from .ops.control import Carried, Choice, Repeat, Scanned, Stacked
 from .ops.registry import Fact, attr, unsupported
 
-__all__ = ["Scope", "is_control", "is_guard", "walk_control"]
+__all__ = ["Scope", "is_control", "needed", "walk_control"]
 
 UNROLLED_TRIPS, UNROLLED_NODES = 64, 5_000
 """A loop is unrolled up to so many iterations, and nodes in all of them together."""
 
-FOLDED_TRIPS = 100_000
-"""A loop over known values is computed up to so many iterations, and its end is looked for that far."""
+FOLDED_TRIPS = 1_000
+"""A loop over known values is computed when the plan is made, up to so many iterations; a longer one runs in the plan."""
+
+COUNTED_TRIPS = 100_000
+"""The end of a loop that only counts is looked for that far: by arithmetic, else (COUNTED_STEPS) iteration by iteration."""
+COUNTED_STEPS = 2_000
 
 MOST_TRIPS = 1 << 26
 """More iterations are absurd."""
@@ -57,12 +61,20 @@ class Scope:
 
 def is_control(node: Node) -> bool:
     """Does the node hold graphs that are walked here."""
-    return (node.domain == "" and node.op in ("If", "Loop", "Scan")) or (node.domain == "lstm_infer" and node.op == "Steps")
+    return (node.domain == "" and node.op in ("If", "Loop", "Scan")) or (
+        node.domain == "lstm_infer" and node.op == "Steps"
+    )
 
 
-def is_guard(node: Node) -> bool:
-    """Does the node only check that a condition chooses the branch that fits."""
-    return isinstance(node, Choice) and None in node.branches
+def needed(nodes: Sequence[Node], results: Sequence[str]) -> list[Node]:
+    """Without nodes whose results only served to find a shape; the guards of branches stay."""
+    read = set(results)
+    kept = []
+    for node in reversed(nodes):
+        if any(name in read for name in node.outputs) or (isinstance(node, Choice) and None in node.branches):
+            read.update(name for name in node.inputs if name)
+            kept.append(node)
+    return kept[::-1]
 
 
 def walk_control(node: Node, scope: Scope) -> None:
@@ -111,7 +123,9 @@ def _if(node: Node, scope: Scope) -> None:
             walked.append(None)
             errors.append(error)
     if len(errors) == 2:
-        raise ShapeError(f"{node}: neither branch fits these sizes; then: {errors[1]}; else: {errors[0]}") from errors[0]
+        raise ShapeError(f"{node}: neither branch fits these sizes; then: {errors[1]}; else: {errors[0]}") from errors[
+            0
+        ]
     if errors:
         _guarded(node, scope, graphs, walked, errors[0])
         return
@@ -162,7 +176,9 @@ def _choice(node: Node, scope: Scope, graphs: Sequence[Graph], walked: Sequence[
         outs.append(Fact(yes.shape, yes.dtype))
         if name:
             scope.facts[name] = outs[-1]
-    branches = tuple([] if part is None else part.nodes for part in walked)
+    branches = tuple(
+        [] if part is None else needed(part.nodes, kept) for part, kept in zip(walked, results, strict=True)
+    )
     captured = _captures(branches, [*results[0], *results[1]], scope.facts, set())
     scope.nodes.append(
         Choice(
@@ -288,10 +304,13 @@ def _list(node: Node, name: str, n: int) -> list[int]:
 
 def _loop(spec: _Spec, scope: Scope) -> None:
     node, facts = spec.node, scope.facts
-    known = _all_known(spec, scope)
-    if known:
-        _unroll(spec, scope, None, FOLDED_TRIPS, _NO_LIMIT)
-        return
+    if _all_known(spec, scope) and (spec.most is None or spec.most <= FOLDED_TRIPS or spec.again):
+        before = len(scope.nodes)
+        try:
+            _unroll(spec, scope, None, FOLDED_TRIPS, _NO_LIMIT)
+            return
+        except _TooLong:
+            del scope.nodes[before:]
     fixed = _bind_fixed(spec, scope)
     for c in spec.carried:
         if c.inside not in fixed:
@@ -325,7 +344,9 @@ def _loop(spec: _Spec, scope: Scope) -> None:
     why = _why_unroll(spec, scope, inner)
     if why is not None:
         if trips is None or trips > UNROLLED_TRIPS or trips * len(inner.nodes) > UNROLLED_NODES:
-            raise unsupported(node, f"{why}, in a loop too long to unroll ({trips or 'an unknown number of'} iterations),")
+            raise unsupported(
+                node, f"{why}, in a loop too long to unroll ({trips or 'an unknown number of'} iterations),"
+            )
         _unroll(spec, scope, trips, UNROLLED_TRIPS, UNROLLED_NODES)
         return
     if trips == 0:
@@ -335,7 +356,8 @@ def _loop(spec: _Spec, scope: Scope) -> None:
         raise ShapeError(f"{node}: would run {trips} times, {MOST_TRIPS} is the most; check the sizes in the file")
     if trips is None and spec.stacked:
         raise unsupported(
-            node, f"output {node.outputs[spec.stacked[0].output]!r} whose size (a number of iterations) depends on the data"
+            node,
+            f"output {node.outputs[spec.stacked[0].output]!r} whose size (a number of iterations) depends on the data",
         )
     scope.nodes.append(_repeat(spec, scope, inner, trips, fixed))
 
@@ -343,15 +365,22 @@ def _loop(spec: _Spec, scope: Scope) -> None:
 _NO_LIMIT = 1 << 62
 
 
+class _TooLong(ShapeError):
+    """A loop with more iterations than are unrolled."""
+
+
 def _repeat(spec: _Spec, scope: Scope, inner: Scope, trips: int | None, fixed: set[str]) -> Repeat:
     node, facts = spec.node, scope.facts
     carried = [c for c in spec.carried if c.inside not in fixed]
+    results = (
+        {c.result for c in carried} | {t.result for t in spec.stacked} | ({spec.again} if trips is None else set())
+    )
+    inner.nodes = needed(inner.nodes, sorted(results))
     read = {name for n in inner.nodes for name in n.inputs}
-    results = {c.result for c in carried} | {t.result for t in spec.stacked} | ({spec.again} if trips is None else set())
-    needed = read | results
+    wanted = read | results
     # a carried value that nobody reads but itself goes
-    carried = [c for c in carried if c.inside in needed or _out(node, c.output)]
-    scanned = [s for s in spec.scanned if s.inside in needed]
+    carried = [c for c in carried if c.inside in wanted or _out(node, c.output)]
+    scanned = [s for s in spec.scanned if s.inside in wanted]
     inputs = [""] * len(node.inputs)
     outputs = [""] * len(node.outputs)
     for c in carried:
@@ -382,7 +411,7 @@ def _repeat(spec: _Spec, scope: Scope, inner: Scope, trips: int | None, fixed: s
         assert trips is not None
         facts[outputs[t.output]] = Fact((*fact.shape[:axis], trips, *fact.shape[axis:]), fact.dtype)
         stacked.append(replace(t, axis=axis))
-    inside = {c.inside for c in carried} | {s.inside for s in scanned} | ({spec.iter} if spec.iter in needed else set())
+    inside = {c.inside for c in carried} | {s.inside for s in scanned} | ({spec.iter} if spec.iter in wanted else set())
     kept = [c.result for c in carried] + [t.result for t in stacked] + ([again] if again else [])
     captured = _captures([inner.nodes], kept, facts, inside)
     outs = [facts[name] if name else Fact((), np.dtype(np.float32)) for name in outputs]
@@ -392,7 +421,7 @@ def _repeat(spec: _Spec, scope: Scope, inner: Scope, trips: int | None, fixed: s
             scope.alias(node, source.inside, node.outputs[index])
     return Repeat(
         node.op, node.name, [*inputs, *captured], outputs, {}, "", node.opset,
-        body=inner.nodes, facts=facts, outs=outs, iter=spec.iter if spec.iter in needed else "", trips=trips, limit=limit,
+        body=inner.nodes, facts=facts, outs=outs, iter=spec.iter if spec.iter in wanted else "", trips=trips, limit=limit,
         start=start, again=again, carried=carried, scanned=scanned, stacked=stacked,
     )  # fmt: skip
 
@@ -514,7 +543,7 @@ class Counted:
         """Iterations until the condition is false, at most `most`; None: too many to tell."""
         n = 16
         while True:
-            n = min(n * 16, FOLDED_TRIPS if most is None else min(most, FOLDED_TRIPS))
+            n = min(n * 16, COUNTED_TRIPS if most is None else min(most, COUNTED_TRIPS))
             values = self.sequence(again, n)
             if values is None:
                 return None
@@ -523,7 +552,7 @@ class Counted:
                 return int(false[0]) + 1
             if n == most:
                 return n
-            if n >= FOLDED_TRIPS:
+            if n >= COUNTED_TRIPS:
                 return None
 
     def sequence(self, name: str, n: int) -> Array | None:
@@ -531,7 +560,7 @@ class Counted:
         vectors = self.vectors(n)
         if vectors is not None and name in vectors:
             return np.broadcast_to(vectors[name], (n,))
-        steps = self.run(n)
+        steps = self.run(n) if n <= COUNTED_STEPS else None
         if steps is None:
             return None
         return np.array([step[name].reshape(-1)[0] for step in steps])
@@ -707,7 +736,7 @@ def _unroll(spec: _Spec, scope: Scope, trips: int | None, most: int, most_nodes:
     i = 0
     while limit is None or i < limit:
         if i >= most:
-            raise ShapeError(f"{node}: would run more than {most} times; check its condition and the sizes in the file")
+            raise _TooLong(f"{node}: would run more than {most} times; check its condition and the sizes in the file")
         if len(scope.nodes) - n_before > most_nodes:
             raise unsupported(node, f"a loop that unrolls to more than {most_nodes} nodes")
         names: dict[str, str] = {}

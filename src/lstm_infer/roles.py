@@ -7,12 +7,15 @@ axis is found by tracing each recurrence's sequence axis back to a graph input.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+
+import numpy as np
 
 from .errors import LstmInferError, ShapeError
 from .facts import Walk, walk
 from .ir import Array, Graph, Node, Port
 from .ops import carries, recurrent
+from .ops.control import Choice
 from .ops.registry import Fact
 from .trace import Trace, trace
 
@@ -24,12 +27,17 @@ BATCH_PROBES = (3, 5)
 
 _WIDE = (37, 41, 43, 47, 59, 61, 67, 71, 73, 79, 83)
 _NARROW = (3, 5, 7, 11, 13, 17, 19, 23, 29, 31)
-_SIZES = (_WIDE, *((base, *_NARROW) for base in (37, 1, 6)), (37,), (1,), (6,))
+FRAME_SIZES = (128, 512, 1024, 4096)
+"""Extents tried for open axes where smaller ones are too short for the model's windows: samples of a frame."""
+
+_SIZES = (
+    _WIDE, *((base, *_NARROW) for base in (37, 1, 6, *FRAME_SIZES)), *((base,) for base in (37, 1, 6, *FRAME_SIZES))
+)  # fmt: skip
 """Sizes tried for open axes. Distinct and wide ones first: a time axis that is shorter than the windows over it shrinks
 to one step and looks like samples inside a frame. All equal last: for axes that have to agree without saying so."""
 
-FRAME_SIZES = (128, 512, 1024, 4096)
-"""Extents tried for open axes where smaller ones are too short for the model's windows: samples of a frame."""
+SWITCHES = 16
+"""Most settings of the scalar inputs that are tried."""
 
 AxisOf = dict[str, int]
 
@@ -50,8 +58,12 @@ class Roles:
     batch_size: int | None = None
     candidates: list[dict[str, int]] = field(default_factory=list)
     """Every independent time axis that was found; streaming needs exactly one."""
+    sequences: frozenset[str] = frozenset()
+    """Inputs along which some recurrence runs, chosen as time or not."""
     open_sizes: dict[tuple[str, int], int] = field(default_factory=dict)
     """Extents tried for open axes that are neither time nor batch."""
+    switches: list[dict[str, Array]] = field(default_factory=list)
+    """Values of scalar inputs that choose between networks, one for every choice; empty where none does."""
     walkable: str = ""
     """Empty, or why no walk succeeded."""
 
@@ -104,6 +116,8 @@ def find_roles(
     walked, traced = first
     _find_time(roles, walked, traced, time_axis)
     _find_batch(roles, walked, traced)
+    if not roles.time and any(isinstance(node, Choice) for node in walked.nodes):
+        _behind_switches(roles)
     _free_sizes(roles)
     return roles
 
@@ -170,10 +184,6 @@ def _recurrences(walked: Walk) -> list[Node]:
 
 
 def _find_time(roles: Roles, walked: Walk, traced: Trace, given: Mapping[str, int] | None) -> None:
-    if given is not None:
-        roles.time = dict(given)
-        roles.candidates = [dict(given)]
-        return
     found: list[AxisOf] = []
     for source, axis in ((node.inputs[i], a) for node in _recurrences(walked) for i, a in carries.runs_over(node)):
         label = traced.alone(source, axis)
@@ -186,16 +196,57 @@ def _find_time(roles: Roles, walked: Walk, traced: Trace, given: Mapping[str, in
         place = dict(places)
         if place not in found:
             found.append(place)
-    roles.candidates = found
-    if len(found) == 1:
+    roles.sequences = frozenset(name for place in found for name in place)
+    roles.candidates = found if given is None else [dict(given)]
+    if given is not None:
+        roles.time = dict(given)
+    elif len(found) == 1:
         roles.time = found[0]
 
 
+def _behind_switches(roles: Roles) -> None:
+    """Time and batch where scalar inputs choose between networks, and all of these agree."""
+    found = []
+    for values in _switch_values(roles):
+        mine = replace(roles, constants={**roles.constants, **values})
+        mine.inputs = [port for port in roles.inputs if port.name not in values]
+        mine.time, mine.batch, mine.candidates = {}, {}, []
+        first = _first_walk(mine)
+        if first is None:
+            return
+        _find_time(mine, *first, None)
+        _find_batch(mine, *first)
+        found.append((values, mine))
+    if found and all(mine.time and (mine.time, mine.batch) == (found[0][1].time, found[0][1].batch) for _, mine in found):
+        chosen = found[0][1]
+        roles.switches = [values for values, _ in found]
+        roles.time, roles.batch = dict(chosen.time), dict(chosen.batch)
+        roles.candidates, roles.sequences = list(chosen.candidates), chosen.sequences
+
+
+def _switch_values(roles: Roles) -> list[dict[str, Array]]:
+    """For each scalar input that is compared with constants: those, and one that is none of them."""
+    scalars = {p.name: p.dtype for p in roles.inputs if p.shape == () and p.dtype.kind in "iub"}
+    found: list[dict[str, Array]] = []
+    for name, dtype in scalars.items():
+        values = {0, 1} if dtype.kind == "b" else set[int]()
+        for node in roles.graph.walk():
+            if name in node.inputs and node.op in ("Equal", "Greater", "Less", "GreaterOrEqual", "LessOrEqual"):
+                consts = [roles.graph.consts[v] for v in node.inputs if v in roles.graph.consts]
+                values |= {int(n) + more for const in consts if const.size == 1 for n in const.reshape(-1) for more in (0, 1)}
+        made = [{name: np.asarray(value).astype(dtype)} for value in sorted(values)]
+        found = [{**a, **b} for a in found for b in made] if found and made else found or made
+    return found if len(found) <= SWITCHES else []
+
+
 def _find_batch(roles: Roles, walked: Walk, traced: Trace) -> None:
-    for node in _recurrences(walked):
+    """The axes along which signals do not meet: no recurrence runs over them."""
+    nodes = _recurrences(walked)
+    run_over = {traced.alone(node.inputs[i], axis) for node in nodes for i, axis in carries.runs_over(node)}
+    for node in nodes:
         place = carries.batch_axis(node)
         label = traced.alone(node.inputs[place[0]], place[1]) if place else 0
-        if label:
+        if label and label not in run_over:
             roles.batch |= {name: a for name, a in traced.inputs_of(label) if roles.time.get(name) != a}
     if roles.batch or not roles.inputs:
         return

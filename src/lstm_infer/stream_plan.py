@@ -336,9 +336,8 @@ class StreamPlan:
             node = nodes[name]
             if node.op != "Pad":
                 fact = one.facts[node.inputs[0]]
-                shape = list(fact.shape)
-                shape[axis] = self.capacity[name, "history"] if self.fills else (window.kernel - 1) * window.dilation
-                self.layout.slot((name, "history"), shape, fact.dtype)
+                steps = self.capacity[name, "history"] if self.fills else (window.kernel - 1) * window.dilation
+                self.layout.slot((name, "history"), _resized(fact, axis, steps).shape, fact.dtype)
         for name, what in self.fills:
             if what != "history":
                 value = nodes[name].inputs[int(what[5:])]
@@ -346,11 +345,13 @@ class StreamPlan:
                 self.layout.slot((name, what), fact.shape, fact.dtype)
         for name, value in self.spec.lens.items():
             self.layout.slot((name, "remaining"), one.facts[value].shape, one.facts[value].dtype)
+        read = [o.name for o in self.spec.outputs] + list(self.spec.pairs.values())
         for node in one.nodes:
             if not all(v in self.static for v in node.outputs if v):
-                for value in node.inputs:
-                    if value in self.static:
-                        self.layout.slot(static_key(value), one.facts[value].shape, one.facts[value].dtype)
+                read += node.inputs
+        for value in read:
+            if value in self.static and one.facts[value].const is None:
+                self.layout.slot(static_key(value), one.facts[value].shape, one.facts[value].dtype)
 
     def states(self) -> dict[str, tuple[View, StateInfo]]:
         """Every public state and where it lies."""

@@ -225,7 +225,7 @@ def main(words: Sequence[str]) -> None:
                 feeds = case.feeds(*at)
                 made = model([tf.constant(v) for v in feeds.values()], training=False)
                 made = made if isinstance(made, (list, tuple)) else [made]
-                order = {port: feeds[port] if port in feeds else value for port, value in zip(ins, feeds.values(), strict=True)}
+                order = {port: feeds.get(port, value) for port, value in zip(ins, feeds.values(), strict=True)}
                 runs.append((order, dict(zip(outs if kind == "ke" else case.outputs, (m.numpy() for m in made), strict=True))))
             write(name, proto, runs)
             print(name, ins, outs, len(proto.graph.node), flush=True)

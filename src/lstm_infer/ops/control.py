@@ -104,7 +104,9 @@ class Choice(Node):
 BodyLink = tuple[str, int, str, int]
 """(source value, its axis, result value, its axis): position i of the one needs position i of the other only."""
 
-Tracer = Callable[[dict[str, Fact], Sequence[Node], Sequence[str], Sequence[str], Sequence[tuple[str, str]]], list[BodyLink]]
+Tracer = Callable[
+    [dict[str, Fact], Sequence[Node], Sequence[str], Sequence[str], Sequence[tuple[str, str]]], list[BodyLink]
+]
 _tracer: list[Tracer] = []
 
 
@@ -266,7 +268,9 @@ def _empty(view: View, axis: int) -> View:
 def _can_become(result: View, stack: View, body: Sequence[AnyStep], fixed: set[int]) -> bool:
     """Is the memory of a result the body's own, and laid out as the output wants it."""
     buffer = result.buffer
-    own = buffer.kind == "arena" and id(buffer) not in fixed and result.is_dense and stack.is_dense and result.offset == 0
+    own = (
+        buffer.kind == "arena" and id(buffer) not in fixed and result.is_dense and stack.is_dense and result.offset == 0
+    )
     if not own or buffer.n_bytes != max(result.size, 1) * result.dtype.itemsize or result.dtype != stack.dtype:
         return False
     return any(view.buffer is buffer for step in body for view in step.writes)

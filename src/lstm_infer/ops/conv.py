@@ -157,9 +157,8 @@ def convolve(
         return [*values, *([fill] * (3 - spatial))]
 
     lead, out_lead = x.strides, y.strides
-    scratch = b.scratch(
-        _core.conv_scratch(x.shape[1], groups, [1] * (3 - spatial) + [*s.kernel], [1] * (3 - spatial) + [*s.out])
-    )
+    extents = (three(v, 1) for v in (s.kernel, s.out, s.stride, s.dilation))
+    scratch = b.scratch(_core.conv_scratch(x.shape[1], groups, *extents))
     words = [
         x, weights, start, y, scratch, x.shape[0], x.shape[1], filters, groups, spatial,
         three(s.size, 1), three(s.out, 1), three(s.kernel, 1), three(s.stride, 1), three(s.dilation, 1),

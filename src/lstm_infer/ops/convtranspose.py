@@ -4,25 +4,30 @@
 
     X [N, C, 1 to 3 spatial axes]   W [C, M / group, kernel]   bias [M]
 
-One matrix product makes what each position spreads; it is then added up block by block, where a block is as many
-neighbouring kernel positions as the stride is wide: they touch different outputs.
+With constant weights this is a convolution with the kernel turned round; with a stride, one for each phase of the output
+(positions that lie a stride apart), each with the kernel positions that reach it. With computed weights one matrix product
+makes what each position spreads; it is then added up block by block, where a block is as many neighbouring kernel
+positions as the stride is wide: they touch different outputs.
 Refused: more than 3 spatial axes, negative pads.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import product as combinations
-from math import prod
+from math import gcd, prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .. import _core
 from ..errors import OnnxImportError, ShapeError
 from ..ir import Array, Node
+from ..steps import Activation
 from ..views import View
+from .conv import convolve
 from .elementwise import apply
-from .matmul import dynamic, product
+from .matmul import dynamic
 from .registry import Fact, Link, Op, attr, need, register, unsupported
 from .window import Slide, ints
 
@@ -118,17 +123,77 @@ def flow(node: Node, ins: list[Fact | None], outs: list[Fact]) -> list[Link]:
     return [Link(0, 0, 0, 0), *(Link(0, 2 + a, 0, 2 + a) for a in plain)]
 
 
+@dataclass(frozen=True)
+class _Phase:
+    """Outputs first, first + stride, ... of one axis: a convolution with `taps` of the kernel, last first."""
+
+    first: int
+    count: int
+    taps: tuple[int, ...]
+    dilation: int
+    begin: int
+
+
+def _phases(s: Slide, a: int) -> list[_Phase]:
+    """Output o takes input i by tap k where o + begin = i * stride + k * dilation."""
+    stride, found = s.stride[a], []
+    every = stride // gcd(stride, s.dilation[a])
+    for first in range(min(stride, s.out[a])):
+        near = first + s.begin[a]
+        taps = tuple(k for k in range(s.kernel[a]) if (near - k * s.dilation[a]) % stride == 0)
+        count, dilation = -(-(s.out[a] - first) // stride), every * s.dilation[a] // stride
+        begin = (taps[-1] * s.dilation[a] - near) // stride if taps else 0
+        found.append(_Phase(first, count, taps[::-1], dilation, begin))
+    return found
+
+
 def lower(node: Node, b: Builder) -> None:
     ins = [b.fact(name) if name else None for name in node.inputs]
     s, groups = sizes(node, ins), int(attr(node, "group", 1))
-    x = b.f32(b.view(node.inputs[0]))
+    x, w, bias = b.f32(b.view(node.inputs[0])), b.const_of(node.inputs[1]), b.optional(node, 2)
+    start = b.const_of(bias)
+    if w is None or (bias and start is None) or x.shape[1] == 0:
+        _lower_computed(node, b, x, s, groups)
+        return
+    y, axes = b.new(node.outputs[0]), range(len(s.size))
+    for phase in combinations(*(_phases(s, a) for a in axes)):
+        part = y
+        for a in axes:
+            part = part.part(2 + a, phase[a].first, phase[a].count, s.stride[a])
+        if any(not p.taps for p in phase):
+            column = (y.shape[1], *([1] * len(s.size)))
+            b.copy(part, b.scalar(0.0) if start is None else b.reshape(b.f32(b.view(bias)), column))
+            continue
+        window = Slide(
+            s.size,
+            tuple(len(p.taps) for p in phase),
+            (1,) * len(s.size),
+            tuple(p.dilation for p in phase),
+            tuple(p.begin for p in phase),
+            (0,) * len(s.size),
+            tuple(p.count for p in phase),
+        )
+        taps = tuple(p.taps for p in phase)
+        key = ("convtranspose", id(w), groups, taps)
+        convolve(b, x, _turned(w, groups, taps), start, part, window, groups, Activation(), key=key, keep=w)
+
+
+def _turned(w: Array, groups: int, taps: Sequence[Sequence[int]]) -> Array:
+    """W [C, M / group, kernel] as a Conv takes it [M, C / group, taps]."""
+    c, m = w.shape[:2]
+    for a, chosen in enumerate(taps):
+        w = np.take(w, chosen, 2 + a)
+    return w.reshape(groups, c // groups, m, *w.shape[2:]).swapaxes(1, 2).reshape(groups * m, c // groups, *w.shape[2:])
+
+
+def _lower_computed(node: Node, b: Builder, x: View, s: Slide, groups: int) -> None:
     n, c, m, spatial = x.shape[0], x.shape[1], b.fact(node.inputs[1]).shape[1], len(s.size)
     full = b.alloc((n, groups * m, *_room(s)))
     b.copy(full, b.scalar(0.0))
     for g in range(groups):
         spread = b.alloc((n, *s.size, m, *s.kernel))
         rows = x.part(1, g * (c // groups), c // groups).transpose((0, *range(2, 2 + spatial), 1))
-        _spread(node, b, rows, spread, g, groups, s)
+        _spread(node, b, rows, spread, g, s)
         _gather(b, full.part(1, g * m, m), spread, s)
     y = full
     for a in range(spatial):
@@ -140,24 +205,13 @@ def lower(node: Node, b: Builder) -> None:
         b.bind(node.outputs[0], y)
 
 
-def _spread(node: Node, b: Builder, rows: View, out: View, g: int, groups: int, s: Slide) -> None:
+def _spread(node: Node, b: Builder, rows: View, out: View, g: int, s: Slide) -> None:
     """out[n][i...][m][k...] = rows[n][i...][c] W[c][m][k...] of one group."""
     k = rows.shape[-1]
     columns = prod(out.shape[1 + len(s.size) :])
-    weights = b.const_of(node.inputs[1])
-    if weights is None:
-        w = b.dense(b.f32(b.view(node.inputs[1]))).part(0, g * k, k)
-        flat, y = b.reshape(w, (k, columns)), b.reshape(out, (out.size // columns, columns))
-        dynamic(b, b.reshape(rows, (out.size // columns, k)), flat, y)
-        return
-    whole = weights
-
-    def pack() -> Array:
-        w = np.ascontiguousarray(whole[g * k : (g + 1) * k], np.float32)
-        return _core.pack_f32(w, gates=1, n_units=columns, k=k, gate_stride=0, unit_stride=1, k_stride=columns)
-
-    packed = b.packed(("convtranspose", id(weights), g, groups), pack, weights)
-    product(b, rows, packed, None, out, k, columns)
+    w = b.dense(b.f32(b.view(node.inputs[1]))).part(0, g * k, k)
+    flat, y = b.reshape(w, (k, columns)), b.reshape(out, (out.size // columns, columns))
+    dynamic(b, b.reshape(rows, (out.size // columns, k)), flat, y)
 
 
 def _gather(b: Builder, full: View, spread: View, s: Slide) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from ..ir import Array, Graph, Node, Port
 from ..ops import recurrent
 from ..ops.registry import Fact, attr
+from .batchnorm import fold_batchnorm
 from .cells import Context, rewrite_cells
 from .edit import ACT_OPS, Editor, Names, subgraphs
 from .fold import fold
@@ -33,6 +34,7 @@ def rewrite(
     """
     fold(graph, constants)
     normalise(graph, inputs, constants)
+    fold_batchnorm(graph)
     texts = _cells(graph, inputs, constants, states)
     _forget(graph)
     return texts
@@ -99,7 +101,7 @@ def _scan_facts(node: Node, body: Graph, facts: Mapping[str, Fact], n: int) -> d
 
 def _one_graph(graph: Graph, known: Known, names: Names, context: Context) -> list[str]:
     """Cells, then layers of them. Steps that only made sense as a layer are undone where no layer came of it."""
-    before = list(graph.nodes), dict(graph.consts)
+    before = list(graph.nodes), dict(graph.consts), names.copy()
     barred: set[str] = set()
     shared = True
     while True:
@@ -114,6 +116,9 @@ def _one_graph(graph: Graph, known: Known, names: Names, context: Context) -> li
         graph.nodes[:] = before[0]
         graph.consts.clear()
         graph.consts.update(before[1])
+        # layers have the names they had before, by which they are barred
+        names.taken, names.next = set(before[2].taken), dict(before[2].next)
+        known.forget()
         barred |= left
         shared = shared and not lost
 
