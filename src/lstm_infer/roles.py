@@ -86,6 +86,13 @@ class Roles:
             facts[port.name] = Fact(tuple(shape), port.dtype)
         return facts
 
+    def opens(self, name: str, axis: int) -> bool:
+        """Is this axis right at any size: time or batch, not frozen."""
+        if self.batch.get(name) == axis:
+            return self.batch_size is None
+        several = len(self.candidates) > 1 and any(places.get(name) == axis for places in self.candidates)
+        return several or (self.time.get(name) == axis and self.time_size is None)
+
     def walk(self, T: int, B: int) -> Walk:
         """Walk the graph at these sizes."""
         return walk(self.graph, self.feeds(T, B))
