@@ -23,7 +23,7 @@ from .isa import choose_isa
 from .ops.registry import Fact
 from .plan import Builder, Program
 from .recognise import rewrite, thaw
-from .records import InputInfo, OutputInfo, StateInfo
+from .records import InputInfo, OutputInfo, StateInfo, StreamInfo
 from .roles import Roles, find_roles
 from .store import ConstStore
 from .stream import Stream
@@ -184,6 +184,23 @@ class Model:
         """What a stream carries; empty where the model cannot be streamed."""
         spec = self._analysis()
         return () if isinstance(spec, NotStreamableError) else spec.states
+
+    @property
+    def streaming(self) -> StreamInfo:
+        """How the model streams.
+
+        Raises
+        ------
+        NotStreamableError
+            It needs its whole input at once; says which node and why.
+        """
+        spec = self._analysis()
+        if isinstance(spec, NotStreamableError):
+            raise spec
+        return StreamInfo(
+            spec.mode, tuple(spec.streamed), tuple(spec.side), dict(spec.pairs), {o.name: o.kind for o in spec.outputs},
+            spec.lag, spec.rate, spec.steady, spec.stepwise,
+        )  # fmt: skip
 
     def run(self, feeds: Mapping[str, NDArray[Any]], outputs: Sequence[str] | None = None) -> dict[str, NDArray[Any]]:
         """Run the whole graph once, every input fed, as ONNX says.
