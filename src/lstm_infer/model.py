@@ -24,7 +24,7 @@ from .ops.registry import Fact
 from .plan import Builder, Program
 from .recognise import rewrite, thaw
 from .records import InputInfo, OutputInfo, StateInfo, StreamInfo
-from .roles import Roles, find_roles
+from .roles import Roles, find_roles, sizes_that_fit
 from .store import ConstStore
 from .stream import Stream
 from .stream_plan import StreamPlan
@@ -289,7 +289,15 @@ class Model:
         def plan(sizes: Mapping[tuple[str, int], int]) -> StreamPlan:
             return self._stream_plan(spec, batch, bound, max_chunk, sizes)
 
-        return Stream(plan({}), self._fingerprint(bound), initial=initial, replan=plan)
+        try:
+            first = plan({})
+        except ShapeError:
+            known = {name: array for name, array in bound.items() if array.dtype.kind != "f"}
+            sizes = sizes_that_fit(self._roles, known) if known else None
+            if sizes is None:
+                raise
+            first = plan(sizes)  # until the first frame shows the size
+        return Stream(first, self._fingerprint(bound), initial=initial, replan=plan)
 
     def _stream_plan(
         self,
