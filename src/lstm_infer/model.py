@@ -28,7 +28,7 @@ from .roles import Roles, find_roles, sizes_that_fit
 from .store import ConstStore
 from .stream import Stream
 from .stream_plan import StreamPlan
-from .streaming import StreamSpec, analyse
+from .streaming import StreamSpec, analyse, meeting_point
 from .summary import summarize
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ KEPT_ARENAS = 4
 class Options:
     """What `load` was told, kept so that a pickled model comes back the same."""
 
-    isa: str
+    isa: str | None
     inputs: Mapping[str, tuple[int | None, ...]]
     constants: Mapping[str, Array]
     states: Mapping[str, str] | None
@@ -107,7 +107,7 @@ def load(
         )
     graph = read(source)
     options = Options(
-        choose_isa(isa),
+        isa,
         {name: tuple(shape) for name, shape in (inputs or {}).items()},
         {name: np.asarray(value) for name, value in (constants or {}).items()},
         None if states is None else dict(states),
@@ -122,6 +122,7 @@ class Model:
 
     def __init__(self, graph: Graph, options: Options) -> None:
         self._graph, self._options = graph, options
+        self._isa = choose_isa(options.isa)
         self._store = ConstStore()
         self._lock = threading.RLock()
         self._programs: dict[Any, Program] = {}
@@ -155,7 +156,7 @@ class Model:
     @property
     def isa(self) -> str:
         """The instruction set whose kernels run."""
-        return self._options.isa
+        return self._isa
 
     @property
     def roles(self) -> Roles:
@@ -479,6 +480,9 @@ class Model:
         if batch > 1:
             if not spec.roles.batch:
                 raise ShapeError(f"the model has no batch axis; asked for a batch of {batch}")
+            node = meeting_point(spec.roles)
+            if node is not None:
+                raise StateError(f"{node} brings the signals of a batch together; make {batch} streams of one signal each")
             for info in spec.states:
                 if info.batch_axis is None:
                     raise StateError(

@@ -330,14 +330,14 @@ class StreamPlan:
         nodes = {node.name: node for node in one.nodes}
         for carried in self.spec.carried:
             node = nodes[carried.node]
-            held, dtype, _ = carries.state_memory(node, one.facts, carried.what)
-            self.layout.slot((carried.node, f"{carried.what}0"), held, dtype)
+            shape, dtype, _ = carries.state_memory(node, one.facts, carried.what)
+            self.layout.slot((carried.node, f"{carried.what}0"), shape, dtype)
         for name, (axis, window) in self.spec.windows.items():
             node = nodes[name]
             if node.op != "Pad":
                 fact = one.facts[node.inputs[0]]
-                held = self.capacity[name, "history"] if self.fills else (window.kernel - 1) * window.dilation
-                self.layout.slot((name, "history"), _resized(fact, axis, held).shape, fact.dtype)
+                steps = self.capacity[name, "history"] if self.fills else (window.kernel - 1) * window.dilation
+                self.layout.slot((name, "history"), _resized(fact, axis, steps).shape, fact.dtype)
         for name, what in self.fills:
             if what != "history":
                 value = nodes[name].inputs[int(what[5:])]

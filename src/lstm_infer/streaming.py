@@ -24,7 +24,7 @@ from .records import StateInfo
 from .roles import PROBES, Roles
 from .trace import Trace, links, trace
 
-__all__ = ["Carried", "OutputSpec", "StreamSpec", "analyse"]
+__all__ = ["Carried", "OutputSpec", "StreamSpec", "analyse", "meeting_point"]
 
 
 @dataclass(frozen=True)
@@ -272,6 +272,22 @@ def _refusal(node: Node, reason: str) -> NotStreamableError:
         op=node.op,
         reason=reason,
     )
+
+
+def meeting_point(roles: Roles) -> Node | None:
+    """The node at which the signals of a batch meet: a mean over it, say. None: they stay apart."""
+    if not roles.batch:
+        return None
+    walked = roles.walk(*roles.analysis_sizes())
+    traced = trace(roles.inputs, walked)
+    name, axis = next(iter(roles.batch.items()))
+    label = traced.axes[name][axis][0].label
+    for node in walked.nodes:
+        if any(v and traced.find(v, label) is not None for v in node.inputs) and any(
+            v and traced.find(v, label) is None for v in node.outputs
+        ):
+            return node
+    return None
 
 
 class _Flow:
