@@ -19,7 +19,7 @@ from .ops.control import Choice
 from .ops.registry import Fact
 from .trace import Trace, trace
 
-__all__ = ["Roles", "find_roles"]
+__all__ = ["Roles", "find_roles", "sizes_that_fit"]
 
 PROBES = (37, 53)
 """Time extents at which a model is analysed: primes, larger than the windows of usual convolutions."""
@@ -120,6 +120,14 @@ def find_roles(
         _behind_switches(roles)
     _free_sizes(roles)
     return roles
+
+
+def sizes_that_fit(roles: Roles, bound: Mapping[str, Array]) -> dict[tuple[str, int], int] | None:
+    """Extents of open axes at which the graph walks with these inputs known: a network that they choose may want other
+    sizes than the one chosen before. None: there are none."""
+    other = replace(roles, constants={**roles.constants, **bound}, open_sizes={})
+    other.inputs = [port for port in roles.inputs if port.name not in bound]
+    return None if _first_walk(other) is None else other.open_sizes
 
 
 def _first_walk(roles: Roles) -> tuple[Walk, Trace] | None:
