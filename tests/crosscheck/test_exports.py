@@ -100,7 +100,7 @@ def test_the_engine_says_what_the_table_says(name):
 
 def test_a_projection_that_was_lost_is_refused_by_name():
     """dyn_lstm_proj: the operator has no place for the projection that its exporter left out."""
-    with pytest.raises(lstm_infer.OnnxImportError, match="projection.*the exporter dropped"):
+    with pytest.raises(lstm_infer.OnnxImportError, match=r"projection.*the exporter dropped"):
         load("dyn_lstm_proj")
 
 

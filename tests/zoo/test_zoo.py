@@ -4,7 +4,8 @@ index.json says by hand what each module should do; the files of a module share 
 the streamed inputs, `outputs` to time axis (null: the value as if the sequence ended here), `pairs` of state inputs
 and outputs, number of `states`, `lag`, `bind` (inputs to bind), `frame` (inputs of a frame model), `refused` (kinds of
 node that may be named; "": none), `load` (arguments that make a refused model stream), `load_refused`, `frozen`
-(the file holds one size; others are refused or right), `pending` (why streaming is not built yet), `files` (a row's exceptions by file).
+(the file holds one size; others are refused or right), `pending` (why streaming is not built yet), `files`
+(a row's exceptions by file).
 """
 
 from __future__ import annotations
