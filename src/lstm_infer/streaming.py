@@ -85,6 +85,8 @@ class StreamSpec:
             if name not in self.pad_nodes
         )
 
+    cropped: dict[str, int] = field(default_factory=dict)
+    """Slices that take steps off the ends of time, by how many at the beginning: windows of which one position counts."""
     pad_nodes: set[str] = field(default_factory=set)
     """Pad nodes over time: done by the windows behind them."""
 
@@ -302,6 +304,7 @@ class _Flow:
         self.ended: set[str] = set()
         self.windows: dict[str, tuple[int, Window]] = {}
         self.pads: dict[str, Window] = {}
+        self.cropped: dict[str, int] = {}
         self.rate: dict[str, int] = {}
         """Input steps per step of a value, where it is not 1."""
         self.lag: dict[str, int] = {}
@@ -373,6 +376,7 @@ class _Flow:
             self.windows,
             self.lens,
         )
+        spec.cropped = self.cropped
         spec.pad_nodes = {n.name for n in self.walked.nodes if n.op == "Pad" and n.name in self.windows}
         made = [v for node in self.walked.nodes for v in node.outputs if v]
         spec.time_axes = {
@@ -470,7 +474,11 @@ class _Flow:
                 return
             if link.kind == "slice":
                 start, stop, step = link.info
-                if (start, stop, step) == (0, self.T, 1) and self.at_all_lengths(node, link):
+                extent = self.walked.facts[node.inputs[index]].shape[link.axis]
+                if (start, stop, step) == (0, extent, 1) and self.at_all_lengths(node, link):
+                    return
+                if link.out_axis == out_axis and self.crops(node, link):
+                    self.crop(node, value, link.axis, start, extent - stop)
                     return
                 if step == 1 and start == self.T - 1 and stop == self.T and self.at_end(node):
                     self.ended.add(value)
@@ -491,6 +499,37 @@ class _Flow:
             if link.kind == "slice" and link.info == (T2 - 1, T2, 1):
                 return True
         return False
+
+    def crops(self, node: Node, link: Link) -> bool:
+        """Does a Slice take the same few steps off the ends, whatever the length."""
+        taken = []
+        for walked in (self.walked, self.others[0]) if self.others else ():
+            x, y = (walked.facts[name].shape for name in (node.inputs[0], node.outputs[0]))
+            found = [x for x in links(node, walked) if x.kind == "slice" and x.axis == link.axis]
+            if not found or found[0].info[2] != 1 or [n for a, n in enumerate(x) if a != link.axis] != [
+                n for a, n in enumerate(y) if a != link.axis
+            ]:  # fmt: skip
+                return False
+            taken.append((found[0].info[0], x[link.axis] - found[0].info[1]))
+        return node.op == "Slice" and len(set(taken)) == 1
+
+    def crop(self, node: Node, value: str, axis: int, begin: int, end: int) -> None:
+        """Steps taken off the ends: of a window's own padding, or else a window that picks one of its positions."""
+        source = node.inputs[0]
+        if self.traced.alone(source, axis) == 0:
+            raise self.refuse(node, "cuts an axis in which time is mixed with another")
+        maker = next((n for n in self.walked.nodes if source in n.outputs), None)
+        if maker is not None and maker.name in self.windows and maker.op != "Pad" and self.behind(source) == [node]:
+            at, window = self.windows[maker.name]
+            less = min(end, window.pad_end // window.stride)  # what it saw of the padding was cut off: a causal Conv
+            self.windows[maker.name] = at, replace(window, pad_end=window.pad_end - less * window.stride)
+            end -= less
+        pad = self.pads.get(source, Window(1))
+        kernel = begin + end + 1
+        self.windows[node.name] = axis, Window(kernel, 1, 1, pad.pad_begin, pad.pad_end, pad.pad_value)
+        self.cropped[node.name] = begin
+        self.rate[value] = rate = self.rate.get(source, 1)
+        self.lag[value] = self.lag.get(source, 0) + rate * max(begin + end - pad.pad_begin, 0)
 
     def window(self, node: Node, index: int, value: str, link: Link) -> None:
         window: Window = link.info
@@ -541,7 +580,8 @@ class _Flow:
         return [] if value in {p.name for p in self.graph.outputs} else found
 
     def slides(self, node: Node) -> bool:
-        return any(x.kind == "window" for x in links(node, self.walked)) and node.op != "Pad"
+        kinds = {x.kind for x in links(node, self.walked)}
+        return ("window" in kinds and node.op != "Pad") or ("slice" in kinds and node.op == "Slice")
 
     def constants(self, node: Node, timed: list[int]) -> None:
         """A constant must not know the position in the sequence or its length."""
