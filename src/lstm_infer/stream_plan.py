@@ -365,7 +365,12 @@ class StreamPlan:
         for info in self.spec.states:
             carried = hidden.get(info.name)
             key: Any = input_key(info.name) if carried is None else (carried.node, f"{carried.what}0")
-            found[info.name] = slots[key], info
+            view = slots[key]
+            if len(info.shape) != len(view.shape):  # its batch is a product, shown by its axes
+                shown = view.reshape([self.batch if a == info.batch_axis else n for a, n in enumerate(info.shape)])
+                assert shown is not None
+                view = shown
+            found[info.name] = view, info
         return found
 
     def _init_program(self, one: Walk) -> Program:

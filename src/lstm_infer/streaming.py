@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -643,12 +644,25 @@ class _Flow:
             shape, dtype, axis = carries.state_memory(node, self.walked.facts, what)
             place = carries.batch_axis(node)
             if axis is not None and place is not None:
-                known = self.traced.alone(node.inputs[place[0]], place[1])
-                if not known or shape[axis] != self.roles.analysis_sizes()[1]:
-                    axis = None
+                shape, axis = self.signals(shape, axis, node.inputs[place[0]], place[1])
             if axis is not None:
                 shape = (*shape[:axis], self.roles.batch_size or 1, *shape[axis + 1 :])
             self.state_infos.append(StateInfo(label, public, shape, dtype, axis, kind))
+
+    def signals(self, shape: tuple[int, ...], axis: int, source: str, place: int) -> tuple[tuple[int, ...], int | None]:
+        """A state's shape and batch axis where the batch of its recurrence is that of the stream, or a product with it
+        (the bands of a signal): such a product is shown as the axes it consists of."""
+        if not self.roles.batch:
+            return shape, None
+        name, at = next(iter(self.roles.batch.items()))
+        batch = self.traced.root(self.traced.axes[name][at][0].label)
+        factors = [f for f in self.traced.axes[source][place] if f.label or f.extent != 1]
+        if self.traced.find(source, batch) != place or prod(f.extent for f in factors) != shape[axis]:
+            return shape, None
+        inside = next(i for i, f in enumerate(factors) if f.label and self.traced.root(f.label) == batch)
+        if factors[inside].extent != self.roles.analysis_sizes()[1]:
+            return shape, None
+        return (*shape[:axis], *(f.extent for f in factors), *shape[axis + 1 :]), axis + inside
 
 
 def _equal(a: Array, b: Array) -> bool:
