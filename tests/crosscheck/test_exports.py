@@ -6,7 +6,7 @@ Keys of a row: `model` (time, loop, frame), `time_axes` and `batch_axes` of the 
 `output_time_axes` (null: the value as if the sequence ended here), `outputs` that a stream shows, `states` (`name` null
 where hidden; `size` without batch; `delays`: histories of windows may be listed too), `side` inputs, `lag`, `rate`,
 `stepwise`, what was `recognised` and `repaired`, `refused` (node null: unnamed in the file; a list: any of them),
-`loads` false where load() refuses, and `ways`: the row that holds with `load` options, or with inputs bound (`bind`).
+`single`: of one signal only, `loads` false where load() refuses, and `ways`: the row that holds with `load` options, or with inputs bound (`bind`).
 """
 
 from __future__ import annotations
@@ -42,7 +42,8 @@ NAMES = sorted(name for name in TABLE if TABLE[name].get("loads", True))
 STREAMING = [name for name in NAMES if TABLE[name]["streams"]]
 REFUSED = [name for name in NAMES if not TABLE[name]["streams"]]
 WAYS = [(name, number) for name in NAMES for number in range(len(TABLE[name].get("ways", ())))]
-BATCHES = [n for n in STREAMING if TABLE[n]["batch_axes"] and not n.startswith("q_dynamic")]  # one scale for a batch
+SINGLE = [name for name in STREAMING if TABLE[name].get("single")]
+BATCHES = [name for name in STREAMING if TABLE[name]["batch_axes"] and name not in SINGLE]
 _models: dict = {}
 
 
@@ -100,7 +101,7 @@ def test_the_engine_says_what_the_table_says(name):
 
 def test_a_projection_that_was_lost_is_refused_by_name():
     """dyn_lstm_proj: the operator has no place for the projection that its exporter left out."""
-    with pytest.raises(lstm_infer.OnnxImportError, match="projection.*the exporter dropped"):
+    with pytest.raises(lstm_infer.OnnxImportError, match=r"projection.*the exporter dropped"):
         load("dyn_lstm_proj")
 
 
@@ -133,7 +134,11 @@ class Split:
     def __init__(self, name, row, feeds):
         constants = row.get("load", {}).get("constants", {})
         feeds = {key: value for key, value in feeds.items() if key not in constants}
-        self.row, self.model, self.feeds = row, load(name, **row.get("load", {})), feeds
+        self.row, self.model = row, load(name, **row.get("load", {}))
+        if row.get("single"):  # the signals of a batch would share one scale: streams are of one signal
+            axes = {port.name: port.batch_axis for port in self.model.inputs}
+            feeds = {key: np.take(value, [0], axes[key]) for key, value in feeds.items()}
+        self.feeds = feeds
         states = {s["name"]: s["output"] for s in row["states"] if s["name"]}
         self.initial = {key: feeds[key] for key in states} or None
         self.bound = {key: feeds[key] for key in row.get("bind") or row["side"]} or None
@@ -175,7 +180,7 @@ def check_splits(name, row):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             split = Split(name, row, feeds)
-            whole = split.model.run(feeds)
+            whole = split.model.run(split.feeds)
             if row["model"] == "frame":
                 check_frame(split, whole)
                 continue
@@ -260,6 +265,12 @@ def test_another_way_streams_too(name, number):
             if key in got and (axis is not None or "load" in row):
                 tolerances.exact(got[key], whole[key], key)
     assert tried
+
+
+@pytest.mark.parametrize("name", SINGLE)
+def test_signals_that_share_a_scale_are_not_streamed_together(name):
+    with pytest.raises(lstm_infer.StateError, match="streams of one signal each"):
+        load(name).stream(batch=2)
 
 
 @pytest.mark.parametrize("name", BATCHES)

@@ -163,6 +163,6 @@ def test_strided_convolutions_in_front_stream_with_a_lag(rng):
 
 
 def test_the_captcha_is_refused_by_name():
-    with pytest.raises(lstm_infer.NotStreamableError, match="LSTM__87.*bidirectional") as caught:
+    with pytest.raises(lstm_infer.NotStreamableError, match=r"LSTM__87.*bidirectional") as caught:
         load("sat_captcha_bilstm").stream()
     assert (caught.value.node, caught.value.op) == ("LSTM__87", "LSTM")
