@@ -411,6 +411,16 @@ class Model:
             arrays.append(_feed(port, feeds[port.name]))
         return arrays
 
+    def _check_sizes(self, arrays: Sequence[NDArray[Any]]) -> None:
+        """A size that the file declares holds, but for time and batch where they were found open: what an unrolled loop
+        or a baked constant would do with another size is not in the file."""
+        for port, array in zip(self._ports, arrays, strict=False):
+            for axis, (declared, size) in enumerate(zip(port.shape or (), array.shape, strict=False)):
+                if isinstance(declared, int) and size != declared and not self._roles.opens(port.name, axis):
+                    raise ShapeError(
+                        f"input {port.name!r}: axis {axis} is {declared} in the file and was not found open, got {size}"
+                    )
+
     def _checked_outputs(self, outputs: Sequence[str]) -> tuple[str, ...]:
         for name in outputs:
             if name not in self._output_names:
@@ -427,6 +437,7 @@ class Model:
         if found is not None:
             return found
         names = [*(port.name for port in self._ports), *extra]
+        self._check_sizes(arrays)
         facts = {name: Fact.of(array) for name, array in self._options.constants.items()}
         facts |= {name: Fact(array.shape, array.dtype) for name, array in zip(names, arrays, strict=True)}
         made = self._build(facts, wanted, names)

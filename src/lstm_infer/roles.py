@@ -56,6 +56,8 @@ class Roles:
     time_size: int | None = None
     """The one extent of time the model runs at; None: any."""
     batch_size: int | None = None
+    runs_over: list[dict[str, int]] = field(default_factory=list)
+    """Input axes that recurrences run over, whatever the caller chose as time."""
     candidates: list[dict[str, int]] = field(default_factory=list)
     """Every independent time axis that was found; streaming needs exactly one."""
     sequences: frozenset[str] = frozenset()
@@ -85,6 +87,13 @@ class Roles:
                     shape.append(self.open_sizes.get((port.name, axis), 1))
             facts[port.name] = Fact(tuple(shape), port.dtype)
         return facts
+
+    def opens(self, name: str, axis: int) -> bool:
+        """Is this axis right at any size: time or batch, not frozen."""
+        if self.batch.get(name) == axis:
+            return self.batch_size is None
+        several = len(self.runs_over) > 1 and any(places.get(name) == axis for places in self.runs_over)
+        return several or (self.time.get(name) == axis and self.time_size is None)
 
     def walk(self, T: int, B: int) -> Walk:
         """Walk the graph at these sizes."""
@@ -198,6 +207,7 @@ def _find_time(roles: Roles, walked: Walk, traced: Trace, given: Mapping[str, in
         if place not in found:
             found.append(place)
     roles.sequences = frozenset(name for place in found for name in place)
+    roles.runs_over = found
     roles.candidates = found if given is None else [dict(given)]
     if given is not None:
         roles.time = dict(given)

@@ -3,8 +3,9 @@
 index.json says by hand what each module should do; the files of a module share its row. Keys: `time` and `batch` of
 the streamed inputs, `outputs` to time axis (null: the value as if the sequence ended here), `pairs` of state inputs
 and outputs, number of `states`, `lag`, `bind` (inputs to bind), `frame` (inputs of a frame model), `refused` (kinds of
-node that may be named; "": none), `load` (arguments that make a refused model stream), `load_refused`, `only_steps`
-(the one length a file has), `pending` (why streaming is not built yet), `files` (a row's exceptions by file).
+node that may be named; "": none), `load` (arguments that make a refused model stream), `load_refused`, `frozen`
+(the file holds one size; others are refused or right), `pending` (why streaming is not built yet), `files`
+(a row's exceptions by file).
 """
 
 from __future__ import annotations
@@ -93,7 +94,12 @@ def test_run_gives_what_the_framework_gives(name):
     model = load(name)
     judge = tolerances.like_onnxruntime_int8 if name.startswith("q_") else tolerances.like_onnxruntime
     for number, (feeds, want) in enumerate(runs(name)):
-        got = model.run(feeds)
+        try:
+            got = model.run(feeds)
+        except lstm_infer.ShapeError:
+            if number and row(name).get("frozen"):
+                continue  # right or refused: another size is not in the file
+            raise
         assert len(got) == len(want)
         for key, value in zip(want, got.values(), strict=True) if not set(want) <= set(got) else got.items():
             judge(value, want[key], f"{name}, run {number}, {key}")
