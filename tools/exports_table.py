@@ -119,7 +119,7 @@ def same(want, got):
 def differences(name, row, drawn, where=""):
     """Cells of a row that the engine does not meet, one text each."""
     found = []
-    for key in sorted(row.keys() - {"notes", "by", "load", "bind", "ways", "delays", "single"}):
+    for key in sorted(row.keys() - {"notes", "by", "load", "bind", "ways", "delays"}):
         want, got = row[key], drawn.get(key)
         if key == "states" and row.get("delays") and got is not None:
             continue

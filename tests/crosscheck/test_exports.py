@@ -6,7 +6,7 @@ Keys of a row: `model` (time, loop, frame), `time_axes` and `batch_axes` of the 
 `output_time_axes` (null: the value as if the sequence ended here), `outputs` that a stream shows, `states` (`name` null
 where hidden; `size` without batch; `delays`: histories of windows may be listed too), `side` inputs, `lag`, `rate`,
 `stepwise`, what was `recognised` and `repaired`, `refused` (node null: unnamed in the file; a list: any of them),
-`single`: of one signal only, `loads` false where load() refuses, and `ways`: the row that holds with `load` options, or with inputs bound (`bind`).
+`loads` false where load() refuses, and `ways`: the row that holds with `load` options, or with inputs bound (`bind`).
 """
 
 from __future__ import annotations
@@ -42,8 +42,7 @@ NAMES = sorted(name for name in TABLE if TABLE[name].get("loads", True))
 STREAMING = [name for name in NAMES if TABLE[name]["streams"]]
 REFUSED = [name for name in NAMES if not TABLE[name]["streams"]]
 WAYS = [(name, number) for name in NAMES for number in range(len(TABLE[name].get("ways", ())))]
-SINGLE = [name for name in STREAMING if TABLE[name].get("single")]
-BATCHES = [name for name in STREAMING if TABLE[name]["batch_axes"] and name not in SINGLE]
+BATCHES = [n for n in STREAMING if TABLE[n]["batch_axes"] and not n.startswith("q_dynamic")]  # one scale for a batch
 _models: dict = {}
 
 
@@ -134,11 +133,7 @@ class Split:
     def __init__(self, name, row, feeds):
         constants = row.get("load", {}).get("constants", {})
         feeds = {key: value for key, value in feeds.items() if key not in constants}
-        self.row, self.model = row, load(name, **row.get("load", {}))
-        if row.get("single"):  # the signals of a batch would share one scale: streams are of one signal
-            axes = {port.name: port.batch_axis for port in self.model.inputs}
-            feeds = {key: np.take(value, [0], axes[key]) for key, value in feeds.items()}
-        self.feeds = feeds
+        self.row, self.model, self.feeds = row, load(name, **row.get("load", {})), feeds
         states = {s["name"]: s["output"] for s in row["states"] if s["name"]}
         self.initial = {key: feeds[key] for key in states} or None
         self.bound = {key: feeds[key] for key in row.get("bind") or row["side"]} or None
@@ -265,12 +260,6 @@ def test_another_way_streams_too(name, number):
             if key in got and (axis is not None or "load" in row):
                 tolerances.exact(got[key], whole[key], key)
     assert tried
-
-
-@pytest.mark.parametrize("name", SINGLE)
-def test_signals_that_share_a_scale_are_not_streamed_together(name):
-    with pytest.raises(lstm_infer.StateError, match="streams of one signal each"):
-        load(name).stream(batch=2)
 
 
 @pytest.mark.parametrize("name", BATCHES)
