@@ -120,7 +120,8 @@ def test_an_activation_behind_a_product_has_the_bits_of_a_map(isa: str, act: str
     got, slots = run_values([first, behind], consts, feed, list(feed.shape), isa)
     assert len(slots) == 1
     # the same with another reader of the product, which keeps both steps
-    kept = [first, helper.make_node(act, behind.input[:], ["a"], **(attrs or {})), helper.make_node("Concat", ["m", "a"], ["y"], axis=0)]
+    alone = helper.make_node(act, behind.input[:], ["a"], **(attrs or {}))
+    kept = [first, alone, helper.make_node("Concat", ["m", "a"], ["y"], axis=0)]
     twice, slots = run_values(kept, consts, feed, [2 * feed.shape[0], *feed.shape[1:]], isa)
     assert "map_f32" in slots
     want = twice[feed.shape[0] :]

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from . import ops as _ops  # noqa: F401  (registers the operators)
-from .bodies import Scope, is_control, is_guard, walk_control
+from .bodies import Scope, is_control, needed, walk_control
 from .errors import LstmInferError, OnnxImportError, ShapeError
 from .ir import Array, Graph, Node
 from .ops import registry
@@ -67,19 +67,8 @@ def walk(
     out = Walk(dict(feeds))
     scope = resume(out, on_node)
     scope.walk(graph, scope)
-    out.nodes = _needed(out.nodes, [port.name for port in graph.outputs])
+    out.nodes = needed(out.nodes, [port.name for port in graph.outputs])
     return out
-
-
-def _needed(nodes: list[Node], outputs: list[str]) -> list[Node]:
-    """Without nodes whose results only served to find a shape."""
-    read = set(outputs)
-    kept = []
-    for node in reversed(nodes):
-        if any(name in read for name in node.outputs) or is_guard(node):
-            read.update(node.inputs)
-            kept.append(node)
-    return kept[::-1]
 
 
 def resume(walked: Walk, on_node: Callable[[Node, list[Fact | None]], list[Fact] | None] | None = None) -> Scope:
@@ -91,7 +80,9 @@ def resume(walked: Walk, on_node: Callable[[Node, list[Fact | None]], list[Fact]
     return Scope(walked.facts, walked.nodes, into)
 
 
-def _walk_into(graph: Graph, out: Scope, on_node: Callable[[Node, list[Fact | None]], list[Fact] | None] | None) -> None:
+def _walk_into(
+    graph: Graph, out: Scope, on_node: Callable[[Node, list[Fact | None]], list[Fact] | None] | None
+) -> None:
     facts = out.facts
     for name, array in graph.consts.items():
         if name not in facts:
@@ -129,9 +120,7 @@ def _walk_into(graph: Graph, out: Scope, on_node: Callable[[Node, list[Fact | No
             out.nodes.append(node)
 
 
-def _asked(
-    node: Node, out: Scope, on_node: Callable[[Node, list[Fact | None]], list[Fact] | None] | None
-) -> bool:
+def _asked(node: Node, out: Scope, on_node: Callable[[Node, list[Fact | None]], list[Fact] | None] | None) -> bool:
     """Does `on_node` say what a node with a body makes."""
     if on_node is None or any(name and name not in out.facts for name in node.inputs):
         return False
@@ -154,7 +143,11 @@ def folded(graph: Graph, node: Node, ins: list[Fact | None]) -> list[Fact]:
     if any(const is None and fact is not None for const, fact in zip(consts, ins, strict=True)):
         return node_facts(node, ins)
     found = graph.folds.get(id(node))
-    if found is not None and len(found[1]) == len(consts) and all(a is b for a, b in zip(found[1], consts, strict=True)):
+    if (
+        found is not None
+        and len(found[1]) == len(consts)
+        and all(a is b for a, b in zip(found[1], consts, strict=True))
+    ):
         outs: list[Fact] = found[2]
         return outs
     outs = node_facts(node, ins)
@@ -189,7 +182,9 @@ def node_facts(node: Node, ins: list[Fact | None]) -> list[Fact]:
 def _folded(node: Node, fact: Fact, array: Array) -> Fact:
     array = np.asarray(array)
     if array.shape != fact.shape or array.dtype != fact.dtype:
-        raise AssertionError(f"{node}: folds to {array.dtype}{array.shape}, its shape rule says {fact.dtype}{fact.shape}")
+        raise AssertionError(
+            f"{node}: folds to {array.dtype}{array.shape}, its shape rule says {fact.dtype}{fact.shape}"
+        )
     return Fact.of(array)
 
 
@@ -208,5 +203,3 @@ def _check_size(node: Node, fact: Fact) -> None:
             f"{node}: an output of shape {list(fact.shape)} would take {_n_bytes(fact) / 2**30:.1f} GiB, "
             f"the limit is {LIMIT_BYTES // 2**30} GiB; feed smaller pieces, or check the sizes in the file"
         )
-
-

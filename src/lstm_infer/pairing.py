@@ -8,7 +8,8 @@ Names decide only what is left, and say so. A wrong pairing is worse than a refu
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,6 +83,7 @@ def pair_states(
     *,
     streamed: Mapping[str, int],
     given: Mapping[str, str] | None,
+    sequences: Collection[str] = (),
 ) -> dict[str, str]:
     """State input to output.
 
@@ -91,6 +93,7 @@ def pair_states(
     walked : a walk at sizes at which a state has the same shape going in and coming out
     streamed : inputs with a time axis; never states
     given : pairs the caller fixed (`load(states=)`); nothing else is paired then
+    sequences : inputs along which some recurrence runs: states only where sums, products and moves pass them on
 
     Raises
     ------
@@ -101,6 +104,7 @@ def pair_states(
         return _given(given, walked, streamed)
     fed = [port.name for port in inputs if walked.facts[port.name].const is None]
     level = reach(walked, fed)
+    masks = _masks(walked, fed, level)
     edges: dict[tuple[str, str], int] = {}
     for index, name in enumerate(fed):
         fact = walked.facts[name]
@@ -113,10 +117,33 @@ def pair_states(
             how = level[out.name]
             # what depends on nothing else is more often a quantity derived from a side input than a state
             alone = int((how != UNREACHED).sum()) == 1 and affinity(name, out.name) < 2
+            if name in masks and how[index] == ANY:
+                continue
+            if name in sequences and how[index] > DIRECT:
+                continue  # what a recurrence makes of a sequence is an answer to it, not its next value
             if how[index] != UNREACHED and not alone:
                 edges[name, out.name] = int(how[index])
     pairs = _match(edges, inputs, outputs)
     return _leave_one_stream(pairs, edges, inputs, walked, streamed)
+
+
+def _masks(walked: Walk, fed: Sequence[str], level: Mapping[str, NDArray[np.uint8]]) -> set[str]:
+    """Inputs that do nothing finer than to scale another input row by row, as `(1 - episode_start) * h` does."""
+    found: set[str] = set()
+
+    def alone(value: str, most: int) -> int | None:
+        """The one input that this value comes from, at `most` by that link."""
+        at = np.flatnonzero(level[value] != UNREACHED) if value in level else np.empty(0)
+        return int(at[0]) if len(at) == 1 and level[value][at[0]] <= most else None
+
+    for node in walked.nodes:
+        if node.domain == "" and node.op in ("Mul", "Where"):
+            for a, b in ((x, y) for x in node.inputs for y in node.inputs if x != y):
+                mask, state = alone(a, ELEMENTWISE), alone(b, DIRECT)
+                smaller = prod(walked.facts[a].shape) < prod(walked.facts[b].shape)
+                if mask is not None and state is not None and mask != state and smaller:
+                    found.add(fed[mask])
+    return found
 
 
 def _match(edges: dict[tuple[str, str], int], inputs: Sequence[Port], outputs: Sequence[Port]) -> dict[str, str]:

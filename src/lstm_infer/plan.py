@@ -270,9 +270,7 @@ class Builder:
         dtypes = [self.facts[name].dtype if name else None for name in node.inputs]
         self.steps.append(HostStep(node, registry.find(node).evaluate, ins, outs, dtypes, self._node))
 
-    def carry(
-        self, node: Node, what: str, init: View | None, shape: Sequence[int], dtype: Any = np.float32
-    ) -> View:
+    def carry(self, node: Node, what: str, init: View | None, shape: Sequence[int], dtype: Any = np.float32) -> View:
         """Memory of a recurrence's state, dense.
 
         It persists in a stream where the layout has a slot for it, or where `init` is itself a state that may be

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from .errors import FeedError, NotStreamableError, ShapeError
+from .errors import FeedError, LstmInferError, NotStreamableError, ShapeError
 from .facts import Walk, node_facts, walk
 from .ir import Array, Graph, Node
 from .ops import carries, registry
@@ -103,9 +103,9 @@ class StreamPlan:
         self.graph, self.spec, self.store, self.isa, self.batch = graph, spec, store, isa, batch
         self.seed = seed
         self.layout = StateLayout()
-        self.bound = {name: array for name, array in bound.items() if array.dtype.kind == "f"}
-        self.known = {name: Fact.of(array) for name, array in bound.items() if array.dtype.kind != "f"}
-        """Bound integers and booleans are constants: sizes, rates, switches."""
+        self.bound = {name: array for name, array in bound.items() if array.dtype.kind == "f" or array.ndim}
+        self.known = {name: Fact.of(array) for name, array in bound.items() if name not in self.bound}
+        """Bound integers and booleans that are sizes, rates or switches: constants."""
         self.fed = [name for name in spec.streamed if name not in bound]
         self.per_step = [name for name in spec.side if name not in bound]
         self._lock = threading.Lock()
@@ -117,7 +117,7 @@ class StreamPlan:
             )
         free = free and not spec.stepwise
         self.lengths = [n for n in BLOCKS if n <= max(max_chunk, 1)] if free else [1]
-        one = self._reference()
+        one = self._first_reference()
         self.reference = one
         self.fills: dict[Key, int] = self._first_fills()
         """First fill of each history and queue of a stream that is not steady."""
@@ -166,6 +166,19 @@ class StreamPlan:
         roles = self.spec.roles
         return (name, axis) in self.sizes and roles.time.get(name) != axis and roles.batch.get(name) != axis
 
+    def _first_reference(self) -> Walk:
+        """Integers with axes (tokens, lengths) are read when the stream is made, by the kernels that a whole run takes;
+        where they decide about sizes they have to be known here already."""
+        try:
+            return self._reference()
+        except LstmInferError:
+            known = {name: array for name, array in self.bound.items() if array.dtype.kind != "f"}
+            if not known:
+                raise
+            self.bound = {name: array for name, array in self.bound.items() if name not in known}
+            self.known |= {name: Fact.of(array) for name, array in known.items()}
+            return self._reference()
+
     def _reference(self) -> Walk:
         """A walk in which every value has its usual shape: one step of each, whatever its windows need."""
 
@@ -177,6 +190,8 @@ class StreamPlan:
             assert x is not None
             if node.op != "Pad":
                 ins = [_resized(x, axis, (window.kernel - 1) * window.dilation + 1), *ins[1:]]
+            if node.name in self.spec.cropped:
+                return [_resized(x, axis, 1)]
             return node_facts(without_pads(node, axis, len(x.shape)), unpadded(node, axis, ins))
 
         return walk(self.graph, self._facts(1), on_node=on_node)
@@ -186,6 +201,8 @@ class StreamPlan:
         chunk = _Chunk(dict(fills), flush)
 
         def on_node(node: Node, ins: list[Fact | None]) -> list[Fact] | None:
+            if node.op in ("Shape", "Size"):
+                return None  # a size is known where there is no step yet
             if any(name in chunk.absent for name in node.inputs):
                 return self._nothing(chunk, node)
             if node.name in self.spec.windows:
@@ -230,6 +247,8 @@ class StreamPlan:
         chunk.taken[key] = (held, total, total - steps * window.stride)
         if steps == 0:
             return self._nothing(chunk, node)
+        if node.name in self.spec.cropped:
+            return [_resized(x, axis, steps)]
         return node_facts(plain, [_resized(x, axis, total), *ins[1:]])
 
     def _join(
@@ -321,9 +340,8 @@ class StreamPlan:
             node = nodes[name]
             if node.op != "Pad":
                 fact = one.facts[node.inputs[0]]
-                shape = list(fact.shape)
-                shape[axis] = self.capacity[name, "history"] if self.fills else (window.kernel - 1) * window.dilation
-                self.layout.slot((name, "history"), shape, fact.dtype)
+                steps = self.capacity[name, "history"] if self.fills else (window.kernel - 1) * window.dilation
+                self.layout.slot((name, "history"), _resized(fact, axis, steps).shape, fact.dtype)
         for name, what in self.fills:
             if what != "history":
                 value = nodes[name].inputs[int(what[5:])]
@@ -331,11 +349,13 @@ class StreamPlan:
                 self.layout.slot((name, what), fact.shape, fact.dtype)
         for name, value in self.spec.lens.items():
             self.layout.slot((name, "remaining"), one.facts[value].shape, one.facts[value].dtype)
+        read = [o.name for o in self.spec.outputs] + list(self.spec.pairs.values())
         for node in one.nodes:
             if not all(v in self.static for v in node.outputs if v):
-                for value in node.inputs:
-                    if value in self.static:
-                        self.layout.slot(static_key(value), one.facts[value].shape, one.facts[value].dtype)
+                read += node.inputs
+        for value in read:
+            if value in self.static and one.facts[value].const is None:
+                self.layout.slot(static_key(value), one.facts[value].shape, one.facts[value].dtype)
 
     def states(self) -> dict[str, tuple[View, StateInfo]]:
         """Every public state and where it lies."""
@@ -345,7 +365,12 @@ class StreamPlan:
         for info in self.spec.states:
             carried = hidden.get(info.name)
             key: Any = input_key(info.name) if carried is None else (carried.node, f"{carried.what}0")
-            found[info.name] = slots[key], info
+            view = slots[key]
+            if len(info.shape) != len(view.shape):  # its batch is a product, shown by its axes
+                shown = view.reshape([self.batch if a == info.batch_axis else n for a, n in enumerate(info.shape)])
+                assert shown is not None
+                view = shown
+            found[info.name] = view, info
         return found
 
     def _init_program(self, one: Walk) -> Program:
@@ -465,12 +490,19 @@ class StreamPlan:
         held, total, kept = chunk.taken[key]
         value = node.inputs[0]
         if held == 0 and kept == 0 and not chunk.flush:
-            b.node(plain)
+            if node.name in self.spec.cropped:
+                b.bind(node.outputs[0], b.view(value))
+            else:
+                b.node(plain)
             return
         joined = self._joined(b, value, axis, key, held, total, window.pad_value)
         self._keep(b, joined, axis, key, total, kept)
         if node.name in chunk.skipped:
             self._skip(b, node)
+            return
+        if node.name in self.spec.cropped:
+            steps = total - (window.kernel - 1)
+            b.bind(node.outputs[0], joined.part(axis, self.spec.cropped[node.name], steps))
             return
         name = f"{value}/history/{node.name}"
         b.facts[name] = _resized(b.fact(value), axis, total)
@@ -586,7 +618,7 @@ def _macs(step: Step) -> int:
 
 def without_pads(node: Node, axis: int, rank: int) -> Node:
     """The node without padding on one axis of its input."""
-    if node.op == "Pad":
+    if node.op in ("Pad", "Slice"):
         return node
     attrs = dict(node.attrs)
     spatial = rank - 2

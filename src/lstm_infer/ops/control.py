@@ -1,6 +1,6 @@
 """Loop-25, Scan-25 and If-25 whose conditions are only known at run time: lists of steps run by the plan, in C.
 
-The walk (bodies.py) meets these operators first. It walks their bodies at the sizes of the values that go in and turns
+The walk (bodies/) meets these operators first. It walks their bodies at the sizes of the values that go in and turns
 the node into a `Repeat` or a `Choice`: a node that holds its walked body, and names all it reads among its inputs, also
 what the body captures. What the walk can decide (a known condition, a growing value in a short loop) it unrolls, so
 that it never gets here.
@@ -104,7 +104,9 @@ class Choice(Node):
 BodyLink = tuple[str, int, str, int]
 """(source value, its axis, result value, its axis): position i of the one needs position i of the other only."""
 
-Tracer = Callable[[dict[str, Fact], Sequence[Node], Sequence[str], Sequence[str], Sequence[tuple[str, str]]], list[BodyLink]]
+Tracer = Callable[
+    [dict[str, Fact], Sequence[Node], Sequence[str], Sequence[str], Sequence[tuple[str, str]]], list[BodyLink]
+]
 _tracer: list[Tracer] = []
 
 
@@ -266,7 +268,9 @@ def _empty(view: View, axis: int) -> View:
 def _can_become(result: View, stack: View, body: Sequence[AnyStep], fixed: set[int]) -> bool:
     """Is the memory of a result the body's own, and laid out as the output wants it."""
     buffer = result.buffer
-    own = buffer.kind == "arena" and id(buffer) not in fixed and result.is_dense and stack.is_dense and result.offset == 0
+    own = (
+        buffer.kind == "arena" and id(buffer) not in fixed and result.is_dense and stack.is_dense and result.offset == 0
+    )
     if not own or buffer.n_bytes != max(result.size, 1) * result.dtype.itemsize or result.dtype != stack.dtype:
         return False
     return any(view.buffer is buffer for step in body for view in step.writes)

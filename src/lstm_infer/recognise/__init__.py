@@ -101,7 +101,7 @@ def _scan_facts(node: Node, body: Graph, facts: Mapping[str, Fact], n: int) -> d
 
 def _one_graph(graph: Graph, known: Known, names: Names, context: Context) -> list[str]:
     """Cells, then layers of them. Steps that only made sense as a layer are undone where no layer came of it."""
-    before = list(graph.nodes), dict(graph.consts)
+    before = list(graph.nodes), dict(graph.consts), names.copy()
     barred: set[str] = set()
     shared = True
     while True:
@@ -116,6 +116,9 @@ def _one_graph(graph: Graph, known: Known, names: Names, context: Context) -> li
         graph.nodes[:] = before[0]
         graph.consts.clear()
         graph.consts.update(before[1])
+        # layers have the names they had before, by which they are barred
+        names.taken, names.next = set(before[2].taken), dict(before[2].next)
+        known.forget()
         barred |= left
         shared = shared and not lost
 

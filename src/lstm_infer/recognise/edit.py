@@ -10,7 +10,6 @@ import heapq
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from itertools import count
 from typing import Any
 
 import numpy as np
@@ -43,7 +42,7 @@ class Names:
     """Fresh names, unique over a graph and all that is inside it."""
 
     taken: set[str]
-    number: Iterator[int] = field(default_factory=count)
+    next: dict[str, int] = field(default_factory=dict)
 
     @classmethod
     def of(cls, graph: Graph) -> Names:
@@ -60,9 +59,15 @@ class Names:
         """`hint`, with a number behind it where it is taken."""
         name = hint
         while name in self.taken:
-            name = f"{hint}_{next(self.number)}"
+            number = self.next.get(hint, 1)
+            self.next[hint] = number + 1
+            name = f"{hint}_{number}"
         self.taken.add(name)
         return name
+
+    def copy(self) -> Names:
+        """As it is now."""
+        return Names(set(self.taken), dict(self.next))
 
 
 @dataclass(frozen=True)
@@ -132,6 +137,9 @@ class Editor:
             moved = [a for a in perm if any(shape[a] != 1 for shape in old)]
             if moved != sorted(moved) or perm[-1] != len(perm) - 1:
                 return ""
+        if node.op == "Slice" and old == new:
+            steps = known.const(node.inputs[4]) if len(node.inputs) > 4 and node.inputs[4] else np.ones(1)
+            return before if steps is not None and np.all(steps == 1) else ""
         if node.op in ("Gather", "Slice"):  # of an axis of extent 1: the lead is the same, so is all the rest
             part = self.part(name)
             if part is None or part.axis == 1 or part.n != 1:

@@ -53,7 +53,7 @@ def thaw(graph: Graph, inputs: Sequence[Port], constants: Mapping[str, Array]) -
     if not labels or _walks(graph, inputs, constants, native, labels):
         return []
     undo = [(g, list(g.nodes), dict(g.consts)) for g in _graphs(graph)]
-    done = _repair(graph, native, labels)
+    done = _repair(graph, native, labels, constants)
     if done and _walks(graph, inputs, constants, native, labels):
         return done
     for g, nodes, consts in undo:
@@ -71,7 +71,9 @@ def _graphs(graph: Graph) -> Iterator[Graph]:
                 yield value
 
 
-def _feeds(inputs: Sequence[Port], constants: Mapping[str, Array], sizes: Mapping[tuple[str, int], int]) -> dict[str, Fact]:
+def _feeds(
+    inputs: Sequence[Port], constants: Mapping[str, Array], sizes: Mapping[tuple[str, int], int]
+) -> dict[str, Fact]:
     facts = {name: Fact.of(array) for name, array in constants.items()}
     for port in inputs:
         assert port.shape is not None
@@ -168,15 +170,16 @@ def _walks(
     return True
 
 
-def _repair(graph: Graph, native: _Native, labels: Mapping[int, str]) -> list[str]:
+def _repair(graph: Graph, native: _Native, labels: Mapping[int, str], constants: Mapping[str, Array]) -> list[str]:
     done: list[str] = []
+    given = _computed_from(graph, set(constants))
     live = {node.name for node in native.walked.nodes}
     for g in _graphs(graph):
         nodes: list[Node] = []
         for node in g.nodes:
             if node.name in live and node.op in ("Reshape", "Expand") and node.inputs[1] in graph.consts | g.consts:
                 node = _reshape(graph, g, node, native, labels, nodes, done)
-            elif node.op == "Steps" and native.traced.alone(node.inputs[0], int(node.attrs["axis"])) in labels:  # type: ignore[arg-type]
+            elif node.op == "Steps" and node.inputs[1] not in given and _alone(native, node) in labels:
                 most = native.walked.facts[node.inputs[1]].const
                 done.append(f"{node.name}: the number of iterations was frozen at {most}")
                 node = Node("Identity", node.name, node.inputs[:1], node.outputs, {}, "", 13)
@@ -184,7 +187,38 @@ def _repair(graph: Graph, native: _Native, labels: Mapping[int, str]) -> list[st
                 node = _initial(graph, g, node, native, labels, nodes, done)
             nodes.append(node)
         g.nodes[:] = nodes
+    if done:
+        _drop_unread(graph)
     return done
+
+
+def _alone(native: _Native, node: Node) -> int:
+    """The label of the axis that a Steps node counts."""
+    axis = node.attrs["axis"]
+    assert isinstance(axis, int)
+    return native.traced.alone(node.inputs[0], axis)
+
+
+def _computed_from(graph: Graph, names: set[str]) -> set[str]:
+    """Values that depend on what the caller made constant: those numbers are meant."""
+    found = set(names)
+    for node in graph.nodes:
+        if any(name in found for name in node.inputs):
+            found |= {name for name in node.outputs if name}
+    return found
+
+
+def _drop_unread(graph: Graph) -> None:
+    """Without the nodes of the graph whose work nobody reads any more: they hold the frozen sizes still."""
+    read = {port.name for port in graph.outputs}
+    read |= {name for g in _graphs(graph) if g is not graph for n in g.nodes for name in n.inputs}
+    read |= {port.name for g in _graphs(graph) if g is not graph for port in g.outputs}
+    kept: list[Node] = []
+    for node in reversed(graph.nodes):
+        if any(name in read for name in node.outputs):
+            read.update(node.inputs)
+            kept.append(node)
+    graph.nodes[:] = kept[::-1]
 
 
 def _reshape(
@@ -233,6 +267,21 @@ def _size(g: Graph, name: str, roots: Sequence[int], other: int, native: _Native
     return result
 
 
+def _follows(graph: Graph, name: str) -> bool:
+    """Is a value computed from an input, if only from its sizes: it has the batch that is fed, and is not frozen."""
+    made = {value: node for node in graph.nodes for value in node.outputs if value}
+    fed = {port.name for port in graph.inputs}
+    todo, seen = [name], set[str]()
+    while todo:
+        value = todo.pop()
+        if value in fed:
+            return True
+        if value in made and value not in seen:
+            seen.add(value)
+            todo += [v for v in made[value].inputs if v]
+    return False
+
+
 def _initial(
     graph: Graph, g: Graph, node: Node, native: _Native, labels: Mapping[int, str], before: list[Node], done: list[str]
 ) -> Node:
@@ -245,7 +294,7 @@ def _initial(
     for what, index, _ in recurrent.states(node):
         name = inputs[index] if index < len(inputs) else ""
         const = native.walked.facts[name].const if name else None
-        if const is None or name not in graph.consts | g.consts:
+        if const is None or _follows(graph, name):
             continue
         row = np.take(const, [0], axis)
         if not np.array_equal(const, np.repeat(row, const.shape[axis], axis)):

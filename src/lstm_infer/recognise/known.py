@@ -77,6 +77,10 @@ class Known:
             outs = node_facts(node, [facts[v] if v else None for v in node.inputs])
             facts.update({name: fact for name, fact in zip(node.outputs, outs, strict=False) if name})
 
+    def forget(self) -> None:
+        """After values were taken back: their names may come to mean others."""
+        self._consts.clear()
+
     def put(self, name: str, array: Array) -> None:
         """A new constant."""
         for facts in self.walks:

@@ -28,7 +28,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..bodies import count, instance, source_of
+from ..bodies import Scope, count, instance, source_of
 from ..errors import LstmInferError
 from ..facts import resume, walk
 from ..ir import Array, Graph, Node, Port
@@ -134,7 +134,7 @@ class _Read:
 
 
 class _Loop:
-    def __init__(self, node: Node, graph: Graph, scope) -> None:  # type: ignore[no-untyped-def]
+    def __init__(self, node: Node, graph: Graph, scope: Scope) -> None:
         self.node, self.graph, self.scope = node, graph, scope
         body = node.attrs.get("body")
         assert isinstance(body, Graph)
@@ -142,9 +142,7 @@ class _Loop:
         self.n = max(len(node.inputs) - 2, 0)
         self.outputs = [*node.outputs, *[""] * (len(body.outputs) - 1 - len(node.outputs))]
         self.carried = [Carried(2 + k, body.inputs[2 + k].name, body.outputs[1 + k].name, k) for k in range(self.n)]
-        self.fixed = {
-            c.inside: node.inputs[c.input] for c in self.carried if source_of(body, c.result) == c.inside
-        }
+        self.fixed = {c.inside: node.inputs[c.input] for c in self.carried if source_of(body, c.result) == c.inside}
         self.made = {out: n for n in body.nodes for out in n.outputs if out}
         self.iter, self.cond = body.inputs[0].name, body.inputs[1].name
 
@@ -269,7 +267,15 @@ class _Loop:
         inputs = [*(first for _, _, first, _ in kept), *scans]
         outputs = [*(last for *_, last in kept), *(name for _, name in stacked)]
         after = [
-            Node("Identity", f"{node.name}/{self.outputs[c.output]}", [node.inputs[c.input]], [self.outputs[c.output]], {}, "", 13)
+            Node(
+                "Identity",
+                f"{node.name}/{self.outputs[c.output]}",
+                [node.inputs[c.input]],
+                [self.outputs[c.output]],
+                {},
+                "",
+                13,
+            )
             for c in self.carried
             if c.inside in self.fixed and self.outputs[c.output]
         ]
@@ -340,5 +346,9 @@ def rename(graph: Graph, names: Mapping[str, str]) -> Graph:
     nodes = []
     for node in graph.nodes:
         attrs = {k: rename(v, names) if isinstance(v, Graph) else v for k, v in node.attrs.items()}
-        nodes.append(replace(node, inputs=[names.get(v, v) for v in node.inputs], outputs=list(node.outputs), attrs=attrs))
-    return Graph(graph.name, [port(p) for p in graph.inputs], [port(p) for p in graph.outputs], nodes, dict(graph.consts))
+        nodes.append(
+            replace(node, inputs=[names.get(v, v) for v in node.inputs], outputs=list(node.outputs), attrs=attrs)
+        )
+    return Graph(
+        graph.name, [port(p) for p in graph.inputs], [port(p) for p in graph.outputs], nodes, dict(graph.consts)
+    )

@@ -65,7 +65,12 @@ class _Sequences:
                 continue
             inside, result = body.inputs[2 + k].name, body.outputs[1 + k].name
             appends = next((n for n in body.nodes if result in n.outputs), None)
-            if appends is None or appends.op != "SequenceInsert" or appends.inputs[0] != inside or len(appends.inputs) > 2:
+            if (
+                appends is None
+                or appends.op != "SequenceInsert"
+                or appends.inputs[0] != inside
+                or len(appends.inputs) > 2
+            ):
                 continue
             if any(inside in n.inputs for n in body.walk() if n is not appends) or any(
                 result in n.inputs for n in body.walk()
@@ -108,7 +113,12 @@ class _Sequences:
         items = self.items(source)
         if items is not None and self.of_items(node, items):
             return
-        if maker is not None and maker.op == "SplitToSequence" and node.op == "SequenceAt" and self.of_split(node, maker):
+        if (
+            maker is not None
+            and maker.op == "SplitToSequence"
+            and node.op == "SequenceAt"
+            and self.of_split(node, maker)
+        ):
             return
         self.out.append(node)
 
@@ -201,8 +211,12 @@ class _Sequences:
         graph = self.graph
         while True:
             read = {name for node in graph.walk() for name in node.inputs} | {port.name for port in graph.outputs}
-            read |= {p.name for node in graph.walk() for g in node.attrs.values() if isinstance(g, Graph) for p in g.outputs}
-            dead = [n for n in graph.nodes if "Sequence" in n.op and not any(name in read for name in n.outputs if name)]
+            read |= {
+                p.name for node in graph.walk() for g in node.attrs.values() if isinstance(g, Graph) for p in g.outputs
+            }
+            dead = [
+                n for n in graph.nodes if "Sequence" in n.op and not any(name in read for name in n.outputs if name)
+            ]
             if not dead:
                 return
             gone = {id(n) for n in dead}

@@ -34,13 +34,14 @@ def roll_up(edit: Editor, barred: set[str]) -> tuple[list[str], list[tuple[str, 
     """
     texts: list[str] = []
     picked: list[tuple[str, str]] = []
+    tails: dict[str, Leaf] = {}
     done = True
     while done:
         done = False
-        for chain in _chains(edit):
+        for chain in _chains(edit, tails):
             if chain[0].node.name in barred:
                 continue
-            text = _roll(edit, chain, picked)
+            text = _roll(edit, chain, picked, tails)
             if text:
                 texts.append(text)
                 edit.commit()
@@ -68,7 +69,8 @@ def ends(edit: Editor, node: Node, output: int) -> list[str]:
     return [node.outputs[p] for p in places if p < len(node.outputs) and node.outputs[p]]
 
 
-def _chains(edit: Editor) -> list[list[_Step]]:
+def _chains(edit: Editor, tails: dict[str, Leaf]) -> list[list[_Step]]:
+    """Steps that follow each other. tails: last states of layers rolled up before, as positions of their outputs."""
     steps = [node for node in edit.graph.nodes if is_step(edit, node)]
     behind = {name: node for node in steps for name in ends(edit, node, 1)}
     after: dict[int, Node] = {}
@@ -89,7 +91,8 @@ def _chains(edit: Editor) -> list[list[_Step]]:
         chain = [node]
         while id(chain[-1]) in after:
             chain.append(after[id(chain[-1])])
-        chains.append([_Step(n, [leaf for leaf, _ in read.leaves(n.inputs[0])]) for n in chain])
+        sources = [[leaf for leaf, _ in read.leaves(n.inputs[0])] for n in chain]
+        chains.append([_Step(n, [tails.get(x.base, x) for x in xs]) for n, xs in zip(chain, sources, strict=True)])
     return chains
 
 
@@ -98,7 +101,7 @@ def _kind(node: Node) -> tuple[object, ...]:
     return (node.op, *weights, sorted((k, str(v)) for k, v in node.attrs.items()))
 
 
-def _roll(edit: Editor, chain: list[_Step], picked: list[tuple[str, str]]) -> str:
+def _roll(edit: Editor, chain: list[_Step], picked: list[tuple[str, str]], tails: dict[str, Leaf]) -> str:
     known, n = edit.known, len(chain)
     order = _positions(edit, chain)
     if order is None:
@@ -123,6 +126,8 @@ def _roll(edit: Editor, chain: list[_Step], picked: list[tuple[str, str]]) -> st
     edit.add_node(replace(first, name=name, inputs=[x, *first.inputs[1:]], outputs=outs, attrs=attrs))
     edit.drop(step.node for step in chain)
     rows = edit.add("Squeeze", [y, edit.const(np.array([1], np.int64), "axes1")], f"{hint}/rows")
+    if outs[1]:
+        tails[outs[1]] = Leaf(rows, 3, order[-1], order[-1])
     position = {root: order[t] for t, step in enumerate(chain) for root in ends(edit, step.node, 1)}
     _stacks(edit, position, rows, n, hint)
     for t, step in enumerate(chain):
