@@ -116,7 +116,8 @@ def _one_graph(graph: Graph, known: Known, names: Names, context: Context) -> li
         graph.nodes[:] = before[0]
         graph.consts.clear()
         graph.consts.update(before[1])
-        names.taken, names.next = set(before[2].taken), dict(before[2].next)  # so that layers have the names they had, by which they are barred
+        # layers get the names they had, by which they are barred
+        names.taken, names.next = set(before[2].taken), dict(before[2].next)
         known.forget()
         barred |= left
         shared = shared and not lost
