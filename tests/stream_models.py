@@ -112,3 +112,89 @@ def both_ways(seed=0):
     return _finish(
         [node], [("x", FLOAT, ["T", "B", INPUTS])], [("y", FLOAT, ["T", 2, "B", HIDDEN])], weights
     )  # fmt: skip
+
+
+def padded_in_front(seed=0):
+    """x [B, T, I] -> y [B, T, C]: a causal Conv1d as Keras converters write it, the Pad behind two moves of axes."""
+    rng = np.random.default_rng(seed)
+    nodes = [
+        helper.make_node("Pad", ["x", "pads"], ["p"], name="pad"),
+        helper.make_node("Unsqueeze", ["p", "one"], ["u"]),
+        helper.make_node("Transpose", ["u"], ["t"], perm=[0, 3, 1, 2]),
+        helper.make_node("Conv", ["t", "K"], ["k"], kernel_shape=[1, 3], name="conv"),
+        helper.make_node("Squeeze", ["k", "two"], ["s"]),
+        helper.make_node("Transpose", ["s"], ["seq_first"], perm=[2, 0, 1]),
+        helper.make_node("LSTM", ["seq_first", "W", "R", "B"], ["Y"], name="rec", hidden_size=HIDDEN),
+        helper.make_node("Squeeze", ["Y", "one"], ["seq"]),
+        helper.make_node("MatMul", ["seq", "D"], ["logits"]),
+        helper.make_node("Transpose", ["logits"], ["y"], perm=[1, 0, 2]),
+    ]
+    weights = _lstm_weights(seed) | {"K": _weights(rng, INPUTS, INPUTS, 1, 3), "two": np.array([2], np.int64),
+                                     "pads": np.array([0, 2, 0, 0, 0, 0], np.int64)}  # fmt: skip
+    return _finish(nodes, [("x", FLOAT, ["B", "T", INPUTS])], [("y", FLOAT, ["B", "T", CLASSES])], weights)
+
+
+def switched(seed=0):
+    """x [T, B, I], h0, c0, which -> y, hn, cn: a scalar input chooses one of two LSTMs."""
+
+    def branch(name, weights):
+        node = helper.make_node("LSTM", ["x", weights, "R", "B", "", "h0", "c0"],
+                                [f"Y{name}", f"h{name}", f"c{name}"], name=name, hidden_size=HIDDEN)  # fmt: skip
+        outs = [helper.make_tensor_value_info(n, FLOAT, None) for n in node.output]
+        return helper.make_graph([node], name, [], outs)
+
+    choice = helper.make_node("If", ["is_one"], ["Y", "hn", "cn"], name="choice",
+                              then_branch=branch("a", "W"), else_branch=branch("b", "W2"))  # fmt: skip
+    equal = helper.make_node("Equal", ["which", "rate"], ["is_one"])
+    weights = _lstm_weights(seed) | {"W2": _lstm_weights(seed + 1)["W"], "rate": np.array(1, np.int64)}
+    state = [1, "B", HIDDEN]
+    return _finish(
+        [equal, choice, *_HEAD],
+        [("x", FLOAT, ["T", "B", INPUTS]), ("h0", FLOAT, state), ("c0", FLOAT, state), ("which", TensorProto.INT64, [])],
+        [("y", FLOAT, ["T", "B", CLASSES]), ("hn", FLOAT, state), ("cn", FLOAT, state)],
+        weights,
+    )
+
+
+def cascade(seed=0):
+    """src [S, B, I], tgt [T, B, I] -> y [T, B, C]: the last state of one LSTM starts another, over another time axis."""
+    one = helper.make_node("LSTM", ["src", "W", "R", "B"], ["", "h", "c"], name="enc", hidden_size=HIDDEN)
+    two = helper.make_node("LSTM", ["tgt", "W", "R", "B", "", "h", "c"], ["Y"], name="dec", hidden_size=HIDDEN)
+    ports = [("src", FLOAT, ["S", "B", INPUTS]), ("tgt", FLOAT, ["T", "B", INPUTS])]
+    weights = _lstm_weights(seed) | {"D": _weights(np.random.default_rng(seed), HIDDEN, INPUTS)}
+    return _finish([one, two, *_HEAD], ports, [("y", FLOAT, ["T", "B", INPUTS])], weights)
+
+
+def bands(seed=0):
+    """x [1, I], cache [1, 9, I] -> y [1, I], cache_out: a GRU-like pass over nine bands of a frame, which are no time."""
+    nodes = [
+        helper.make_node("Transpose", ["cache"], ["seq"], perm=[1, 0, 2]),
+        helper.make_node("LSTM", ["seq", "W", "R", "B"], ["Y"], name="over_bands", hidden_size=HIDDEN),
+        helper.make_node("Squeeze", ["Y", "one"], ["ys"]),
+        helper.make_node("MatMul", ["ys", "D"], ["mixed"]),
+        helper.make_node("Reshape", ["mixed", "flat"], ["row"]),
+        helper.make_node("MatMul", ["row", "M"], ["told"]),
+        helper.make_node("Add", ["x", "told"], ["y"]),
+        helper.make_node("Slice", ["cache", "one", "nine", "one"], ["kept"]),
+        helper.make_node("Unsqueeze", ["y", "one"], ["newest"]),
+        helper.make_node("Concat", ["kept", "newest"], ["cache_out"], axis=1),
+    ]
+    rng = np.random.default_rng(seed)
+    weights = _lstm_weights(seed) | {"M": _weights(rng, 9 * CLASSES, INPUTS) / 9, "nine": np.array([9], np.int64),
+                                     "flat": np.array([1, 9 * CLASSES], np.int64)}  # fmt: skip
+    ports = [("x", FLOAT, [1, INPUTS]), ("cache", FLOAT, [1, 9, INPUTS])]
+    return _finish(nodes, ports, [("y", FLOAT, [1, INPUTS]), ("cache_out", FLOAT, [1, 9, INPUTS])], weights)
+
+
+def residual_beside(seed=0):
+    """x [T, B, I], speaker [B, I] -> y [T, B, I]: y = x + LSTM(x) + speaker. x reaches y by a sum and is no state."""
+    nodes = [
+        helper.make_node("LSTM", ["x", "W", "R", "B"], ["Y"], name="rec", hidden_size=HIDDEN),
+        helper.make_node("Squeeze", ["Y", "one"], ["seq"]),
+        helper.make_node("MatMul", ["seq", "D"], ["told"]),
+        helper.make_node("Add", ["x", "told"], ["sum"]),
+        helper.make_node("Add", ["sum", "speaker"], ["y"]),
+    ]
+    weights = _lstm_weights(seed) | {"D": _weights(np.random.default_rng(seed), HIDDEN, INPUTS)}
+    ports = [("x", FLOAT, ["T", "B", INPUTS]), ("speaker", FLOAT, ["B", INPUTS])]
+    return _finish(nodes, ports, [("y", FLOAT, ["T", "B", INPUTS])], weights)

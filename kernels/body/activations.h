@@ -316,7 +316,7 @@ LI_NOINLINE vf li_act_rare_(const li_act *act, vf x)
     switch ((li_act_code)act->code) {
     case LI_ACT_AFFINE: return v_fma(alpha, x, beta);
     case LI_ACT_LEAKY_RELU: return v_sel(v_lt(x, zero), v_mul(alpha, x), x);
-    case LI_ACT_THRESHOLDED_RELU: return v_sel(v_lt(x, alpha), zero, x);
+    case LI_ACT_THRESHOLDED_RELU: return v_sel(v_le(x, alpha), zero, x); /* onnxruntime's reading: strictly above */
     case LI_ACT_SCALED_TANH: return v_mul(alpha, li_tanh(v_mul(beta, x)));
     case LI_ACT_HARD_SIGMOID: return v_max(zero, v_min(one, v_fma(alpha, x, beta)));
     case LI_ACT_ELU: return v_sel(v_lt(x, zero), v_mul(alpha, li_expm1_neg_(x)), x);

@@ -17,7 +17,7 @@ static float activate(const li_act *act, float x)
     case LI_ACT_RELU: return x < 0.0f ? 0.0f : x;
     case LI_ACT_AFFINE: return a * x + b;
     case LI_ACT_LEAKY_RELU: return x < 0.0f ? a * x : x;
-    case LI_ACT_THRESHOLDED_RELU: return x >= a || x != x ? x : 0.0f;
+    case LI_ACT_THRESHOLDED_RELU: return x <= a ? 0.0f : x;
     case LI_ACT_SCALED_TANH: return a * tanhf(b * x);
     case LI_ACT_HARD_SIGMOID: {
         const float y = a * x + b;

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from . import _core
+from .fuse_product import join_products
 from .steps import AnyStep, BranchStep, LoopStep, MapStep, Step, n_registers
 from .views import View
 
@@ -28,6 +29,7 @@ def fuse(steps: Sequence[AnyStep]) -> list[AnyStep]:
             step.body = fuse(step.body)
         elif isinstance(step, BranchStep):
             step.lists = tuple(None if part is None else fuse(part) for part in step.lists)  # type: ignore[assignment]
+    steps = join_products(steps)
     out: list[AnyStep | None] = list(steps)
     readers: dict[int, set[int]] = {}
     writers: dict[int, list[int]] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import threading
@@ -15,19 +16,19 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import _core
-from .errors import DtypeError, FeedError, NotStreamableError, ShapeError, StateError
+from .errors import DtypeError, FeedError, LstmInferError, NotStreamableError, ShapeError, StateError
 from .facts import walk
 from .ir import Array, Graph, Node, Port
 from .isa import choose_isa
 from .ops.registry import Fact
 from .plan import Builder, Program
 from .recognise import rewrite, thaw
-from .records import InputInfo, OutputInfo, StateInfo
-from .roles import Roles, find_roles
+from .records import InputInfo, OutputInfo, StateInfo, StreamInfo
+from .roles import Roles, find_roles, sizes_that_fit
 from .store import ConstStore
 from .stream import Stream
 from .stream_plan import StreamPlan
-from .streaming import StreamSpec, analyse
+from .streaming import StreamSpec, analyse, meeting_point
 from .summary import summarize
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ KEPT_ARENAS = 4
 class Options:
     """What `load` was told, kept so that a pickled model comes back the same."""
 
-    isa: str
+    isa: str | None
     inputs: Mapping[str, tuple[int | None, ...]]
     constants: Mapping[str, Array]
     states: Mapping[str, str] | None
@@ -106,7 +107,7 @@ def load(
         )
     graph = read(source)
     options = Options(
-        choose_isa(isa),
+        isa,
         {name: tuple(shape) for name, shape in (inputs or {}).items()},
         {name: np.asarray(value) for name, value in (constants or {}).items()},
         None if states is None else dict(states),
@@ -121,6 +122,7 @@ class Model:
 
     def __init__(self, graph: Graph, options: Options) -> None:
         self._graph, self._options = graph, options
+        self._isa = choose_isa(options.isa)
         self._store = ConstStore()
         self._lock = threading.RLock()
         self._programs: dict[Any, Program] = {}
@@ -154,7 +156,7 @@ class Model:
     @property
     def isa(self) -> str:
         """The instruction set whose kernels run."""
-        return self._options.isa
+        return self._isa
 
     @property
     def roles(self) -> Roles:
@@ -164,14 +166,17 @@ class Model:
     @property
     def inputs(self) -> tuple[InputInfo, ...]:
         """The inputs in the graph's order, without those turned into constants."""
+        self._settle_axes()
         return tuple(self._info(InputInfo, port) for port in self._ports)
 
     @property
     def outputs(self) -> tuple[OutputInfo, ...]:
         """The outputs in the graph's order."""
+        self._settle_axes()
         axes = self._output_axes()
+        fixed = self._roles.batch_size
         return tuple(
-            OutputInfo(p.name, _shape(p.shape, axes.get(p.name, ())), p.dtype, *_pick(axes.get(p.name, ())))
+            OutputInfo(p.name, _shape(p.shape, axes.get(p.name, ()), fixed), p.dtype, *_pick(axes.get(p.name, ())))
             for p in self._graph.outputs
         )
 
@@ -180,6 +185,23 @@ class Model:
         """What a stream carries; empty where the model cannot be streamed."""
         spec = self._analysis()
         return () if isinstance(spec, NotStreamableError) else spec.states
+
+    @property
+    def streaming(self) -> StreamInfo:
+        """How the model streams.
+
+        Raises
+        ------
+        NotStreamableError
+            It needs its whole input at once; says which node and why.
+        """
+        spec = self._analysis()
+        if isinstance(spec, NotStreamableError):
+            raise spec
+        return StreamInfo(
+            spec.mode, tuple(spec.streamed), tuple(spec.side), dict(spec.pairs), {o.name: o.kind for o in spec.outputs},
+            spec.lag, spec.rate, spec.steady, spec.stepwise,
+        )  # fmt: skip
 
     def run(self, feeds: Mapping[str, NDArray[Any]], outputs: Sequence[str] | None = None) -> dict[str, NDArray[Any]]:
         """Run the whole graph once, every input fed, as ONNX says.
@@ -268,7 +290,15 @@ class Model:
         def plan(sizes: Mapping[tuple[str, int], int]) -> StreamPlan:
             return self._stream_plan(spec, batch, bound, max_chunk, sizes)
 
-        return Stream(plan({}), self._fingerprint(bound), initial=initial, replan=plan)
+        try:
+            first = plan({})
+        except ShapeError:
+            known = {name: array for name, array in bound.items() if array.dtype.kind != "f"}
+            sizes = sizes_that_fit(self._roles, known) if known else None
+            if sizes is None:
+                raise
+            first = plan(sizes)  # until the first frame shows the size
+        return Stream(first, self._fingerprint(bound), initial=initial, replan=plan)
 
     def _stream_plan(
         self,
@@ -326,6 +356,11 @@ class Model:
                     self._spec = error
             return self._spec
 
+    def _settle_axes(self) -> None:
+        """Pairing states takes the time axis off those that only looked as if they had it."""
+        with contextlib.suppress(LstmInferError):
+            self._analysis()
+
     def _info(self, kind: type[InputInfo], port: Port) -> InputInfo:
         time, batch = self._roles.time.get(port.name), self._roles.batch.get(port.name)
         shape: list[int | None] = [n if isinstance(n, int) else None for n in port.shape or ()]
@@ -355,6 +390,10 @@ class Model:
                 at = traced.find(port.name, label) if label else None
                 places.append((-1 if at is None else at, 0))
             found[port.name] = tuple(places)
+        spec = self._spec
+        for output in spec.outputs if isinstance(spec, StreamSpec) else ():
+            if output.kind == "time":  # also behind a choice that is made at run time
+                found[output.name] = (found[output.name][0], (output.axis, 0))
         return found
 
     def _checked(self, feeds: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
@@ -372,6 +411,16 @@ class Model:
             arrays.append(_feed(port, feeds[port.name]))
         return arrays
 
+    def _check_sizes(self, arrays: Sequence[NDArray[Any]]) -> None:
+        """A size that the file declares holds, but for time and batch where they were found open: what an unrolled loop
+        or a baked constant would do with another size is not in the file."""
+        for port, array in zip(self._ports, arrays, strict=False):
+            for axis, (declared, size) in enumerate(zip(port.shape or (), array.shape, strict=False)):
+                if isinstance(declared, int) and size != declared and not self._roles.opens(port.name, axis):
+                    raise ShapeError(
+                        f"input {port.name!r}: axis {axis} is {declared} in the file and was not found open, got {size}"
+                    )
+
     def _checked_outputs(self, outputs: Sequence[str]) -> tuple[str, ...]:
         for name in outputs:
             if name not in self._output_names:
@@ -388,6 +437,7 @@ class Model:
         if found is not None:
             return found
         names = [*(port.name for port in self._ports), *extra]
+        self._check_sizes(arrays)
         facts = {name: Fact.of(array) for name, array in self._options.constants.items()}
         facts |= {name: Fact(array.shape, array.dtype) for name, array in zip(names, arrays, strict=True)}
         made = self._build(facts, wanted, names)
@@ -441,6 +491,9 @@ class Model:
         if batch > 1:
             if not spec.roles.batch:
                 raise ShapeError(f"the model has no batch axis; asked for a batch of {batch}")
+            node = meeting_point(spec.roles)
+            if node is not None:
+                raise StateError(f"{node} brings the signals of a batch together; make {batch} streams of one signal each")
             for info in spec.states:
                 if info.batch_axis is None:
                     raise StateError(
@@ -547,9 +600,14 @@ def _feed(port: Port, array: Any) -> NDArray[Any]:
     return np.ascontiguousarray(array, port.dtype).reshape(array.shape)
 
 
-def _shape(shape: tuple[int | str | None, ...] | None, axes: Sequence[tuple[int, int]]) -> tuple[int | None, ...]:
-    opened = {axis for axis, _ in axes}
-    return tuple(n if isinstance(n, int) and a not in opened else None for a, n in enumerate(shape or ()))
+def _shape(
+    shape: tuple[int | str | None, ...] | None, axes: Sequence[tuple[int, int]], batch: int | None
+) -> tuple[int | None, ...]:
+    found = [n if isinstance(n, int) else None for n in shape or ()]
+    for size, (axis, _) in zip((batch, None), axes, strict=False):
+        if axis >= 0:
+            found[axis] = size
+    return tuple(found)
 
 
 def _pick(axes: Sequence[tuple[int, int]]) -> tuple[int | None, int | None]:

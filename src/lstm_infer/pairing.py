@@ -8,7 +8,7 @@ Names decide only what is left, and say so. A wrong pairing is worse than a refu
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from math import prod
 
 import numpy as np
@@ -83,6 +83,7 @@ def pair_states(
     *,
     streamed: Mapping[str, int],
     given: Mapping[str, str] | None,
+    sequences: Collection[str] = (),
 ) -> dict[str, str]:
     """State input to output.
 
@@ -92,6 +93,7 @@ def pair_states(
     walked : a walk at sizes at which a state has the same shape going in and coming out
     streamed : inputs with a time axis; never states
     given : pairs the caller fixed (`load(states=)`); nothing else is paired then
+    sequences : inputs along which some recurrence runs: states only where sums, products and moves pass them on
 
     Raises
     ------
@@ -117,6 +119,8 @@ def pair_states(
             alone = int((how != UNREACHED).sum()) == 1 and affinity(name, out.name) < 2
             if name in masks and how[index] == ANY:
                 continue
+            if name in sequences and how[index] > DIRECT:
+                continue  # what a recurrence makes of a sequence is an answer to it, not its next value
             if how[index] != UNREACHED and not alone:
                 edges[name, out.name] = int(how[index])
     pairs = _match(edges, inputs, outputs)

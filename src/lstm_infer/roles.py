@@ -7,16 +7,19 @@ axis is found by tracing each recurrence's sequence axis back to a graph input.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+
+import numpy as np
 
 from .errors import LstmInferError, ShapeError
 from .facts import Walk, walk
 from .ir import Array, Graph, Node, Port
 from .ops import carries, recurrent
+from .ops.control import Choice
 from .ops.registry import Fact
 from .trace import Trace, trace
 
-__all__ = ["Roles", "find_roles"]
+__all__ = ["Roles", "find_roles", "sizes_that_fit"]
 
 PROBES = (37, 53)
 """Time extents at which a model is analysed: primes, larger than the windows of usual convolutions."""
@@ -24,12 +27,17 @@ BATCH_PROBES = (3, 5)
 
 _WIDE = (37, 41, 43, 47, 59, 61, 67, 71, 73, 79, 83)
 _NARROW = (3, 5, 7, 11, 13, 17, 19, 23, 29, 31)
-_SIZES = (_WIDE, *((base, *_NARROW) for base in (37, 1, 6)), (37,), (1,), (6,))
+FRAME_SIZES = (128, 512, 1024, 4096)
+"""Extents tried for open axes where smaller ones are too short for the model's windows: samples of a frame."""
+
+_SIZES = (
+    _WIDE, *((base, *_NARROW) for base in (37, 1, 6, *FRAME_SIZES)), *((base,) for base in (37, 1, 6, *FRAME_SIZES))
+)  # fmt: skip
 """Sizes tried for open axes. Distinct and wide ones first: a time axis that is shorter than the windows over it shrinks
 to one step and looks like samples inside a frame. All equal last: for axes that have to agree without saying so."""
 
-FRAME_SIZES = (128, 512, 1024, 4096)
-"""Extents tried for open axes where smaller ones are too short for the model's windows: samples of a frame."""
+SWITCHES = 16
+"""Most settings of the scalar inputs that are tried."""
 
 AxisOf = dict[str, int]
 
@@ -48,10 +56,16 @@ class Roles:
     time_size: int | None = None
     """The one extent of time the model runs at; None: any."""
     batch_size: int | None = None
+    runs_over: list[dict[str, int]] = field(default_factory=list)
+    """Input axes that recurrences run over, whatever the caller chose as time."""
     candidates: list[dict[str, int]] = field(default_factory=list)
     """Every independent time axis that was found; streaming needs exactly one."""
+    sequences: frozenset[str] = frozenset()
+    """Inputs along which some recurrence runs, chosen as time or not."""
     open_sizes: dict[tuple[str, int], int] = field(default_factory=dict)
     """Extents tried for open axes that are neither time nor batch."""
+    switches: list[dict[str, Array]] = field(default_factory=list)
+    """Values of scalar inputs that choose between networks, one for every choice; empty where none does."""
     walkable: str = ""
     """Empty, or why no walk succeeded."""
 
@@ -73,6 +87,13 @@ class Roles:
                     shape.append(self.open_sizes.get((port.name, axis), 1))
             facts[port.name] = Fact(tuple(shape), port.dtype)
         return facts
+
+    def opens(self, name: str, axis: int) -> bool:
+        """Is this axis right at any size: time or batch, not frozen."""
+        if self.batch.get(name) == axis:
+            return self.batch_size is None
+        several = len(self.runs_over) > 1 and any(places.get(name) == axis for places in self.runs_over)
+        return several or (self.time.get(name) == axis and self.time_size is None)
 
     def walk(self, T: int, B: int) -> Walk:
         """Walk the graph at these sizes."""
@@ -97,16 +118,26 @@ def find_roles(
     walked, traced = first
     _find_time(roles, walked, traced, time_axis)
     _find_batch(roles, walked, traced)
+    if not roles.time and any(isinstance(node, Choice) for node in walked.nodes):
+        _behind_switches(roles)
     _free_sizes(roles)
     return roles
+
+
+def sizes_that_fit(roles: Roles, bound: Mapping[str, Array]) -> dict[tuple[str, int], int] | None:
+    """Extents of open axes at which the graph walks with these inputs known: a network that they choose may want other
+    sizes than the one chosen before. None: there are none."""
+    other = replace(roles, constants={**roles.constants, **bound}, open_sizes={})
+    other.inputs = [port for port in roles.inputs if port.name not in bound]
+    return None if _first_walk(other) is None else other.open_sizes
 
 
 def _first_walk(roles: Roles) -> tuple[Walk, Trace] | None:
     """A walk at declared sizes, open axes at sizes that tell them apart, or else all equal."""
     failure = "an input has no declared rank"
     known = _sizes_by_weights(roles.graph, roles.inputs)
-    for primes in _SIZES:
-        sizes = _open_sizes(roles.inputs, primes)
+    for primes, leading in ((_SIZES[0], False), (_SIZES[0], True), *((primes, False) for primes in _SIZES[1:])):
+        sizes = _open_sizes(roles.inputs, primes, leading)
         if sizes is None:
             break
         sizes |= {place: n for place, n in known.items() if place in sizes}
@@ -144,8 +175,9 @@ def _sizes_by_weights(graph: Graph, inputs: Sequence[Port]) -> dict[tuple[str, i
     return found
 
 
-def _open_sizes(inputs: Sequence[Port], primes: Sequence[int]) -> dict[tuple[str, int], int] | None:
-    """One size for each open axis, the same for axes of one name; the last of `primes` for all that are left."""
+def _open_sizes(inputs: Sequence[Port], primes: Sequence[int], leading: bool) -> dict[tuple[str, int], int] | None:
+    """One size for each open axis, the same for axes of one name; the last of `primes` for all that are left. `leading`:
+    the first axes of all inputs are one, as Keras means them without saying so."""
     sizes: dict[tuple[str, int], int] = {}
     by_name: dict[str, int] = {}
     for port in inputs:
@@ -154,6 +186,7 @@ def _open_sizes(inputs: Sequence[Port], primes: Sequence[int]) -> dict[tuple[str
         for axis, size in enumerate(port.shape):
             if not isinstance(size, int):
                 key = size if isinstance(size, str) and size else f"{port.name}.{axis}"
+                key = "" if leading and axis == 0 else key
                 sizes[port.name, axis] = by_name.setdefault(key, primes[min(len(by_name), len(primes) - 1)])
     return sizes
 
@@ -163,12 +196,10 @@ def _recurrences(walked: Walk) -> list[Node]:
 
 
 def _find_time(roles: Roles, walked: Walk, traced: Trace, given: Mapping[str, int] | None) -> None:
-    if given is not None:
-        roles.time = dict(given)
-        roles.candidates = [dict(given)]
-        return
     found: list[AxisOf] = []
-    for source, axis in ((node.inputs[i], a) for node in _recurrences(walked) for i, a in carries.runs_over(node)):
+    closed: list[AxisOf] = []
+    """Axes over which something runs backwards too: inside a frame, where another axis is left for time."""
+    for node, source, axis in ((n, n.inputs[i], a) for n in _recurrences(walked) for i, a in carries.runs_over(n)):
         label = traced.alone(source, axis)
         if not label:
             continue
@@ -179,9 +210,57 @@ def _find_time(roles: Roles, walked: Walk, traced: Trace, given: Mapping[str, in
         place = dict(places)
         if place not in found:
             found.append(place)
-    roles.candidates = found
-    if len(found) == 1:
-        roles.time = found[0]
+        if _both_ways(node):
+            closed.append(place)
+    roles.sequences = frozenset(name for place in found for name in place)
+    roles.runs_over = found
+    if given is not None:
+        roles.candidates, roles.time = [dict(given)], dict(given)
+    else:
+        forward = [place for place in found if place not in closed]
+        found = forward if len(forward) == 1 else found
+        roles.candidates = found
+        if len(found) == 1:
+            roles.time = found[0]
+
+
+def _both_ways(node: Node) -> bool:
+    return recurrent.is_recurrent(node) and str(node.attrs.get("direction", "forward")).lower() != "forward"
+
+
+def _behind_switches(roles: Roles) -> None:
+    """Time and batch where scalar inputs choose between networks, and all of these agree."""
+    found = []
+    for values in _switch_values(roles):
+        mine = replace(roles, constants={**roles.constants, **values})
+        mine.inputs = [port for port in roles.inputs if port.name not in values]
+        mine.time, mine.batch, mine.candidates = {}, {}, []
+        first = _first_walk(mine)
+        if first is None:
+            return
+        _find_time(mine, *first, None)
+        _find_batch(mine, *first)
+        found.append((values, mine))
+    if found and all(mine.time and (mine.time, mine.batch) == (found[0][1].time, found[0][1].batch) for _, mine in found):
+        chosen = found[0][1]
+        roles.switches = [values for values, _ in found]
+        roles.time, roles.batch = dict(chosen.time), dict(chosen.batch)
+        roles.candidates, roles.sequences = list(chosen.candidates), chosen.sequences
+
+
+def _switch_values(roles: Roles) -> list[dict[str, Array]]:
+    """For each scalar input that is compared with constants: those, and one that is none of them."""
+    scalars = {p.name: p.dtype for p in roles.inputs if p.shape == () and p.dtype.kind in "iub"}
+    found: list[dict[str, Array]] = []
+    for name, dtype in scalars.items():
+        values = {0, 1} if dtype.kind == "b" else set[int]()
+        for node in roles.graph.walk():
+            if name in node.inputs and node.op in ("Equal", "Greater", "Less", "GreaterOrEqual", "LessOrEqual"):
+                consts = [roles.graph.consts[v] for v in node.inputs if v in roles.graph.consts]
+                values |= {int(n) + more for const in consts if const.size == 1 for n in const.reshape(-1) for more in (0, 1)}
+        made = [{name: np.asarray(value).astype(dtype)} for value in sorted(values)]
+        found = [{**a, **b} for a in found for b in made] if found and made else found or made
+    return found if len(found) <= SWITCHES else []
 
 
 def _find_batch(roles: Roles, walked: Walk, traced: Trace) -> None:
@@ -193,14 +272,24 @@ def _find_batch(roles: Roles, walked: Walk, traced: Trace) -> None:
         label = traced.alone(node.inputs[place[0]], place[1]) if place else 0
         if label and label not in run_over:
             roles.batch |= {name: a for name, a in traced.inputs_of(label) if roles.time.get(name) != a}
-    if roles.batch or not roles.inputs:
-        return
-    first = roles.inputs[0]  # no recurrent operator: the leading axis, if it reaches an output
-    if first.shape and roles.time.get(first.name) != 0:
+    first = roles.inputs[0] if roles.inputs else None  # no recurrent operator: the leading axis, if it reaches an output
+    if not roles.batch and first is not None and first.shape and roles.time.get(first.name) != 0:
         label = traced.axes[first.name][0][0].label if first.name in traced.axes else 0
         reaches = any(traced.find(port.name, label) == 0 for port in roles.graph.outputs) if label else False
         if (reaches and first.shape[0] in (1, None)) or (reaches and isinstance(first.shape[0], str)):
             roles.batch = {name: a for name, a in traced.inputs_of(label) if roles.time.get(name) != a}
+    if not any(name in roles.batch for name in roles.time):
+        _batch_by_name(roles)
+
+
+def _batch_by_name(roles: Roles) -> None:
+    """A batch that is sorted on its way (packed sequences) cannot be followed: the one other open axis of what has
+    time, and the axes that the file calls by the same name."""
+    for port in roles.inputs:
+        if port.name in roles.time and port.shape is not None:
+            names = [n for a, n in enumerate(port.shape) if isinstance(n, str) and n and a != roles.time[port.name]]
+            if len(names) == 1:
+                roles.batch |= {p.name: p.shape.index(names[0]) for p in roles.inputs if p.shape and names[0] in p.shape}
 
 
 def _free_sizes(roles: Roles) -> None:

@@ -6,8 +6,9 @@ NotStreamableError with the node that needs the whole input.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ from .records import StateInfo
 from .roles import PROBES, Roles
 from .trace import Trace, links, trace
 
-__all__ = ["Carried", "OutputSpec", "StreamSpec", "analyse"]
+__all__ = ["Carried", "OutputSpec", "StreamSpec", "analyse", "meeting_point"]
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,8 @@ class StreamSpec:
             if name not in self.pad_nodes
         )
 
+    cropped: dict[str, int] = field(default_factory=dict)
+    """Slices that take steps off the ends of time, by how many at the beginning: windows of which one position counts."""
     pad_nodes: set[str] = field(default_factory=set)
     """Pad nodes over time: done by the windows behind them."""
 
@@ -111,19 +114,25 @@ def analyse(graph: Graph, roles: Roles, states: Mapping[str, str] | None) -> Str
         raise NotStreamableError(f"the sizes of the inputs are open and could not be found: {roles.walkable}; "
                                  'fix them with load(..., inputs={"name": (1, 512)})', reason=roles.walkable)  # fmt: skip
     if len(roles.candidates) > 1:
-        shown = ", ".join(f"time_axis={c}" for c in roles.candidates)
+        inside = [n for n in roles.walk(*roles.analysis_sizes()).nodes if carries.carries(n)]
+        shown = " or ".join(f"load(..., time_axis={c})" for c in roles.candidates)
         raise NotStreamableError(
-            f"the model has {len(roles.candidates)} independent time axes; choose one with load(..., {shown.split(', time')[0]}); "
-            f"found: {shown}",
+            f"the model has {len(roles.candidates)} independent time axes (as far as {inside[-1]}); choose one with {shown}: "
+            "the inputs of the others are then bound by stream(inputs=)",
+            node=inside[-1].name,
+            op=inside[-1].op,
             reason="several time axes",
         )
     T, B = roles.analysis_sizes()
     walked = roles.walk(T, B)
+    if roles.switches:
+        return _switched(graph, roles, walked, states)
     traced = trace(roles.inputs, walked)
     # where only one step walks, axes of extent 1 cannot be told apart: a state may look as if it had the time axis
     streamed = {} if roles.time_size == 1 else roles.time
-    pairs = _all_states(graph, roles, walked, states) or pair_states(
-        roles.inputs, graph.outputs, walked, streamed=streamed, given=states
+    sequences = roles.sequences if T != 1 else frozenset[str]()
+    pairs = _all_states(graph, roles, walked, states, sequences) or pair_states(
+        roles.inputs, graph.outputs, walked, streamed=streamed, given=states, sequences=sequences
     )
     for name in pairs:
         roles.time.pop(name, None)
@@ -138,15 +147,18 @@ def analyse(graph: Graph, roles: Roles, states: Mapping[str, str] | None) -> Str
 
 
 def _all_states(
-    graph: Graph, roles: Roles, walked: Walk, states: Mapping[str, str] | None
+    graph: Graph, roles: Roles, walked: Walk, states: Mapping[str, str] | None, sequences: Collection[str]
 ) -> dict[str, str] | None:
     """The pairs of a model in which only states have what looked like a time axis, such as the frequencies of a cache:
-    a recurrence runs over it, but what is fed from step to step does not have it."""
+    a recurrence runs over it, but the file takes it at one size only, and what is fed from step to step does not have
+    it."""
     fed = {port.name for port in roles.inputs if port.dtype.kind == "f" and port.shape}
-    if not roles.time or fed <= set(roles.time):
+    if not roles.time or roles.time_size in (None, 1) or fed <= set(roles.time):
         return None
     try:
-        pairs = pair_states(roles.inputs, graph.outputs, walked, streamed={}, given=states)
+        pairs = pair_states(
+            roles.inputs, graph.outputs, walked, streamed={}, given=states, sequences=sequences
+        )
     except StateError:
         return None
     return pairs if set(roles.time) <= set(pairs) and fed - set(pairs) else None
@@ -180,6 +192,27 @@ def _frame(
         spec.outputs.append(OutputSpec(name, "frame") if axis is None else OutputSpec(name, "time", axis))
     spec.states = tuple(_input_states(roles, walked, pairs))
     return spec
+
+
+def _switched(graph: Graph, roles: Roles, walked: Walk, states: Mapping[str, str] | None) -> StreamSpec:
+    """Scalar inputs choose between networks: looped where each of them streams, and keeps no state to itself."""
+    found = []
+    for values in roles.switches:
+        mine = replace(roles, constants={**roles.constants, **values}, switches=[], time=dict(roles.time))
+        mine.inputs = [port for port in roles.inputs if port.name not in values]
+        found.append(analyse(graph, mine, states))
+    one = found[0]
+    named = ", ".join(f"{name!r}: {value}" for name, value in roles.switches[0].items())
+    for spec in found:
+        if (spec.outputs, spec.pairs) != (one.outputs, one.pairs) or spec.carried or spec.windows or spec.mode != "time":
+            choice = next(node for node in walked.nodes if isinstance(node, Choice))
+            raise _refusal(
+                choice, f"chooses between networks that stream in different ways; choose with load(..., constants={{{named}}})"
+            )
+    for name in one.pairs:
+        roles.time.pop(name, None)
+    side = [p.name for p in roles.inputs if p.name not in roles.time and p.name not in one.pairs]
+    return replace(one, mode="loop", roles=roles, side=side, states=tuple(_input_states(roles, walked, one.pairs)))
 
 
 def _visible(graph: Graph, pairs: Mapping[str, str]) -> list[str]:
@@ -216,6 +249,9 @@ _REASONS = {
 }  # fmt: skip
 
 
+_MOVES = {"Unsqueeze", "Squeeze", "Transpose", "Identity"}
+"""Move axes about and leave every value as it is."""
+
 LONG = 4096
 """A length that shows what a constant in the file cuts off, far beyond the usual."""
 
@@ -241,6 +277,24 @@ def _refusal(node: Node, reason: str) -> NotStreamableError:
     )
 
 
+def meeting_point(roles: Roles) -> Node | None:
+    """The node at which the signals of a batch meet: a mean over it, say. None: they stay apart."""
+    if not roles.batch:
+        return None
+    walked = roles.walk(*roles.analysis_sizes())
+    traced = trace(roles.inputs, walked)
+    name, axis = next(iter(roles.batch.items()))
+    label = traced.axes[name][axis][0].label
+    for node in walked.nodes:
+        if registry.find(node).stepwise:
+            continue  # a scale over all that is fed at once is how such a model is defined
+        if any(v and traced.find(v, label) is not None for v in node.inputs) and any(
+            v and traced.find(v, label) is None for v in node.outputs
+        ):
+            return node
+    return None
+
+
 class _Flow:
     """One pass over the nodes: follows the time axis, and values that hold the end of the sequence."""
 
@@ -253,6 +307,7 @@ class _Flow:
         self.ended: set[str] = set()
         self.windows: dict[str, tuple[int, Window]] = {}
         self.pads: dict[str, Window] = {}
+        self.cropped: dict[str, int] = {}
         self.rate: dict[str, int] = {}
         """Input steps per step of a value, where it is not 1."""
         self.lag: dict[str, int] = {}
@@ -324,6 +379,7 @@ class _Flow:
             self.windows,
             self.lens,
         )
+        spec.cropped = self.cropped
         spec.pad_nodes = {n.name for n in self.walked.nodes if n.op == "Pad" and n.name in self.windows}
         made = [v for node in self.walked.nodes for v in node.outputs if v]
         spec.time_axes = {
@@ -357,6 +413,8 @@ class _Flow:
         ended = [v for v in node.inputs if v in self.ended]
         if timed:
             self.timed(node, timed)
+            if node.op in _MOVES and node.inputs[0] in self.pads:
+                self.pads[node.outputs[0]] = self.pads[node.inputs[0]]
             self.pace(node, timed)
             if ended and any(self.has_time(v) for v in node.outputs if v):
                 raise self.refuse(node, f"uses the value at the end of the sequence ({ended[0]!r}) at every step")
@@ -419,7 +477,11 @@ class _Flow:
                 return
             if link.kind == "slice":
                 start, stop, step = link.info
-                if (start, stop, step) == (0, self.T, 1) and self.at_all_lengths(node, link):
+                extent = self.walked.facts[node.inputs[index]].shape[link.axis]
+                if (start, stop, step) == (0, extent, 1) and self.at_all_lengths(node, link):
+                    return
+                if link.out_axis == out_axis and self.crops(node, link):
+                    self.crop(node, value, link.axis, start, extent - stop)
                     return
                 if step == 1 and start == self.T - 1 and stop == self.T and self.at_end(node):
                     self.ended.add(value)
@@ -441,16 +503,47 @@ class _Flow:
                 return True
         return False
 
+    def crops(self, node: Node, link: Link) -> bool:
+        """Does a Slice take the same few steps off the ends, whatever the length."""
+        taken = []
+        for walked in (self.walked, self.others[0]) if self.others else ():
+            x, y = (walked.facts[name].shape for name in (node.inputs[0], node.outputs[0]))
+            found = [x for x in links(node, walked) if x.kind == "slice" and x.axis == link.axis]
+            if not found or found[0].info[2] != 1 or [n for a, n in enumerate(x) if a != link.axis] != [
+                n for a, n in enumerate(y) if a != link.axis
+            ]:  # fmt: skip
+                return False
+            taken.append((found[0].info[0], x[link.axis] - found[0].info[1]))
+        return node.op == "Slice" and len(set(taken)) == 1
+
+    def crop(self, node: Node, value: str, axis: int, begin: int, end: int) -> None:
+        """Steps taken off the ends: of a window's own padding, or else a window that picks one of its positions."""
+        source = node.inputs[0]
+        if self.traced.alone(source, axis) == 0:
+            raise self.refuse(node, "cuts an axis in which time is mixed with another")
+        maker = next((n for n in self.walked.nodes if source in n.outputs), None)
+        if maker is not None and maker.name in self.windows and maker.op != "Pad" and self.behind(source) == [node]:
+            at, window = self.windows[maker.name]
+            less = min(end, window.pad_end // window.stride)  # what it saw of the padding was cut off: a causal Conv
+            self.windows[maker.name] = at, replace(window, pad_end=window.pad_end - less * window.stride)
+            end -= less
+        pad = self.pads.get(source, Window(1))
+        kernel = begin + end + 1
+        self.windows[node.name] = axis, Window(kernel, 1, 1, pad.pad_begin, pad.pad_end, pad.pad_value)
+        self.cropped[node.name] = begin
+        self.rate[value] = rate = self.rate.get(source, 1)
+        self.lag[value] = self.lag.get(source, 0) + rate * max(begin + end - pad.pad_begin, 0)
+
     def window(self, node: Node, index: int, value: str, link: Link) -> None:
         window: Window = link.info
         source = node.inputs[index]
         if self.traced.alone(source, link.axis) == 0:
             raise self.refuse(node, "slides over an axis in which time is mixed with another")
         if node.op == "Pad":
-            readers = [n for n in self.walked.nodes if value in n.inputs]
+            readers = self.behind(value)
             if window.pad_begin < 0 or window.pad_end < 0:
                 raise self.refuse(node, "crops the sequence")
-            if value in {p.name for p in self.graph.outputs} or not readers or any(not self.slides(n) for n in readers):
+            if not readers or any(not self.slides(n) for n in readers):
                 raise self.refuse(node, "pads time in front of a node that is no sliding window")
             self.pads[value] = window
             self.windows[node.name] = (link.axis, window)
@@ -477,8 +570,21 @@ class _Flow:
         self.rate[value] = rate * window.stride
         self.lag[value] = self.lag.get(source, 0) + rate * max(fill - begin, 0)
 
+    def behind(self, value: str) -> list[Node]:
+        """The nodes that read a padded value, also behind moves of its axes; none where it is an output itself."""
+        found: list[Node] = []
+        for node in self.walked.nodes:
+            if value in node.inputs:
+                moves = node.op in _MOVES and node.inputs[0] == value
+                past = self.behind(node.outputs[0]) if moves else [node]
+                if not past:
+                    return []
+                found += past
+        return [] if value in {p.name for p in self.graph.outputs} else found
+
     def slides(self, node: Node) -> bool:
-        return any(x.kind == "window" for x in links(node, self.walked)) and node.op != "Pad"
+        kinds = {x.kind for x in links(node, self.walked)}
+        return ("window" in kinds and node.op != "Pad") or ("slice" in kinds and node.op == "Slice")
 
     def constants(self, node: Node, timed: list[int]) -> None:
         """A constant must not know the position in the sequence or its length."""
@@ -540,12 +646,25 @@ class _Flow:
             shape, dtype, axis = carries.state_memory(node, self.walked.facts, what)
             place = carries.batch_axis(node)
             if axis is not None and place is not None:
-                known = self.traced.alone(node.inputs[place[0]], place[1])
-                if not known or shape[axis] != self.roles.analysis_sizes()[1]:
-                    axis = None
+                shape, axis = self.signals(shape, axis, node.inputs[place[0]], place[1])
             if axis is not None:
                 shape = (*shape[:axis], self.roles.batch_size or 1, *shape[axis + 1 :])
             self.state_infos.append(StateInfo(label, public, shape, dtype, axis, kind))
+
+    def signals(self, shape: tuple[int, ...], axis: int, source: str, place: int) -> tuple[tuple[int, ...], int | None]:
+        """A state's shape and batch axis where the batch of its recurrence is that of the stream, or a product with it
+        (the bands of a signal): such a product is shown as the axes it consists of."""
+        if not self.roles.batch:
+            return shape, None
+        name, at = next(iter(self.roles.batch.items()))
+        batch = self.traced.root(self.traced.axes[name][at][0].label)
+        factors = [f for f in self.traced.axes[source][place] if f.label or f.extent != 1]
+        if self.traced.find(source, batch) != place or prod(f.extent for f in factors) != shape[axis]:
+            return shape, None
+        inside = next(i for i, f in enumerate(factors) if f.label and self.traced.root(f.label) == batch)
+        if factors[inside].extent != self.roles.analysis_sizes()[1]:
+            return shape, None
+        return (*shape[:axis], *(f.extent for f in factors), *shape[axis + 1 :]), axis + inside
 
 
 def _equal(a: Array, b: Array) -> bool:

@@ -38,7 +38,7 @@ def summarize(
     else:
         how = {
             "time": "yes, chunks of any length",
-            "loop": "yes, one step at a time (the file is right at one step only)",
+            "loop": "yes, one step at a time",
             "frame": "yes, frame by frame (no time axis; every call is one step)",
         }[spec.mode]
         if spec.stepwise:

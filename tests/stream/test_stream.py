@@ -143,6 +143,60 @@ def test_a_frame_model_steps_whole_graphs():
     tolerances.exact(stream.state["h"], h)
 
 
+def test_a_pad_belongs_to_the_window_behind_moves_of_axes():
+    x, stream = signal(2, T, INPUTS), model("padded_in_front").stream(2)
+    whole = model("padded_in_front").run({"x": x})["y"]
+    parts = [stream.run(x[:, a:b]) for a, b in pairwise((0, 1, 2, 9, T))]
+    assert stream.lag == 0
+    tolerances.exact(np.concatenate(parts, 1), whole)
+
+
+@pytest.mark.parametrize("which", [1, 7])
+def test_a_scalar_that_chooses_a_network_hides_no_time_axis(which):
+    x, switch = frames(2), np.int64(which)
+    zero = np.zeros((1, 2, HIDDEN), np.float32)
+    whole = model("switched").run({"x": x, "h0": zero, "c0": zero, "which": np.asarray(switch)})
+    assert [(p.name, p.time_axis) for p in model("switched").inputs if p.name in ("x", "which")] == [("x", 0), ("which", None)]
+    assert next(p for p in model("switched").outputs if p.name == "y").time_axis == 0
+    bound = model("switched").stream(2, inputs={"which": switch})
+    tolerances.exact(np.concatenate([bound.run(x[:5]), bound.run(x[5:])]), whole["y"])
+    tolerances.exact(bound.state["c0"], whole["cn"])
+    fed = model("switched").stream(2)
+    tolerances.exact(fed.run({"x": x, "which": np.asarray(switch)}), whole["y"])
+
+
+def test_two_time_axes_want_one_chosen():
+    with pytest.raises(lstm_infer.NotStreamableError, match="time_axis="):
+        model("cascade").stream()
+    src, tgt = frames(2, 9), frames(2, seed=1)
+    whole = model("cascade").run({"src": src, "tgt": tgt})["y"]
+    decoder = lstm_infer.load(stream_models.cascade(), time_axis={"tgt": 0}).stream(2, inputs={"src": src})
+    tolerances.exact(np.concatenate([decoder.run(tgt[:4]), decoder.run(tgt[4:])]), whole)
+    encoder = lstm_infer.load(stream_models.cascade(), time_axis={"src": 0})
+    assert [s.output for s in encoder.states] == [None, None], "the decoder's input is no state of its output"
+    stream = encoder.stream(2, inputs={"tgt": tgt})
+    stream.run(src[:3])
+    tolerances.exact(stream.run(src[3:]), whole, "the value as if the source ended here")
+
+
+def test_an_axis_inside_the_frame_is_no_time():
+    x, cache = signal(4, 1, INPUTS), np.zeros((1, 9, INPUTS), np.float32)
+    assert [p.time_axis for p in model("bands").inputs] == [None, None]
+    stream = model("bands").stream()
+    for frame in x:
+        whole = model("bands").run({"x": frame, "cache": cache})
+        cache = whole["cache_out"]
+        tolerances.exact(stream.step(frame), whole["y"])
+        tolerances.exact(stream.state["cache"], cache)
+
+
+def test_a_residual_beside_a_side_input_is_no_state():
+    x, speaker = frames(2), signal(2, INPUTS)
+    whole = model("residual_beside").run({"x": x, "speaker": speaker})["y"]
+    stream = model("residual_beside").stream(2, inputs={"speaker": speaker})
+    tolerances.exact(np.concatenate([stream.run(x[:6]), stream.run(x[6:])]), whole)
+
+
 def test_a_state_that_could_be_either_input_is_never_guessed_in_silence():
     """By names, with a warning, or not at all: a wrong pairing is worse than a refusal."""
     with warnings.catch_warnings(record=True) as said:

@@ -46,7 +46,8 @@ def write(name: str, model: onnx.ModelProto, runs: list[tuple[dict, dict]], trut
     """NAME.onnx and NAME.npz with `r/in/<input>` and `r/<truth>/<output>` for run r."""
     FILES.mkdir(exist_ok=True)
     data = strip(model).SerializeToString(deterministic=True)
-    assert len(data) < LARGEST, f"{name}: {len(data)} bytes"
+    if len(data) >= LARGEST:
+        raise ValueError(f"{name}: {len(data)} bytes")
     (FILES / f"{name}.onnx").write_bytes(data)
     entries = {}
     for r, (feeds, outputs) in enumerate(runs):

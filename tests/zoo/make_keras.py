@@ -84,7 +84,7 @@ def simple_rnn(p):
 def lstm_stack(p):
     x = layers.LSTM(7, return_sequences=True)(p["x"])
     x = layers.LSTM(6, return_sequences=True)(layers.Dropout(0.3)(x))
-    return layers.TimeDistributed(layers.Dense(3, activation="tanh"))(x)
+    return layers.Dense(3, activation="tanh")(x)
 
 
 def causal_cnn_lstm(p):
@@ -119,13 +119,13 @@ def lm_states(p):
 def autoencoder(p):
     code = layers.LSTM(6, activation="tanh")(p["x"])
     x = layers.LSTM(6, return_sequences=True)(layers.RepeatVector(6)(code))
-    return layers.TimeDistributed(layers.Dense(3))(x)
+    return layers.Dense(3)(x)
 
 
 def frames_cnn(p):
-    x = layers.TimeDistributed(layers.Conv1D(4, 3, activation="relu"))(p["frames"])
-    x = layers.TimeDistributed(layers.MaxPooling1D(2))(x)
-    x = layers.TimeDistributed(layers.Flatten())(x)
+    x = layers.Conv2D(4, (1, 3), activation="relu")(p["frames"])
+    x = layers.MaxPooling2D((1, 2))(x)
+    x = layers.Reshape((-1, 16))(x)
     return layers.Dense(2)(layers.LSTM(8, return_sequences=True)(x))
 
 

@@ -1,6 +1,6 @@
 """Loop-25, Scan-25 and If-25 whose conditions are only known at run time: lists of steps run by the plan, in C.
 
-The walk (bodies.py) meets these operators first. It walks their bodies at the sizes of the values that go in and turns
+The walk (bodies/) meets these operators first. It walks their bodies at the sizes of the values that go in and turns
 the node into a `Repeat` or a `Choice`: a node that holds its walked body, and names all it reads among its inputs, also
 what the body captures. What the walk can decide (a known condition, a growing value in a short loop) it unrolls, so
 that it never gets here.

@@ -154,7 +154,7 @@ def sizes(node: Node, ins: Sequence[Fact | None]) -> Sizes:
         if fact is None or fact.shape == shape:
             continue
         text = f"{node}: {name} takes {list(shape)}, got {list(fact.shape)}"
-        h = ins[5]
+        h = ins[5] if len(ins) > 5 else None
         if index == 6 and h is not None and h.shape == state and fact.shape[:2] == state[:2]:
             raise OnnxImportError(
                 f"{text}; states of two sizes belong to an LSTM with a projection (proj_size), which the ONNX operator "
@@ -401,7 +401,7 @@ _MEANING: dict[str, Callable[[Array, float, float], Any]] = {
     "RELU": lambda x, a, b: np.maximum(x, 0),
     "AFFINE": lambda x, a, b: a * x + b,
     "LEAKY_RELU": lambda x, a, b: np.where(x >= 0, x, a * x),
-    "THRESHOLDED_RELU": lambda x, a, b: np.where(x > a, x, 0),
+    "THRESHOLDED_RELU": lambda x, a, b: np.where(x <= a, 0, x),
     "SCALED_TANH": lambda x, a, b: a * np.tanh(b * x),
     "HARD_SIGMOID": lambda x, a, b: np.clip(a * x + b, 0, 1),
     "ELU": lambda x, a, b: np.where(x >= 0, x, a * np.expm1(x)),

@@ -88,6 +88,8 @@ def evaluate(node: Node, ins: list[Array | None]) -> list[Array]:
     if name == "Mean" and x.dtype.kind in "iu":  # toward zero
         total, n = np.sum(x, **how), int(np.prod([x.shape[axis] for axis in axes], dtype=np.int64))
         return [np.asarray(np.sign(total) * (np.abs(total) // n)).astype(x.dtype)]
+    if name == "L2" and x.dtype.kind in "iu":  # squares may pass the type's range where their root does not
+        return [np.asarray(function(x.astype(np.float64), **how)).astype(x.dtype)]
     return [np.asarray(function(x, **how)).astype(x.dtype)]
 
 

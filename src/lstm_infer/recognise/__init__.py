@@ -116,7 +116,7 @@ def _one_graph(graph: Graph, known: Known, names: Names, context: Context) -> li
         graph.nodes[:] = before[0]
         graph.consts.clear()
         graph.consts.update(before[1])
-        # layers get the names they had, by which they are barred
+        # layers have the names they had before, by which they are barred
         names.taken, names.next = set(before[2].taken), dict(before[2].next)
         known.forget()
         barred |= left

@@ -267,6 +267,21 @@ def _size(g: Graph, name: str, roots: Sequence[int], other: int, native: _Native
     return result
 
 
+def _follows(graph: Graph, name: str) -> bool:
+    """Is a value computed from an input, if only from its sizes: it has the batch that is fed, and is not frozen."""
+    made = {value: node for node in graph.nodes for value in node.outputs if value}
+    fed = {port.name for port in graph.inputs}
+    todo, seen = [name], set[str]()
+    while todo:
+        value = todo.pop()
+        if value in fed:
+            return True
+        if value in made and value not in seen:
+            seen.add(value)
+            todo += [v for v in made[value].inputs if v]
+    return False
+
+
 def _initial(
     graph: Graph, g: Graph, node: Node, native: _Native, labels: Mapping[int, str], before: list[Node], done: list[str]
 ) -> Node:
@@ -279,7 +294,7 @@ def _initial(
     for what, index, _ in recurrent.states(node):
         name = inputs[index] if index < len(inputs) else ""
         const = native.walked.facts[name].const if name else None
-        if const is None:
+        if const is None or _follows(graph, name):
             continue
         row = np.take(const, [0], axis)
         if not np.array_equal(const, np.repeat(row, const.shape[axis], axis)):
