@@ -190,6 +190,8 @@ class StreamPlan:
             assert x is not None
             if node.op != "Pad":
                 ins = [_resized(x, axis, (window.kernel - 1) * window.dilation + 1), *ins[1:]]
+            if node.name in self.spec.cropped:
+                return [_resized(x, axis, 1)]
             return node_facts(without_pads(node, axis, len(x.shape)), unpadded(node, axis, ins))
 
         return walk(self.graph, self._facts(1), on_node=on_node)
@@ -245,6 +247,8 @@ class StreamPlan:
         chunk.taken[key] = (held, total, total - steps * window.stride)
         if steps == 0:
             return self._nothing(chunk, node)
+        if node.name in self.spec.cropped:
+            return [_resized(x, axis, steps)]
         return node_facts(plain, [_resized(x, axis, total), *ins[1:]])
 
     def _join(
@@ -361,7 +365,12 @@ class StreamPlan:
         for info in self.spec.states:
             carried = hidden.get(info.name)
             key: Any = input_key(info.name) if carried is None else (carried.node, f"{carried.what}0")
-            found[info.name] = slots[key], info
+            view = slots[key]
+            if len(info.shape) != len(view.shape):  # its batch is a product, shown by its axes
+                shown = view.reshape([self.batch if a == info.batch_axis else n for a, n in enumerate(info.shape)])
+                assert shown is not None
+                view = shown
+            found[info.name] = view, info
         return found
 
     def _init_program(self, one: Walk) -> Program:
@@ -429,7 +438,7 @@ class StreamPlan:
         present = [o.name for o in self.spec.outputs if o.name not in chunk.absent]
         outputs = [b.output(name, index) for index, name in enumerate(present)]
         if not chunk.absent.intersection(self.spec.pairs.values()):
-            self._write_back(b)
+            b.advance([(self.layout.slots[input_key(v)], b.view(out)) for v, out in self.spec.pairs.items()])
         macs = _work(b.steps)
         after = chunk.after()
         if any(key not in self.fills for key in after) and self.fills:
@@ -481,12 +490,19 @@ class StreamPlan:
         held, total, kept = chunk.taken[key]
         value = node.inputs[0]
         if held == 0 and kept == 0 and not chunk.flush:
-            b.node(plain)
+            if node.name in self.spec.cropped:
+                b.bind(node.outputs[0], b.view(value))
+            else:
+                b.node(plain)
             return
         joined = self._joined(b, value, axis, key, held, total, window.pad_value)
         self._keep(b, joined, axis, key, total, kept)
         if node.name in chunk.skipped:
             self._skip(b, node)
+            return
+        if node.name in self.spec.cropped:
+            steps = total - (window.kernel - 1)
+            b.bind(node.outputs[0], joined.part(axis, self.spec.cropped[node.name], steps))
             return
         name = f"{value}/history/{node.name}"
         b.facts[name] = _resized(b.fact(value), axis, total)
@@ -559,21 +575,6 @@ class StreamPlan:
         taken.sort()
         return not b.steps and all(a[1] <= c[0] for a, c in pairwise(taken))
 
-    def _write_back(self, b: Builder) -> None:
-        """The next values of the state inputs, behind everything that reads the old ones."""
-        moves: list[tuple[View, View]] = []
-        for name, out in self.spec.pairs.items():
-            slot, view = self.layout.slots[input_key(name)], b.view(out)
-            if view.buffer is slot.buffer and view.offset == slot.offset and view.is_dense:
-                continue
-            if view.buffer.kind == "state":  # a state that becomes another: copied before any is overwritten
-                held = b.alloc(view.shape, view.dtype)
-                b.copy(held, view)
-                view = held
-            moves.append((slot, view))
-        for slot, view in moves:
-            b.copy(slot, view)
-
 
 def _work(steps: Sequence[AnyStep]) -> int:
     """Multiply-adds of all steps, near enough to decide about the GIL."""
@@ -602,7 +603,7 @@ def _macs(step: Step) -> int:
 
 def without_pads(node: Node, axis: int, rank: int) -> Node:
     """The node without padding on one axis of its input."""
-    if node.op == "Pad":
+    if node.op in ("Pad", "Slice"):
         return node
     attrs = dict(node.attrs)
     spatial = rank - 2
