@@ -271,19 +271,22 @@ def _size(g: Graph, name: str, roots: Sequence[int], other: int, native: _Native
     return result
 
 
-def _follows(graph: Graph, name: str) -> bool:
-    """Is a value computed from an input, if only from its sizes: it has the batch that is fed, and is not frozen."""
+def _follows(graph: Graph, name: str, shape: Sequence[int], axis: int) -> bool:
+    """Is a value computed from the sizes of an input, so that it has the batch that is fed; not from a constant that has
+    a batch of its own."""
     made = {value: node for node in graph.nodes for value in node.outputs if value}
     fed = {port.name for port in graph.inputs}
-    todo, seen = [name], set[str]()
+    todo, seen, follows = [name], set[str](), False
     while todo:
         value = todo.pop()
-        if value in fed:
-            return True
+        follows |= value in fed
+        const = graph.consts.get(value)
+        if const is not None and const.ndim == len(shape) and const.shape[axis] == shape[axis] != 1:
+            return False
         if value in made and value not in seen:
             seen.add(value)
             todo += [v for v in made[value].inputs if v]
-    return False
+    return follows
 
 
 def _initial(
@@ -305,7 +308,7 @@ def _initial(
     for what, index, _ in recurrent.states(node):
         name = inputs[index] if index < len(inputs) else ""
         const = native.walked.facts[name].const if name else None
-        if const is None or (_follows(graph, name) and not all_states):
+        if const is None or (_follows(graph, name, const.shape, axis) and not all_states):
             continue
         row = np.take(const, [0], axis)
         if not np.array_equal(const, np.repeat(row, const.shape[axis], axis)):
