@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from .steps import Activation, AnyStep, MapStep, Step
+from .steps import Activation, AnyStep, MapStep, Step, readers_and_writers
 from .views import View, dense_strides
 
 __all__ = ["join_products"]
@@ -24,13 +24,7 @@ _Y = 3
 def join_products(steps: Sequence[AnyStep]) -> list[AnyStep]:
     """The same work in fewer steps."""
     out: list[list[AnyStep]] = [[step] for step in steps]
-    readers: dict[int, set[int]] = {}
-    writers: dict[int, list[int]] = {}
-    for index, step in enumerate(steps):
-        for view in step.reads:
-            readers.setdefault(id(view.buffer), set()).add(index)
-        for view in step.writes:
-            writers.setdefault(id(view.buffer), []).append(index)
+    readers, writers = readers_and_writers(steps)
     for index, step in enumerate(steps):
         found = _moves(step)
         if found is None or found[0].buffer.kind != "arena" or readers[id(found[0].buffer)] != {index}:
