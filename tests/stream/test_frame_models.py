@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import onnxruntime as ort
-import shared_files
 
 import lstm_infer
+import shared_files
 
 
 def test_gtcrn_streams_as_onnxruntime_does_by_hand() -> None:
