@@ -136,7 +136,7 @@ class Model:
         self._refuse_unbuilt()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Model, (self._graph, self._options)
+        return Model, (self._graph, self._options), {"repaired": self.repaired}
 
     def __repr__(self) -> str:
         return f"<lstm_infer.Model {self._graph.name!r}: {len(self.inputs)} inputs, {len(self.outputs)} outputs, {self.isa}>"

@@ -136,8 +136,8 @@ def _first_walk(roles: Roles) -> tuple[Walk, Trace] | None:
     """A walk at declared sizes, open axes at sizes that tell them apart, or else all equal."""
     failure = "an input has no declared rank"
     known = _sizes_by_weights(roles.graph, roles.inputs)
-    for primes in _SIZES:
-        sizes = _open_sizes(roles.inputs, primes)
+    for primes, leading in ((_SIZES[0], False), (_SIZES[0], True), *((primes, False) for primes in _SIZES[1:])):
+        sizes = _open_sizes(roles.inputs, primes, leading)
         if sizes is None:
             break
         sizes |= {place: n for place, n in known.items() if place in sizes}
@@ -175,8 +175,9 @@ def _sizes_by_weights(graph: Graph, inputs: Sequence[Port]) -> dict[tuple[str, i
     return found
 
 
-def _open_sizes(inputs: Sequence[Port], primes: Sequence[int]) -> dict[tuple[str, int], int] | None:
-    """One size for each open axis, the same for axes of one name; the last of `primes` for all that are left."""
+def _open_sizes(inputs: Sequence[Port], primes: Sequence[int], leading: bool) -> dict[tuple[str, int], int] | None:
+    """One size for each open axis, the same for axes of one name; the last of `primes` for all that are left. `leading`:
+    the first axes of all inputs are one, as Keras means them without saying so."""
     sizes: dict[tuple[str, int], int] = {}
     by_name: dict[str, int] = {}
     for port in inputs:
@@ -185,6 +186,7 @@ def _open_sizes(inputs: Sequence[Port], primes: Sequence[int]) -> dict[tuple[str
         for axis, size in enumerate(port.shape):
             if not isinstance(size, int):
                 key = size if isinstance(size, str) and size else f"{port.name}.{axis}"
+                key = "" if leading and axis == 0 else key
                 sizes[port.name, axis] = by_name.setdefault(key, primes[min(len(by_name), len(primes) - 1)])
     return sizes
 
@@ -195,7 +197,9 @@ def _recurrences(walked: Walk) -> list[Node]:
 
 def _find_time(roles: Roles, walked: Walk, traced: Trace, given: Mapping[str, int] | None) -> None:
     found: list[AxisOf] = []
-    for source, axis in ((node.inputs[i], a) for node in _recurrences(walked) for i, a in carries.runs_over(node)):
+    closed: list[AxisOf] = []
+    """Axes over which something runs backwards too: inside a frame, where another axis is left for time."""
+    for node, source, axis in ((n, n.inputs[i], a) for n in _recurrences(walked) for i, a in carries.runs_over(n)):
         label = traced.alone(source, axis)
         if not label:
             continue
@@ -206,13 +210,22 @@ def _find_time(roles: Roles, walked: Walk, traced: Trace, given: Mapping[str, in
         place = dict(places)
         if place not in found:
             found.append(place)
+        if _both_ways(node):
+            closed.append(place)
     roles.sequences = frozenset(name for place in found for name in place)
     roles.runs_over = found
-    roles.candidates = found if given is None else [dict(given)]
     if given is not None:
-        roles.time = dict(given)
-    elif len(found) == 1:
-        roles.time = found[0]
+        roles.candidates, roles.time = [dict(given)], dict(given)
+    else:
+        forward = [place for place in found if place not in closed]
+        found = forward if len(forward) == 1 else found
+        roles.candidates = found
+        if len(found) == 1:
+            roles.time = found[0]
+
+
+def _both_ways(node: Node) -> bool:
+    return recurrent.is_recurrent(node) and str(node.attrs.get("direction", "forward")).lower() != "forward"
 
 
 def _behind_switches(roles: Roles) -> None:
@@ -259,14 +272,24 @@ def _find_batch(roles: Roles, walked: Walk, traced: Trace) -> None:
         label = traced.alone(node.inputs[place[0]], place[1]) if place else 0
         if label and label not in run_over:
             roles.batch |= {name: a for name, a in traced.inputs_of(label) if roles.time.get(name) != a}
-    if roles.batch or not roles.inputs:
-        return
-    first = roles.inputs[0]  # no recurrent operator: the leading axis, if it reaches an output
-    if first.shape and roles.time.get(first.name) != 0:
+    first = roles.inputs[0] if roles.inputs else None  # no recurrent operator: the leading axis, if it reaches an output
+    if not roles.batch and first is not None and first.shape and roles.time.get(first.name) != 0:
         label = traced.axes[first.name][0][0].label if first.name in traced.axes else 0
         reaches = any(traced.find(port.name, label) == 0 for port in roles.graph.outputs) if label else False
         if (reaches and first.shape[0] in (1, None)) or (reaches and isinstance(first.shape[0], str)):
             roles.batch = {name: a for name, a in traced.inputs_of(label) if roles.time.get(name) != a}
+    if not any(name in roles.batch for name in roles.time):
+        _batch_by_name(roles)
+
+
+def _batch_by_name(roles: Roles) -> None:
+    """A batch that is sorted on its way (packed sequences) cannot be followed: the one other open axis of what has
+    time, and the axes that the file calls by the same name."""
+    for port in roles.inputs:
+        if port.name in roles.time and port.shape is not None:
+            names = [n for a, n in enumerate(port.shape) if isinstance(n, str) and n and a != roles.time[port.name]]
+            if len(names) == 1:
+                roles.batch |= {p.name: p.shape.index(names[0]) for p in roles.inputs if p.shape and names[0] in p.shape}
 
 
 def _free_sizes(roles: Roles) -> None:

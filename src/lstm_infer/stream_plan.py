@@ -190,6 +190,8 @@ class StreamPlan:
             assert x is not None
             if node.op != "Pad":
                 ins = [_resized(x, axis, (window.kernel - 1) * window.dilation + 1), *ins[1:]]
+            if node.name in self.spec.cropped:
+                return [_resized(x, axis, 1)]
             return node_facts(without_pads(node, axis, len(x.shape)), unpadded(node, axis, ins))
 
         return walk(self.graph, self._facts(1), on_node=on_node)
@@ -245,6 +247,8 @@ class StreamPlan:
         chunk.taken[key] = (held, total, total - steps * window.stride)
         if steps == 0:
             return self._nothing(chunk, node)
+        if node.name in self.spec.cropped:
+            return [_resized(x, axis, steps)]
         return node_facts(plain, [_resized(x, axis, total), *ins[1:]])
 
     def _join(
@@ -361,7 +365,12 @@ class StreamPlan:
         for info in self.spec.states:
             carried = hidden.get(info.name)
             key: Any = input_key(info.name) if carried is None else (carried.node, f"{carried.what}0")
-            found[info.name] = slots[key], info
+            view = slots[key]
+            if len(info.shape) != len(view.shape):  # its batch is a product, shown by its axes
+                shown = view.reshape([self.batch if a == info.batch_axis else n for a, n in enumerate(info.shape)])
+                assert shown is not None
+                view = shown
+            found[info.name] = view, info
         return found
 
     def _init_program(self, one: Walk) -> Program:
@@ -481,12 +490,19 @@ class StreamPlan:
         held, total, kept = chunk.taken[key]
         value = node.inputs[0]
         if held == 0 and kept == 0 and not chunk.flush:
-            b.node(plain)
+            if node.name in self.spec.cropped:
+                b.bind(node.outputs[0], b.view(value))
+            else:
+                b.node(plain)
             return
         joined = self._joined(b, value, axis, key, held, total, window.pad_value)
         self._keep(b, joined, axis, key, total, kept)
         if node.name in chunk.skipped:
             self._skip(b, node)
+            return
+        if node.name in self.spec.cropped:
+            steps = total - (window.kernel - 1)
+            b.bind(node.outputs[0], joined.part(axis, self.spec.cropped[node.name], steps))
             return
         name = f"{value}/history/{node.name}"
         b.facts[name] = _resized(b.fact(value), axis, total)
@@ -587,7 +603,7 @@ def _macs(step: Step) -> int:
 
 def without_pads(node: Node, axis: int, rank: int) -> Node:
     """The node without padding on one axis of its input."""
-    if node.op == "Pad":
+    if node.op in ("Pad", "Slice"):
         return node
     attrs = dict(node.attrs)
     spatial = rank - 2

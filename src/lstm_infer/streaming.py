@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -85,6 +86,8 @@ class StreamSpec:
             if name not in self.pad_nodes
         )
 
+    cropped: dict[str, int] = field(default_factory=dict)
+    """Slices that take steps off the ends of time, by how many at the beginning: windows of which one position counts."""
     pad_nodes: set[str] = field(default_factory=set)
     """Pad nodes over time: done by the windows behind them."""
 
@@ -304,6 +307,7 @@ class _Flow:
         self.ended: set[str] = set()
         self.windows: dict[str, tuple[int, Window]] = {}
         self.pads: dict[str, Window] = {}
+        self.cropped: dict[str, int] = {}
         self.rate: dict[str, int] = {}
         """Input steps per step of a value, where it is not 1."""
         self.lag: dict[str, int] = {}
@@ -375,6 +379,7 @@ class _Flow:
             self.windows,
             self.lens,
         )
+        spec.cropped = self.cropped
         spec.pad_nodes = {n.name for n in self.walked.nodes if n.op == "Pad" and n.name in self.windows}
         made = [v for node in self.walked.nodes for v in node.outputs if v]
         spec.time_axes = {
@@ -472,7 +477,11 @@ class _Flow:
                 return
             if link.kind == "slice":
                 start, stop, step = link.info
-                if (start, stop, step) == (0, self.T, 1) and self.at_all_lengths(node, link):
+                extent = self.walked.facts[node.inputs[index]].shape[link.axis]
+                if (start, stop, step) == (0, extent, 1) and self.at_all_lengths(node, link):
+                    return
+                if link.out_axis == out_axis and self.crops(node, link):
+                    self.crop(node, value, link.axis, start, extent - stop)
                     return
                 if step == 1 and start == self.T - 1 and stop == self.T and self.at_end(node):
                     self.ended.add(value)
@@ -493,6 +502,37 @@ class _Flow:
             if link.kind == "slice" and link.info == (T2 - 1, T2, 1):
                 return True
         return False
+
+    def crops(self, node: Node, link: Link) -> bool:
+        """Does a Slice take the same few steps off the ends, whatever the length."""
+        taken = []
+        for walked in (self.walked, self.others[0]) if self.others else ():
+            x, y = (walked.facts[name].shape for name in (node.inputs[0], node.outputs[0]))
+            found = [x for x in links(node, walked) if x.kind == "slice" and x.axis == link.axis]
+            if not found or found[0].info[2] != 1 or [n for a, n in enumerate(x) if a != link.axis] != [
+                n for a, n in enumerate(y) if a != link.axis
+            ]:  # fmt: skip
+                return False
+            taken.append((found[0].info[0], x[link.axis] - found[0].info[1]))
+        return node.op == "Slice" and len(set(taken)) == 1
+
+    def crop(self, node: Node, value: str, axis: int, begin: int, end: int) -> None:
+        """Steps taken off the ends: of a window's own padding, or else a window that picks one of its positions."""
+        source = node.inputs[0]
+        if self.traced.alone(source, axis) == 0:
+            raise self.refuse(node, "cuts an axis in which time is mixed with another")
+        maker = next((n for n in self.walked.nodes if source in n.outputs), None)
+        if maker is not None and maker.name in self.windows and maker.op != "Pad" and self.behind(source) == [node]:
+            at, window = self.windows[maker.name]
+            less = min(end, window.pad_end // window.stride)  # what it saw of the padding was cut off: a causal Conv
+            self.windows[maker.name] = at, replace(window, pad_end=window.pad_end - less * window.stride)
+            end -= less
+        pad = self.pads.get(source, Window(1))
+        kernel = begin + end + 1
+        self.windows[node.name] = axis, Window(kernel, 1, 1, pad.pad_begin, pad.pad_end, pad.pad_value)
+        self.cropped[node.name] = begin
+        self.rate[value] = rate = self.rate.get(source, 1)
+        self.lag[value] = self.lag.get(source, 0) + rate * max(begin + end - pad.pad_begin, 0)
 
     def window(self, node: Node, index: int, value: str, link: Link) -> None:
         window: Window = link.info
@@ -543,7 +583,8 @@ class _Flow:
         return [] if value in {p.name for p in self.graph.outputs} else found
 
     def slides(self, node: Node) -> bool:
-        return any(x.kind == "window" for x in links(node, self.walked)) and node.op != "Pad"
+        kinds = {x.kind for x in links(node, self.walked)}
+        return ("window" in kinds and node.op != "Pad") or ("slice" in kinds and node.op == "Slice")
 
     def constants(self, node: Node, timed: list[int]) -> None:
         """A constant must not know the position in the sequence or its length."""
@@ -605,12 +646,25 @@ class _Flow:
             shape, dtype, axis = carries.state_memory(node, self.walked.facts, what)
             place = carries.batch_axis(node)
             if axis is not None and place is not None:
-                known = self.traced.alone(node.inputs[place[0]], place[1])
-                if not known or shape[axis] != self.roles.analysis_sizes()[1]:
-                    axis = None
+                shape, axis = self.signals(shape, axis, node.inputs[place[0]], place[1])
             if axis is not None:
                 shape = (*shape[:axis], self.roles.batch_size or 1, *shape[axis + 1 :])
             self.state_infos.append(StateInfo(label, public, shape, dtype, axis, kind))
+
+    def signals(self, shape: tuple[int, ...], axis: int, source: str, place: int) -> tuple[tuple[int, ...], int | None]:
+        """A state's shape and batch axis where the batch of its recurrence is that of the stream, or a product with it
+        (the bands of a signal): such a product is shown as the axes it consists of."""
+        if not self.roles.batch:
+            return shape, None
+        name, at = next(iter(self.roles.batch.items()))
+        batch = self.traced.root(self.traced.axes[name][at][0].label)
+        factors = [f for f in self.traced.axes[source][place] if f.label or f.extent != 1]
+        if self.traced.find(source, batch) != place or prod(f.extent for f in factors) != shape[axis]:
+            return shape, None
+        inside = next(i for i, f in enumerate(factors) if f.label and self.traced.root(f.label) == batch)
+        if factors[inside].extent != self.roles.analysis_sizes()[1]:
+            return shape, None
+        return (*shape[:axis], *(f.extent for f in factors), *shape[axis + 1 :]), axis + inside
 
 
 def _equal(a: Array, b: Array) -> bool:

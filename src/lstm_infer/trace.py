@@ -137,10 +137,11 @@ def _node(out: Trace, node: Node, walked: Walk) -> None:
         if source is None:
             continue
         axis = source[link.axis]
+        source_extent = prod(f.extent for f in axis)
         extent = walked.facts[node.outputs[link.output]].shape[link.out_axis]
-        if prod(f.extent for f in axis) != extent:
-            if link.kind == "slice":
-                continue  # a part of an axis is another axis
+        if source_extent != extent:
+            if link.kind == "slice" and not (node.op == "Slice" and link.info[2] == 1 and 2 * extent > source_extent):
+                continue  # a part of an axis is another axis, but for one that only lost some steps at its ends
             labels = [f for f in axis if f.label]
             axis = (Factor(labels[0].label, extent),) if len(labels) == 1 and len(axis) == 1 else (Factor(0, extent),)
         made.setdefault((link.output, link.out_axis), []).append(axis)

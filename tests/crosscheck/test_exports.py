@@ -175,7 +175,7 @@ def check_splits(name, row):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             split = Split(name, row, feeds)
-            whole = split.model.run(feeds)
+            whole = split.model.run(split.feeds)
             if row["model"] == "frame":
                 check_frame(split, whole)
                 continue

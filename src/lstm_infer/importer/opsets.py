@@ -209,6 +209,24 @@ def _dropout(rw: _Rewrite) -> None:
     node.op, node.attrs, node.inputs, node.outputs = "Identity", {}, node.inputs[:1], node.outputs[:1]
 
 
+def _same(rw: _Rewrite) -> None:
+    """auto_pad SAME at stride 1 is a padding that no size changes: written out, each axis can be seen by itself."""
+    attrs, inputs = rw.node.attrs, rw.node.inputs
+    weights = rw.known(inputs[1]) if rw.node.op == "Conv" and len(inputs) > 1 else None
+    kernel = attrs.get("kernel_shape") or (None if weights is None else list(weights.shape[2:]))
+    auto, strides, dilations = (attrs.get(key) for key in ("auto_pad", "strides", "dilations"))
+    if auto not in ("SAME_UPPER", "SAME_LOWER") or not isinstance(kernel, list):
+        return
+    if (strides or [1] * len(kernel)) != [1] * len(kernel):
+        return
+    spread = dilations if isinstance(dilations, list) and dilations else [1] * len(kernel)
+    pairs = zip(kernel, spread, strict=False)
+    total = [(k - 1) * d for k, d in pairs if isinstance(k, int) and isinstance(d, int)]
+    less, more = [n // 2 for n in total], [n - n // 2 for n in total]
+    attrs["pads"] = [*less, *more] if auto == "SAME_UPPER" else [*more, *less]
+    attrs["auto_pad"] = "NOTSET"
+
+
 def _batch_normalization(rw: _Rewrite) -> None:
     node = rw.node
     if not rw.number("spatial", 1):
@@ -337,9 +355,11 @@ _REDUCTIONS_18 = (
 )  # fmt: skip
 
 _RULES: dict[str, Callable[[_Rewrite], None]] = {
+    "AveragePool": _same,
     "BatchNormalization": _batch_normalization,
     "Cast": _cast,
     "Clip": _clip,
+    "Conv": _same,
     "DFT": _dft,
     "Dropout": _dropout,
     "GRU": _recurrent,
@@ -348,6 +368,7 @@ _RULES: dict[str, Callable[[_Rewrite], None]] = {
     "Hardmax": _softmax,
     "LSTM": _recurrent,
     "LogSoftmax": _softmax,
+    "MaxPool": _same,
     "Pad": _pad,
     "RNN": _recurrent,
     "ReduceSum": _axes_to_input(13),
