@@ -29,6 +29,8 @@ static inline int64_t li_conv_block(int64_t rows, int64_t stride, int64_t out)
     return cols < out ? cols : out;
 }
 
+#define LI_CONV_STAGE 4096 /* floats of rows of several small groups that are held at once */
+
 /* Floats from one phase of a row of x to the next (phase: every stride-th element), for `block` positions. */
 static inline int64_t li_conv_phase(int64_t block, int64_t stride, int64_t kernel, int64_t dilation)
 {

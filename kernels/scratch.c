@@ -19,6 +19,7 @@ int64_t li_conv_scratch(int64_t channels, int64_t groups, const int64_t kernel[3
 {
     const int64_t C = channels / (groups > 0 ? groups : 1), K = C * kernel[0] * kernel[1] * kernel[2];
     int64_t most = K * li_conv_phase(li_conv_block(K, 1, out[0] * out[1] * out[2]), 1, 1, 1);
+    if (groups > 1 && most < LI_CONV_STAGE) { most = LI_CONV_STAGE; }
     for (int d = 0; d < 3; d++) {
         const int64_t rows = K / (kernel[d] > 0 ? kernel[d] : 1), block = li_conv_block(rows, stride[d], out[d]);
         const int64_t need = rows * stride[d] * li_conv_phase(block, stride[d], kernel[d], dilation[d]);

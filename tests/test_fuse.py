@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
 from lstm_infer import _core
 from lstm_infer.facts import walk
@@ -69,3 +69,78 @@ def test_a_comparison_joins_its_where(isa: str) -> None:
     got, slots = run(nodes, "y", [3, 4], isa)
     assert len(slots) <= 2
     np.testing.assert_array_equal(got, np.where(X < -X, -X, X))
+
+
+ACTS = {
+    "Relu": {},
+    "Sigmoid": {},
+    "Tanh": {},
+    "Softplus": {},
+    "LeakyRelu": {"alpha": 0.3},
+    "PRelu": None,
+}
+HURT = np.array([0.0, -0.0, 1e-42, -1e-42, 3e38, -3e38, np.inf, -np.inf, np.nan, 87.0, -104.0, 0.4], np.float32).reshape(3, 4)
+
+
+def run_values(nodes: list[Any], consts: dict[str, Any], feed: Any, shape: list[int], isa: str) -> tuple[Any, tuple[str, ...]]:
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, feed.shape)
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, shape)
+    inits = [numpy_helper.from_array(np.asarray(v), k) for k, v in consts.items()]
+    made = helper.make_graph(nodes, "g", [x], [y], inits)
+    graph = read(helper.make_model(made, opset_imports=[helper.make_opsetid("", 18)]))
+    walked = walk(graph, {"x": Fact(feed.shape, feed.dtype)})
+    store = ConstStore()
+    b = Builder(walked.facts, store, isa)
+    b.input("x", 0)
+    b.lower(walked)
+    program = b.finish(1, [b.output("y", 0)])
+    result = np.zeros(shape, np.float32)
+    program.run([store.anchor, None, _core.aligned_empty(program.arena_bytes + 64), feed, result])
+    return result, program.slots
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("act", ACTS)
+@pytest.mark.parametrize("kind", ["MatMul", "Conv", "ConvTranspose"])
+def test_an_activation_behind_a_product_has_the_bits_of_a_map(isa: str, act: str, kind: str) -> None:
+    """The product copies x (identity weights), so that values that hurt reach the activation."""
+    attrs, consts = ACTS[act], {}
+    if attrs is None:
+        consts["slope"] = np.array([0.3], np.float32)
+    behind = helper.make_node(act, ["m", "slope"] if attrs is None else ["m"], ["y"], **(attrs or {}))
+    feed = HURT if kind == "MatMul" else HURT.reshape(1, 1, 12)
+    if kind == "MatMul":
+        feed = np.diag(np.concatenate([feed.ravel(), [1, 2, 3, 4, 5]])).astype(np.float32)[:, :17]
+        feed[~np.isfinite(feed)] = 7e37  # 0 x inf would hide the rest
+        consts["w"] = np.eye(17, dtype=np.float32)
+        first = helper.make_node("MatMul", ["x", "w"], ["m"])
+    else:
+        consts["w"] = np.ones((1, 1, 1), np.float32)
+        first = helper.make_node(kind, ["x", "w"], ["m"])
+    got, slots = run_values([first, behind], consts, feed, list(feed.shape), isa)
+    assert len(slots) == 1
+    # the same with another reader of the product, which keeps both steps
+    alone = helper.make_node(act, behind.input[:], ["a"], **(attrs or {}))
+    kept = [first, alone, helper.make_node("Concat", ["m", "a"], ["y"], axis=0)]
+    twice, slots = run_values(kept, consts, feed, [2 * feed.shape[0], *feed.shape[1:]], isa)
+    assert "map_f32" in slots
+    want = twice[feed.shape[0] :]
+    if isa == "scalar":
+        np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-7)
+    else:
+        np.testing.assert_array_equal(got.view(np.uint32)[~np.isnan(want)], want.view(np.uint32)[~np.isnan(want)])
+        np.testing.assert_array_equal(np.isnan(got), np.isnan(want))
+
+
+@pytest.mark.parametrize("isa", ISAS)
+def test_phases_of_a_transposed_convolution_store_into_a_concat(isa: str) -> None:
+    rng = np.random.default_rng(0)
+    feed, w = rng.standard_normal((1, 2, 5, 6), np.float32), rng.standard_normal((2, 3, 3, 4), np.float32)
+    attrs = {"strides": [2, 3], "pads": [1, 0, 0, 1]}
+    whole = [helper.make_node("ConvTranspose", ["x", "w"], ["m"], **attrs), helper.make_node("Relu", ["m"], ["a"]),
+             helper.make_node("Concat", ["a", "a"], ["y"], axis=3)]  # fmt: skip
+    alone = [whole[0], helper.make_node("Relu", ["m"], ["y"])]
+    one, slots = run_values(alone, {"w": w}, feed, [1, 3, 10, 18], isa)
+    assert set(slots) == {"conv_f32"}
+    two, _ = run_values(whole, {"w": w}, feed, [1, 3, 10, 36], isa)
+    np.testing.assert_array_equal(two, np.concatenate([one, one], 3))

@@ -41,7 +41,8 @@ DIRECT = {
 
 # Modules that belong to a layer: parts of it in files of their own, each drawn in docs/architecture.md.
 BELONGS = {
-    "steps": "ops", "views": "ops", "store": "ops", "fuse": "plan", "trace": "facts", "bodies": "facts", "records": "ir",
+    "steps": "ops", "views": "ops", "store": "ops", "fuse": "plan", "fuse_product": "plan",
+    "trace": "facts", "bodies": "facts", "records": "ir",
     "names": "ir",
     "roles": "plan", "pairing": "plan", "streaming": "plan", "stream_plan": "stream",
     "summary": "model", "wav": "demo", "drawing": "verify", "describe": "cli", "files": "cli", "report": "cli",

@@ -86,7 +86,8 @@ def feeds(model: lstm_infer.Model, T: int, B: int) -> dict[str, np.ndarray]:
     made = {}
     for k, port in enumerate(model.inputs):
         shape = tuple(
-            T if a == port.time_axis and n is None else B if n is None else n for a, n in enumerate(port.shape)
+            n if n is not None else T if a == port.time_axis else B if a == port.batch_axis else 1
+            for a, n in enumerate(port.shape)
         )
         value = uniform(k, shape, np.float64) if port.dtype.kind == "f" else np.ones(shape)
         made[port.name] = value.astype(port.dtype)
@@ -97,10 +98,10 @@ def models(names: list[Path]) -> Arrays:
     """The whole graph, then a stream in uneven pieces."""
     for path in names:
         model = lstm_infer.load(path)
-        yield f"run {path.stem}", list(model.run(feeds(model, 11, 2)).values())
+        yield f"run {path.stem}", list(model.run(feeds(model, 37, 2)).values())
         stream = model.stream()
         carried = {state.name for state in model.states}
-        given = {name: x for name, x in feeds(model, 40, 1).items() if name not in carried}
+        given = {name: x for name, x in feeds(model, 80, 1).items() if name not in carried}
         axes = {port.name: port.time_axis for port in model.inputs}
         parts: list[np.ndarray] = []
         if all(axes[name] is None for name in given):
@@ -109,7 +110,7 @@ def models(names: list[Path]) -> Arrays:
                 given = {name: np.roll(x, 1, -1) for name, x in given.items()}
         else:
             length = next(x.shape[axes[name]] for name, x in given.items() if axes[name] is not None)
-            cuts = [t for t in (0, 1, 3, 20) if t < length] + [length]
+            cuts = [t for t in (0, 1, 3, 40) if t < length] + [length]
             for a, b in itertools.pairwise(cuts):
                 piece = {n: x if axes[n] is None else np.take(x, range(a, b), axes[n]) for n, x in given.items()}
                 parts += results(stream.run(only(piece)))

@@ -315,7 +315,6 @@ LI_NOINLINE vf li_act_rare_(const li_act *act, vf x)
     const vf alpha = v_set1((float)act->alpha), beta = v_set1((float)act->beta), zero = v_zero(), one = v_set1(1.0f);
     switch ((li_act_code)act->code) {
     case LI_ACT_AFFINE: return v_fma(alpha, x, beta);
-    case LI_ACT_LEAKY_RELU: return v_sel(v_lt(x, zero), v_mul(alpha, x), x);
     case LI_ACT_THRESHOLDED_RELU: return v_sel(v_le(x, alpha), zero, x); /* onnxruntime's reading: strictly above */
     case LI_ACT_SCALED_TANH: return v_mul(alpha, li_tanh(v_mul(beta, x)));
     case LI_ACT_HARD_SIGMOID: return v_max(zero, v_min(one, v_fma(alpha, x, beta)));
@@ -333,6 +332,7 @@ LI_INLINE vf li_act_apply(const li_act *act, vf x)
     case LI_ACT_SIGMOID: return li_sigmoid(x);
     case LI_ACT_TANH: return li_tanh(x);
     case LI_ACT_RELU: return v_add(v_max(v_zero(), x), v_zero()); /* NaN stays; -0 becomes 0 as in map_f32 */
+    case LI_ACT_LEAKY_RELU: return v_sel(v_lt(x, v_zero()), v_mul(v_set1((float)act->alpha), x), x);
     default: return li_act_rare_(act, x);
     }
 }

@@ -13,7 +13,8 @@
 
 typedef struct li_conv {
     const li_conv_args *a;
-    const float *x, *w, *bias; /* of this batch entry and group */
+    const float *x, *w, *bias; /* x: of this batch entry; w, bias: of this group */
+    const float *w_all, *bias_all;
     float *y, *rows;
     int64_t *at;      /* [K]: where term k lies, from the first position of a line */
     int64_t C, M, K;  /* of one group */
@@ -118,8 +119,8 @@ LI_INLINE void li_conv_row(float *dst, const float *x, int64_t lo, int64_t hi, i
     for (; i < n; i += LI_W) { v_store(dst + i, v_zero()); }
 }
 
-/* The rows of x that positions first .. first + n - 1 of line (p0, p1) read. */
-LI_NOINLINE void li_conv_stage(const li_conv *c, int64_t p0, int64_t p1, int64_t first, int64_t n)
+/* The rows of x that positions first .. first + n - 1 of line (p0, p1) read, of `channels` channels from x. */
+LI_NOINLINE void li_conv_stage(const li_conv *c, const float *first_x, int64_t channels, int64_t p0, int64_t p1, int64_t first, int64_t n)
 {
     const li_conv_args *a = c->a;
     const int64_t s = c->phases, step = a->x_stride[4];
@@ -129,13 +130,13 @@ LI_NOINLINE void li_conv_stage(const li_conv *c, int64_t p0, int64_t p1, int64_t
     if (lo > span) { lo = span; }
     if (hi < lo) { hi = lo; }
     float *dst = c->rows;
-    for (int64_t ch = 0; ch < c->C; ch++) {
+    for (int64_t ch = 0; ch < channels; ch++) {
         for (int64_t k0 = 0; k0 < a->kernel[0]; k0++) {
             for (int64_t k1 = 0; k1 < a->kernel[1]; k1++, dst += c->phase * s) {
                 const int64_t i0 = p0 * a->stride[0] + k0 * a->dilation[0] - a->pad[0];
                 const int64_t i1 = p1 * a->stride[1] + k1 * a->dilation[1] - a->pad[1];
                 const int inside = i0 >= 0 && i0 < a->in[0] && i1 >= 0 && i1 < a->in[1];
-                const float *x = c->x + ch * a->x_stride[1] + (inside ? i0 * a->x_stride[2] + i1 * a->x_stride[3] : 0) + start * step;
+                const float *x = first_x + ch * a->x_stride[1] + (inside ? i0 * a->x_stride[2] + i1 * a->x_stride[3] : 0) + start * step;
                 if (s == 1 && step == 1) {
                     li_conv_row(dst, x, inside ? lo : 0, inside ? hi : 0, span);
                     continue;
@@ -259,26 +260,40 @@ LI_INLINE int li_conv_across(const li_conv *c, int64_t n)
     return c->M * whole * c->K + moved <= n * panels * c->K + (a->y_stride[1] == 1 ? 0 : n * c->M);
 }
 
-/* All lines of one batch entry and group. */
-LI_INLINE void li_conv_lines(const li_conv *c, int across)
+/* Group g of n positions: x where the first of them is read, y where it goes. */
+LI_INLINE void li_conv_group(li_conv *c, int64_t g, const float *x, int64_t n, float *y, int across)
 {
     const li_conv_args *a = c->a;
+    c->w = c->w_all + g * a->w_group;
+    c->bias = c->bias_all ? c->bias_all + g * li_pad_units(c->M) : 0;
+    if (across) {
+        li_conv_lanes(c, x, n, y);
+    } else {
+        li_conv_product(c, x, n, c->col, 0, c->at, y, a->y_stride[4]);
+    }
+}
+
+/* All lines of one batch entry. Rows of several small groups are staged before any is used: a load that takes parts of two
+ * stores has to wait for both. */
+LI_INLINE void li_conv_lines(li_conv *c, int across)
+{
+    const li_conv_args *a = c->a;
+    const int64_t group_rows = c->C * a->kernel[0] * a->kernel[1] * c->phase * c->phases;
+    const int64_t few = LI_CONV_STAGE / (group_rows > 0 ? group_rows : 1), at_once = few > 1 ? few : 1;
     for (int64_t p0 = 0; p0 < a->out[0]; p0++) {
         for (int64_t p1 = 0; p1 < a->out[1]; p1++) {
             for (int64_t i = 0, n; i < a->out[2]; i += n) {
                 n = a->out[2] - i < c->block ? a->out[2] - i : c->block;
                 float *y = c->y + p0 * a->y_stride[2] + p1 * a->y_stride[3] + i * a->y_stride[4];
-                const float *x = c->rows;
-                if (c->staged) {
-                    li_conv_stage(c, p0, p1, i, n);
-                } else {
-                    x = c->x + (p0 * a->stride[0] - a->pad[0]) * a->x_stride[2] + (p1 * a->stride[1] - a->pad[1]) * a->x_stride[3] +
-                        (i * a->stride[2] - a->pad[2]) * a->x_stride[4];
-                }
-                if (across) {
-                    li_conv_lanes(c, x, n, y);
-                } else {
-                    li_conv_product(c, x, n, c->col, 0, c->at, y, a->y_stride[4]);
+                const float *x = c->x + (p0 * a->stride[0] - a->pad[0]) * a->x_stride[2] +
+                                 (p1 * a->stride[1] - a->pad[1]) * a->x_stride[3] + (i * a->stride[2] - a->pad[2]) * a->x_stride[4];
+                for (int64_t g = 0; g < a->groups; g++) {
+                    const int64_t held = g % at_once, left = a->groups - g;
+                    if (c->staged && held == 0) {
+                        li_conv_stage(c, c->x + g * c->C * a->x_stride[1], (left < at_once ? left : at_once) * c->C, p0, p1, i, n);
+                    }
+                    li_conv_group(c, g, c->staged ? c->rows + held * group_rows : x + g * c->C * a->x_stride[1], n,
+                                  y + g * c->M * a->y_stride[1], across);
                 }
             }
         }
@@ -305,16 +320,20 @@ static li_status LI_NAME(conv_f32)(const void *args, char *const *base)
     c.at = li_at(a.scratch, base);
     c.rows = (float *)(void *)(c.at + c.K);
     if (step == 0) { li_conv_table(&c); }
-    for (int64_t g = 0; g < a.groups; g++) {
-        c.w = w + g * a.w_group;
-        c.bias = bias ? bias + g * li_pad_units(c.M) : 0;
-        c.x = x + g * c.C * a.x_stride[1];
-        c.y = y + g * c.M * a.y_stride[1];
-        if (step != 0) { /* one position: batch entries are the columns */
-            li_conv_product(&c, c.x, a.n, a.x_stride[0], step, 0, c.y, a.y_stride[0]);
-            continue;
+    if (step != 0) { /* one position: batch entries are the columns */
+        for (int64_t g = 0; g < a.groups; g++) {
+            c.w = w + g * a.w_group;
+            c.bias = bias ? bias + g * li_pad_units(c.M) : 0;
+            li_conv_product(&c, x + g * c.C * a.x_stride[1], a.n, a.x_stride[0], step, 0, y + g * c.M * a.y_stride[1], a.y_stride[0]);
         }
-        for (int64_t n = 0; n < a.n; n++, c.x += a.x_stride[0], c.y += a.y_stride[0]) { li_conv_lines(&c, across); }
+        return LI_OK;
+    }
+    c.w_all = w;
+    c.bias_all = bias;
+    for (int64_t n = 0; n < a.n; n++) {
+        c.x = x + n * a.x_stride[0];
+        c.y = y + n * a.y_stride[0];
+        li_conv_lines(&c, across);
     }
     return LI_OK;
 }

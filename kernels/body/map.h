@@ -11,6 +11,7 @@
 #define LI_MAP_OPERANDS (2 * LI_MAP_REGS)
 #define LI_MAP_LANES_f32 256
 #define LI_MAP_LANES_i64 128
+#define LI_MAP_SPARE 16 /* lanes behind each register: a row may be written in whole vectors */
 
 typedef struct li_map_operand_ {
     char *at; /* first element of the current block */
@@ -86,9 +87,46 @@ LI_INLINE void li_map_decode_(li_map_ *m, const int64_t *w, char *const *base)
     }                                                                                                                  \
     break
 
+/* x[k] = rows of n lanes each, moved in whole vectors: x has room behind it. */
+LI_INLINE void li_map_rows_in_(float *x, const float *p, int64_t rows, int64_t n, int64_t s1)
+{
+    for (int64_t r = 0; r < rows; r++, x += n, p += s1) {
+        int64_t c = 0;
+        for (; c + LI_W <= n; c += LI_W) { v_store(x + c, v_load(p + c)); }
+        if (c < n) { v_store(x + c, v_load_part(p + c, n - c)); }
+    }
+}
+
+/* Each row one number. */
+LI_INLINE void li_map_rows_of_one_(float *x, const float *p, int64_t rows, int64_t n, int64_t s1)
+{
+    for (int64_t r = 0; r < rows; r++, x += n, p += s1) {
+        const vf all = v_set1(*p);
+        for (int64_t c = 0; c < n; c += LI_W) { v_store(x + c, all); }
+    }
+}
+
+LI_INLINE void li_map_rows_out_(float *p, const float *x, int64_t rows, int64_t n, int64_t s1)
+{
+    for (int64_t r = 0; r < rows; r++, x += n, p += s1) {
+        int64_t c = 0;
+        for (; c + LI_W <= n; c += LI_W) { v_store(p + c, v_load(x + c)); }
+        if (c < n) { v_store_part(p + c, v_load(x + c), n - c); }
+    }
+}
+
 LI_NOINLINE void li_map_load_f32_(float *x, const li_map_operand_ *o, char *at, int64_t rows, int64_t cols, int64_t s1,
                                   int64_t s0)
 {
+    if (o->dtype == LI_F32 && cols >= 8 && (s0 == 1 || s0 == 0)) {
+        const float *p = (const float *)(const void *)at;
+        if (s0 == 1) {
+            li_map_rows_in_(x, p, rows, cols, s1);
+        } else {
+            li_map_rows_of_one_(x, p, rows, cols, s1);
+        }
+        return;
+    }
     switch ((li_dtype)o->dtype) {
     case LI_F32: LI_MAP_EACH(const float, x[k] = *p);
     case LI_F64: LI_MAP_EACH(const double, x[k] = (float)*p);
@@ -109,6 +147,10 @@ LI_NOINLINE void li_map_load_f32_(float *x, const li_map_operand_ *o, char *at, 
 LI_NOINLINE void li_map_store_f32_(const float *x, const li_map_operand_ *o, char *at, int64_t rows, int64_t cols,
                                    int64_t s1, int64_t s0)
 {
+    if (o->dtype == LI_F32 && cols >= 8 && s0 == 1) {
+        li_map_rows_out_((float *)(void *)at, x, rows, cols, s1);
+        return;
+    }
     switch ((li_dtype)o->dtype) {
     case LI_F32: LI_MAP_EACH(float, *p = x[k]);
     case LI_F64: LI_MAP_EACH(double, *p = (double)x[k]);
@@ -341,6 +383,7 @@ LI_NOINLINE li_status li_map_run_i64_(int64_t code, int64_t *d, const int64_t *a
 /* What differs between the two register types, for the walk below. */
 typedef struct li_map_kind_ {
     int64_t dtype, lanes, granule, bytes; /* granule: lanes an instruction takes at a time */
+    int64_t step;                         /* bytes from one register to the next */
     int i64;
 } li_map_kind_;
 
@@ -369,7 +412,7 @@ LI_INLINE li_status li_map_block_(const li_map_ *m, const li_map_kind_ *kind, ch
 {
     const char *reg[LI_MAP_REGS];
     char *at[LI_MAP_OPERANDS];
-    const int64_t step = kind->lanes * kind->bytes, n = rows * cols;
+    const int64_t step = kind->step, n = rows * cols;
     const int64_t n_pad = (n + kind->granule - 1) / kind->granule * kind->granule;
     const int64_t d0 = m->rank - 1, d1 = m->rank - 2;
     for (int64_t r = m->n_in; r < LI_MAP_REGS; r++) { reg[r] = file + r * step; }
@@ -421,7 +464,7 @@ LI_INLINE uint32_t li_map_scalars_(const li_map_ *m, const li_map_kind_ *kind, c
         int moves = m->written >> i & 1;
         for (int64_t d = 0; d < m->rank; d++) { moves |= o->stride[d] != 0; }
         if (moves || m->rank == 0) { continue; }
-        char *to = file + i * kind->lanes * kind->bytes;
+        char *to = file + i * kind->step;
         if (kind->i64) {
             int64_t *x = (int64_t *)(void *)to;
             li_map_load_i64_(x, o, o->at, 1, 1, 0, 0);
@@ -501,7 +544,7 @@ LI_INLINE void li_map_lanes_out_(float *to, const float *from, int64_t n)
  * output. Saves half of a tiny call (16 lanes, one instruction). 0: not such a program, nothing done. */
 LI_INLINE int li_map_flat_(const int64_t *w, char *const *base, float *file)
 {
-    const int64_t rank = w[0], n_in = w[1], n_op = w[3], *size = w + 4, step = LI_MAP_LANES_f32;
+    const int64_t rank = w[0], n_in = w[1], n_op = w[3], *size = w + 4, step = LI_MAP_LANES_f32 + LI_MAP_SPARE;
     const float *reg[LI_MAP_REGS] = {0};
     int64_t n = 1;
     for (int64_t d = 0; d < rank; d++) { n *= size[d]; }
@@ -538,15 +581,15 @@ LI_INLINE int li_map_flat_(const int64_t *w, char *const *base, float *file)
 
 static li_status LI_NAME(map_f32)(const void *args, char *const *base)
 {
-    static const li_map_kind_ kind = {LI_F32, LI_MAP_LANES_f32, 16, 4, 0};
-    float file[LI_MAP_REGS * LI_MAP_LANES_f32];
+    static const li_map_kind_ kind = {LI_F32, LI_MAP_LANES_f32, 16, 4, (LI_MAP_LANES_f32 + LI_MAP_SPARE) * 4, 0};
+    float file[LI_MAP_REGS * (LI_MAP_LANES_f32 + LI_MAP_SPARE)];
     if (li_map_flat_((const int64_t *)args, base, file)) { return LI_OK; }
     return li_map_walk_((const int64_t *)args, base, &kind, (char *)file);
 }
 
 static li_status LI_NAME(map_i64)(const void *args, char *const *base)
 {
-    static const li_map_kind_ kind = {LI_I64, LI_MAP_LANES_i64, 1, 8, 1};
+    static const li_map_kind_ kind = {LI_I64, LI_MAP_LANES_i64, 1, 8, LI_MAP_LANES_i64 * 8, 1};
     int64_t file[LI_MAP_REGS * LI_MAP_LANES_i64];
     return li_map_walk_((const int64_t *)args, base, &kind, (char *)file);
 }

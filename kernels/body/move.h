@@ -76,6 +76,19 @@ LI_INLINE void li_copy_rows_(char *dst, const char *src, int64_t rows, int64_t r
     }
 }
 
+/* One element all over rows that are dense. */
+LI_INLINE void li_fill_rows_(int64_t bytes, char *dst, const char *src, int64_t rows, int64_t row_bytes, int64_t d1)
+{
+    float one[LI_W];
+    for (int64_t i = 0; i < (int64_t)sizeof(one); i += bytes) { memcpy((char *)one + i, src, (size_t)bytes); }
+    const vf all = v_load(one);
+    for (int64_t r = 0; r < rows; r++, dst += d1) {
+        int64_t i = 0;
+        for (; i + 4 * LI_W <= row_bytes; i += 4 * LI_W) { v_store((float *)(void *)(dst + i), all); }
+        for (; i < row_bytes; i += bytes) { memcpy(dst + i, src, (size_t)bytes); }
+    }
+}
+
 /* One plane of two axes, whichever way they lie: dense rows, a transpose in tiles (reads and writes of a tile stay in
  * the first-level cache), or anything. */
 LI_NOINLINE void li_copy_plane_(int64_t bytes, char *dst, const char *src, int64_t rows, int64_t cols, int64_t d1,
@@ -83,6 +96,8 @@ LI_NOINLINE void li_copy_plane_(int64_t bytes, char *dst, const char *src, int64
 {
     if (d0 == bytes && s0 == bytes) {
         li_copy_rows_(dst, src, rows, cols * bytes, d1, s1);
+    } else if (d0 == bytes && s0 == 0 && s1 == 0) {
+        li_fill_rows_(bytes, dst, src, rows, cols * bytes, d1);
     } else if (s1 == bytes && rows > 4) {
         for (int64_t r = 0; r < rows; r += LI_MOVE_TILE) {
             const int64_t nr = rows - r < LI_MOVE_TILE ? rows - r : LI_MOVE_TILE;
@@ -125,26 +140,41 @@ static li_status LI_NAME(copy)(const void *args, char *const *base)
     }
 }
 
+/* n elements of `bytes` (a constant at every call but the last) picked from one axis. */
+LI_INLINE li_status li_gather_(const li_gather_args *g, char *dst, const char *src, const char *index, const int64_t bytes)
+{
+    const int64_t axis = g->axis, wide = g->index_dtype == LI_I64;
+    for (int64_t j = 0; j < g->n_index; j++, dst += bytes) {
+        int64_t i;
+        if (wide) {
+            memcpy(&i, index + 8 * j, 8);
+        } else {
+            int32_t narrow;
+            memcpy(&narrow, index + 4 * j, 4);
+            i = narrow;
+        }
+        i += i < 0 ? axis : 0;
+        if ((uint64_t)i >= (uint64_t)axis) { return LI_ERR_INDEX; }
+        if (bytes == 4 || bytes == 8) {
+            memcpy(dst, src + i * bytes, (size_t)bytes);
+        } else {
+            li_copy_rows_(dst, src + i * bytes, 1, bytes, 0, 0);
+        }
+    }
+    return LI_OK;
+}
+
 static li_status LI_NAME(gather)(const void *args, char *const *base)
 {
     const li_gather_args *g = (const li_gather_args *)args;
     char *dst = (char *)li_at(g->dst, base);
-    const char *src = (const char *)li_at(g->src, base);
-    const char *index = (const char *)li_at(g->index, base);
+    const char *src = (const char *)li_at(g->src, base), *index = (const char *)li_at(g->index, base);
     const int64_t n = g->inner_bytes;
-    for (int64_t o = 0; o < g->n_outer; o++, src += g->axis * n) {
-        for (int64_t j = 0; j < g->n_index; j++, dst += n) {
-            int64_t i;
-            if (g->index_dtype == LI_I64) {
-                memcpy(&i, index + 8 * j, 8);
-            } else {
-                int32_t narrow;
-                memcpy(&narrow, index + 4 * j, 4);
-                i = narrow;
-            }
-            if (i < -g->axis || i >= g->axis) { return LI_ERR_INDEX; }
-            li_copy_rows_(dst, src + (i < 0 ? i + g->axis : i) * n, 1, n, 0, 0);
-        }
+    for (int64_t o = 0; o < g->n_outer; o++, src += g->axis * n, dst += g->n_index * n) {
+        const li_status status = n == 4   ? li_gather_(g, dst, src, index, 4)
+                                 : n == 8 ? li_gather_(g, dst, src, index, 8)
+                                          : li_gather_(g, dst, src, index, n);
+        if (status != LI_OK) { return status; }
     }
     return LI_OK;
 }

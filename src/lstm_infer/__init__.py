@@ -14,7 +14,7 @@ from .errors import (
 )
 from .isa import show_isa
 from .model import Model, load
-from .records import InputInfo, OutputInfo, StateInfo
+from .records import InputInfo, OutputInfo, StateInfo, StreamInfo
 from .session import InferenceSession
 from .stream import Stream
 
@@ -36,6 +36,7 @@ __all__ = [
     "StateError",
     "StateInfo",
     "Stream",
+    "StreamInfo",
     "UnsupportedOpError",
     "__version__",
     "load",

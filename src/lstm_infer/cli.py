@@ -286,8 +286,7 @@ def _cells(port: dict[str, Any]) -> list[str]:
 def _do_verify(args: argparse.Namespace) -> int:
     from .verify import verify
 
-    tell = None if args.json or not sys.stderr.isatty() else _tell
-    found = verify(args.model, seed=args.seed, say=tell, **_load_options(args))
+    found = verify(args.model, seed=args.seed, say=_teller(args), **_load_options(args))
     print(json.dumps(found.to_dict(), indent=2)) if args.json else _print_verified(found)
     return found.status
 
@@ -323,8 +322,9 @@ def _print_verified(found: VerifyReport) -> None:
 def _do_bench(args: argparse.Namespace) -> int:
     from .bench import bench
 
-    tell = None if args.json or not sys.stderr.isatty() else _tell
-    found = bench(args.model, rounds=args.rounds, threads=args.threads, seed=args.seed, say=tell, **_load_options(args))
+    found = bench(
+        args.model, rounds=args.rounds, threads=args.threads, seed=args.seed, say=_teller(args), **_load_options(args)
+    )
     print(json.dumps(found.to_dict(), indent=2)) if args.json else _print_bench(found)
     return FINE if found.ok else WRONG
 
@@ -407,6 +407,11 @@ def _do_isa(args: argparse.Namespace) -> int:
     else:
         print(lstm_infer.show_isa())
     return FINE
+
+
+def _teller(args: argparse.Namespace) -> Callable[[str], None] | None:
+    """What shows the progress of a command: nothing where nobody looks."""
+    return None if args.json or not sys.stderr.isatty() else _tell
 
 
 def _tell(line: str) -> None:

@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .drawing import stream_spec
-from .errors import LstmInferError, NotStreamableError
+from .errors import LstmInferError
 from .model import Model
 from .records import InputInfo, OutputInfo
 from .stream import Stream
@@ -77,12 +76,10 @@ def _parameters(model: Model) -> int:
 
 def _open(model: Model) -> tuple[Stream | None, str]:
     """A stream with zeros for its side inputs, or why there is none."""
-    spec = stream_spec(model)
-    if isinstance(spec, NotStreamableError):
-        return None, str(spec)
     try:
+        side = model.streaming.side
         facts = model.roles.feeds(1, model.roles.batch_size or 1)
-        return model.stream(inputs={name: np.zeros(facts[name].shape, facts[name].dtype) for name in spec.side}), ""
+        return model.stream(inputs={name: np.zeros(facts[name].shape, facts[name].dtype) for name in side}), ""
     except LstmInferError as error:
         return None, str(error)
 

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from . import _core
-from .steps import AnyStep, BranchStep, LoopStep, MapStep, Step, n_registers
+from .fuse_product import join_products
+from .steps import AnyStep, BranchStep, LoopStep, MapStep, Step, n_registers, readers_and_writers
 from .views import View
 
 __all__ = ["fuse"]
@@ -28,14 +29,9 @@ def fuse(steps: Sequence[AnyStep]) -> list[AnyStep]:
             step.body = fuse(step.body)
         elif isinstance(step, BranchStep):
             step.lists = tuple(None if part is None else fuse(part) for part in step.lists)  # type: ignore[assignment]
+    steps = join_products(steps)
     out: list[AnyStep | None] = list(steps)
-    readers: dict[int, set[int]] = {}
-    writers: dict[int, list[int]] = {}
-    for index, step in enumerate(steps):
-        for view in step.reads:
-            readers.setdefault(id(view.buffer), set()).add(index)
-        for view in step.writes:
-            writers.setdefault(id(view.buffer), []).append(index)
+    readers, writers = readers_and_writers(steps)
     for index in range(len(out)):
         consumer = out[index]
         if isinstance(consumer, Step) and consumer.slot == "copy":

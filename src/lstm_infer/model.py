@@ -23,8 +23,8 @@ from .isa import choose_isa
 from .ops.registry import Fact
 from .plan import Builder, Program
 from .recognise import rewrite, thaw
-from .records import InputInfo, OutputInfo, StateInfo
-from .roles import Roles, find_roles
+from .records import InputInfo, OutputInfo, StateInfo, StreamInfo
+from .roles import Roles, find_roles, sizes_that_fit
 from .store import ConstStore
 from .stream import Stream
 from .stream_plan import StreamPlan
@@ -148,7 +148,7 @@ class Model:
         self._refuse_unbuilt()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Model, (self._graph, self._options)
+        return Model, (self._graph, self._options), {"repaired": self.repaired}
 
     def __repr__(self) -> str:
         return f"<lstm_infer.Model {self._graph.name!r}: {len(self.inputs)} inputs, {len(self.outputs)} outputs, {self.isa}>"
@@ -185,6 +185,23 @@ class Model:
         """What a stream carries; empty where the model cannot be streamed."""
         spec = self._analysis()
         return () if isinstance(spec, NotStreamableError) else spec.states
+
+    @property
+    def streaming(self) -> StreamInfo:
+        """How the model streams.
+
+        Raises
+        ------
+        NotStreamableError
+            It needs its whole input at once; says which node and why.
+        """
+        spec = self._analysis()
+        if isinstance(spec, NotStreamableError):
+            raise spec
+        return StreamInfo(
+            spec.mode, tuple(spec.streamed), tuple(spec.side), dict(spec.pairs), {o.name: o.kind for o in spec.outputs},
+            spec.lag, spec.rate, spec.steady, spec.stepwise,
+        )  # fmt: skip
 
     def run(self, feeds: Mapping[str, NDArray[Any]], outputs: Sequence[str] | None = None) -> dict[str, NDArray[Any]]:
         """Run the whole graph once, every input fed, as ONNX says.
@@ -273,7 +290,15 @@ class Model:
         def plan(sizes: Mapping[tuple[str, int], int]) -> StreamPlan:
             return self._stream_plan(spec, batch, bound, max_chunk, sizes)
 
-        return Stream(plan({}), self._fingerprint(bound), initial=initial, replan=plan)
+        try:
+            first = plan({})
+        except ShapeError:
+            known = {name: array for name, array in bound.items() if array.dtype.kind != "f"}
+            sizes = sizes_that_fit(self._roles, known) if known else None
+            if sizes is None:
+                raise
+            first = plan(sizes)  # until the first frame shows the size
+        return Stream(first, self._fingerprint(bound), initial=initial, replan=plan)
 
     def _stream_plan(
         self,

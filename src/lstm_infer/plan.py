@@ -242,6 +242,23 @@ class Builder:
         words: list[Word] = [dst.dtype.itemsize, len(size), dst, src, *size, *d, *s]
         self.steps.append(Step("copy", words, [src], [dst], self._node))
 
+    def advance(self, pairs: Sequence[tuple[View, View]]) -> None:
+        """(memory, its next value), all at once: a next value that lies in one of these memories is read before any is
+        overwritten. Goes behind everything that reads the old values."""
+        held = {id(memory.buffer) for memory, _ in pairs}
+        moves = []
+        for memory, value in pairs:
+            alike = value.strides == memory.strides or (value.is_dense and memory.is_dense)
+            if value.buffer is memory.buffer and value.offset == memory.offset and alike:
+                continue
+            if id(value.buffer) in held:
+                copy = self.alloc(value.shape, value.dtype)
+                self.copy(copy, value)
+                value = copy
+            moves.append((memory, value))
+        for memory, value in moves:
+            self.copy(memory, value)
+
     def map(self, ins: Sequence[View], ops: Sequence[tuple[Any, ...]], out: View, *, ints: bool = False) -> None:
         """An element-wise program: `ops` are (code, register, ...); inputs are registers 0 .. n-1, each instruction
         makes the next register, the last one is stored to `out`. Inputs broadcast to the shape of `out`.

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-__all__ = ["InputInfo", "OutputInfo", "StateInfo"]
+__all__ = ["InputInfo", "OutputInfo", "StateInfo", "StreamInfo"]
 
 
 @dataclass(frozen=True)
@@ -50,3 +51,42 @@ class StateInfo:
     dtype: np.dtype[Any]
     batch_axis: int | None
     kind: str
+
+
+@dataclass(frozen=True)
+class StreamInfo:
+    """How a model streams.
+
+    Attributes
+    ----------
+    mode : str
+        "time": chunks of any length; "loop": along the time axis, one step at a time; "frame": no time axis, every
+        call is one step.
+    inputs : tuple of str
+        What is fed from call to call.
+    side : tuple of str
+        Inputs without time: bound by `stream(inputs=)`, or given with every call.
+    pairs : dict of input to output
+        State inputs, and the outputs that hold their next values.
+    outputs : dict of output to what it gives
+        "time": one entry per step; "frame": whole per step; "last": the value as if the sequence ended here; "side":
+        it does not depend on the stream.
+    lag : int
+        Input steps that the outputs lie behind.
+    rate : int
+        Input steps for each step of the outputs.
+    steady : bool
+        Every step gives one step of each output, so that `Stream.step` serves.
+    stepwise : bool
+        Quantised by the range of each step: pieces do not equal the whole.
+    """
+
+    mode: str
+    inputs: tuple[str, ...]
+    side: tuple[str, ...]
+    pairs: Mapping[str, str]
+    outputs: Mapping[str, str]
+    lag: int
+    rate: int
+    steady: bool
+    stepwise: bool

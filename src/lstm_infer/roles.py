@@ -19,7 +19,7 @@ from .ops.control import Choice
 from .ops.registry import Fact
 from .trace import Trace, trace
 
-__all__ = ["Roles", "find_roles"]
+__all__ = ["Roles", "find_roles", "sizes_that_fit"]
 
 PROBES = (37, 53)
 """Time extents at which a model is analysed: primes, larger than the windows of usual convolutions."""
@@ -56,6 +56,8 @@ class Roles:
     time_size: int | None = None
     """The one extent of time the model runs at; None: any."""
     batch_size: int | None = None
+    runs_over: list[dict[str, int]] = field(default_factory=list)
+    """Input axes that recurrences run over, whatever the caller chose as time."""
     candidates: list[dict[str, int]] = field(default_factory=list)
     """Every independent time axis that was found; streaming needs exactly one."""
     sequences: frozenset[str] = frozenset()
@@ -90,7 +92,7 @@ class Roles:
         """Is this axis right at any size: time or batch, not frozen."""
         if self.batch.get(name) == axis:
             return self.batch_size is None
-        several = len(self.candidates) > 1 and any(places.get(name) == axis for places in self.candidates)
+        several = len(self.runs_over) > 1 and any(places.get(name) == axis for places in self.runs_over)
         return several or (self.time.get(name) == axis and self.time_size is None)
 
     def walk(self, T: int, B: int) -> Walk:
@@ -120,6 +122,14 @@ def find_roles(
         _behind_switches(roles)
     _free_sizes(roles)
     return roles
+
+
+def sizes_that_fit(roles: Roles, bound: Mapping[str, Array]) -> dict[tuple[str, int], int] | None:
+    """Extents of open axes at which the graph walks with these inputs known: a network that they choose may want other
+    sizes than the one chosen before. None: there are none."""
+    other = replace(roles, constants={**roles.constants, **bound}, open_sizes={})
+    other.inputs = [port for port in roles.inputs if port.name not in bound]
+    return None if _first_walk(other) is None else other.open_sizes
 
 
 def _first_walk(roles: Roles) -> tuple[Walk, Trace] | None:
@@ -203,6 +213,7 @@ def _find_time(roles: Roles, walked: Walk, traced: Trace, given: Mapping[str, in
         if _both_ways(node):
             closed.append(place)
     roles.sequences = frozenset(name for place in found for name in place)
+    roles.runs_over = found
     if given is not None:
         roles.candidates, roles.time = [dict(given)], dict(given)
     else:

@@ -244,6 +244,18 @@ def _flat(words: Sequence[Word], address: Address, out: list[int]) -> None:
             _flat(word, address, out)
 
 
+def readers_and_writers(steps: Sequence[AnyStep]) -> tuple[dict[int, set[int]], dict[int, list[int]]]:
+    """By id of a buffer: the places of the steps that read it, and of those that write it."""
+    readers: dict[int, set[int]] = {}
+    writers: dict[int, list[int]] = {}
+    for index, step in enumerate(steps):
+        for view in step.reads:
+            readers.setdefault(id(view.buffer), set()).add(index)
+        for view in step.writes:
+            writers.setdefault(id(view.buffer), []).append(index)
+    return readers, writers
+
+
 def encode(step: Step | MapStep, address: Address) -> tuple[str, Array]:
     """Slot name and words."""
     if isinstance(step, MapStep):

@@ -438,7 +438,7 @@ class StreamPlan:
         present = [o.name for o in self.spec.outputs if o.name not in chunk.absent]
         outputs = [b.output(name, index) for index, name in enumerate(present)]
         if not chunk.absent.intersection(self.spec.pairs.values()):
-            self._write_back(b)
+            b.advance([(self.layout.slots[input_key(v)], b.view(out)) for v, out in self.spec.pairs.items()])
         macs = _work(b.steps)
         after = chunk.after()
         if any(key not in self.fills for key in after) and self.fills:
@@ -574,21 +574,6 @@ class StreamPlan:
                     taken.append((view.offset, view.offset + view.size))
         taken.sort()
         return not b.steps and all(a[1] <= c[0] for a, c in pairwise(taken))
-
-    def _write_back(self, b: Builder) -> None:
-        """The next values of the state inputs, behind everything that reads the old ones."""
-        moves: list[tuple[View, View]] = []
-        for name, out in self.spec.pairs.items():
-            slot, view = self.layout.slots[input_key(name)], b.view(out)
-            if view.buffer is slot.buffer and view.offset == slot.offset and view.is_dense:
-                continue
-            if view.buffer.kind == "state":  # a state that becomes another: copied before any is overwritten
-                held = b.alloc(view.shape, view.dtype)
-                b.copy(held, view)
-                view = held
-            moves.append((slot, view))
-        for slot, view in moves:
-            b.copy(slot, view)
 
 
 def _work(steps: Sequence[AnyStep]) -> int:

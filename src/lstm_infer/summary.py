@@ -50,6 +50,8 @@ def summarize(
         for state in spec.states:
             goes = f" -> {state.output}" if state.output else ""
             lines.append(f"  {state.name}{goes}: {state.dtype} {list(state.shape)}, starts {_STARTS[state.kind]}")
+    if graph.notes:
+        lines += ["rewritten:", *(f"  {note}" for note in graph.notes)]
     counts = Counter(node.op for node in graph.walk())
     lines.append("operators: " + ", ".join(f"{n} {op}" for op, n in counts.most_common()))
     weights = sum(a.size for a in graph.consts.values() if a.dtype.kind == "f")

@@ -101,10 +101,19 @@ def sits_on_a_jump(case, want):
     return False
 
 
+def well_conditioned(case, want):
+    """Whether a change of the weights by one rounding stays far below the tolerance: unbounded activations can make a
+    recurrence that multiplies every rounding by thousands, and then nobody's float32 result means anything."""
+    hair = np.float64(2.0**-23)
+    moved = expected(case.replace(w=case.w * (1 + hair), r=case.r * (1 - hair)), np.float64)
+    return all((np.abs(moved[k] - want[k]) <= tolerances.onnxruntime_rule(want[k]) / 5).all() for k in want)
+
+
 def check(case, seen):
     want, single = expected(case, np.float64), expected(case, np.float32)
     assume(all(np.isfinite(v).all() and np.abs(v).max(initial=0) < 1e4 for v in (*want.values(), *single.values())))
     assume(not sits_on_a_jump(case, want))
+    assume(well_conditioned(case, want))
     model, feeds = build(case)
     ort = onnxruntime_run(model, feeds)
     event(f"onnxruntime {'accepts' if ort else 'refuses'}")

@@ -90,5 +90,17 @@ int main(void)
         k->slot[LI_SLOT_conv_f32](&v, base);
         printf("conv %d %016llx\n", (int)M, (unsigned long long)hash(1, out, 2 * M * 90));
     }
+    for (int64_t W = 1; W < 80; W += 13) { /* many groups, and few positions of many filters */
+        li_conv_args v = {.x = at(0, 0), .w = at(1, 0), .bias = at(0, 99999), .y = at(2, 0), .scratch = at(5, 0), .n = 1,
+                          .channels = 16, .filters = 16, .groups = 16, .spatial = 2, .in = {5, W, 1}, .out = {1, W, 1},
+                          .kernel = {3, 3, 1}, .stride = {1, 1, 1}, .dilation = {2, 1, 1}, .pad = {0, 1, 0},
+                          .x_stride = {80 * W, 5 * W, W, 1, 0}, .y_stride = {16 * W, W, W, 1, 0}, .w_group = 144,
+                          .act = {LI_ACT_LEAKY_RELU, 0.3, 0}};
+        k->slot[LI_SLOT_conv_f32](&v, base);
+        printf("depthwise %d %016llx\n", (int)W, (unsigned long long)hash(1, out, 16 * W));
+        v.filters = 70; v.groups = 1; v.act = sigmoid; v.y_stride[0] = 70 * W;
+        k->slot[LI_SLOT_conv_f32](&v, base);
+        printf("conv to 70 %d %016llx\n", (int)W, (unsigned long long)hash(1, out, 70 * W));
+    }
     return 0;
 }

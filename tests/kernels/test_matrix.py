@@ -428,7 +428,8 @@ def conv_out(size, kernel, stride, dilation, pads):
 def conv_reference(x, w, bias, groups, stride, dilation, pads):
     n, _, *size = x.shape
     M, Cg, *kernel = w.shape
-    x = np.pad(x.astype(np.float64), [(0, 0), (0, 0), *pads])
+    cut = tuple(slice(max(-p[0], 0), None) for p in pads)
+    x = np.pad(x.astype(np.float64)[(..., *cut)], [(0, 0), (0, 0), *((max(a, 0), b) for a, b in pads)])
     out = [conv_out(*a) for a in zip(size, kernel, stride, dilation, pads, strict=True)]
     y = np.zeros((n, M, *out))
     for g in range(groups):
@@ -481,6 +482,14 @@ CONVS = {
     "2d_pointwise": ((1, 6, 5, 8), (9, 6, 1, 1), 1, [1, 1], [1, 1], [(0, 0), (0, 0)]),
     "2d_wide_pad": ((1, 2, 3, 3), (5, 2, 3, 3), 1, [1, 1], [1, 1], [(3, 3), (3, 3)]),
     "3d": ((1, 2, 5, 6, 7), (9, 2, 2, 3, 2), 1, [1, 2, 1], [2, 1, 1], [(1, 0), (1, 1), (0, 1)]),
+    "1d_negative_pad": ((2, 3, 40), (5, 3, 3), 1, [1], [1], [(-2, 1)]),
+    "1d_few_positions": ((1, 9, 4), (50, 9, 3), 1, [1], [1], [(1, 1)]),
+    "1d_few_positions_stride": ((2, 9, 4), (20, 9, 3), 1, [2], [1], [(1, 1)]),
+    "1d_wide_stride": ((1, 3, 129), (16, 3, 5), 1, [2], [1], [(2, 2)]),
+    "1d_stride_beyond_kernel": ((1, 2, 200), (3, 2, 2), 1, [5], [2], [(1, 0)]),
+    "1d_many_groups": ((1, 300, 40), (300, 1, 3), 300, [1], [1], [(1, 1)]),
+    "2d_last_axis_one": ((1, 4, 50, 1), (6, 4, 3, 1), 1, [1, 1], [1, 1], [(2, 0), (0, 0)]),
+    "2d_dilated_history": ((1, 16, 11, 33), (16, 1, 3, 3), 16, [1, 1], [5, 1], [(0, 0), (1, 1)]),
     "0d": ((3, 7), (18, 7), 1, [], [], []),
     "long": ((1, 2, 1500), (10, 2, 7), 1, [1], [1], [(6, 0)]),
     "long_few": ((1, 2, 1500), (3, 2, 7), 1, [1], [1], [(6, 0)]),

@@ -454,6 +454,8 @@ def reached(link: Link, n_in: int, n_out: int) -> dict[int, set[int]]:
     """For each position of an input axis: the positions of the output axis that may change with it."""
     if link.kind == "same":
         return {p: {p} for p in range(n_in)}
+    if link.kind == "whole":
+        return {p: set(range(n_out)) for p in range(n_in)}
     if link.kind == "scan":
         return {p: set(range(p, n_out)) for p in range(n_in)}
     if link.kind == "slice":

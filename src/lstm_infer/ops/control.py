@@ -1,6 +1,6 @@
 """Loop-25, Scan-25 and If-25 whose conditions are only known at run time: lists of steps run by the plan, in C.
 
-The walk (bodies.py) meets these operators first. It walks their bodies at the sizes of the values that go in and turns
+The walk (bodies/) meets these operators first. It walks their bodies at the sizes of the values that go in and turns
 the node into a `Repeat` or a `Choice`: a node that holds its walked body, and names all it reads among its inputs, also
 what the body captures. What the walk can decide (a known condition, a growing value in a short loop) it unrolls, so
 that it never gets here.
@@ -234,7 +234,7 @@ def lower_repeat(node: Node, b: Builder) -> None:
             else:
                 b.copy(view, result)
             slices.append(piece)
-        _advance(node, b, memory)
+        b.advance([(v, b.view(c.result)) for c, v in zip(node.carried, memory, strict=True) if v is not None])
         if go is not None and node.again:
             b.copy(go, b.reshape(b.view(node.again), ()))
     trips = None
@@ -274,25 +274,6 @@ def _can_become(result: View, stack: View, body: Sequence[AnyStep], fixed: set[i
     if not own or buffer.n_bytes != max(result.size, 1) * result.dtype.itemsize or result.dtype != stack.dtype:
         return False
     return any(view.buffer is buffer for step in body for view in step.writes)
-
-
-def _advance(node: Repeat, b: Builder, memory: Sequence[View | None]) -> None:
-    """The next values, behind everything that reads the old ones."""
-    moves = []
-    held = {id(view.buffer) for view in memory if view is not None}
-    for c, view in zip(node.carried, memory, strict=True):
-        if view is None:
-            continue
-        result = b.view(c.result)
-        if result.buffer is view.buffer and result.offset == view.offset and result.strides == view.strides:
-            continue
-        if id(result.buffer) in held:  # a value that becomes another: read before any is overwritten
-            copy = b.alloc(result.shape, result.dtype)
-            b.copy(copy, result)
-            result = copy
-        moves.append((view, result))
-    for view, result in moves:
-        b.copy(view, result)
 
 
 def lower_choice(node: Node, b: Builder) -> None:

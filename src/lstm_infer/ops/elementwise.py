@@ -125,11 +125,8 @@ def elementwise(
         made = formula(node, b) if callable(formula) else formula
         apply(b, made, [b.view(value) for value in names], b.new(node.outputs[0]), ints=whole)
 
-    def flow(node: Node, ins: list[Fact | None], outs: list[Fact]) -> list[Any]:
-        return pass_broadcast(node, ins, outs)
-
     takes = ", ".join(word for kind, word in _KINDS.items() if kind in kinds)
-    register(Op(name, infer, evaluate, flow, lower, note=note, dtypes=takes, runs="map"))
+    register(Op(name, infer, evaluate, pass_broadcast, lower, note=note, dtypes=takes, runs="map"))
 
 
 def _check(node: Node, dtype: np.dtype[Any]) -> None:

@@ -1,11 +1,13 @@
 """Gather-13, GatherElements-13, GatherND-13: elements picked by index; negative indices count from the end.
 
-Gather by one constant index, or by evenly spaced ones, is a view; by others it is the kernel slot `gather`.
+Gather by constant indices that grow evenly along each of their axes is a view (one index, a slice, an unfold such as
+arange(3)[:, None] + arange(129)); by others it is the kernel slot `gather`.
 GatherElements and GatherND run on the host. An index outside its axis is an error.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 from math import prod
 from typing import TYPE_CHECKING, Any
@@ -41,6 +43,18 @@ def _even(index: Any) -> tuple[int, int, int] | None:
         return (flat[0], 1, 1) if flat else None
     step = flat[1] - flat[0]
     return (flat[0], len(flat), step) if all(b - a == step for a, b in pairwise(flat)) else None
+
+
+def _affine(index: Any) -> tuple[int, list[int]] | None:
+    """(first index, growth along each axis of the indices) where the one and the other tell them all."""
+    if index.size == 0:
+        return None
+    first = index[(0,) * index.ndim]
+    steps = [int(np.take(index, 1, a)[(0,) * (index.ndim - 1)] - first) if n > 1 else 0 for a, n in enumerate(index.shape)]
+    grid = np.full(index.shape, first)
+    for a, step in enumerate(steps):
+        grid = grid + (step * np.arange(index.shape[a])).reshape([-1 if d == a else 1 for d in range(index.ndim)])
+    return (int(first), steps) if (grid == index).all() else None
 
 
 def infer(node: Node, ins: list[Fact | None]) -> list[Fact]:
@@ -85,10 +99,12 @@ def lower(node: Node, b: Builder) -> None:
     axis = normal_axis(node, int(attr(node, "axis", 0)), len(x.shape))
     if fact.const is not None:
         index = _inside(node, fact.const, x.shape[axis])
-        even = _even(index)
-        if even is not None:
-            view = b.reshape(x.part(axis, *even), b.fact(name).shape)
-            b.bind(name, view)
+        affine = _affine(index)
+        if affine is not None:
+            first, steps = affine
+            strides = (*x.strides[:axis], *(step * x.strides[axis] for step in steps), *x.strides[axis + 1 :])
+            offset = x.offset + first * x.strides[axis]
+            b.bind(name, replace(x, shape=b.fact(name).shape, strides=strides, offset=offset))
             return
         if not x.is_dense and index.size <= _FEW:
             out = b.new(name).reshape((*x.shape[:axis], index.size, *x.shape[axis + 1 :]))

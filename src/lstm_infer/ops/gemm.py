@@ -25,19 +25,25 @@ from .registry import Fact, Link, Op, attr, need, register, unsupported
 if TYPE_CHECKING:
     from ..plan import Builder
 
-__all__ = ["row_bias"]
+__all__ = ["matrix_sizes", "row_bias"]
+
+
+def matrix_sizes(node: Node, a: Fact, b: Fact) -> tuple[int, int, int]:
+    """N, K, M of a product of two matrices, each transposed where the node says so."""
+    if len(a.shape) != 2 or len(b.shape) != 2:
+        raise ShapeError(f"{node}: takes matrices, got {list(a.shape)} and {list(b.shape)}")
+    n, k = reversed(a.shape) if attr(node, "transA", 0) else a.shape
+    k2, m = reversed(b.shape) if attr(node, "transB", 0) else b.shape
+    if k != k2:
+        raise ShapeError(f"{node}: {list(a.shape)} x {list(b.shape)}: the inner sizes {k} and {k2} differ")
+    return n, k, m
 
 
 def _sizes(node: Node, ins: list[Fact | None]) -> tuple[int, int, int]:
     """N, K, M; the inputs are checked against them."""
     a: Fact = need(node, ins, 0)
     b: Fact = need(node, ins, 1)
-    if len(a.shape) != 2 or len(b.shape) != 2:
-        raise ShapeError(f"{node}: Gemm takes matrices, got {list(a.shape)} and {list(b.shape)}")
-    n, k = reversed(a.shape) if attr(node, "transA", 0) else a.shape
-    k2, m = reversed(b.shape) if attr(node, "transB", 0) else b.shape
-    if k != k2:
-        raise ShapeError(f"{node}: {list(a.shape)} x {list(b.shape)}: the inner sizes {k} and {k2} differ")
+    n, k, m = matrix_sizes(node, a, b)
     c = ins[2] if len(ins) > 2 else None
     if c is not None and np.broadcast_shapes(c.shape, (n, m)) != (n, m):
         raise ShapeError(f"{node}: C {list(c.shape)} does not broadcast to [{n}, {m}]")

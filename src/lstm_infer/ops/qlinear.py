@@ -21,6 +21,7 @@ from ..views import View
 from .common import broadcast, normal_axis, pass_broadcast
 from .conv import sizes as conv_sizes
 from .elementwise import Formula, apply
+from .gemm import matrix_sizes
 from .matmul import flow as matmul_flow
 from .matmul import infer as matmul_infer
 from .quant import (
@@ -180,12 +181,7 @@ register(
 
 def infer_gemm(node: Node, ins: list[Fact | None]) -> list[Fact]:
     a, w = _eight_bits(node, need(node, ins, 0)), _eight_bits(node, need(node, ins, 3))
-    if len(a.shape) != 2 or len(w.shape) != 2:
-        raise ShapeError(f"{node}: takes matrices, got {list(a.shape)} and {list(w.shape)}")
-    n, k = reversed(a.shape) if attr(node, "transA", 0) else a.shape
-    k2, m = reversed(w.shape) if attr(node, "transB", 0) else w.shape
-    if k != k2:
-        raise ShapeError(f"{node}: the inner sizes {k} and {k2} differ")
+    n, _, m = matrix_sizes(node, a, w)
     zero = get(ins, 8)
     return [Fact((n, m), np.dtype(np.float32) if get(ins, 7) is None else _eight_bits(node, zero).dtype)]
 

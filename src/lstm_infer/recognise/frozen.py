@@ -53,13 +53,14 @@ def thaw(graph: Graph, inputs: Sequence[Port], constants: Mapping[str, Array]) -
     if not labels or _walks(graph, inputs, constants, native, labels):
         return []
     undo = [(g, list(g.nodes), dict(g.consts)) for g in _graphs(graph)]
-    done = _repair(graph, native, labels, constants)
-    if done and _walks(graph, inputs, constants, native, labels):
-        return done
-    for g, nodes, consts in undo:
-        g.nodes[:] = nodes
-        g.consts.clear()
-        g.consts.update(consts)
+    for all_states in (False, True):  # a first state made of the fed batch is touched only where nothing less will do
+        done = _repair(graph, native, labels, constants, all_states)
+        if done and _walks(graph, inputs, constants, native, labels):
+            return done
+        for g, nodes, consts in undo:
+            g.nodes[:] = nodes
+            g.consts.clear()
+            g.consts.update(consts)
     return []
 
 
@@ -170,7 +171,10 @@ def _walks(
     return True
 
 
-def _repair(graph: Graph, native: _Native, labels: Mapping[int, str], constants: Mapping[str, Array]) -> list[str]:
+def _repair(
+    graph: Graph, native: _Native, labels: Mapping[int, str], constants: Mapping[str, Array], all_states: bool
+) -> list[str]:
+    """Open what can be opened; `all_states`: also first states whose shape is computed from the input."""
     done: list[str] = []
     given = _computed_from(graph, set(constants))
     live = {node.name for node in native.walked.nodes}
@@ -184,7 +188,7 @@ def _repair(graph: Graph, native: _Native, labels: Mapping[int, str], constants:
                 done.append(f"{node.name}: the number of iterations was frozen at {most}")
                 node = Node("Identity", node.name, node.inputs[:1], node.outputs, {}, "", 13)
             elif node.name in live and recurrent.is_recurrent(node):
-                node = _initial(graph, g, node, native, labels, nodes, done)
+                node = _initial(graph, g, node, native, labels, nodes, done, all_states)
             nodes.append(node)
         g.nodes[:] = nodes
     if done:
@@ -267,8 +271,33 @@ def _size(g: Graph, name: str, roots: Sequence[int], other: int, native: _Native
     return result
 
 
+def _follows(graph: Graph, name: str, shape: Sequence[int], axis: int) -> bool:
+    """Is a value computed from the sizes of an input, so that it has the batch that is fed; not from a constant that has
+    a batch of its own."""
+    made = {value: node for node in graph.nodes for value in node.outputs if value}
+    fed = {port.name for port in graph.inputs}
+    todo, seen, follows = [name], set[str](), False
+    while todo:
+        value = todo.pop()
+        follows |= value in fed
+        const = graph.consts.get(value)
+        if const is not None and const.ndim == len(shape) and const.shape[axis] == shape[axis] != 1:
+            return False
+        if value in made and value not in seen:
+            seen.add(value)
+            todo += [v for v in made[value].inputs if v]
+    return follows
+
+
 def _initial(
-    graph: Graph, g: Graph, node: Node, native: _Native, labels: Mapping[int, str], before: list[Node], done: list[str]
+    graph: Graph,
+    g: Graph,
+    node: Node,
+    native: _Native,
+    labels: Mapping[int, str],
+    before: list[Node],
+    done: list[str],
+    all_states: bool,
 ) -> Node:
     """A constant first state with equal rows: repeated over whatever batch is fed."""
     label = native.traced.alone(node.inputs[0], recurrent.axes(node)[1])
@@ -279,7 +308,7 @@ def _initial(
     for what, index, _ in recurrent.states(node):
         name = inputs[index] if index < len(inputs) else ""
         const = native.walked.facts[name].const if name else None
-        if const is None:
+        if const is None or (_follows(graph, name, const.shape, axis) and not all_states):
             continue
         row = np.take(const, [0], axis)
         if not np.array_equal(const, np.repeat(row, const.shape[axis], axis)):

@@ -13,7 +13,8 @@ import numpy as np
 
 from ..ir import Node
 from ..ops import recurrent
-from ..ops.registry import attr
+from ..ops.common import pass_broadcast
+from ..ops.registry import attr, find
 from .affine import Leaf, Reader
 from .edit import Editor
 
@@ -128,8 +129,10 @@ def _roll(edit: Editor, chain: list[_Step], picked: list[tuple[str, str]], tails
     rows = edit.add("Squeeze", [y, edit.const(np.array([1], np.int64), "axes1")], f"{hint}/rows")
     if outs[1]:
         tails[outs[1]] = Leaf(rows, 3, order[-1], order[-1])
-    position = {root: order[t] for t, step in enumerate(chain) for root in ends(edit, step.node, 1)}
-    _stacks(edit, position, rows, n, hint)
+    for output in (0, 1):
+        by_position = sorted((order[t], step.node.outputs) for t, step in enumerate(chain))
+        if all(len(values) > output and values[output] for _, values in by_position):
+            _stacks(edit, [values[output] for _, values in by_position], rows, hint)
     for t, step in enumerate(chain):
         for output in (0, 1):
             value = step.node.outputs[output] if output < len(step.node.outputs) else ""
@@ -178,14 +181,72 @@ def _whole(edit: Editor, leaf: Leaf, hint: str) -> str:
     return ""
 
 
-def _stacks(edit: Editor, position: dict[str, int], rows: str, n: int, hint: str) -> None:
-    """Every Concat of all outputs in the order of the sequence is the sequence itself."""
+def _stacks(edit: Editor, states: list[str], rows: str, hint: str) -> None:
+    """Every Concat of all outputs in the order of the sequence is the sequence itself; layers that every step passes
+    on the way there (a head, an activation) go over the whole sequence at once.
+
+    states: h of each position. rows: the sequence [T, B, H].
+    """
+    todo = [([edit.root(v) for v in states], rows)]
+    while todo:
+        values, whole = todo.pop()
+        _stack(edit, values, whole, hint)
+        users = [_equals(edit, value) for value in values]
+        for key, first in users[0].items():
+            nodes = [found.get(key) for found in users]
+            if any(node is None or len(node.outputs) != 1 for node in nodes):
+                continue
+            made = _over_all(edit, first, values[0], whole, hint)
+            if made:
+                todo.append(([edit.root(node.outputs[0]) for node in nodes if node is not None], made))
+
+
+def _equals(edit: Editor, value: str) -> dict[tuple[object, ...], Node]:
+    """The readers of a value by what they do with it."""
+    found: dict[tuple[object, ...], Node] = {}
+    for node in edit.users(value):
+        inputs = ["" if edit.root(v) == value else v for v in node.inputs]
+        if inputs.count("") == 1 and node.op != "Concat":
+            key = (node.domain, node.op, *inputs, *sorted((k, str(v)) for k, v in node.attrs.items()))
+            while key in found:
+                key = (*key, "again")
+            found[key] = node
+    return found
+
+
+def _over_all(edit: Editor, node: Node, value: str, whole: str, hint: str) -> str:
+    """A node that reads one step, over the whole sequence; "" where it cannot be said."""
     known = edit.known
-    start = next(root for root, p in position.items() if p == 0)
-    for node in edit.users(edit.root(start)):
-        if node.op != "Concat" or node.domain or len(node.inputs) != n:
-            continue
-        if [position.get(edit.root(v)) for v in node.inputs] != list(range(n)):
+    place = next(i for i, v in enumerate(node.inputs) if edit.root(v) == value)
+    out = node.outputs[0]
+    if known.rank(out) != 2 or known.rank(node.inputs[place]) != 2 or not known.is_f32(out):
+        return ""
+    others = [v for i, v in enumerate(node.inputs) if i != place and v]
+    name = f"{hint}/{node.op.lower()}"
+    if not node.domain and node.op == "Gemm" and place == 0 and not attr(node, "transA", 0):
+        w, c = known.const(node.inputs[1]), known.const(others[1]) if len(others) > 1 else None
+        if w is None or (len(others) > 1 and c is None):
+            return ""
+        w = np.ascontiguousarray(w.T if attr(node, "transB", 0) else w) * np.float32(attr(node, "alpha", 1.0))
+        made = edit.add("MatMul", [whole, edit.const(w, f"{name}/W")], name)
+        if c is None:
+            return made
+        bias = np.asarray(c, np.float32) * np.float32(attr(node, "beta", 1.0))
+        return edit.add("Add", [made, edit.const(bias, f"{name}/bias")], name)
+    weights = not node.domain and node.op == "MatMul" and place == 0 and known.rank(others[0]) == 2
+    alike = find(node).flow is pass_broadcast and all(known.rank(v) <= 2 for v in others)
+    if not (alike or (weights and known.const(others[0]) is not None)):
+        return ""
+    made = edit.names.fresh(name)
+    inputs = [whole if i == place else v for i, v in enumerate(node.inputs)]
+    edit.add_node(replace(node, name=edit.names.fresh(f"{name}/all"), inputs=inputs, outputs=[made]))
+    return made
+
+
+def _stack(edit: Editor, values: list[str], whole: str, hint: str) -> None:
+    known = edit.known
+    for node in edit.users(values[0]):
+        if node.op != "Concat" or node.domain or [edit.root(v) for v in node.inputs] != values:
             continue
         out = node.outputs[0]
         rank = known.rank(out)
@@ -193,11 +254,11 @@ def _stacks(edit: Editor, position: dict[str, int], rows: str, n: int, hint: str
         if any(known.extent(v, axis) != 1 for v in node.inputs) or axis == rank - 1:
             continue
         if rank == 3 and axis == 0:
-            edit.add("Identity", [rows], f"{hint}/stack", output=out)
+            edit.add("Identity", [whole], f"{hint}/stack", output=out)
         elif rank == 3 and axis == 1:
-            edit.add("Transpose", [rows], f"{hint}/stack", output=out, perm=[1, 0, 2])
+            edit.add("Transpose", [whole], f"{hint}/stack", output=out, perm=[1, 0, 2])
         elif rank == 2:
-            edit.add("Squeeze", [rows, edit.const(np.array([1], np.int64), "axes1")], f"{hint}/stack", output=out)
+            edit.add("Squeeze", [whole, edit.const(np.array([1], np.int64), "axes1")], f"{hint}/stack", output=out)
         else:
             continue
         edit.drop([node])
