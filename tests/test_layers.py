@@ -45,7 +45,7 @@ BELONGS = {
     "trace": "facts", "bodies": "facts", "records": "ir",
     "names": "ir",
     "roles": "plan", "pairing": "plan", "streaming": "plan", "stream_plan": "stream",
-    "summary": "model", "wav": "demo", "drawing": "verify", "describe": "cli", "files": "cli", "report": "cli",
+    "ports": "model", "summary": "model", "wav": "demo", "drawing": "verify", "describe": "cli", "files": "cli", "report": "cli",
 }  # fmt: skip
 
 # These use the package as its users do, so they may import its public names.

@@ -77,7 +77,7 @@ static li_status LI_NAME(matmul_f32)(const void *args, char *const *base)
     const li_matmul_args *a = args;
     const float *bias = li_at(a->bias, base);
     li_gates s = {
-        .a = {li_at(a->w, base), a->k * LI_UNITS, LI_UNITS, li_at(a->x, base), a->x_row, a->x_k, a->k},
+        .a = {li_at(a->w, base), a->k * LI_UNITS, LI_UNITS, li_at(a->x, base), a->x_row, a->x_k, a->k, 0},
         .init = bias ? bias : li_zeros,
         .init_panel = bias ? LI_UNITS : 0,
     };
@@ -107,7 +107,7 @@ LI_NOINLINE void li_matmul_dyn_one(const li_matmul_dyn_args *a, const float *x, 
     const int64_t n_panels = (a->m + LI_UNITS - 1) / LI_UNITS;
     int64_t in_place = 0; /* panels of b read where they lie */
     li_gates s = {
-        .a = {b, LI_UNITS, a->b_k, x, a->a_row, a->a_k, a->k},
+        .a = {b, LI_UNITS, a->b_k, x, a->a_row, a->a_k, a->k, 0},
         .init = li_zeros,
         .z = y,
         .z_col = a->y_row,

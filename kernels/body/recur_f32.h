@@ -454,8 +454,8 @@ LI_INLINE li_status li_recur(const li_recur_args *a, char *const *base, int gate
     if (a->T <= 0 || a->B <= 0) { return LI_OK; }
     li_cell s = {
         .a = a,
-        .w = {li_at(a->w, base), a->w_panel, gates * LI_UNITS, 0, a->x_b, 1, a->I},
-        .r = {li_at(a->r, base), a->r_panel, gates * LI_UNITS, 0, 0, 1, a->H},
+        .w = {li_at(a->w, base), a->w_panel, gates * LI_UNITS, 0, a->x_b, 1, a->I, 0},
+        .r = {li_at(a->r, base), a->r_panel, gates * LI_UNITS, 0, 0, 1, a->H, 0},
         .init = bias, .init_panel = bias_gates * LI_UNITS,
         .bias = bias, .peephole = peephole,
         .c = li_at(a->c, base), .c_col = a->c_b, .y_col = a->y_b,

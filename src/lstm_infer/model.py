@@ -9,26 +9,26 @@ import threading
 import warnings
 from collections import OrderedDict, deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import _core
-from .errors import DtypeError, FeedError, LstmInferError, NotStreamableError, ShapeError, StateError
+from .errors import FeedError, LstmInferError, NotStreamableError, ShapeError
 from .facts import walk
 from .ir import Array, Graph, Node, Port
 from .isa import choose_isa
 from .ops.registry import Fact
 from .plan import Builder, Program
+from .ports import Options, bound_inputs, check_batch, check_sizes, checked_feeds, fed_ports
 from .recognise import rewrite, thaw
 from .records import InputInfo, OutputInfo, StateInfo, StreamInfo
 from .roles import Roles, find_roles, sizes_that_fit
 from .store import ConstStore
 from .stream import Stream
 from .stream_plan import StreamPlan
-from .streaming import StreamSpec, analyse, meeting_point
+from .streaming import StreamSpec, analyse
 from .summary import summarize
 
 if TYPE_CHECKING:
@@ -39,18 +39,6 @@ __all__ = ["Model", "load"]
 MAX_CHUNK = 64
 KEPT_PROGRAMS = 16
 KEPT_ARENAS = 4
-
-
-@dataclass(frozen=True)
-class Options:
-    """What `load` was told, kept so that a pickled model comes back the same."""
-
-    isa: str | None
-    inputs: Mapping[str, tuple[int | None, ...]]
-    constants: Mapping[str, Array]
-    states: Mapping[str, str] | None
-    time_axis: Mapping[str, int] | None
-    seed: int | None
 
 
 def load(
@@ -130,7 +118,7 @@ class Model:
         self._arenas: deque[NDArray[np.uint8]] = deque(maxlen=KEPT_ARENAS)
         self._digest: bytes | None = None
         self._spec: StreamSpec | NotStreamableError | None = None
-        self._ports = _ports(graph, options)
+        self._ports = fed_ports(graph, options)
         graph.notes += rewrite(graph, self._ports, options.constants, options.states)
         self.rewritten: tuple[str, ...] = tuple(graph.notes)
         """Cells, loops and unrolled layers that run as recurrent operators, one text each."""
@@ -284,8 +272,8 @@ class Model:
             raise spec
         if batch < 1 or max_chunk < 1:
             raise ShapeError(f"batch and max_chunk must be at least 1, got {batch} and {max_chunk}")
-        bound = self._bound(inputs or {}, spec)
-        batch = self._check_batch(batch, spec)
+        bound = bound_inputs(self._ports, inputs or {}, spec)
+        batch = check_batch(batch, spec)
 
         def plan(sizes: Mapping[tuple[str, int], int]) -> StreamPlan:
             return self._stream_plan(spec, batch, bound, max_chunk, sizes)
@@ -399,27 +387,7 @@ class Model:
     def _checked(self, feeds: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
         """The inputs in order, then those with a default that are fed all the same; every one checked."""
         ports = [*self._ports, *(p for p in self._default_ports if p.name in feeds)]
-        names = [port.name for port in ports]
-        for name in feeds:
-            if name not in names:
-                constant = f"; {name!r} was made a constant by load()" if name in self._options.constants else ""
-                raise FeedError(f"there is no input {name!r}{constant}; the model takes {names}")
-        arrays = []
-        for port in ports:
-            if port.name not in feeds:
-                raise FeedError(f"input {port.name!r} is missing; the model takes {names}")
-            arrays.append(_feed(port, feeds[port.name]))
-        return arrays
-
-    def _check_sizes(self, arrays: Sequence[NDArray[Any]]) -> None:
-        """A size that the file declares holds, but for time and batch where they were found open: what an unrolled loop
-        or a baked constant would do with another size is not in the file."""
-        for port, array in zip(self._ports, arrays, strict=False):
-            for axis, (declared, size) in enumerate(zip(port.shape or (), array.shape, strict=False)):
-                if isinstance(declared, int) and size != declared and not self._roles.opens(port.name, axis):
-                    raise ShapeError(
-                        f"input {port.name!r}: axis {axis} is {declared} in the file and was not found open, got {size}"
-                    )
+        return checked_feeds(ports, feeds, self._options)
 
     def _checked_outputs(self, outputs: Sequence[str]) -> tuple[str, ...]:
         for name in outputs:
@@ -437,7 +405,7 @@ class Model:
         if found is not None:
             return found
         names = [*(port.name for port in self._ports), *extra]
-        self._check_sizes(arrays)
+        check_sizes(self._ports, arrays, self._roles)
         facts = {name: Fact.of(array) for name, array in self._options.constants.items()}
         facts |= {name: Fact(array.shape, array.dtype) for name, array in zip(names, arrays, strict=True)}
         made = self._build(facts, wanted, names)
@@ -469,37 +437,6 @@ class Model:
         if arena is None or arena.nbytes < n_bytes:
             arena = _core.aligned_empty(max(n_bytes, 64))
         return arena
-
-    def _bound(self, inputs: Mapping[str, ArrayLike], spec: StreamSpec) -> dict[str, Array]:
-        ports = {port.name: port for port in self._ports}
-        bound: dict[str, Array] = {}
-        for name, value in inputs.items():
-            if name not in ports:
-                raise FeedError(f"inputs: there is no input {name!r}; the model takes {sorted(ports)}")
-            if name in spec.pairs:
-                raise FeedError(f"inputs: {name!r} is a state; give its first value with initial={{{name!r}: ...}}")
-            if name in spec.roles.time and spec.mode == "time":
-                raise FeedError(f"inputs: {name!r} has the time axis and is streamed; it cannot be bound")
-            bound[name] = _feed(ports[name], np.asarray(value))
-        return bound
-
-    def _check_batch(self, batch: int, spec: StreamSpec) -> int:
-        if spec.roles.batch_size is not None:
-            if batch not in (1, spec.roles.batch_size):
-                raise ShapeError(f"the file is fixed to a batch of {spec.roles.batch_size}, asked for {batch}")
-            return spec.roles.batch_size
-        if batch > 1:
-            if not spec.roles.batch:
-                raise ShapeError(f"the model has no batch axis; asked for a batch of {batch}")
-            node = meeting_point(spec.roles)
-            if node is not None:
-                raise StateError(f"{node} brings the signals of a batch together; make {batch} streams of one signal each")
-            for info in spec.states:
-                if info.batch_axis is None:
-                    raise StateError(
-                        f"state {info.name!r} has no batch axis, so {batch} signals cannot share a stream; make {batch} streams"
-                    )
-        return batch
 
     def _fingerprint(self, bound: Mapping[str, Array]) -> bytes:
         """What a snapshot shares with its stream: the graph with all it holds, what load() was told, side inputs."""
@@ -533,71 +470,6 @@ def _digest_value(digest: hashlib._Hash, value: Any) -> None:
         _digest_value(digest, [*called, value.inputs, value.outputs, value.attrs])
     else:
         digest.update(f"{type(value).__name__} {value!r};".encode())
-
-
-def _ports(graph: Graph, options: Options) -> list[Port]:
-    """The fed inputs, with the sizes that the caller fixed."""
-    known = {port.name: port for port in graph.inputs}
-    for what, names in (
-        ("inputs", options.inputs), ("constants", options.constants),
-        ("states", options.states or {}), ("time_axis", options.time_axis or {}),
-    ):  # fmt: skip
-        for name in names:
-            if name not in known:
-                raise FeedError(f"{what}: there is no input {name!r}; the model takes {sorted(known)}")
-    for name, axis in (options.time_axis or {}).items():
-        shape = options.inputs.get(name, known[name].shape)
-        rank = len(shape) if shape is not None else axis + 1
-        if not -rank <= axis < rank:
-            raise ShapeError(f"time_axis: axis {axis} lies outside {name!r}, which has {rank} axes")
-        options.time_axis[name] = axis % rank  # type: ignore[index]
-    outputs = {port.name for port in graph.outputs}
-    for name, out in (options.states or {}).items():
-        if out not in outputs:
-            raise FeedError(f"states: there is no output {out!r} for {name!r}; the model has {sorted(outputs)}")
-    ports = []
-    for port in graph.inputs:
-        if port.name in options.constants:
-            value = options.constants[port.name]
-            if value.dtype != port.dtype:
-                options.constants[port.name] = _cast_constant(port, value)  # type: ignore[index]
-            continue
-        fixed = options.inputs.get(port.name)
-        if fixed is not None:
-            if not all(n is None or (isinstance(n, (int, np.integer)) and n >= 0) for n in fixed):
-                raise ShapeError(f"inputs: sizes of {port.name!r} are numbers from 0 on, or None, got {list(fixed)}")
-            if port.shape is not None and len(fixed) != len(port.shape):
-                raise ShapeError(f"inputs: {port.name!r} has {len(port.shape)} axes, got {list(fixed)}")
-            declared = port.shape or (None,) * len(fixed)
-            for axis, (old, new) in enumerate(zip(declared, fixed, strict=True)):
-                if isinstance(old, int) and new is not None and new != old:
-                    raise ShapeError(f"inputs: axis {axis} of {port.name!r} is {old} in the file, got {new}")
-            port = replace(port, shape=tuple(o if n is None else n for o, n in zip(declared, fixed, strict=True)))
-        ports.append(port)
-    return ports
-
-
-def _cast_constant(port: Port, value: Array) -> Array:
-    cast = value.astype(port.dtype)
-    if not np.array_equal(cast, value):
-        raise DtypeError(f"constants: {port.name!r} takes {port.dtype}, {value.tolist()} does not fit it")
-    return cast
-
-
-def _feed(port: Port, array: Any) -> NDArray[Any]:
-    """One fed array, checked against its port, in C order and native byte order."""
-    if not isinstance(array, np.ndarray):
-        raise DtypeError(
-            f"input {port.name!r} takes a NumPy array of {port.dtype}, got {type(array).__name__}; use np.asarray"
-        )
-    if array.dtype != port.dtype and array.dtype.newbyteorder("=") != port.dtype:
-        raise DtypeError(f"input {port.name!r} takes {port.dtype}, got {array.dtype}; convert it with astype")
-    if port.shape is not None:
-        fits = len(port.shape) == array.ndim
-        if not fits:
-            shown = [n if isinstance(n, int) else n or "?" for n in port.shape]
-            raise ShapeError(f"input {port.name!r} takes {len(port.shape)} axes {shown}, got {list(array.shape)}")
-    return np.ascontiguousarray(array, port.dtype).reshape(array.shape)
 
 
 def _shape(
