@@ -506,7 +506,7 @@ class _Flow:
     def crops(self, node: Node, link: Link) -> bool:
         """Does a Slice take the same few steps off the ends, whatever the length."""
         source, value = node.inputs[0], node.outputs[0]
-        taken = set()
+        taken: set[tuple[int, int]] = set()
         for walked in (self.walked, *self.others) if node.op == "Slice" and self.others else ():
             if source not in walked.facts or value not in walked.facts:
                 continue
