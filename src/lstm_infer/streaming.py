@@ -505,16 +505,22 @@ class _Flow:
 
     def crops(self, node: Node, link: Link) -> bool:
         """Does a Slice take the same few steps off the ends, whatever the length."""
-        taken = []
-        for walked in (self.walked, self.others[0]) if self.others else ():
-            x, y = (walked.facts[name].shape for name in (node.inputs[0], node.outputs[0]))
-            found = [x for x in links(node, walked) if x.kind == "slice" and x.axis == link.axis]
-            if not found or found[0].info[2] != 1 or [n for a, n in enumerate(x) if a != link.axis] != [
-                n for a, n in enumerate(y) if a != link.axis
-            ]:  # fmt: skip
+        source, value = node.inputs[0], node.outputs[0]
+        taken: set[tuple[int, int]] = set()
+        for walked in (self.walked, *self.others) if node.op == "Slice" and self.others else ():
+            if source not in walked.facts or value not in walked.facts:
+                continue
+            before, after = (list(walked.facts[name].shape) for name in (source, value))
+            parts = [x.info for x in links(node, walked) if x.kind == "slice" and x.axis == link.axis]
+            start, stop, step = parts[0] if parts else (0, before[link.axis], 1)
+            others = [n for a, n in enumerate(before) if a != link.axis] == [n for a, n in enumerate(after) if a != link.axis]
+            if step != 1 or not others:
                 return False
-            taken.append((found[0].info[0], x[link.axis] - found[0].info[1]))
-        return node.op == "Slice" and len(set(taken)) == 1
+            if before[link.axis] > after[link.axis] > 0 or not taken:  # where all is cut off, how much of it is not seen
+                taken.add((start, before[link.axis] - stop))
+            elif after[link.axis]:
+                return False  # nothing is cut off
+        return len(taken) == 1 and taken != {(0, 0)}
 
     def crop(self, node: Node, value: str, axis: int, begin: int, end: int) -> None:
         """Steps taken off the ends: of a window's own padding, or else a window that picks one of its positions."""

@@ -90,7 +90,7 @@ CASES = [
     Case("strided_conv_lstm", zoo.StridedConvLstm, {"x": TIME2}, {"y": {1: "B"}}, {"x": ("B", 3, "T")}, ts=12, runs=((12, 2), (13, 1), (14, 3), (15, 2), (41, 1)), example=(12, 2)),
     Case("seq2seq", zoo.Seq2Seq, {"src": {0: "B", 1: "S"}, "tgt": TIME1}, {"y": TIME1}, {"src": ("B", "S"), "tgt": ("B", "T")}, {"src": 15, "tgt": 13}, ts=15),
     Case("rnnt_predictor", zoo.RnntPredictor, {"y": TIME1, "h": LAYERS, "c": LAYERS}, {"out": TIME1, "hn": LAYERS, "cn": LAYERS}, {"y": ("B", "T"), "h": (2, "B", 10), "c": (2, "B", 10)}, {"y": 17}, ts=16),
-    Case("rnnt_joiner", zoo.RnntJoiner, {"enc": TIME1, "pred": {0: "B", 1: "S"}}, {"logits": {0: "B", 1: "T", 2: "S"}}, {"enc": ("B", "T", 8), "pred": ("B", "S", 8)}),
+    Case("rnnt_joiner", zoo.RnntJoiner, {"enc": TIME1, "pred": {0: "B", 1: "S"}}, {"logits": {0: "B", 1: "T", 2: "S"}}, {"enc": ("B", "T", 8), "pred": ("B", "S", 8)}, runs=((6, 2), (6, 1), (5, 3), (1, 1), (9, 2))),
     Case("ppo_actor_critic", zoo.PpoActorCritic, {"obs": {0: "B"}, "episode_start": {0: "B"}, "h": LAYERS, "c": LAYERS}, {"probs": {0: "B"}, "value": {0: "B"}, "hn": LAYERS, "cn": LAYERS}, {"obs": ("B", 6), "episode_start": ("B",), "h": (1, "B", 10), "c": (1, "B", 10)}, runs=((1, 2), (1, 1), (1, 5)), example=(1, 2)),
     Case("deepspeech", zoo.DeepSpeech, {"x": TIME0}, {"y": TIME0}, {"x": ("T", "B", 9)}, ts=11, static=("ts", "dyn")),
     Case("anomaly_autoencoder", zoo.AnomalyAutoencoder, {"x": TIME1}, {"y": TIME1, "score": {0: "B"}}, {"x": ("B", "T", 3)}),
