@@ -18,6 +18,7 @@ typedef struct li_cell {
     int64_t h_col, h_new_col, c_col, y_col;
     int64_t H, H_pad;
     int64_t plain; /* sigmoid and tanh, nothing else: cell update in registers */
+    int64_t back;  /* panels last to first, every other step: those just read are still in the nearest cache */
     float clip;
 } li_cell;
 
@@ -258,7 +259,12 @@ typedef void (*li_step_fn)(const li_cell *s, int64_t n_panels, int64_t B);
     {                                                                                                                \
         int64_t p = 0;                                                                                               \
         if (B == 1) {                                                                                                \
-            for (; p + LI_PANELS4 <= n_panels; p += LI_PANELS4) { li_##kind##_tile(s, p, 0, 1, LI_PANELS4, LI_V); }  \
+            const int64_t n_tiles = n_panels / LI_PANELS4;                                                           \
+            for (int64_t i = 0; i < n_tiles; i++) {                                                                  \
+                const int64_t tile = s->back ? n_tiles - 1 - i : i;                                                  \
+                li_##kind##_tile(s, tile * LI_PANELS4, 0, 1, LI_PANELS4, LI_V);                                      \
+            }                                                                                                        \
+            p = n_tiles * LI_PANELS4;                                                                                \
         }                                                                                                            \
         for (; p < n_panels; p++) {                                                                                  \
             for (int64_t n = 0, N; n < B; n += N) {                                                                  \
@@ -414,6 +420,7 @@ LI_INLINE void li_run_steps(const li_run *run, li_cell *s)
         s->h_new = in_place ? run->h : h[t & 1];
         s->h_new_col = in_place ? h_b : s->H_pad;
         s->y = run->y ? run->y + t * run->y_t : 0;
+        s->back = t & 1;
         run->step(s, n_panels, B);
         s->h = s->h_new;
         s->h_col = s->h_new_col;
