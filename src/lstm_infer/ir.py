@@ -61,6 +61,9 @@ class Graph:
     opsets: dict[str, int] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     """What was rewritten since it was read, one text each."""
+    split_whole: set[int] = field(default_factory=set)
+    """Numbers of single positions that a SplitToSequence was taken apart into, all of them read: an exporter that
+    unrolls a loop over an open axis writes as many copies as its example was long."""
 
     folds: dict[int, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
     """Constants that the last walk computed, by node: see facts.folded."""

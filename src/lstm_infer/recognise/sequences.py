@@ -44,6 +44,8 @@ class _Sequences:
             again = any(self.loop(node) for node in self.graph.nodes if node.op == "Loop" and node.domain == "")
         self.out = []
         for node in self.graph.nodes:
+            if node.op == "SplitToSequence" and not node.domain:
+                self.note_split(node)
             self.node(node)
         self.graph.nodes[:] = self.out
         self.sweep()
@@ -180,6 +182,12 @@ class _Sequences:
                     self.out.append(Node("Unsqueeze", part, [item, where], [part], {}, "", _OPSET))
             self.out.append(Node("Concat", node.name, parts, [output], {"axis": axis}, "", _OPSET))
         return True
+
+    def note_split(self, split: Node) -> None:
+        """Is every position of the sequence read, as by a loop that was unrolled."""
+        indices = [self.known(n.inputs[1]) for n in self.readers(split.outputs[0]) if n.op == "SequenceAt"]
+        if len(split.inputs) < 2 and len(indices) > 1 and set(indices) == set(range(len(indices))):
+            self.graph.split_whole.add(len(indices))
 
     def of_split(self, node: Node, split: Node) -> bool:
         (output,) = node.outputs

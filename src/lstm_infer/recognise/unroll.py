@@ -163,7 +163,8 @@ def _positions(edit: Editor, chain: list[_Step]) -> list[int] | None:
         return None
     for leaf in first:
         rank = edit.known.rank(leaf.base)
-        if edit.known.extent(leaf.base, rank - leaf.axis) != n:
+        extent = edit.known.extent(leaf.base, rank - leaf.axis)
+        if extent != n and not (extent is None and n in edit.graph.split_whole):
             return None
     return found
 
