@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import lstm_infer
 import pytest
+
+import lstm_infer
+import stream_models
 from lstm_infer import _core
 from lstm_infer.demo.show import MODEL
-
-import stream_models
 
 RUNNABLE = [name for name, runnable in _core.list_isas() if runnable]
 
