@@ -14,7 +14,7 @@ import numpy as np
 
 from . import ops as _ops  # noqa: F401  (registers the operators)
 from .bodies import Scope, is_control, needed, walk_control
-from .errors import LstmInferError, OnnxImportError, ShapeError
+from .errors import LstmInferError, OnnxImportError, ShapeError, UnsupportedOpError
 from .ir import Array, Graph, Node
 from .ops import registry
 from .ops.registry import Fact
@@ -196,6 +196,8 @@ def _n_bytes(fact: Fact) -> int:
 
 
 def _check_size(node: Node, fact: Fact) -> None:
+    if fact.dtype.kind == "c":
+        raise UnsupportedOpError(f"{node}: element type {fact.dtype} is not supported; see docs/ops.md")
     if any(size < 0 for size in fact.shape):
         raise ShapeError(f"{node}: an output would have the shape {list(fact.shape)}; the input is too short for it")
     if _n_bytes(fact) > LIMIT_BYTES:

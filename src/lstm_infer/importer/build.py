@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 
 import numpy as np
 import onnx
@@ -56,6 +57,16 @@ class _Body:
 
     nodes: list[Node] = field(default_factory=list)
     consts: dict[str, Array] = field(default_factory=dict)
+
+
+@cache
+def _arity(op: str, opset: int, domain: str) -> tuple[int, int]:
+    """Fewest and most inputs of an operator; of one without a schema nothing is known."""
+    try:
+        schema = onnx.defs.get_schema(op, opset, domain)
+    except (onnx.defs.SchemaError, TypeError):
+        return 0, 1 << 30
+    return schema.min_input, schema.max_input
 
 
 @dataclass(eq=False)
@@ -296,10 +307,20 @@ class _Builder:
         modernise(
             node, self._constant, lambda array, hint: self._new_constant(array, f"{name}/{hint}", body), self._label
         )
+        self._check_inputs(raw, node)  # behind modernise, which refuses old versions by name
         while node.inputs and not node.inputs[-1]:
             node.inputs.pop()
         self._live.update(node.inputs)
         body.nodes.append(node)
+
+    def _check_inputs(self, raw: RawNode, node: Node) -> None:
+        """As many inputs as the operator's schema allows."""
+        least, most = _arity(raw.op, node.opset, raw.domain)
+        if not least <= len(raw.inputs) <= most:
+            takes = str(least) if least == most else f"{least} to {most}"
+            raise OnnxImportError(
+                f"{self._label}: {raw} has {len(raw.inputs)} inputs, {raw.op} takes {takes}; the file is broken"
+            )
 
     def _new_constant(self, array: Array, name: str, body: _Body) -> str:
         name = self._values.name(name)

@@ -135,6 +135,8 @@ def sizes(node: Node, ins: Sequence[Fact | None]) -> Sizes:
     gates, D = GATES[node.op], len(directions(node))
     if len(x) != 3 or len(w) != 3 or len(r) != 3:
         raise ShapeError(f"{node}: X, W and R take 3 axes, got {list(x)}, {list(w)}, {list(r)}")
+    if need(node, ins, 0).dtype.kind != "f":
+        raise OnnxImportError(f"{node}: X holds {need(node, ins, 0).dtype}; the file is broken")
     t, b = axes(node)
     s = Sizes(x[t], x[b], w[2], r[2], D)
     if x[2] != s.I:
@@ -151,6 +153,8 @@ def sizes(node: Node, ins: Sequence[Fact | None]) -> Sizes:
     ]  # fmt: skip
     for index, name, shape in wanted[: 7 if node.op == "LSTM" else 5]:
         fact = ins[index] if index < len(ins) else None
+        if fact is not None and fact.dtype.kind != ("i" if index == 4 else "f"):
+            raise OnnxImportError(f"{node}: {name} holds {fact.dtype}; the file is broken")
         if fact is None or fact.shape == shape:
             continue
         text = f"{node}: {name} takes {list(shape)}, got {list(fact.shape)}"

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from ..bodies import is_control
 from ..errors import LstmInferError
 from ..facts import node_facts
 from ..ir import Array, Graph, Node
@@ -37,7 +38,7 @@ def fold(graph: Graph, constants: Mapping[str, Array], outer: Mapping[str, Array
     gone = 0
     while todo:
         node = todo.pop()
-        if node.op == "If" and not node.domain and node.inputs[0] in scope:
+        if node.op == "If" and not node.domain and node.inputs and node.inputs[0] in scope:
             inlined = _branch(graph, node, bool(scope[node.inputs[0]].reshape(-1)[0]))
             if inlined is not None:
                 scope.update({name: graph.consts[name] for name in inlined[1]})
@@ -46,7 +47,7 @@ def fold(graph: Graph, constants: Mapping[str, Array], outer: Mapping[str, Array
                 continue
         for sub in subgraphs(node):
             gone += fold(sub, {}, scope)
-        made = _folded(node, scope)
+        made = None if is_control(node) else _folded(node, scope)
         if made is None:
             kept.append(node)
             continue
