@@ -420,11 +420,11 @@ def case(sources: list[tuple[str, bytes, bytes | None]], seed: int, index: int) 
     kind = rng.random()
     if kind < 0.02:
         data = rng.randbytes(rng.randrange(400))
-    elif kind < 0.2:
+    elif kind < 0.12:
         data = mutate_bytes(data, rng)
     else:
         data = mutate_model(data, rng)
-        if kind > 0.95:
+        if kind > 0.97:
             data = mutate_bytes(data, rng)
     return name, data, external
 

@@ -322,7 +322,7 @@ class Builder:
                 op.lower(node, self)
             except LstmInferError:
                 raise
-            except (ValueError, IndexError, OverflowError) as error:
+            except (ValueError, IndexError, OverflowError, TypeError, ZeroDivisionError) as error:
                 raise UnsupportedOpError(f"{node}: {error}") from error
 
     # ---- ports ------------------------------------------------------------------------------------------

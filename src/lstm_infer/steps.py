@@ -11,6 +11,7 @@ from typing import Any, Union
 import numpy as np
 
 from . import _core
+from .errors import UnsupportedOpError
 from .ir import Array, Node
 from .views import Buffer, View, merge_axes
 
@@ -33,7 +34,10 @@ Address = Callable[[View], tuple[int, int]]
 
 def dtype_code(dtype: np.dtype[Any]) -> int:
     """li_dtype of a NumPy dtype."""
-    return _core.dtypes[dtype.name]
+    code = _core.dtypes.get(dtype.name)
+    if code is None:
+        raise UnsupportedOpError(f"values of type {dtype} are not supported; see docs/ops.md")
+    return code
 
 
 @dataclass

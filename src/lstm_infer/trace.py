@@ -253,6 +253,8 @@ def _meet(out: Trace, axes: list[Axis], extent: int) -> Axis:
 
 def regroup(axes: Sequence[Axis], shape: Sequence[int]) -> tuple[Axis, ...]:
     """The factors of a value under another shape. A labelled factor that would have to be cut loses its label."""
+    if 0 in shape:
+        return plain(shape)  # nothing tells the factors of an empty value apart
     todo = [f for axis in axes for f in axis if f.label or f.extent != 1]
     out: list[Axis] = []
     for position, extent in enumerate(shape):

@@ -69,6 +69,16 @@ def _arity(op: str, opset: int, domain: str) -> tuple[int, int]:
     return schema.min_input, schema.max_input
 
 
+@cache
+def _attribute_kinds(op: str, opset: int, domain: str) -> dict[str, int]:
+    """The type of each attribute of an operator, numbered as in AttributeProto; empty without a schema."""
+    try:
+        schema = onnx.defs.get_schema(op, opset, domain)
+    except (onnx.defs.SchemaError, TypeError):
+        return {}
+    return {name: int(attribute.type) for name, attribute in schema.attributes.items()}
+
+
 @dataclass(eq=False)
 class _Scope:
     """What names mean: to which unique value each one leads. `attrs` is None outside of functions."""
@@ -300,9 +310,13 @@ class _Builder:
                 raise OnnxImportError(f"{self._label}: {raw} is used, but no ONNX opset is imported; export again")
             opset = 1
         node = Node(raw.op, name, inputs, outputs, {}, raw.domain, opset)
+        kinds = _attribute_kinds(raw.op, opset, raw.domain)
         for key, attr in raw.attrs.items():
             found = self._resolve(attr, scope, f"{self._label}: {node}")
             if found is not None:
+                wanted = kinds.get(key, 0)
+                if wanted and found[0].proto.type not in (wanted, onnx.AttributeProto.UNDEFINED):
+                    raise OnnxImportError(f"{self._label}: {node}: attribute {key!r} is of the wrong type; the file is broken")
                 node.attrs[key] = self._attr(*found, f"{self._label}: {node}")
         modernise(
             node, self._constant, lambda array, hint: self._new_constant(array, f"{name}/{hint}", body), self._label
