@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
+from typing import Any
 
 import numpy as np
 import onnx
@@ -76,7 +77,8 @@ def _attribute_kinds(op: str, opset: int, domain: str) -> dict[str, int]:
         schema = onnx.defs.get_schema(op, opset, domain)
     except (onnx.defs.SchemaError, TypeError):
         return {}
-    return {name: int(attribute.type) for name, attribute in schema.attributes.items()}
+    kinds: dict[str, Any] = {name: attribute.type for name, attribute in schema.attributes.items()}
+    return {name: kind.value for name, kind in kinds.items()}  # an enum, whatever the stubs say
 
 
 @dataclass(eq=False)
