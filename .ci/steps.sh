@@ -79,8 +79,9 @@ step_sdist() {
 step_lint() {
     dev_tools ruff mypy cython-lint onnx
     export PATH=$WORK/dev/bin:$PATH # cython-lint calls pycodestyle by name
-    local failed=0 # all three are shown, whichever fails
+    local failed=0 # all four are shown, whichever fails
     ruff check --output-format concise . || failed=1
+    ruff format --check . || failed=1
     mypy --strict src || failed=1
     cython-lint src || failed=1
     return $failed

@@ -150,7 +150,12 @@ def switched(seed=0):
     state = [1, "B", HIDDEN]
     return _finish(
         [equal, choice, *_HEAD],
-        [("x", FLOAT, ["T", "B", INPUTS]), ("h0", FLOAT, state), ("c0", FLOAT, state), ("which", TensorProto.INT64, [])],
+        [
+            ("x", FLOAT, ["T", "B", INPUTS]),
+            ("h0", FLOAT, state),
+            ("c0", FLOAT, state),
+            ("which", TensorProto.INT64, []),
+        ],
         [("y", FLOAT, ["T", "B", CLASSES]), ("hn", FLOAT, state), ("cn", FLOAT, state)],
         weights,
     )

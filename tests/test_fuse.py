@@ -79,10 +79,14 @@ ACTS = {
     "LeakyRelu": {"alpha": 0.3},
     "PRelu": None,
 }
-HURT = np.array([0.0, -0.0, 1e-42, -1e-42, 3e38, -3e38, np.inf, -np.inf, np.nan, 87.0, -104.0, 0.4], np.float32).reshape(3, 4)
+HURT = np.array(
+    [0.0, -0.0, 1e-42, -1e-42, 3e38, -3e38, np.inf, -np.inf, np.nan, 87.0, -104.0, 0.4], np.float32
+).reshape(3, 4)
 
 
-def run_values(nodes: list[Any], consts: dict[str, Any], feed: Any, shape: list[int], isa: str) -> tuple[Any, tuple[str, ...]]:
+def run_values(
+    nodes: list[Any], consts: dict[str, Any], feed: Any, shape: list[int], isa: str
+) -> tuple[Any, tuple[str, ...]]:
     x = helper.make_tensor_value_info("x", TensorProto.FLOAT, feed.shape)
     y = helper.make_tensor_value_info("y", TensorProto.FLOAT, shape)
     inits = [numpy_helper.from_array(np.asarray(v), k) for k, v in consts.items()]

@@ -112,7 +112,9 @@ def draw(name, row):
 def same(want, got):
     """Is a cell of the table met: a list of nodes or operators names any that will do, null none."""
     if isinstance(want, dict) and want.keys() == {"node", "op"} and got:
-        return all(want[k] is None or got[k] == want[k] or (isinstance(want[k], list) and got[k] in want[k]) for k in want)
+        return all(
+            want[k] is None or got[k] == want[k] or (isinstance(want[k], list) and got[k] in want[k]) for k in want
+        )
     return want == got
 
 
@@ -152,7 +154,9 @@ def streamed(row):
         return [f"{why}: {row.get('reason', '')}", "", "", "", ""]
     axes = []
     for name, time in row["time_axes"].items():
-        marks = [f"{letter}={axis}" for letter, axis in (("T", time), ("B", row["batch_axes"].get(name))) if axis is not None]
+        marks = [
+            f"{letter}={axis}" for letter, axis in (("T", time), ("B", row["batch_axes"].get(name))) if axis is not None
+        ]
         axes.append(code(name) + (f" ({', '.join(marks)})" if marks else ""))
     side = row.get("bind") or row.get("side", ())
     inputs = ", ".join(axes) + (" \\| " + ", ".join(map(code, side)) if side else "")
@@ -171,7 +175,9 @@ def states(rows):
         goes = f" -> {code(state['output'])}" if state["output"] else ""
         starts = f" from a {state['kind']} value" if state["kind"] in ("constant", "computed") else ""
         found.append(f"{code(state['name']) if state['name'] else 'hidden'}{goes} {state['size']}{starts}")
-    return ", ".join(f"{found.count(text)} x {text}" if found.count(text) > 1 else text for text in dict.fromkeys(found))
+    return ", ".join(
+        f"{found.count(text)} x {text}" if found.count(text) > 1 else text for text in dict.fromkeys(found)
+    )
 
 
 def lines(name, row):

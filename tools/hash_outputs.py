@@ -67,8 +67,11 @@ def kernels(isa: str) -> Arrays:
     cells = dict(zip(test_matrix.KIND_IDS, test_matrix.KINDS, strict=True)) | test_matrix.CELLS
     for name, (kind, options) in cells.items():
         for T, B, H in ((1, 1, 130), (9, 5, 33), (2, 14, 40)):
-            yield f"cell {name} {T} {B} {H}", test_matrix.run(
-                exact_layer(kind, H, options), isa, uniform(1, (T, B, 7)), uniform(2, (B, H)), uniform(3, (B, H))
+            yield (
+                f"cell {name} {T} {B} {H}",
+                test_matrix.run(
+                    exact_layer(kind, H, options), isa, uniform(1, (T, B, 7)), uniform(2, (B, H)), uniform(3, (B, H))
+                ),
             )
 
 

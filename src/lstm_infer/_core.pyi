@@ -57,7 +57,12 @@ def matmul_dyn_scratch(k: int, m: int) -> int:
     """Return the scratch bytes of matmul_dyn_f32."""
 
 def conv_scratch(
-    channels: int, groups: int, kernel: Sequence[int], out: Sequence[int], stride: Sequence[int], dilation: Sequence[int]
+    channels: int,
+    groups: int,
+    kernel: Sequence[int],
+    out: Sequence[int],
+    stride: Sequence[int],
+    dilation: Sequence[int],
 ) -> int:
     """Return the scratch bytes of conv_f32. Three numbers each, 1 where there is no such axis."""
 

@@ -85,7 +85,12 @@ def _activation(step: MapStep) -> tuple[int, Activation] | None:
             return x, Activation("RELU")
         case [("LT", x, zero), ("MUL", a, b), ("SELECT", less, scaled, same)]:
             slope = a if b == x else b
-            if (less, scaled, same) != (n, n + 1, x) or x not in (a, b) or max(x, zero, slope) >= n or x in (zero, slope):
+            if (
+                (less, scaled, same) != (n, n + 1, x)
+                or x not in (a, b)
+                or max(x, zero, slope) >= n
+                or x in (zero, slope)
+            ):
                 return None
             factor = _number(step.ins[slope])
             if _number(step.ins[zero]) == 0.0 and factor is not None:

@@ -131,7 +131,9 @@ class Model:
             )
         self._quick = [(p.name, p.dtype, -1 if p.shape is None else len(p.shape)) for p in self._ports]
         self._output_names = tuple(p.name for p in graph.outputs)
-        self._default_ports = [Port(n, a.dtype, a.shape) for n, a in graph.defaults.items() if n not in options.constants]
+        self._default_ports = [
+            Port(n, a.dtype, a.shape) for n, a in graph.defaults.items() if n not in options.constants
+        ]
         self._roles = self._find_roles()
         self._refuse_unbuilt()
 
@@ -219,7 +221,12 @@ class Model:
         arrays = []
         for name, dtype, ndim in self._quick:
             array = feeds.get(name)
-            if type(array) is not np.ndarray or array.dtype != dtype or array.ndim != ndim or not array.flags.c_contiguous:
+            if (
+                type(array) is not np.ndarray
+                or array.dtype != dtype
+                or array.ndim != ndim
+                or not array.flags.c_contiguous
+            ):
                 arrays = self._checked(feeds)
                 break
             arrays.append(array)

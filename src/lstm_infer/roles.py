@@ -170,7 +170,9 @@ def _sizes_by_weights(graph: Graph, inputs: Sequence[Port]) -> dict[tuple[str, i
                 if index < len(node.inputs) and consts[2] is not None and consts[2].ndim == 3:
                     found[node.inputs[index], 2] = consts[2].shape[2]
                     found[node.inputs[index], recurrent.direction_axis(node)] = consts[2].shape[0]
-        elif node.op == "MatMul" and len(consts) > 1 and consts[1] is not None and consts[1].ndim == 2 and first in rank:
+        elif (
+            node.op == "MatMul" and len(consts) > 1 and consts[1] is not None and consts[1].ndim == 2 and first in rank
+        ):
             found[first, rank[first] - 1] = consts[1].shape[0]
     return found
 
@@ -241,7 +243,9 @@ def _behind_switches(roles: Roles) -> None:
         _find_time(mine, *first, None)
         _find_batch(mine, *first)
         found.append((values, mine))
-    if found and all(mine.time and (mine.time, mine.batch) == (found[0][1].time, found[0][1].batch) for _, mine in found):
+    if found and all(
+        mine.time and (mine.time, mine.batch) == (found[0][1].time, found[0][1].batch) for _, mine in found
+    ):
         chosen = found[0][1]
         roles.switches = [values for values, _ in found]
         roles.time, roles.batch = dict(chosen.time), dict(chosen.batch)
@@ -257,7 +261,9 @@ def _switch_values(roles: Roles) -> list[dict[str, Array]]:
         for node in roles.graph.walk():
             if name in node.inputs and node.op in ("Equal", "Greater", "Less", "GreaterOrEqual", "LessOrEqual"):
                 consts = [roles.graph.consts[v] for v in node.inputs if v in roles.graph.consts]
-                values |= {int(n) + more for const in consts if const.size == 1 for n in const.reshape(-1) for more in (0, 1)}
+                values |= {
+                    int(n) + more for const in consts if const.size == 1 for n in const.reshape(-1) for more in (0, 1)
+                }
         made = [{name: np.asarray(value).astype(dtype)} for value in sorted(values)]
         found = [{**a, **b} for a in found for b in made] if found and made else found or made
     return found if len(found) <= SWITCHES else []
@@ -272,7 +278,8 @@ def _find_batch(roles: Roles, walked: Walk, traced: Trace) -> None:
         label = traced.alone(node.inputs[place[0]], place[1]) if place else 0
         if label and label not in run_over:
             roles.batch |= {name: a for name, a in traced.inputs_of(label) if roles.time.get(name) != a}
-    first = roles.inputs[0] if roles.inputs else None  # no recurrent operator: the leading axis, if it reaches an output
+    # no recurrent operator: the leading axis, if it reaches an output
+    first = roles.inputs[0] if roles.inputs else None
     if not roles.batch and first is not None and first.shape and roles.time.get(first.name) != 0:
         label = traced.axes[first.name][0][0].label if first.name in traced.axes else 0
         reaches = any(traced.find(port.name, label) == 0 for port in roles.graph.outputs) if label else False
@@ -289,7 +296,9 @@ def _batch_by_name(roles: Roles) -> None:
         if port.name in roles.time and port.shape is not None:
             names = [n for a, n in enumerate(port.shape) if isinstance(n, str) and n and a != roles.time[port.name]]
             if len(names) == 1:
-                roles.batch |= {p.name: p.shape.index(names[0]) for p in roles.inputs if p.shape and names[0] in p.shape}
+                roles.batch |= {
+                    p.name: p.shape.index(names[0]) for p in roles.inputs if p.shape and names[0] in p.shape
+                }
 
 
 def _free_sizes(roles: Roles) -> None:

@@ -345,7 +345,9 @@ class Stream(_core.StreamCore):
         if not new or self._replan is None:
             return
         plan = self._replan({**plan.sizes, **new})
-        if {k: v.shape for k, v in plan.layout.slots.items()} != {k: v.shape for k, v in self._plan.layout.slots.items()}:
+        if {k: v.shape for k, v in plan.layout.slots.items()} != {
+            k: v.shape for k, v in self._plan.layout.slots.items()
+        }:
             raise ShapeError(f"the states of this stream do not fit the sizes {new}; make a new stream for them")
         self.lock()
         try:

@@ -156,9 +156,7 @@ def _all_states(
     if not roles.time or roles.time_size in (None, 1) or fed <= set(roles.time):
         return None
     try:
-        pairs = pair_states(
-            roles.inputs, graph.outputs, walked, streamed={}, given=states, sequences=sequences
-        )
+        pairs = pair_states(roles.inputs, graph.outputs, walked, streamed={}, given=states, sequences=sequences)
     except StateError:
         return None
     return pairs if set(roles.time) <= set(pairs) and fed - set(pairs) else None
@@ -204,10 +202,16 @@ def _switched(graph: Graph, roles: Roles, walked: Walk, states: Mapping[str, str
     one = found[0]
     named = ", ".join(f"{name!r}: {value}" for name, value in roles.switches[0].items())
     for spec in found:
-        if (spec.outputs, spec.pairs) != (one.outputs, one.pairs) or spec.carried or spec.windows or spec.mode != "time":
+        if (
+            (spec.outputs, spec.pairs) != (one.outputs, one.pairs)
+            or spec.carried
+            or spec.windows
+            or spec.mode != "time"
+        ):
             choice = next(node for node in walked.nodes if isinstance(node, Choice))
             raise _refusal(
-                choice, f"chooses between networks that stream in different ways; choose with load(..., constants={{{named}}})"
+                choice,
+                f"chooses between networks that stream in different ways; choose with load(..., constants={{{named}}})",
             )
     for name in one.pairs:
         roles.time.pop(name, None)
@@ -336,7 +340,9 @@ class _Flow:
             if node.op != "If" or node.domain or not node.inputs:
                 continue
             found = [walked.facts.get(node.inputs[0]) for walked in (self.walked, *self.others)]
-            known = [bool(f.const.reshape(-1)[0]) for f in found if f is not None and f.const is not None and f.const.size]
+            known = [
+                bool(f.const.reshape(-1)[0]) for f in found if f is not None and f.const is not None and f.const.size
+            ]
             if len(set(known)) > 1:
                 raise self.refuse(node, "takes another branch for another length of the sequence")
 
@@ -468,9 +474,7 @@ class _Flow:
         for link in mine:
             if link.kind == "same" and link.out_axis == out_axis and not self.at_all_lengths(node, link):
                 break
-            if link.out_axis == out_axis and (
-                link.kind == "same" or (link.kind == "scan" and carries.carries(node))
-            ):
+            if link.out_axis == out_axis and (link.kind == "same" or (link.kind == "scan" and carries.carries(node))):
                 return  # other scans (CumSum) are not carried from call to call yet
             if link.kind == "last" or (link.kind == "pick" and link.info in (-1, self.T - 1) and self.at_end(node)):
                 self.ended.add(value)
@@ -513,10 +517,13 @@ class _Flow:
             before, after = (list(walked.facts[name].shape) for name in (source, value))
             parts = [x.info for x in links(node, walked) if x.kind == "slice" and x.axis == link.axis]
             start, stop, step = parts[0] if parts else (0, before[link.axis], 1)
-            others = [n for a, n in enumerate(before) if a != link.axis] == [n for a, n in enumerate(after) if a != link.axis]
+            others = [n for a, n in enumerate(before) if a != link.axis] == [
+                n for a, n in enumerate(after) if a != link.axis
+            ]
             if step != 1 or not others:
                 return False
-            if before[link.axis] > after[link.axis] > 0 or not taken:  # where all is cut off, how much of it is not seen
+            # where all is cut off, how much of it is not seen
+            if before[link.axis] > after[link.axis] > 0 or not taken:
                 taken.add((start, before[link.axis] - stop))
             elif after[link.axis]:
                 return False  # nothing is cut off

@@ -267,7 +267,9 @@ def test_a_batch_of_three_is_three_signals(name, rng):
     model, row = load(name), TABLE[name]
     first = next(runs(name))[0]
     axes = {port.name: port.batch_axis for port in model.inputs}
-    if next(p for p in model.inputs if p.batch_axis is not None).shape[row["batch_axes"][next(iter(row["batch_axes"]))]]:
+    if next(p for p in model.inputs if p.batch_axis is not None).shape[
+        row["batch_axes"][next(iter(row["batch_axes"]))]
+    ]:
         pytest.skip("the file is right at one batch only")
     ones = []
     for _ in range(3):

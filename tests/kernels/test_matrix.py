@@ -10,8 +10,20 @@ from lstm_infer import _check, _core
 from lstm_infer._core import list_isas
 
 UNITS = 16
-ACTS = ["none", "sigmoid", "tanh", "relu", "affine", "leaky_relu", "thresholded_relu", "scaled_tanh", "hard_sigmoid", "elu",
-        "softsign", "softplus"]
+ACTS = [
+    "none",
+    "sigmoid",
+    "tanh",
+    "relu",
+    "affine",
+    "leaky_relu",
+    "thresholded_relu",
+    "scaled_tanh",
+    "hard_sigmoid",
+    "elu",
+    "softsign",
+    "softplus",
+]
 ISAS = [name for name, runnable in list_isas() if runnable]
 FUSED = [name for name in ISAS if name != "scalar"]
 GUARD = np.float32(12345.0)
@@ -63,7 +75,7 @@ def guarded(shape, fill=GUARD):
     """An output with guard floats on both sides."""
     size = int(np.prod(shape))
     whole = np.full(size + 64, fill, np.float32)
-    return whole, whole[32:32 + size].reshape(shape)
+    return whole, whole[32 : 32 + size].reshape(shape)
 
 
 def guards_stand(whole):
@@ -148,9 +160,14 @@ def matmul(isa, x, w, bias=None, act=NONE, y_col=1, k_major=False):
     return (y if y_col == 1 else y.T).copy()
 
 
+PRODUCTS = [
+    *((1, m) for m in (1, 15, 16, 17, 33, 128, 250)),
+    *((2, 17), (3, 64), (4, 65), (5, 100), (6, 16), (7, 80), (13, 33), (25, 130), (64, 64)),
+]
+
+
 @pytest.mark.parametrize("k", [0, 1, 3, 16, 33, 257])
-@pytest.mark.parametrize("n,m", [(1, 1), (1, 15), (1, 16), (1, 17), (1, 33), (1, 128), (1, 250), (2, 17), (3, 64), (4, 65),
-                                 (5, 100), (6, 16), (7, 80), (13, 33), (25, 130), (64, 64)])
+@pytest.mark.parametrize("n,m", PRODUCTS)
 def test_matmul(k, n, m):
     rng = np.random.default_rng(k * 1000 + n * 10 + m)
     x, w, bias = rand(rng, n, k), rand(rng, k, m), rand(rng, m)
@@ -161,7 +178,7 @@ def test_matmul(k, n, m):
         y = matmul(isa, x, w, bias)
         assert np.all(np.abs(y - want) <= bound), isa
         variants = [matmul(isa, x, w, bias, y_col=2), matmul(isa, x, w, bias, k_major=True)]
-        variants.append(np.concatenate([matmul(isa, x[i:i + 1], w, bias) for i in range(n)]))
+        variants.append(np.concatenate([matmul(isa, x[i : i + 1], w, bias) for i in range(n)]))
         for v in variants:
             np.testing.assert_array_equal(v, y, err_msg=isa)
         if isa != "scalar":
@@ -188,13 +205,23 @@ def test_matmul_activation(act):
 def test_matmul_is_one_chain():
     rng = np.random.default_rng(6)
     x, w, bias = rand(rng, 7, 65), rand(rng, 65, 35), rand(rng, 35)
-    want = np.array([[_check.fma_chain(np.ascontiguousarray(x[i]), np.ascontiguousarray(w[:, j]), float(bias[j]))
-                      for j in range(35)] for i in range(7)], np.float32)
+    want = np.array(
+        [
+            [
+                _check.fma_chain(np.ascontiguousarray(x[i]), np.ascontiguousarray(w[:, j]), float(bias[j]))
+                for j in range(35)
+            ]
+            for i in range(7)
+        ],
+        np.float32,
+    )
     for isa in FUSED:
         np.testing.assert_array_equal(matmul(isa, x, w, bias), want, err_msg=isa)
 
 
-@pytest.mark.parametrize("n,k,m", [(1, 5, 3), (1, 64, 32), (1, 40, 37), (5, 17, 40), (12, 30, 16), (20, 64, 50), (3, 0, 4)])
+@pytest.mark.parametrize(
+    "n,k,m", [(1, 5, 3), (1, 64, 32), (1, 40, 37), (5, 17, 40), (12, 30, 16), (20, 64, 50), (3, 0, 4)]
+)
 @pytest.mark.parametrize("b_transposed", [False, True])
 def test_matmul_dyn(n, k, m, b_transposed):
     rng = np.random.default_rng(n + k + m)
@@ -237,8 +264,13 @@ class Layer:
     def operands(self):
         H, P = self.H, pad16(self.H) // UNITS
         both = self.wb + self.rb
-        rows = both if self.kind != "gru" else np.stack(
-            [both[0], both[1], self.wb[2] if self.lbr else both[2], self.rb[2] if self.lbr else 0 * both[2]])
+        rows = (
+            both
+            if self.kind != "gru"
+            else np.stack(
+                [both[0], both[1], self.wb[2] if self.lbr else both[2], self.rb[2] if self.lbr else 0 * both[2]]
+            )
+        )
         bias = np.zeros((len(rows), P * UNITS), np.float32)
         bias[:, :H] = rows
         bias = aligned(bias.reshape(-1, P, UNITS).transpose(1, 0, 2))
@@ -263,7 +295,8 @@ class Layer:
         rec.bases = head.bases + rec.bases
         rec.words = head.words + [v + 1 if i % 2 == 0 and v >= 0 else v for i, v in enumerate(rec.words)]
         rec.ref(y if with_y else None).ref(scratch(T * B * G * pad16(H) + 400000 + 6 * B * pad16(H)))
-        rec.ints(T, B, I, H, B * I, I, B * H, H, H, H, I * G * UNITS, panel_r, H * UNITS, reverse, self.input_forget, self.lbr)
+        rec.ints(T, B, I, H, B * I, I, B * H, H, H, H, I * G * UNITS, panel_r, H * UNITS)
+        rec.ints(reverse, self.input_forget, self.lbr)
         rec.real(self.clip)
         for act in (self.acts + [NONE, NONE])[:3]:
             rec.act(act)
@@ -329,10 +362,15 @@ def test_recurrent(kind, options, I, H, T, B):
         results[isa] = got
         pieces = [run(layer, isa, x[:1], h0, c0)]
         for t in range(1, T):
-            pieces.append(run(layer, isa, x[t:t + 1], *(pieces[-1][1:] + [c0])[:2]))
+            pieces.append(run(layer, isa, x[t : t + 1], *(pieces[-1][1:] + [c0])[:2]))
         same_bits({"whole": got, "steps": [np.concatenate([p[0] for p in pieces])] + pieces[-1][1:]})
-        rows = [run(layer, isa, x[:, b:b + 1], h0[b:b + 1], c0[b:b + 1]) for b in range(B)]
-        same_bits({"batch": got, "rows": [np.concatenate([r[i] for r in rows], axis=min(1, 1 - (i > 0))) for i in range(len(got))]})
+        rows = [run(layer, isa, x[:, b : b + 1], h0[b : b + 1], c0[b : b + 1]) for b in range(B)]
+        same_bits(
+            {
+                "batch": got,
+                "rows": [np.concatenate([r[i] for r in rows], axis=min(1, 1 - (i > 0))) for i in range(len(got))],
+            }
+        )
     same_bits(results)
 
 
@@ -364,8 +402,8 @@ def test_reverse_and_lens(kind, options, reverse, use_lens):
         y, h, *c = run(layer, isa, x, h0, c0, lens=lens, reverse=reverse)
         for b in range(B):
             n = T if lens is None else int(lens[b])
-            part = x[:n, b:b + 1][::-1] if reverse else x[:n, b:b + 1]
-            wy, wh, wc = layer.reference(part, h0[b:b + 1], c0[b:b + 1])
+            part = x[:n, b : b + 1][::-1] if reverse else x[:n, b : b + 1]
+            wy, wh, wc = layer.reference(part, h0[b : b + 1], c0[b : b + 1])
             wy = wy.reshape(n, H)
             np.testing.assert_allclose(y[:n, b], wy[::-1] if reverse else wy, rtol=1e-4, atol=2e-5, err_msg=isa)
             assert not np.any(y[n:, b])
@@ -434,7 +472,9 @@ def conv_reference(x, w, bias, groups, stride, dilation, pads):
     y = np.zeros((n, M, *out))
     for g in range(groups):
         for tap in np.ndindex(*kernel):
-            where = tuple(slice(t * d, t * d + (o - 1) * s + 1, s) for t, d, o, s in zip(tap, dilation, out, stride, strict=True))
+            where = tuple(
+                slice(t * d, t * d + (o - 1) * s + 1, s) for t, d, o, s in zip(tap, dilation, out, stride, strict=True)
+            )
             block = x[(slice(None), slice(g * Cg, (g + 1) * Cg)) + where]
             rows = slice(g * (M // groups), (g + 1) * (M // groups))
             y[:, rows] += np.einsum("nc...,mc->nm...", block, w[(rows, slice(None)) + tap].astype(np.float64))
@@ -447,7 +487,7 @@ def conv(isa, x, w, bias, groups, stride, dilation, pads, act=NONE, channels_las
     S, Mg = len(size), M // groups
     out = [conv_out(*a) for a in zip(size, kernel, stride, dilation, pads, strict=True)]
     K = Cg * int(np.prod(kernel))
-    packed = aligned(np.stack([pack(w[g * Mg:(g + 1) * Mg].reshape(1, Mg, K)) for g in range(groups)]))
+    packed = aligned(np.stack([pack(w[g * Mg : (g + 1) * Mg].reshape(1, Mg, K)) for g in range(groups)]))
     b = np.zeros((groups, pad16(Mg)), np.float32)
     b[:, :Mg] = bias.reshape(groups, Mg)
     whole, y = guarded((n, *out, M) if channels_last else (n, M, *out))
@@ -458,8 +498,9 @@ def conv(isa, x, w, bias, groups, stride, dilation, pads, act=NONE, channels_las
     elems = lambda a: [s // 4 for s in a.strides] + [0] * (3 - S)  # noqa: E731
     r = Record().ref(x).ref(packed).ref(aligned(b)).ref(y)
     r = r.ref(scratch(_core.conv_scratch(C, groups, *(three(v, 1) for v in (kernel, out, stride, dilation))) // 4))
-    r.ints(n, C, M, groups, S, *three(size, 1), *three(out, 1), *three(kernel, 1), *three(stride, 1), *three(dilation, 1),
-           *three([p[0] for p in pads], 0), *elems(x_view), *elems(view), packed[0].size)
+    r.ints(n, C, M, groups, S)
+    r.ints(*(v for sizes in (size, out, kernel, stride, dilation) for v in three(sizes, 1)))
+    r.ints(*three([p[0] for p in pads], 0), *elems(x_view), *elems(view), packed[0].size)
     r.act(act)
     assert r.call(isa, "conv_f32") == 0
     assert guards_stand(whole)

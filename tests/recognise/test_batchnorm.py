@@ -28,7 +28,9 @@ def made(op: str, w: Any, x: Any, bias: bool, read_twice: bool, **attrs: Any) ->
     inits = [numpy_helper.from_array(np.asarray(v, np.float32), k) for k, v in params.items() if bias or k != "c"]
     graph = helper.make_graph(nodes, "g", [helper.make_tensor_value_info("x", TensorProto.FLOAT, x.shape)],
                               [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)], inits)  # fmt: skip
-    return bytes(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString())
+    return bytes(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
+    )
 
 
 CASES = {

@@ -242,7 +242,7 @@ def frame_equal(model, data, shapes, pairs, seed=0):
         x = rng.normal(0, 1, [1 if n == "B" else n for n in shapes["x"]]).astype(np.float32)
         want = engine.onnxruntime_run(data, {"x": x, **state})
         got = stream.step(x)
-        for key, value in (got.items() if isinstance(got, dict) else [("y", got)]):
+        for key, value in got.items() if isinstance(got, dict) else [("y", got)]:
             tolerances.like_onnxruntime(value, want[key], key)
         state = {k: want[out] for k, out in pairs.items()}
 

@@ -156,7 +156,10 @@ def test_a_scalar_that_chooses_a_network_hides_no_time_axis(which):
     x, switch = frames(2), np.int64(which)
     zero = np.zeros((1, 2, HIDDEN), np.float32)
     whole = model("switched").run({"x": x, "h0": zero, "c0": zero, "which": np.asarray(switch)})
-    assert [(p.name, p.time_axis) for p in model("switched").inputs if p.name in ("x", "which")] == [("x", 0), ("which", None)]
+    assert [(p.name, p.time_axis) for p in model("switched").inputs if p.name in ("x", "which")] == [
+        ("x", 0),
+        ("which", None),
+    ]
     assert next(p for p in model("switched").outputs if p.name == "y").time_axis == 0
     bound = model("switched").stream(2, inputs={"which": switch})
     tolerances.exact(np.concatenate([bound.run(x[:5]), bound.run(x[5:])]), whole["y"])

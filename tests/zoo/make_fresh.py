@@ -167,13 +167,17 @@ def feeds(name: str, T: int, B: int, seed: int = 0) -> dict[str, np.ndarray]:
     rng, sizes = np.random.default_rng(seed), {"T": T, "B": B, "S": T + 2}
     module = MODULES[name]
     kind = np.float64 if module.dtype == torch.float64 else np.float32
-    return {key: rng.uniform(-1, 1, [sizes.get(n, n) for n in shape]).astype(kind) for key, shape in module.ports.items()}
+    return {
+        key: rng.uniform(-1, 1, [sizes.get(n, n) for n in shape]).astype(kind) for key, shape in module.ports.items()
+    }
 
 
 def eager(name: str, module: nn.Module, values: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     with torch.no_grad():
         made = module(*(torch.from_numpy(v) for v in values.values()))
-    return dict(zip(MODULES[name].axes, (v.numpy() for v in (made if isinstance(made, tuple) else (made,))), strict=True))
+    return dict(
+        zip(MODULES[name].axes, (v.numpy() for v in (made if isinstance(made, tuple) else (made,))), strict=True)
+    )
 
 
 def export(name: str, kind: str, module: nn.Module, T: int, B: int) -> bytes:

@@ -176,7 +176,8 @@ def build(case: Case) -> keras.Model:
     keras.utils.set_random_seed(zlib.crc32(case.name.encode()) % 2**31)
     ports = case.ports()
     model = keras.Model(list(ports.values()), case.make(ports))
-    model([tf.constant(v) for v in case.feeds(*(case.fixed or (6, 2))).values()])  # export wants a model that was called
+    # export wants a model that was called
+    model([tf.constant(v) for v in case.feeds(*(case.fixed or (6, 2))).values()])
     rng = np.random.default_rng(1)
     for layer in model.layers:
         if isinstance(layer, layers.BatchNormalization):
@@ -226,7 +227,9 @@ def main(words: Sequence[str]) -> None:
                 made = model([tf.constant(v) for v in feeds.values()], training=False)
                 made = made if isinstance(made, (list, tuple)) else [made]
                 order = {port: feeds.get(port, value) for port, value in zip(ins, feeds.values(), strict=True)}
-                runs.append((order, dict(zip(outs if kind == "ke" else case.outputs, (m.numpy() for m in made), strict=True))))
+                runs.append(
+                    (order, dict(zip(outs if kind == "ke" else case.outputs, (m.numpy() for m in made), strict=True)))
+                )
             write(name, proto, runs)
             print(name, ins, outs, len(proto.graph.node), flush=True)
 

@@ -65,7 +65,9 @@ def check_pieces(model, feeds, whole, t):
     (name, axis), batch = next(iter(live.items())), next(p.batch_axis for p in model.inputs if p.name in live)
     bound = {key: value for key, value in feeds.items() if key not in live and key not in states} or None
     stream = model.stream(
-        1 if batch is None else feeds[name].shape[batch], initial={key: feeds[key] for key in states} or None, inputs=bound
+        1 if batch is None else feeds[name].shape[batch],
+        initial={key: feeds[key] for key in states} or None,
+        inputs=bound,
     )
     parts = []
     for a, b in ((0, 1), (1, 3), (3, t)):

@@ -126,7 +126,8 @@ class Split:
 
     def cut(self, a, b):
         parts = {
-            key: np.ascontiguousarray(value[(slice(None),) * self.time[key] + (slice(a, b),)]) for key, value in self.x.items()
+            key: np.ascontiguousarray(value[(slice(None),) * self.time[key] + (slice(a, b),)])
+            for key, value in self.x.items()
         }
         return parts if len(parts) > 1 else next(iter(parts.values()))
 

@@ -130,7 +130,12 @@ class DeepSpeech(nn.Module):
     def __init__(self):
         super().__init__()
         self.layers = nn.Sequential(
-            nn.Linear(9, 12), nn.Hardtanh(0, 20), nn.Linear(12, 12), nn.Hardtanh(0, 20), nn.Linear(12, 10), nn.Hardtanh(0, 20)
+            nn.Linear(9, 12),
+            nn.Hardtanh(0, 20),
+            nn.Linear(12, 12),
+            nn.Hardtanh(0, 20),
+            nn.Linear(12, 10),
+            nn.Hardtanh(0, 20),
         )
         self.rnn = nn.RNN(10, 12)
         self.after, self.out = nn.Linear(12, 12), nn.Linear(12, 7)
@@ -245,9 +250,7 @@ class TcnGru(nn.Module):
                 x = block(x)
             else:
                 conv = block.conv
-                x = x + torch.tanh(
-                    F.conv1d(F.pad(x, (block.pad, 0)), conv.weight, conv.bias, dilation=conv.dilation)
-                )
+                x = x + torch.tanh(F.conv1d(F.pad(x, (block.pad, 0)), conv.weight, conv.bias, dilation=conv.dilation))
         return self.head(self.gru(x.transpose(1, 2))[0])
 
 

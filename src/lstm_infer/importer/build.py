@@ -318,7 +318,9 @@ class _Builder:
             if found is not None:
                 wanted = kinds.get(key, 0)
                 if wanted and found[0].proto.type not in (wanted, onnx.AttributeProto.UNDEFINED):
-                    raise OnnxImportError(f"{self._label}: {node}: attribute {key!r} is of the wrong type; the file is broken")
+                    raise OnnxImportError(
+                        f"{self._label}: {node}: attribute {key!r} is of the wrong type; the file is broken"
+                    )
                 node.attrs[key] = self._attr(*found, f"{self._label}: {node}")
         modernise(
             node, self._constant, lambda array, hint: self._new_constant(array, f"{name}/{hint}", body), self._label

@@ -50,7 +50,9 @@ def _affine(index: Any) -> tuple[int, list[int]] | None:
     if index.size == 0:
         return None
     first = index[(0,) * index.ndim]
-    steps = [int(np.take(index, 1, a)[(0,) * (index.ndim - 1)] - first) if n > 1 else 0 for a, n in enumerate(index.shape)]
+    steps = [
+        int(np.take(index, 1, a)[(0,) * (index.ndim - 1)] - first) if n > 1 else 0 for a, n in enumerate(index.shape)
+    ]
     grid = np.full(index.shape, first)
     for a, step in enumerate(steps):
         grid = grid + (step * np.arange(index.shape[a])).reshape([-1 if d == a else 1 for d in range(index.ndim)])

@@ -28,7 +28,6 @@ def _cell(node: Node, state: dict[str, Array], w: dict[str, Array], x: Array, ac
     state["h"] = (1 - z) * h + z * H
 
 
-
 register(
     Op("GRU", recurrent.infer, recurrent.meaning(_cell), recurrent.flow, recurrent.lower, opsets=(7, None),
        note="weights that are fed are packed in every call")

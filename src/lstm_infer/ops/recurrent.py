@@ -47,7 +47,10 @@ _NO_DEFAULT = {("affine", "alpha"), ("thresholdedrelu", "alpha"), ("scaledtanh",
 
 def is_recurrent(node: Node) -> bool:
     """LSTM, GRU or RNN of ai.onnx, or DynamicQuantizeLSTM of com.microsoft."""
-    return (node.domain == "" and node.op in GATES) or (node.domain, node.op) == ("com.microsoft", "DynamicQuantizeLSTM")
+    return (node.domain == "" and node.op in GATES) or (node.domain, node.op) == (
+        "com.microsoft",
+        "DynamicQuantizeLSTM",
+    )
 
 
 def hidden(node: Node, r_shape: Sequence[int]) -> int:
@@ -104,7 +107,9 @@ def _coefficient(node: Node, name: str, which: str, given: list[float], default:
     if given:
         return float(given.pop(0))
     if (str(name).lower(), which) in _NO_DEFAULT:
-        raise unsupported(node, f"activation {name!r} without activation_{which} (onnxruntime and ONNX differ about its default)")
+        raise unsupported(
+            node, f"activation {name!r} without activation_{which} (onnxruntime and ONNX differ about its default)"
+        )
     return default
 
 

@@ -146,6 +146,10 @@ def patches_of(x: Any, s: Slide, value: Any) -> Any:
     return np.lib.stride_tricks.as_strided(
         x,
         (*x.shape[:2], *s.out, *s.kernel),
-        (*x.strides[:2], *(strides[a] * s.stride[a] for a in range(n)), *(strides[a] * s.dilation[a] for a in range(n))),
+        (
+            *x.strides[:2],
+            *(strides[a] * s.stride[a] for a in range(n)),
+            *(strides[a] * s.dilation[a] for a in range(n)),
+        ),
         writeable=False,
     )
