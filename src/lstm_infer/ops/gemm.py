@@ -19,13 +19,13 @@ from ..ir import Array, Node
 from ..views import View
 from . import activation
 from .elementwise import apply
-from .matmul import dynamic, product
+from .matmul import dynamic, product, row_bias
 from .registry import Fact, Link, Op, attr, need, register, unsupported
 
 if TYPE_CHECKING:
     from ..plan import Builder
 
-__all__ = ["matrix_sizes", "row_bias"]
+__all__ = ["matrix_sizes"]
 
 
 def matrix_sizes(node: Node, a: Fact, b: Fact) -> tuple[int, int, int]:
@@ -90,17 +90,6 @@ def flow(node: Node, ins: list[Fact | None], outs: list[Fact]) -> list[Link]:
         lead = 2 - len(c.shape)
         links += [Link(2, x, 0, x + lead) for x, size in enumerate(c.shape) if size == (n, m)[x + lead]]
     return links
-
-
-def row_bias(b: Builder, key: Any, c: Array, m: int, keep: Any = None) -> View:
-    """A constant row [m] (or one number) padded to whole panels, as `bias` of matmul_f32."""
-
-    def make() -> Array:
-        out = _core.aligned_empty(-(-m // _core.UNITS) * _core.UNITS * 4).view(np.float32)
-        out[:m] = np.broadcast_to(c.reshape(-1), (m,))
-        return out
-
-    return b.packed(key, make, keep)
 
 
 def lower(node: Node, b: Builder) -> None:

@@ -1,12 +1,13 @@
 """MatMul-13: matrix product over the last two axes, broadcast over those before.
 
-A constant right side is packed once; its rows are then one matrix product, whatever the leading axes.
+A constant right side is packed once; its rows are then one matrix product, whatever the leading axes. Such a node may
+have a third input that no file has: a bias, which `recognise` brings from the Add behind it.
 """
 
 from __future__ import annotations
 
 from math import prod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -45,7 +46,8 @@ def evaluate(node: Node, ins: list[Array | None]) -> list[Array]:
     b: Array = need(node, ins, 1)
     if a.dtype == np.float16:
         return [np.matmul(a.astype(np.float32), b.astype(np.float32)).astype(a.dtype)]
-    return [np.asarray(np.matmul(a, b))]
+    y = np.asarray(np.matmul(a, b))
+    return [y + need(node, ins, 2)] if len(ins) > 2 else [y]
 
 
 def flow(node: Node, ins: list[Fact | None], outs: list[Fact]) -> list[Link]:
@@ -73,6 +75,17 @@ def pack(b: Builder, name: str, weights: Array, k_stride: int, m_stride: int, k:
     return b.packed(("matrix", name, id(weights), k_stride, m_stride), make, keep=weights)
 
 
+def row_bias(b: Builder, key: Any, c: Array, m: int, keep: Any = None) -> View:
+    """A constant row [m] (or one number) padded to whole panels, as `bias` of matmul_f32."""
+
+    def make() -> Array:
+        out = _core.aligned_empty(-(-m // _core.UNITS) * _core.UNITS * 4).view(np.float32)
+        out[:m] = np.broadcast_to(c.reshape(-1), (m,))
+        return out
+
+    return b.packed(key, make, keep)
+
+
 def lower(node: Node, b: Builder) -> None:
     if b.fact(node.outputs[0]).dtype.kind != "f":
         b.host(node)
@@ -81,7 +94,9 @@ def lower(node: Node, b: Builder) -> None:
     x, y = b.f32(b.view(node.inputs[0])), b.new(node.outputs[0])
     if right.const is not None and len(right.shape) == 2:
         k, m = right.shape
-        product(b, x, pack(b, node.inputs[1], right.const, m, 1, k, m), None, y, k, m)
+        c = b.const_of(node.inputs[2]) if len(node.inputs) > 2 else None
+        bias = None if c is None else row_bias(b, ("matrix bias", id(c), m), c, m, c)
+        product(b, x, pack(b, node.inputs[1], right.const, m, 1, k, m), bias, y, k, m)
     else:
         dynamic(b, x, b.f32(b.view(node.inputs[1])), y)
 

@@ -7,13 +7,15 @@ from collections.abc import Mapping, Sequence
 from ..ir import Array, Graph, Node, Port
 from ..ops import recurrent
 from ..ops.registry import Fact, attr
-from .batchnorm import fold_batchnorm
+from .batchnorm import batchnorm
+from .bias import bias
 from .cells import Context, rewrite_cells
 from .edit import ACT_OPS, Editor, Names, subgraphs
 from .fold import fold
 from .frozen import thaw
 from .known import Known, know
 from .loops import normalise
+from .pairs import join_pairs
 from .scans import open_scan
 from .unroll import roll_up
 
@@ -34,8 +36,9 @@ def rewrite(
     """
     fold(graph, constants)
     normalise(graph, inputs, constants)
-    fold_batchnorm(graph)
+    join_pairs(graph, batchnorm)
     texts = _cells(graph, inputs, constants, states)
+    join_pairs(graph, bias)
     _forget(graph)
     return texts
 

@@ -2,72 +2,34 @@
 
     scale (W x + b - mean) / sqrt(var + epsilon) + B  =  (f W) x + f (b - mean) + B      f = scale / sqrt(var + epsilon)
 
-Computed in float64, rounded once. Only where nothing else reads the result of the first node. It depends on the graph
-alone, so that every plan of a model rounds alike.
+Computed in float64, rounded once.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
-from ..ir import Array, Graph, Node
+from ..ir import Array, Node
+from .pairs import Joined
 
-__all__ = ["fold_batchnorm"]
-
-
-def fold_batchnorm(graph: Graph) -> int:
-    """Fold what can be folded, in place; returns how many nodes went."""
-    graphs = list(_graphs(graph, {}))
-    readers = Counter(name for node in graph.walk() for name in node.inputs if name)
-    for g, _ in graphs:
-        readers.update(port.name for port in g.outputs)
-    return sum(_fold_into(g, consts, readers) for g, consts in graphs)
+__all__ = ["batchnorm"]
 
 
-def _graphs(graph: Graph, outer: Mapping[str, Array]) -> Iterator[tuple[Graph, dict[str, Array]]]:
-    """Every graph, with the constants it sees. An input with a default may be fed: it is none."""
-    consts = {**outer, **graph.consts}
-    for port in graph.inputs:
-        consts.pop(port.name, None)
-    yield graph, consts
-    for node in graph.nodes:
-        for value in node.attrs.values():
-            for sub in value if isinstance(value, list) else [value]:
-                if isinstance(sub, Graph):
-                    yield from _graphs(sub, consts)
-
-
-def _fold_into(g: Graph, consts: Mapping[str, Array], readers: Mapping[str, int]) -> int:
-    made = {name: index for index, node in enumerate(g.nodes) for name in node.outputs if name}
-    nodes: list[Node | None] = list(g.nodes)
-    done = 0
-    for index, norm in enumerate(g.nodes):
-        if norm.op != "BatchNormalization" or norm.domain != "" or len([n for n in norm.outputs if n]) != 1:
-            continue
-        place = made.get(norm.inputs[0])
-        first = None if place is None else nodes[place]
-        params = [consts.get(name) for name in norm.inputs[1:5]]
-        if first is None or place is None or readers[norm.inputs[0]] != 1 or len(params) != 4:
-            continue
-        folded = _folded(first, consts, params, float(np.float32(norm.attrs.get("epsilon", 1e-5))))  # type: ignore[arg-type]
-        if folded is None:
-            continue
-        weights, bias = f"{norm.name}/folded_weights", f"{norm.name}/folded_bias"
-        g.consts[weights], g.consts[bias] = folded
-        inputs = [first.inputs[0], weights, bias]
-        nodes[place] = None
-        # where the second node stood: its other inputs are constants
-        nodes[index] = replace(first, inputs=inputs, outputs=[norm.outputs[0]])
-        made[norm.outputs[0]] = index
-        done += 1
-    if done:
-        g.nodes[:] = [node for node in nodes if node is not None]
-    return done
+def batchnorm(norm: Node, maker: Callable[[str], Node | None], consts: Mapping[str, Array]) -> Joined | None:
+    """The node before a BatchNormalization with the normalisation in its weights (a rule of `pairs`)."""
+    if norm.op != "BatchNormalization" or norm.domain != "" or len([n for n in norm.outputs if n]) != 1:
+        return None
+    first, params = maker(norm.inputs[0]), [consts.get(name) for name in norm.inputs[1:5]]
+    if first is None or len(params) != 4:
+        return None
+    folded = _folded(first, consts, params, float(np.float32(norm.attrs.get("epsilon", 1e-5))))  # type: ignore[arg-type]
+    if folded is None:
+        return None
+    names = [f"{norm.name}/folded_weights", f"{norm.name}/folded_bias"]
+    return Joined(norm.inputs[0], [first.inputs[0], *names], dict(zip(names, folded, strict=True)))
 
 
 def _folded(node: Node, consts: Mapping[str, Array], params: list[Any], epsilon: float) -> tuple[Array, Array] | None:
