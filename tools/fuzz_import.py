@@ -20,6 +20,7 @@ import random
 import resource
 import shutil
 import signal
+import struct
 import sys
 import tempfile
 import time
@@ -43,6 +44,7 @@ HOSTILE_PATHS = [
     "/proc/self/mem", "./weights.bin", "link", "fifo", "sub/../weights.bin", "w" * 5000, "\u202e.bin",
 ]  # fmt: skip
 HOSTILE_INTS = [-1, 0, 1, 2, 3, 7, 255, 2**15, 2**31 - 1, 2**31, 2**32, 2**40, 2**62, 2**63 - 1, -(2**63), -(2**31)]
+HOSTILE_FLOATS = [0.0, -0.0, 1.0, -1.0, 1e-45, 1e30, -1e30, math.inf, -math.inf, math.nan]
 OPS = [
     "Identity",
     "LSTM",
@@ -205,6 +207,66 @@ def change_data(model: onnx.ModelProto, rng: random.Random) -> None:
             tensor.segment.begin = 1
         else:
             tensor.int64_data.extend([rng.choice(HOSTILE_INTS)] * rng.randrange(1, 9))
+
+
+def change_values(model: onnx.ModelProto, rng: random.Random) -> None:
+    """Other numbers in a tensor of the right size: shapes, axes, indices and weights that nobody would write."""
+    found = [tensor for tensor in tensors(model) if tensor.raw_data or tensor.int64_data or tensor.float_data]
+    if not found:
+        return
+    small = [tensor for tensor in found if tensor.data_type in (6, 7)]  # integers say what happens to shapes
+    tensor = rng.choice(small if small and rng.random() < 0.7 else found)
+    if tensor.int64_data:
+        tensor.int64_data[rng.randrange(len(tensor.int64_data))] = rng.choice(HOSTILE_INTS)
+    elif tensor.float_data:
+        tensor.float_data[rng.randrange(len(tensor.float_data))] = rng.choice(HOSTILE_FLOATS)
+    else:
+        kind = {7: "<q", 6: "<i", 1: "<f", 11: "<d"}.get(tensor.data_type, "<B")
+        raw, size = bytearray(tensor.raw_data), struct.calcsize(kind)
+        if len(raw) >= size:
+            at = rng.randrange(len(raw) // size) * size
+            value = rng.choice(HOSTILE_FLOATS if kind in ("<f", "<d") else HOSTILE_INTS)
+            if isinstance(value, int) and rng.random() < 0.5:
+                value = rng.randrange(-4, 9)
+            if isinstance(value, int):
+                value %= 1 << 8 * size
+                kind = kind.upper()
+            struct.pack_into(kind, raw, at, value)
+            tensor.raw_data = bytes(raw)
+
+
+def change_port(model: onnx.ModelProto, rng: random.Random) -> None:
+    """An input or output of another rank, or with other sizes."""
+    graph = rng.choice(graphs(model))
+    ports = [port for port in [*graph.input, *graph.output] if port.type.HasField("tensor_type")]
+    if not ports:
+        return
+    dims = rng.choice(ports).type.tensor_type.shape.dim
+    kind = rng.randrange(4)
+    if kind == 0 and dims:
+        dims[rng.randrange(len(dims))].dim_value = rng.choice([*HOSTILE_INTS, 2, 3, 4, 5])
+    elif kind == 1 and dims:
+        dims[rng.randrange(len(dims))].dim_param = rng.choice(["", "batch", "T", "x" * 3000])
+    elif kind == 2 and dims:
+        del dims[rng.randrange(len(dims))]
+    else:
+        dims.add().dim_param = rng.choice(["", "batch", "n"])
+
+
+def nudge_attribute(model: onnx.ModelProto, rng: random.Random) -> None:
+    """An attribute of the right type with another value that might be meant."""
+    nodes = [node for graph in graphs(model) for node in graph.node if node.attribute]
+    if not nodes:
+        return
+    attr = rng.choice(rng.choice(nodes).attribute)
+    if attr.type == onnx.AttributeProto.INT:
+        attr.i += rng.choice([-2, -1, 1, 2])
+    elif attr.type == onnx.AttributeProto.FLOAT:
+        attr.f = rng.choice(HOSTILE_FLOATS)
+    elif attr.type == onnx.AttributeProto.INTS and attr.ints:
+        attr.ints[rng.randrange(len(attr.ints))] += rng.choice([-2, -1, 1, 2])
+    elif attr.type == onnx.AttributeProto.STRING:
+        attr.s = rng.choice([b"forward", b"reverse", b"bidirectional", b"SAME_UPPER", b"VALID", b"reflect", b"linear"])
 
 
 def change_name(model: onnx.ModelProto, rng: random.Random) -> None:
@@ -398,7 +460,7 @@ def sparse(model: onnx.ModelProto, rng: random.Random) -> None:
 
 MUTATORS: list[Callable[[onnx.ModelProto, random.Random], None]] = [
     change_dims, change_dtype, change_data, change_name, change_inputs, change_attribute, change_nodes, change_opset,
-    make_external, nest, add_function, sparse,
+    make_external, nest, add_function, sparse, change_values, change_values, change_port, nudge_attribute,
 ]  # fmt: skip
 
 

@@ -38,6 +38,9 @@ __all__ = ["Model", "load"]
 
 MAX_CHUNK = 64
 KEPT_PROGRAMS = 16
+"""So many are kept whatever their length; more while all their steps together are few."""
+KEPT_STEPS = 1 << 15
+"""A step takes a few hundred bytes. A small model keeps programs for hundreds of lengths."""
 KEPT_ARENAS = 4
 
 
@@ -114,6 +117,7 @@ class Model:
         self._store = ConstStore()
         self._lock = threading.RLock()
         self._programs: dict[Any, Program] = {}
+        self._kept_steps = 0
         self._plans: OrderedDict[Any, StreamPlan] = OrderedDict()
         self._arenas: deque[NDArray[np.uint8]] = deque(maxlen=KEPT_ARENAS)
         self._digest: bytes | None = None
@@ -417,9 +421,12 @@ class Model:
         facts |= {name: Fact(array.shape, array.dtype) for name, array in zip(names, arrays, strict=True)}
         made = self._build(facts, wanted, names)
         with self._lock:
+            if key in self._programs:  # another thread was first
+                return self._programs[key]
             self._programs[key] = made
-            while len(self._programs) > KEPT_PROGRAMS:
-                self._programs.pop(next(iter(self._programs)), None)
+            self._kept_steps += made.n_steps
+            while len(self._programs) > KEPT_PROGRAMS and self._kept_steps > KEPT_STEPS:
+                self._kept_steps -= self._programs.pop(next(iter(self._programs))).n_steps
         return made
 
     def program(self, facts: Mapping[str, Fact], wanted: Sequence[str]) -> Program:

@@ -71,6 +71,11 @@ class Program:
         return only if isinstance(only, _core.Plan) else None
 
     @property
+    def n_steps(self) -> int:
+        """How many steps it has."""
+        return sum(map(len, self.nodes))
+
+    @property
     def slots(self) -> tuple[str, ...]:
         """The kernel slots in the order they are called; "host:<Op>" for steps on the host."""
         names: list[str] = []

@@ -6,6 +6,7 @@ import ctypes
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from math import prod
 from typing import Any, Union
 
 import numpy as np
@@ -13,10 +14,10 @@ import numpy as np
 from . import _core
 from .errors import UnsupportedOpError
 from .ir import Array, Node
-from .views import Buffer, View, merge_axes
+from .views import Buffer, View, dense_strides, merge_axes
 
 __all__ = ["Activation", "AnyStep", "BranchStep", "HostStep", "LoopStep", "MapStep", "Slice", "Step", "Word",
-           "dtype_code", "encode", "n_registers"]  # fmt: skip
+           "dtype_code", "encode", "n_registers", "window"]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -124,6 +125,22 @@ class Slice:
     advance: int
     """Bytes to where it lies in the next one."""
     written: bool
+
+
+def window(whole: View, axis: int, reverse: bool, *, written: bool) -> tuple[Slice, View]:
+    """One position of an axis an iteration: the window, and the view of it (without the axis) for the body."""
+    n = whole.shape[axis]
+    at = whole.part(axis, n - 1 if reverse and n else 0, min(n, 1))
+    step = whole.strides[axis] * whole.dtype.itemsize
+    buffer = Buffer("slice", prod(whole.shape) // max(n, 1) * whole.dtype.itemsize)
+    inside = View(buffer, at.shape, at.strides, at.dtype)
+    first = View(at.buffer, (), (), at.dtype, at.offset)
+    return Slice(buffer, first, -step if reverse else step, written), inside.drop(axis) if n else _empty(inside, axis)
+
+
+def _empty(view: View, axis: int) -> View:
+    shape = view.shape[:axis] + view.shape[axis + 1 :]
+    return View(view.buffer, shape, dense_strides(shape), view.dtype)
 
 
 @dataclass

@@ -84,3 +84,20 @@ def test_stream_is_one_step_at_a_time(model: onnx.ModelProto, batch: int) -> Non
     other = loaded.stream(batch=batch)
     pieces = [other.run(x[a:b])["out"] for a, b in ((0, 1), (1, 6), (6, 23))]
     np.testing.assert_array_equal(np.concatenate(pieces), whole["out"])
+
+
+@pytest.mark.parametrize("T", [2, 300, 3000])
+def test_a_whole_sequence_is_one_plan_of_a_few_steps(model: onnx.ModelProto, T: int) -> None:
+    import onnxruntime as ort
+
+    x = np.random.default_rng(T).standard_normal((T, 2, 6)).astype(np.float32)
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    want = ort.InferenceSession(model.SerializeToString(), options).run(["out", "hn"], {"x": x})
+    loaded = lstm_infer.load(model)
+    got = loaded.run({"x": x})
+    np.testing.assert_allclose(got["hn"], want[1], rtol=1e-4, atol=1e-5)
+    # the layer behind may round a value to the other side: one unit of its scale
+    assert np.mean(np.abs(got["out"] - want[0]) > 1e-5 + 1e-4 * np.abs(want[0])) < 0.01
+    (program,) = loaded._programs.values()
+    assert program.n_steps < 60

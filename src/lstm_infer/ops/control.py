@@ -14,14 +14,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from math import prod
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..ir import Array, Node
-from ..steps import AnyStep, BranchStep, LoopStep, Slice
-from ..views import Buffer, View, dense_strides, storage
+from ..steps import AnyStep, BranchStep, LoopStep, Slice, window
+from ..views import Buffer, View, storage
 from .registry import Fact, Link, Op, register, unsupported
 
 if TYPE_CHECKING:
@@ -211,10 +210,10 @@ def lower_repeat(node: Node, b: Builder) -> None:
     for s in node.scanned:
         fact = b.fact(s.inside)
         if fact.const is None:
-            piece, view = _slice(b.view(node.inputs[s.input]), s.axis, s.reverse, written=False)
+            piece, view = window(b.view(node.inputs[s.input]), s.axis, s.reverse, written=False)
             b.views[s.inside] = view
             slices.append(piece)
-    stacks = [_slice(b.new(node.outputs[t.output]), t.axis, t.reverse, written=True) for t in node.stacked]
+    stacks = [window(b.new(node.outputs[t.output]), t.axis, t.reverse, written=True) for t in node.stacked]
     at_iter = None
     if node.iter:
         at_iter = b.views[node.iter] = b.alloc((), np.int64)
@@ -247,22 +246,6 @@ def lower_repeat(node: Node, b: Builder) -> None:
     for c, kept in zip(node.carried, memory, strict=True):
         if kept is not None and b.wanted(node, c.output):
             b.bind(node.outputs[c.output], kept)
-
-
-def _slice(whole: View, axis: int, reverse: bool, *, written: bool) -> tuple[Slice, View]:
-    """The window of one iteration on an axis."""
-    n = whole.shape[axis]
-    at = whole.part(axis, n - 1 if reverse and n else 0, min(n, 1))
-    step = whole.strides[axis] * whole.dtype.itemsize
-    buffer = Buffer("slice", prod(whole.shape) // max(n, 1) * whole.dtype.itemsize)
-    inside = View(buffer, at.shape, at.strides, at.dtype)
-    first = View(at.buffer, (), (), at.dtype, at.offset)
-    return Slice(buffer, first, -step if reverse else step, written), inside.drop(axis) if n else _empty(inside, axis)
-
-
-def _empty(view: View, axis: int) -> View:
-    shape = view.shape[:axis] + view.shape[axis + 1 :]
-    return View(view.buffer, shape, dense_strides(shape), view.dtype)
 
 
 def _can_become(result: View, stack: View, body: Sequence[AnyStep], fixed: set[int]) -> bool:

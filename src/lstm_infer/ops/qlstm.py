@@ -16,8 +16,8 @@ import numpy as np
 
 from ..errors import ShapeError
 from ..ir import Array, Node
-from ..steps import Activation
-from ..views import View
+from ..steps import Activation, LoopStep, window
+from ..views import Buffer, View
 from . import activation, recurrent
 from .elementwise import Formula, apply
 from .qlinear import dynamic_left
@@ -29,9 +29,6 @@ if TYPE_CHECKING:
     from ..plan import Builder
 
 __all__: list[str] = []
-
-_MOST_STEPS = 1024
-"""Longer sequences run on the host: a plan holds every step."""
 
 
 def sizes(node: Node, ins: list[Any]) -> Sizes:
@@ -128,7 +125,7 @@ def evaluate(node: Node, ins: list[Array | None]) -> list[Array]:
 def lower(node: Node, b: Builder) -> None:
     s = sizes(node, [b.fact(name) if name else None for name in node.inputs])
     carried = b.layout is not None and (node.name, "h0") in b.layout.slots
-    if b.optional(node, 4) or s.T > _MOST_STEPS:
+    if b.optional(node, 4):
         if carried:
             raise unsupported(node, "a stream with sequence_lens")
         b.host(node)
@@ -197,16 +194,30 @@ def _direction(
         bias = b.alloc((4 * s.H,))
         apply(b, ("ADD", 0, 1), [whole.part(0, 0, 4 * s.H), whole.part(0, 4 * s.H, 4 * s.H)], bias)
     peephole = b.f32(b.view(node.inputs[7])).part(0, d, 1).drop(0) if b.optional(node, 7) else None
-    for step in range(s.T):
-        t = s.T - 1 - step if backwards else step
+
+    def step(zx_now: View, y_now: View | None) -> None:
         total, scale, row = product(h, 2, (s.B,))
         z = b.alloc((s.B, 4 * s.H))
         made: Formula = ("ADD", 3, ("MUL", 0, ("MUL", 1, 2)))
-        views = [total, scale, row, zx.part(0, t, 1).drop(0)]
+        views = [total, scale, row, zx_now]
         apply(b, made if bias is None else ("ADD", made, 4), [*views, *([] if bias is None else [bias])], z)
         _cell(node, b, s, activations(node)[d], z, peephole, h, c)
-        if y is not None:
-            b.copy(y.part(0, t, 1).drop(0).part(0, d, 1).drop(0), h)
+        if y_now is not None:
+            b.copy(y_now, h)
+
+    mine = None if y is None else y.part(1, d, 1).drop(1)
+    if s.T == 1:
+        step(zx.drop(0), None if mine is None else mine.drop(0))
+        return
+    into, zx_now = window(zx, 0, backwards, written=False)
+    slices, y_now = [into], None
+    if mine is not None:
+        out, y_now = window(mine, 0, backwards, written=True)
+        slices.append(out)
+    with b.nested() as body:
+        step(zx_now, y_now)
+    trips = b.scalar(s.T, np.int64)
+    b.steps.append(LoopStep(body, Buffer("arena", 8), trips, None, None, s.T, slices, str(node)))
 
 
 def _cell(
