@@ -120,6 +120,13 @@ def test_inspect_shows_shapes_and_states(path, capsys):
     assert "bidirectional" in capsys.readouterr().out
 
 
+def test_inspect_names_what_a_switch_is_compared_with(path, capsys):
+    assert call("inspect", path("switched")) == 0
+    text = capsys.readouterr().out
+    assert "which: no time axis, the graph compares it with 1;" in text
+    assert "'which': np.array(1, 'int64')" in text
+
+
 @pytest.mark.parametrize("name", ["state_io", "both_ways", "frame"])
 def test_verify_and_bench(name, path, capsys):
     pytest.importorskip("onnxruntime")

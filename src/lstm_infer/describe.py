@@ -11,7 +11,9 @@ import numpy as np
 
 from .errors import LstmInferError
 from .model import Model
+from .ops.registry import Fact
 from .records import InputInfo, OutputInfo
+from .roles import compared_with
 from .stream import Stream
 
 __all__ = ["Inspection", "describe"]
@@ -75,13 +77,19 @@ def _parameters(model: Model) -> int:
 
 
 def _open(model: Model) -> tuple[Stream | None, str]:
-    """A stream with zeros for its side inputs, or why there is none."""
+    """A stream with side inputs that might be meant, or why there is none."""
     try:
         side = model.streaming.side
         facts = model.roles.feeds(1, model.roles.batch_size or 1)
-        return model.stream(inputs={name: np.zeros(facts[name].shape, facts[name].dtype) for name in side}), ""
+        inputs = {name: np.full(facts[name].shape, _switch(model, name), facts[name].dtype) for name in side}
+        return model.stream(inputs=inputs), ""
     except LstmInferError as error:
         return None, str(error)
+
+
+def _switch(model: Model, name: str) -> int:
+    """What a side input may be: a number that the graph compares it with, else 0."""
+    return next(iter(compared_with(model.roles.graph, name)), 0)
 
 
 def _text(shape: Any) -> str:
@@ -154,11 +162,17 @@ def _zeros(shape: tuple[int, ...], dtype: np.dtype[Any]) -> str:
     return f"np.zeros({tuple(shape)}, {dtype.name!r})"
 
 
+def _side(fact: Fact, value: int) -> str:
+    if value and fact.shape == ():
+        return f"np.array({value}, {fact.dtype.name!r})"
+    return _zeros(fact.shape, fact.dtype)
+
+
 def _stream_lines(model: Model, stream: Stream) -> list[str]:
     plan = stream._plan
     spec = plan.spec
     facts = model.roles.feeds(1, stream.batch)
-    side = ", ".join(f"{name!r}: {_zeros(facts[name].shape, facts[name].dtype)}" for name in spec.side)
+    side = ", ".join(f"{name!r}: {_side(facts[name], _switch(model, name))}" for name in spec.side)
     lines = [f"stream = model.stream(inputs={{{side}}})" if side else "stream = model.stream()"]
     steps, runs = {}, {}
     for name in spec.streamed:

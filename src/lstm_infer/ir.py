@@ -45,6 +45,13 @@ class Node:
         domain = f"{self.domain}." if self.domain else ""
         return f"node {self.name!r} ({domain}{self.op}-{self.opset})"
 
+    def subgraphs(self) -> Iterator[Graph]:
+        """The graphs among its attributes."""
+        for value in self.attrs.values():
+            for item in value if isinstance(value, list) else [value]:
+                if isinstance(item, Graph):
+                    yield item
+
 
 @dataclass
 class Graph:
@@ -75,7 +82,12 @@ class Graph:
         """All nodes, those of subgraphs behind the node that holds them."""
         for node in self.nodes:
             yield node
-            for value in node.attrs.values():
-                for sub in value if isinstance(value, list) else [value]:
-                    if isinstance(sub, Graph):
-                        yield from sub.walk()
+            for sub in node.subgraphs():
+                yield from sub.walk()
+
+    def graphs(self) -> Iterator[Graph]:
+        """This graph and all inside it."""
+        yield self
+        for node in self.nodes:
+            for sub in node.subgraphs():
+                yield from sub.graphs()

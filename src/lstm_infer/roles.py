@@ -19,7 +19,7 @@ from .ops.control import Choice
 from .ops.registry import Fact
 from .trace import Trace, trace
 
-__all__ = ["Roles", "find_roles", "sizes_that_fit"]
+__all__ = ["Roles", "compared_with", "find_roles", "sizes_that_fit"]
 
 PROBES = (37, 53)
 """Time extents at which a model is analysed: primes, larger than the windows of usual convolutions."""
@@ -257,16 +257,24 @@ def _switch_values(roles: Roles) -> list[dict[str, Array]]:
     scalars = {p.name: p.dtype for p in roles.inputs if p.shape == () and p.dtype.kind in "iub"}
     found: list[dict[str, Array]] = []
     for name, dtype in scalars.items():
-        values = {0, 1} if dtype.kind == "b" else set[int]()
-        for node in roles.graph.walk():
-            if name in node.inputs and node.op in ("Equal", "Greater", "Less", "GreaterOrEqual", "LessOrEqual"):
-                consts = [roles.graph.consts[v] for v in node.inputs if v in roles.graph.consts]
-                values |= {
-                    int(n) + more for const in consts if const.size == 1 for n in const.reshape(-1) for more in (0, 1)
-                }
+        values = (
+            {0, 1} if dtype.kind == "b" else {n + more for n in compared_with(roles.graph, name) for more in (0, 1)}
+        )
         made = [{name: np.asarray(value).astype(dtype)} for value in sorted(values)]
         found = [{**a, **b} for a in found for b in made] if found and made else found or made
     return found if len(found) <= SWITCHES else []
+
+
+def compared_with(graph: Graph, name: str) -> list[int]:
+    """The constants that an input is compared with, as the graph meets them: what a switch is likely set to."""
+    found: dict[int, None] = {}
+    for node in graph.walk():
+        if name in node.inputs and node.op in ("Equal", "Greater", "Less", "GreaterOrEqual", "LessOrEqual"):
+            consts = [graph.consts[v] for v in node.inputs if v in graph.consts]
+            found |= {
+                int(const.reshape(-1)[0]): None for const in consts if const.size == 1 and const.dtype.kind in "iu"
+            }
+    return list(found)
 
 
 def _find_batch(roles: Roles, walked: Walk, traced: Trace) -> None:

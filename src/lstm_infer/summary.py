@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from .errors import NotStreamableError
 from .ir import Graph
 from .records import InputInfo
-from .roles import Roles
+from .roles import Roles, compared_with
 from .streaming import StreamSpec
 
 __all__ = ["summarize"]
@@ -45,7 +45,9 @@ def summarize(
             how = "yes, each step quantised by its own range (run() takes the range of the whole input, as onnxruntime)"
         lines.append(f"streams: {how}")
         for name in spec.side:
-            lines.append(f"  {name}: no time axis; bind it with stream(inputs=...) or feed it with every call")
+            known = " or ".join(map(str, compared_with(graph, name)))
+            meets = f", the graph compares it with {known}" if known else ""
+            lines.append(f"  {name}: no time axis{meets}; bind it with stream(inputs=...) or feed it with every call")
         lines.append("states:" if spec.states else "states: none")
         for state in spec.states:
             goes = f" -> {state.output}" if state.output else ""
@@ -54,7 +56,7 @@ def summarize(
         lines += ["rewritten:", *(f"  {note}" for note in graph.notes)]
     counts = Counter(node.op for node in graph.walk())
     lines.append("operators: " + ", ".join(f"{n} {op}" for op, n in counts.most_common()))
-    weights = sum(a.size for a in graph.consts.values() if a.dtype.kind == "f")
+    weights = sum(a.size for g in graph.graphs() for a in g.consts.values() if a.dtype.kind == "f")
     lines.append(f"constants: {weights:,} floating-point numbers ({weights * 4 / 2**20:.2f} MiB as float32)")
     return "\n".join(lines)
 

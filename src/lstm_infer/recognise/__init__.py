@@ -128,10 +128,10 @@ def _one_graph(graph: Graph, known: Known, names: Names, context: Context) -> li
 
 def _forget(graph: Graph) -> None:
     """Constants that nobody reads any more."""
-    used = {port.name for port in graph.outputs} | set(graph.defaults)
-    for node in graph.walk():
-        used.update(node.inputs)
-        for sub in subgraphs(node):
-            used |= {port.name for port in sub.outputs}
-    for name in [name for name in graph.consts if name not in used]:
-        del graph.consts[name]
+    used = set(graph.defaults)
+    for g in graph.graphs():
+        used |= {port.name for port in g.outputs}
+        used.update(name for node in g.nodes for name in node.inputs)
+    for g in graph.graphs():
+        for name in [name for name in g.consts if name not in used]:
+            del g.consts[name]

@@ -46,10 +46,8 @@ def _graphs(graph: Graph, outer: Mapping[str, Array]) -> Iterator[tuple[Graph, d
         consts.pop(port.name, None)
     yield graph, consts
     for node in graph.nodes:
-        for value in node.attrs.values():
-            for sub in value if isinstance(value, list) else [value]:
-                if isinstance(sub, Graph):
-                    yield from _graphs(sub, consts)
+        for sub in node.subgraphs():
+            yield from _graphs(sub, consts)
 
 
 def _join_in(g: Graph, consts: Mapping[str, Array], readers: Mapping[str, int], rule: Rule) -> int:
