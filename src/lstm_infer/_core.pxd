@@ -55,7 +55,11 @@ cdef class StreamCore:
     cdef int64_t y_advance  # from the output of one step to that of the next; 0: there is only the last
     cdef Block blocks[MAX_BLOCKS]
     cdef tuple plans
-    cdef tuple kept  # constants, state, arena: alive as long as their addresses are
+    cdef tuple kept  # constants, state, arena, backup: alive as long as their addresses are
+    cdef char *backup  # the state before the call, where a step may fail; NULL where none can
+    cdef int64_t state_bytes
 
     cdef int64_t advance(self, int64_t n_frames, char *x, char *y, int *failed_block) noexcept nogil
+    cdef void remember(self) noexcept nogil
+    cdef void undo(self) noexcept nogil
     cdef object fail(self, int block, int64_t code)

@@ -195,6 +195,7 @@ class StreamCore:
         y_step_shape: tuple[int, ...],
         y_time: int,
         release_gil: Sequence[bool],
+        backup: NDArray[np.uint8] | None = None,
         input_base: int = 3,
         output_base: int = 4,
     ) -> None:
@@ -216,6 +217,8 @@ class StreamCore:
         release_gil : sequence of bool
             Per block: one run of its plan takes several microseconds. `run` goes by the largest block it uses, and
             releases the GIL too if it has more steps than the largest block.
+        backup : array of uint8, or None
+            As large as the state. Given, a call that fails leaves the state as it was before; None: no step can fail.
         input_base, output_base : int
             Base numbers, 3 to 15, at which the plans read the input and write the output.
 
@@ -240,6 +243,10 @@ class StreamCore:
         ------
         StateError
             Another thread is inside the stream.
+
+        Notes
+        -----
+        What users read, with all that a stream takes, is the docstring of the compiled method.
         """
     def run(self, x: Any, out: Any = None) -> Any:
         """Run T steps, T >= 0 being the extent of the time axis (or of a new leading axis in a frame model).
@@ -262,5 +269,5 @@ class StreamCore:
     def _run_slow(self, x: Any, out: Any) -> Any:
         """Hook: the same for `run`."""
     def _step_failed(self, error: StepError, plan: Plan) -> NoReturn:
-        """Hook: raise the public error for a step of `plan` that failed. The state may be half advanced. Called
-        without the lock."""
+        """Hook: raise the public error for a step of `plan` that failed, the state being that before the call
+        again. Called without the lock."""

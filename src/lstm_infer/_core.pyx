@@ -289,7 +289,8 @@ cdef Shape shape_of(tuple dims, int time) except *:
 
 cdef class StreamCore:
     def bind(self, *, consts, state, arena, blocks, x_dtype, y_dtype, tuple x_step_shape, int x_time,
-             tuple y_step_shape, int y_time, release_gil, int input_base=3, int output_base=4):
+             tuple y_step_shape, int y_time, release_gil, backup=None, int input_base=3, int output_base=4):
+        """Set all that the fast path needs: for the package itself; _core.pyi says what each argument is."""
         cdef Plan plan
         blocks = list(blocks)
         sizes = [n for n, _ in blocks]
@@ -301,6 +302,8 @@ cdef class StreamCore:
             raise ValueError(f"bases: two of 3..{MAX_BASES - 1} expected, got {input_base}, {output_base}")
         if x_time < 0 <= y_time:
             raise ValueError("y has a time axis but x has none")
+        if backup is not None and (state is None or backup.nbytes != state.nbytes):
+            raise ValueError("backup: as many bytes as the state has expected")
         self.lock()
         try:
             self.step_bound = self.run_bound = False
@@ -320,7 +323,9 @@ cdef class StreamCore:
             self.y_frame_bytes = np.zeros(y_step_shape, y_dtype).nbytes
             self.y_advance = self.y_frame_bytes if self.y_run.time >= 0 else 0
             self.input_base, self.output_base = input_base, output_base
-            self.kept = (consts, state, arena)
+            self.kept = (consts, state, arena, backup)
+            self.backup = address(backup)
+            self.state_bytes = 0 if backup is None else backup.nbytes
             for i in range(3):
                 self.base[i] = address(self.kept[i])
             self.plans = tuple([plan for _, plan in blocks])
@@ -337,14 +342,48 @@ cdef class StreamCore:
             self.unlock()
 
     def lock(self):
+        """Enter the stream, as step and run do; StateError where it is entered already."""
         if not LI_TAKE(&self.busy):
             raise StateError("stream is in use by another thread; give each thread a stream of its own "
                              "(model.stream() or stream.fork())")
 
     def unlock(self):
+        """Leave the stream, after a lock that succeeded."""
         LI_GIVE(&self.busy)
 
     def step(self, x, out=None):
+        """Feed one time step and return what the model says to it.
+
+        Parameters
+        ----------
+        x : array, or dict of input name to array
+            One frame in the model's own layout and declared dtype, its time axis dropped or kept at 1; a dict where
+            there is more than one streamed input, or a side input goes along with the frame.
+        out : array, or dict of output name to array, optional
+            Filled and returned: dtype and shape of the result, C-contiguous, apart from `x`. Nothing is allocated then.
+
+        Returns
+        -------
+        array, or dict of output name to array
+            A dict where there is more than one output; the time axis is dropped where that of `x` was. An output that
+            does not exist yet is None.
+
+        Raises
+        ------
+        FeedError
+            An input is unknown or missing, or `out` cannot be used.
+        DtypeError
+            An input has another dtype; nothing is converted.
+        ShapeError
+            A shape does not fit, a value lies outside what an operator takes (an index, a length), or the model looks
+            ahead: use `run` and `flush` then.
+        StateError
+            Another thread is inside the stream.
+
+        Notes
+        -----
+        A call that raises leaves the stream as it was before.
+        """
         cdef int kept
         cdef int64_t code
         if not self.step_bound or not cnp.PyArray_CheckExact(x):
@@ -360,17 +399,44 @@ cdef class StreamCore:
             self.lock()  # raises
         self.base[self.input_base] = cnp.PyArray_BYTES(<cnp.ndarray>x)
         self.base[self.output_base] = cnp.PyArray_BYTES(<cnp.ndarray>out)
+        self.remember()
         if self.one.release:
             with nogil:
                 code = li_plan_run(self.one.steps, self.one.n_steps, self.base)
         else:
             code = li_plan_run(self.one.steps, self.one.n_steps, self.base)
+        if code:
+            self.undo()
         LI_GIVE(&self.busy)
         if code:
             return self.fail(self.n_blocks - 1, code)
         return out
 
     def run(self, x, out=None):
+        """Feed a chunk of T time steps, T >= 0: the same bits as T calls of `step`.
+
+        Parameters
+        ----------
+        x : array, or dict of input name to array
+            Frames along the time axis of each input; along a new leading axis where the model has none.
+        out : array, or dict of output name to array, optional
+            As in `step`.
+
+        Returns
+        -------
+        array, or dict of output name to array
+            Frames along the time axis of each output; of an output without one, the last value. Where the model looks
+            ahead or strides over time: the steps that are complete, possibly none.
+
+        Raises
+        ------
+        FeedError, DtypeError, ShapeError, StateError
+            As in `step`; StateError also after `flush`.
+
+        Notes
+        -----
+        A call that raises leaves the stream as it was before, however many steps had gone well.
+        """
         cdef Shape x_shape, y_shape
         cdef int64_t n_frames, code
         cdef int block, first = 0
@@ -395,12 +461,15 @@ cdef class StreamCore:
         while first < self.n_blocks - 1 and self.blocks[first].n > n_frames:
             first += 1
         x_data, y_data = cnp.PyArray_BYTES(<cnp.ndarray>x), cnp.PyArray_BYTES(<cnp.ndarray>out)
+        self.remember()
         # more than one of the largest block is long work too, whatever its own flag says
         if self.blocks[first].release or n_frames > self.blocks[0].n:
             with nogil:
                 code = self.advance(n_frames, x_data, y_data, &block)
         else:
             code = self.advance(n_frames, x_data, y_data, &block)
+        if code:
+            self.undo()
         LI_GIVE(&self.busy)
         if code:
             return self.fail(block, code)
@@ -424,6 +493,15 @@ cdef class StreamCore:
             y += self.blocks[i].n * self.y_advance
             n_frames -= self.blocks[i].n
         return 0
+
+    cdef void remember(self) noexcept nogil:
+        if self.backup != NULL:
+            memcpy(self.backup, self.base[1], self.state_bytes)
+
+    cdef void undo(self) noexcept nogil:
+        """A failed call leaves the state as it was before."""
+        if self.backup != NULL:
+            memcpy(self.base[1], self.backup, self.state_bytes)
 
     cdef object fail(self, int block, int64_t code):
         return self._step_failed(step_error(code), self.plans[block])

@@ -22,7 +22,7 @@ from .fuse import fuse
 from .ir import Array, Node
 from .ops import registry
 from .ops.registry import Fact
-from .steps import AnyStep, BranchStep, HostStep, LoopStep, MapStep, Step, Word, encode
+from .steps import AnyStep, BranchStep, HostStep, LoopStep, MapStep, Step, Word, can_fail, encode
 from .store import ConstStore
 from .views import Buffer, View, dense_strides, merge_axes, storage
 
@@ -63,6 +63,8 @@ class Program:
     """Which node each step of each segment came from, for error messages."""
     consts: tuple[View, ...] = ()
     """The constants whose addresses are in the plans: alive as long as the program."""
+    can_fail: bool = False
+    """May a step refuse what it finds in its data: the states may then be halfway."""
 
     @property
     def plan(self) -> _core.Plan | None:
@@ -268,6 +270,8 @@ class Builder:
         """An element-wise program: `ops` are (code, register, ...); inputs are registers 0 .. n-1, each instruction
         makes the next register, the last one is stored to `out`. Inputs broadcast to the shape of `out`.
         ints: computed in int64 instead of float32. Loads and stores convert."""
+        if len(ins) >= _core.MAP_REGS:
+            raise UnsupportedOpError(f"{self._node}: {len(ins)} inputs are more than an element-wise operator takes")
         if out.size:
             views = [view.expand(out.shape) for view in ins]
             self.steps.append(MapStep(ints, views, list(ops), [(out, len(views) + len(ops) - 1)], self._node))
@@ -386,7 +390,8 @@ class Builder:
             else:
                 run.append(step)
         close()
-        return Program(tuple(segments), arena_bytes, tuple(outputs), tuple(names), tuple(self._consts.values()))
+        held = tuple(self._consts.values())
+        return Program(tuple(segments), arena_bytes, tuple(outputs), tuple(names), held, any(map(can_fail, steps)))
 
 
 def _plan(isa: str, steps: Sequence[AnyStep], address: Callable[[View], tuple[int, int]], n_bases: int) -> _core.Plan:

@@ -24,7 +24,7 @@ class InputInfo:
 
 @dataclass(frozen=True)
 class OutputInfo(InputInfo):
-    """A graph output."""
+    """A graph output: `name`, `shape`, `dtype`, `batch_axis`, `time_axis`, as InputInfo has them."""
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from .ir import Array, Node
 from .views import Buffer, View, dense_strides, merge_axes
 
 __all__ = ["Activation", "AnyStep", "BranchStep", "HostStep", "LoopStep", "MapStep", "Slice", "Step", "Word",
-           "dtype_code", "encode", "n_registers", "window"]  # fmt: skip
+           "can_fail", "dtype_code", "encode", "n_registers", "window"]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -263,6 +263,16 @@ def _flat(words: Sequence[Word], address: Address, out: list[int]) -> None:
             out.append(int(word))
         else:
             _flat(word, address, out)
+
+
+def can_fail(step: AnyStep) -> bool:
+    """May a step refuse what it finds in its data: an index, a length, a divisor, a condition."""
+    if isinstance(step, MapStep):
+        return step.ints and any(op[0] in ("DIV", "MOD", "POW") for op in step.ops)
+    if isinstance(step, Step):
+        integers = any(view.dtype.kind in "iu" for view in step.reads)
+        return step.slot == "gather" or (step.slot in ("lstm_f32", "gru_f32", "rnn_f32") and integers)
+    return True
 
 
 def readers_and_writers(steps: Sequence[AnyStep]) -> tuple[dict[int, set[int]], dict[int, list[int]]]:

@@ -64,7 +64,7 @@ class Stream(_core.StreamCore):
 
     @property
     def batch(self) -> int:
-        """Signals in lockstep."""
+        """How many signals are stepped in lockstep."""
         return self._plan.batch
 
     @property
@@ -254,6 +254,7 @@ class Stream(_core.StreamCore):
             y_step_shape=y.shape,
             y_time=y_time,
             release_gil=[block.release_gil for block in plan.blocks],
+            backup=np.empty_like(self._state) if any(block.program.can_fail for block in plan.blocks) else None,
             input_base=BASE_FIRST,
             output_base=BASE_FIRST + 1,
         )
@@ -405,12 +406,18 @@ class Stream(_core.StreamCore):
 
     def _locked(self, pieces: Sequence[tuple[Block, Mapping[str, NDArray[Any]]]]) -> list[dict[str, NDArray[Any]]]:
         self.lock()
+        before = self._phase, self._state.copy() if any(block.program.can_fail for block, _ in pieces) else None
         try:
             made = []
             for block, feeds in pieces:
                 made.append(self._call(block, feeds))
                 self._phase = block.next_phase
             return made
+        except BaseException:
+            self._phase = before[0]
+            if before[1] is not None:
+                self._state[:] = before[1]
+            raise
         finally:
             self.unlock()
 
