@@ -88,23 +88,13 @@ LI_INLINE void li_lstm_put(const li_cell *s, int64_t unit, int64_t n, vf zi, vf 
     }
 }
 
-LI_INLINE void li_lstm_tile(const li_cell *s, int64_t p0, int64_t n0, const int N, const int P, const int V)
+LI_INLINE void li_lstm_tile(vf *z, const li_cell *s, int64_t p, int64_t n, const int N, const int P, const int V)
 {
     enum { A = 4 };
-    vf z[LI_ACC > 16 ? LI_ACC : 16];
-    const li_term w = li_term_at(s->w, p0, n0, 0), r = li_term_at(s->r, p0, n0, 0);
-    li_tile_init(z, N, P, V, A, A, s->init + n0 * s->init_col + p0 * s->init_panel, s->init_col, s->init_panel);
+    const li_term w = li_term_at(s->w, p, n, 0), r = li_term_at(s->r, p, n, 0);
+    li_tile_init(z, N, P, V, A, A, s->init + n * s->init_col + p * s->init_panel, s->init_col, s->init_panel);
     li_tile_chain(z, N, P, V, A, A, 3, &w, A * LI_UNITS);
     li_tile_chain(z, N, P, V, A, A, 3, &r, A * LI_UNITS);
-    LI_UNROLL for (int n = 0; n < N; n++) {
-        LI_UNROLL for (int p = 0; p < P; p++) {
-            LI_UNROLL for (int v = 0; v < V; v++) {
-                const int64_t unit = (p0 + p) * LI_UNITS + v * LI_W;
-                li_lstm_put(s, unit, n0 + n, z[LI_AT(n, p, 0, v)], z[LI_AT(n, p, 1, v)], z[LI_AT(n, p, 2, v)],
-                            z[LI_AT(n, p, 3, v)]);
-            }
-        }
-    }
 }
 
 /* ---- gru ---- */
@@ -142,10 +132,9 @@ LI_INLINE void li_gru_put(const li_cell *s, int64_t unit, int64_t n, vf zz, vf z
     }
 }
 
-LI_INLINE void li_gru_tile(const li_cell *s, int64_t p0, int64_t n0, const int N, const int P, const int V)
+LI_INLINE void li_gru_tile(vf *z, const li_cell *s, int64_t p0, int64_t n0, const int N, const int P, const int V)
 {
     enum { A = 4, G = 3 };
-    vf z[LI_ACC > 16 ? LI_ACC : 16];
     const li_term w = li_term_at(s->w, p0, n0, 0), r = li_term_at(s->r, p0, n0, 0);
     li_tile_init(z, N, P, V, A, G, s->init + n0 * s->init_col + p0 * s->init_panel, s->init_col, s->init_panel);
     LI_UNROLL for (int n = 0; n < N; n++) {
@@ -157,15 +146,6 @@ LI_INLINE void li_gru_tile(const li_cell *s, int64_t p0, int64_t n0, const int N
     }
     li_tile_chain(z, N, P, V, A, G, 2, &w, G * LI_UNITS);
     li_tile_chain(z, N, P, V, A, G, 3, &r, G * LI_UNITS);
-    LI_UNROLL for (int n = 0; n < N; n++) {
-        LI_UNROLL for (int p = 0; p < P; p++) {
-            LI_UNROLL for (int v = 0; v < V; v++) {
-                const int64_t unit = (p0 + p) * LI_UNITS + v * LI_W;
-                li_gru_put(s, unit, n0 + n, z[LI_AT(n, p, 0, v)], z[LI_AT(n, p, 1, v)], z[LI_AT(n, p, 2, v)],
-                           z[LI_AT(n, p, 3, v)]);
-            }
-        }
-    }
 }
 
 /* linear_before_reset = 0, first half: z, r, the x part of gate h, r . Ht-1. part is [B][3][H_pad]: z, h sum, r . h. */
@@ -190,48 +170,56 @@ LI_INLINE void li_gru0_tile(const li_cell *s, int64_t p0, int64_t n0, const int 
     }
 }
 
-#if LI_V > 1
-/* The same updates for sets whose vectors are shorter than a panel: gate by gate into z, see li_gate_sums. */
-LI_INLINE void li_sum_gates(const li_cell *s, int64_t p, int64_t n, int64_t N, int gates, float *z, int64_t z_col)
+LI_INLINE void li_gru0_one(const li_cell *s, int64_t p, int64_t n, const int P) { li_gru0_tile(s, p, n, 1, P, LI_V); }
+
+/* ---- a tile and its cells: one column in registers, many by way of z on the stack ----
+ *
+ * With the cell update behind it in one function, compilers keep accumulators of many columns in memory inside the hot
+ * loop. Sets whose vectors are shorter than a panel sum gate by gate, see li_gate_sums. */
+
+#if LI_V == 1
+#define LI_SUMS(kind)                                                                                                \
+    LI_NOINLINE void li_##kind##_sums(float *z, const li_cell *s, int64_t p, int64_t n, int64_t N)                   \
+    {                                                                                                                \
+        vf acc[LI_ACC];                                                                                              \
+        LI_BY_COLS(N, LI_SUMS_##kind)                                                                                \
+    }
+#define LI_SUMS_lstm(N_) li_lstm_tile(acc, s, p, n, N_, 1, 1), li_tile_store(z, acc, N_, 1, 1, 4, 4 * LI_UNITS, 0)
+#define LI_SUMS_gru(N_) li_gru_tile(acc, s, p, n, N_, 1, 1), li_tile_store(z, acc, N_, 1, 1, 4, 4 * LI_UNITS, 0)
+LI_SUMS(lstm)
+LI_SUMS(gru)
+
+LI_INLINE void li_gru0_many(const li_cell *s, int64_t p, int64_t n, int64_t N)
+{
+#define LI_TILE(N_) li_gru0_tile(s, p, n, N_, 1, 1)
+    LI_BY_COLS(N, LI_TILE)
+#undef LI_TILE
+}
+#else
+LI_INLINE void li_sum_gates(const li_cell *s, int64_t p, int64_t n, int64_t N, int gates, float *z)
 {
     const float *init = s->init + n * s->init_col + p * s->init_panel;
     for (int g = 0; g < gates; g++) {
         const li_term w = li_term_at(s->w, p, n, g), r = li_term_at(s->r, p, n, g);
-        li_gate_sums(z + g * LI_UNITS, z_col, N, init + g * LI_UNITS, s->init_col, &w, &r);
+        li_gate_sums(z + g * LI_UNITS, 4 * LI_UNITS, N, init + g * LI_UNITS, s->init_col, &w, &r);
     }
 }
 
-LI_INLINE void li_lstm_wide(const li_cell *s, int64_t p, int64_t n, int64_t N)
+LI_INLINE void li_lstm_sums(float *z, const li_cell *s, int64_t p, int64_t n, int64_t N)
 {
-    float z[LI_COLS * 4 * LI_UNITS];
-    li_sum_gates(s, p, n, N, 4, z, 4 * LI_UNITS);
-    for (int64_t i = 0; i < N; i++) {
-        for (int64_t u = 0; u < LI_UNITS; u += LI_W) {
-            const float *at = z + i * 4 * LI_UNITS + u;
-            li_lstm_put(s, p * LI_UNITS + u, n + i, v_load(at), v_load(at + LI_UNITS), v_load(at + 2 * LI_UNITS),
-                        v_load(at + 3 * LI_UNITS));
-        }
-    }
+    li_sum_gates(s, p, n, N, 4, z);
 }
 
-LI_INLINE void li_gru_wide(const li_cell *s, int64_t p, int64_t n, int64_t N)
+LI_INLINE void li_gru_sums(float *z, const li_cell *s, int64_t p, int64_t n, int64_t N)
 {
-    float z[LI_COLS * 4 * LI_UNITS];
     const li_term none = {.row = LI_UNITS}, w = li_term_at(s->w, p, n, 2), r = li_term_at(s->r, p, n, 2);
     const float *init = s->init + n * s->init_col + p * s->init_panel + 2 * LI_UNITS;
-    li_sum_gates(s, p, n, N, 2, z, 4 * LI_UNITS);
+    li_sum_gates(s, p, n, N, 2, z);
     li_gate_sums(z + 2 * LI_UNITS, 4 * LI_UNITS, N, init, s->init_col, &w, &none);
     li_gate_sums(z + 3 * LI_UNITS, 4 * LI_UNITS, N, s->bias + (p * 4 + 3) * LI_UNITS, 0, &r, &none);
-    for (int64_t i = 0; i < N; i++) {
-        for (int64_t u = 0; u < LI_UNITS; u += LI_W) {
-            const float *at = z + i * 4 * LI_UNITS + u;
-            li_gru_put(s, p * LI_UNITS + u, n + i, v_load(at), v_load(at + LI_UNITS), v_load(at + 2 * LI_UNITS),
-                       v_load(at + 3 * LI_UNITS));
-        }
-    }
 }
 
-LI_INLINE void li_gru0_wide(const li_cell *s, int64_t p, int64_t n, int64_t N)
+LI_INLINE void li_gru0_many(const li_cell *s, int64_t p, int64_t n, int64_t N)
 {
     const li_term none = {.row = LI_UNITS};
     const float *init = s->init + n * s->init_col + p * s->init_panel;
@@ -242,13 +230,36 @@ LI_INLINE void li_gru0_wide(const li_cell *s, int64_t p, int64_t n, int64_t N)
         li_gate_sums(part + to * s->H_pad, 3 * s->H_pad, N, init + g * LI_UNITS, s->init_col, &w, &r);
     }
 }
-#define LI_MANY(kind) li_##kind##_wide(s, p, n, N)
-#else
-#define LI_MANY(kind) LI_BY_COLS(N, LI_MANY_##kind)
-#define LI_MANY_lstm(N_) li_lstm_tile(s, p, n, N_, 1, 1)
-#define LI_MANY_gru(N_) li_gru_tile(s, p, n, N_, 1, 1)
-#define LI_MANY_gru0(N_) li_gru0_tile(s, p, n, N_, 1, 1)
 #endif
+
+#define LI_CELL(kind)                                                                                                \
+    LI_INLINE void li_##kind##_one(const li_cell *s, int64_t p0, int64_t n0, const int P)                            \
+    {                                                                                                                \
+        enum { A = 4, V = LI_V };                                                                                    \
+        vf z[LI_ACC > 16 ? LI_ACC : 16];                                                                             \
+        li_##kind##_tile(z, s, p0, n0, 1, P, V);                                                                     \
+        LI_UNROLL for (int p = 0; p < P; p++) {                                                                      \
+            LI_UNROLL for (int v = 0; v < V; v++) {                                                                  \
+                li_##kind##_put(s, (p0 + p) * LI_UNITS + v * LI_W, n0, z[LI_AT(0, p, 0, v)], z[LI_AT(0, p, 1, v)],   \
+                                z[LI_AT(0, p, 2, v)], z[LI_AT(0, p, 3, v)]);                                         \
+            }                                                                                                        \
+        }                                                                                                            \
+    }                                                                                                                \
+    LI_INLINE void li_##kind##_many(const li_cell *s, int64_t p, int64_t n, int64_t N)                               \
+    {                                                                                                                \
+        float z[LI_COLS * 4 * LI_UNITS];                                                                             \
+        li_##kind##_sums(z, s, p, n, N);                                                                             \
+        for (int64_t i = 0; i < N; i++) {                                                                            \
+            for (int64_t u = 0; u < LI_UNITS; u += LI_W) {                                                           \
+                const float *at = z + i * 4 * LI_UNITS + u;                                                          \
+                li_##kind##_put(s, p * LI_UNITS + u, n + i, v_load(at), v_load(at + LI_UNITS),                       \
+                                v_load(at + 2 * LI_UNITS), v_load(at + 3 * LI_UNITS));                               \
+            }                                                                                                        \
+        }                                                                                                            \
+    }
+
+LI_CELL(lstm)
+LI_CELL(gru)
 
 /* ---- a step: every panel, B columns ---- */
 
@@ -262,7 +273,7 @@ typedef void (*li_step_fn)(const li_cell *s, int64_t n_panels, int64_t B);
             const int64_t n_tiles = n_panels / LI_PANELS4;                                                           \
             for (int64_t i = 0; i < n_tiles; i++) {                                                                  \
                 const int64_t tile = s->back ? n_tiles - 1 - i : i;                                                  \
-                li_##kind##_tile(s, tile * LI_PANELS4, 0, 1, LI_PANELS4, LI_V);                                      \
+                li_##kind##_one(s, tile * LI_PANELS4, 0, LI_PANELS4);                                                \
             }                                                                                                        \
             p = n_tiles * LI_PANELS4;                                                                                \
         }                                                                                                            \
@@ -270,9 +281,9 @@ typedef void (*li_step_fn)(const li_cell *s, int64_t n_panels, int64_t B);
             for (int64_t n = 0, N; n < B; n += N) {                                                                  \
                 N = li_next_cols(B - n);                                                                             \
                 if (N == 1) {                                                                                        \
-                    li_##kind##_tile(s, p, n, 1, 1, LI_V);                                                           \
+                    li_##kind##_one(s, p, n, 1);                                                                     \
                 } else {                                                                                             \
-                    LI_MANY(kind);                                                                                   \
+                    li_##kind##_many(s, p, n, N);                                                                    \
                 }                                                                                                    \
             }                                                                                                        \
         }                                                                                                            \
