@@ -42,14 +42,18 @@ def main() -> int:
             for T, B in (*TARGETS, (1, STREAMS)):
                 feeds = drawn(model, T, B)
                 ours = together(model, feeds, B) if T == 1 else whole(model, feeds)
-                excess = compare(ours(), session.run(None, feeds)[0])[1] if T > 1 else first_excess(model, session, feeds)
+                excess = (
+                    compare(ours(), session.run(None, feeds)[0])[1] if T > 1 else first_excess(model, session, feeds)
+                )
                 timings = interleave({"ours": ours, "run": theirs(session, feeds)}, rounds)
                 ratio = timings["run"].median / timings["ours"].median
                 low, high = TARGETS.get((T, B), (None, None))
                 target = low if size[1] <= 256 else high
                 ok &= excess <= 1
                 gflops = operations(args.op, size, T * B) / timings["ours"].median / 1e3
-                verdict = "WRONG" if excess > 1 else "" if target is None else "reached" if ratio >= target else "missed"
+                verdict = (
+                    "WRONG" if excess > 1 else "" if target is None else "reached" if ratio >= target else "missed"
+                )
                 rows.append(
                     [str(size), f"T={T}, B={B}", us(timings["ours"]), us(timings["run"]), f"{ratio:.2f}x",
                      "-" if target is None else f"{target:g}x", verdict, f"{gflops:.0f}"]

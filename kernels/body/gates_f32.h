@@ -196,23 +196,73 @@ LI_NOINLINE void li_gates_1(const li_gates *s, int64_t n_panels, int64_t n_cols)
 /* The same for inputs that lie anywhere: a.at tells where. */
 LI_NOINLINE void li_gates_at(const li_gates *s, int64_t n_panels, int64_t n_cols) { li_gates_single(s, n_panels, n_cols, 1); }
 
-/* One gate of one panel, N columns: z = init + a (+ b). For sets whose vectors are shorter than a panel: there all
- * gates of 6 columns do not fit the registers, and fewer columns would read each line of weights from L2 too often
- * (avx2, Zen 4, 256 units, 64 columns: half panels x 3 columns 75 GFLOP/s, this 101). Rows of a and b lie `row` apart. */
-LI_NOINLINE void li_gate_sums(float *z, int64_t z_col, int64_t N, const float *init, int64_t init_col, const li_term *a,
-                              const li_term *b)
+/* ---- several gates, many columns ----
+ *
+ * A tile holds all gates of one vector of units, for as many columns as fit the registers. Where vectors are shorter than
+ * a panel, its lines are used by several tiles: the tiles of a panel then take turns over a block of k, whose weights stay
+ * in L1 meanwhile. Between blocks the sums lie in z, which changes no bit. */
+#if LI_V == 1
+#define LI_BLOCK_K INT64_MAX
+#define LI_MANY LI_COLS
+#else
+#define LI_BLOCK_K 64
+#define LI_MANY 24 /* columns that share a block of weights */
+#endif
+#define LI_COLS4 (LI_ACC / 4) /* columns of a tile with 3 or 4 accumulators per unit */
+
+/* Columns of the next pass over a panel; no lone one is left behind. */
+LI_INLINE int64_t li_next_many(int64_t left)
 {
-    vf acc[LI_ACC];
-#define LI_TILE(n_)                                                                                                  \
-    li_tile_init(acc, n_, 1, LI_V, 1, 1, init, init_col, 0);                                                      \
-    li_tile_chain(acc, n_, 1, LI_V, 1, 1, 0, a, a->row);                                                          \
-    li_tile_chain(acc, n_, 1, LI_V, 1, 1, 0, b, b->row);                                                          \
-    li_tile_store(z, acc, n_, 1, LI_V, 1, z_col, 0)
-    LI_BY_COLS(N, LI_TILE)
-#undef LI_TILE
+    return left <= LI_MANY ? left : left < LI_MANY + LI_COLS ? (left + 1) / 2 : LI_MANY;
 }
 
-/* Several gates: columns inside panels, so that a panel of weights is read once from far away. */
+/* Columns of the next tile with 3 or 4 accumulators per unit. */
+LI_INLINE int64_t li_next_cols4(int64_t left)
+{
+    return left <= LI_COLS4 ? left : left < 2 * LI_COLS4 ? (left + 1) / 2 : LI_COLS4;
+}
+
+/* N becomes a constant, up to LI_COLS4. */
+#if LI_ACC >= 24
+#define LI_BY_COLS4 LI_BY_COLS
+#else
+#define LI_BY_COLS4(N, TILE)                                                                                         \
+    switch (N) {                                                                                                     \
+    case 1: TILE(1); break;                                                                                          \
+    case 2: TILE(2); break;                                                                                          \
+    default: TILE(3); break;                                                                                         \
+    }
+#endif
+
+/* Terms `from` .. `to` - 1, as far as there are such. */
+LI_INLINE li_term li_term_part(li_term t, int64_t from, int64_t to)
+{
+    if (from < 0) { from = 0; }
+    if (to > t.K) { to = t.K; }
+    t.w += from * t.row;
+    t.x += from * t.step;
+    t.K = to > from ? to - from : 0;
+    return t;
+}
+
+/* One vector of units of panel p: terms `from` .. `to` - 1 of columns n .. n + N - 1. Of a only, there is no b. */
+LI_INLINE void li_gates_part(const li_gates *s, int64_t p, int64_t n, int64_t v, int64_t from, int64_t to, const int N,
+                             const int G)
+{
+    vf acc[LI_ACC];
+    float *z = s->z + n * s->z_col + p * s->z_panel + v * LI_W;
+    li_term a = li_term_part(li_term_at(s->a, p, n, 0), from, to);
+    a.w += v * LI_W;
+    if (from == 0) {
+        li_tile_init(acc, N, 1, 1, G, G, s->init + n * s->init_col + p * s->init_panel + v * LI_W, s->init_col, 0);
+    } else {
+        li_tile_init(acc, N, 1, 1, G, G, z, s->z_col, 0);
+    }
+    li_tile_chain(acc, N, 1, 1, G, G, G - 1, &a, G * LI_UNITS);
+    li_tile_store(z, acc, N, 1, 1, G, s->z_col, 0);
+}
+
+/* Columns inside panels, so that a panel of weights is read once from far away. */
 LI_INLINE void li_gates_many(const li_gates *s, int64_t n_panels, int64_t n_cols, const int G)
 {
     for (int64_t p = 0; p < n_panels; p++) {
@@ -220,20 +270,21 @@ LI_INLINE void li_gates_many(const li_gates *s, int64_t n_panels, int64_t n_cols
             li_gates_tile(s, p, 0, 1, 1, LI_V, G, 0);
             continue;
         }
-        for (int64_t n = 0, N; n < n_cols; n += N) {
-            N = li_next_cols(n_cols - n);
-#if LI_V == 1
-#define LI_TILE(n_) li_gates_tile(s, p, n, n_, 1, 1, G, 0)
-            LI_BY_COLS(N, LI_TILE)
+        for (int64_t first = 0, cols; first < n_cols; first += cols) {
+            cols = li_next_many(n_cols - first);
+            int64_t k = 0;
+            do {
+                const int64_t end = s->a.K - k > LI_BLOCK_K ? k + LI_BLOCK_K : s->a.K;
+                for (int64_t n = first, N; n < first + cols; n += N) {
+                    N = li_next_cols4(first + cols - n);
+                    for (int64_t v = 0; v < LI_V; v++) {
+#define LI_TILE(n_) li_gates_part(s, p, n, v, k, end, n_, G)
+                        LI_BY_COLS4(N, LI_TILE)
 #undef LI_TILE
-#else
-            for (int g = 0; g < G; g++) {
-                const li_term a = li_term_at(s->a, p, n, g), b = li_term_at(s->b, p, n, g);
-                const float *init = s->init + n * s->init_col + p * s->init_panel + g * LI_UNITS;
-                li_gate_sums(s->z + n * s->z_col + p * s->z_panel + g * LI_UNITS, s->z_col, N, init, s->init_col,
-                             &a, &b);
-            }
-#endif
+                    }
+                }
+                k = end;
+            } while (k < s->a.K);
         }
     }
 }

@@ -22,6 +22,23 @@ typedef struct li_cell {
     float clip;
 } li_cell;
 
+/* The sums of a tile: their terms, and where they start. `more`: the start of gru's fourth accumulator. */
+typedef struct li_sums {
+    li_term w, r;
+    const float *init, *more;
+    int64_t init_col, init_panel, more_col;
+} li_sums;
+
+LI_INLINE li_sums li_sums_at(const li_cell *s, int64_t p, int64_t n)
+{
+    return (li_sums){
+        .w = li_term_at(s->w, p, n, 0), .r = li_term_at(s->r, p, n, 0),
+        .init = s->init + n * s->init_col + p * s->init_panel,
+        .more = s->bias + (p * 4 + 3) * LI_UNITS,
+        .init_col = s->init_col, .init_panel = s->init_panel,
+    };
+}
+
 /* The last panel may be short: only units that exist are read and written. */
 LI_INLINE vf li_load_units(const float *p, int64_t left) { return left >= LI_W ? v_load(p) : v_load_part(p, left); }
 LI_INLINE void li_store_units(float *p, vf v, int64_t left)
@@ -88,13 +105,12 @@ LI_INLINE void li_lstm_put(const li_cell *s, int64_t unit, int64_t n, vf zi, vf 
     }
 }
 
-LI_INLINE void li_lstm_tile(vf *z, const li_cell *s, int64_t p, int64_t n, const int N, const int P, const int V)
+LI_INLINE void li_lstm_tile(vf *z, const li_sums *t, const int N, const int P, const int V)
 {
     enum { A = 4 };
-    const li_term w = li_term_at(s->w, p, n, 0), r = li_term_at(s->r, p, n, 0);
-    li_tile_init(z, N, P, V, A, A, s->init + n * s->init_col + p * s->init_panel, s->init_col, s->init_panel);
-    li_tile_chain(z, N, P, V, A, A, 3, &w, A * LI_UNITS);
-    li_tile_chain(z, N, P, V, A, A, 3, &r, A * LI_UNITS);
+    li_tile_init(z, N, P, V, A, A, t->init, t->init_col, t->init_panel);
+    li_tile_chain(z, N, P, V, A, A, 3, &t->w, A * LI_UNITS);
+    li_tile_chain(z, N, P, V, A, A, 3, &t->r, A * LI_UNITS);
 }
 
 /* ---- gru ---- */
@@ -132,112 +148,56 @@ LI_INLINE void li_gru_put(const li_cell *s, int64_t unit, int64_t n, vf zz, vf z
     }
 }
 
-LI_INLINE void li_gru_tile(vf *z, const li_cell *s, int64_t p0, int64_t n0, const int N, const int P, const int V)
+LI_INLINE void li_gru_tile(vf *z, const li_sums *t, const int N, const int P, const int V)
 {
     enum { A = 4, G = 3 };
-    const li_term w = li_term_at(s->w, p0, n0, 0), r = li_term_at(s->r, p0, n0, 0);
-    li_tile_init(z, N, P, V, A, G, s->init + n0 * s->init_col + p0 * s->init_panel, s->init_col, s->init_panel);
+    li_tile_init(z, N, P, V, A, G, t->init, t->init_col, t->init_panel);
     LI_UNROLL for (int n = 0; n < N; n++) {
         LI_UNROLL for (int p = 0; p < P; p++) {
             LI_UNROLL for (int v = 0; v < V; v++) {
-                z[LI_AT(n, p, 3, v)] = v_load(s->bias + ((p0 + p) * 4 + 3) * LI_UNITS + v * LI_W);
+                z[LI_AT(n, p, 3, v)] = v_load(t->more + n * t->more_col + p * 4 * LI_UNITS + v * LI_W);
             }
         }
     }
-    li_tile_chain(z, N, P, V, A, G, 2, &w, G * LI_UNITS);
-    li_tile_chain(z, N, P, V, A, G, 3, &r, G * LI_UNITS);
+    li_tile_chain(z, N, P, V, A, G, 2, &t->w, G * LI_UNITS);
+    li_tile_chain(z, N, P, V, A, G, 3, &t->r, G * LI_UNITS);
 }
 
-/* linear_before_reset = 0, first half: z, r, the x part of gate h, r . Ht-1. part is [B][3][H_pad]: z, h sum, r . h. */
-LI_INLINE void li_gru0_tile(const li_cell *s, int64_t p0, int64_t n0, const int N, const int P, const int V)
+/* linear_before_reset = 0, first half: z, r . Ht-1, the x part of gate h */
+LI_INLINE void li_gru0_tile(vf *z, const li_sums *t, const int N, const int P, const int V)
 {
-    enum { A = 3 };
-    vf z[LI_ACC > 16 ? LI_ACC : 16];
-    const li_term w = li_term_at(s->w, p0, n0, 0), r = li_term_at(s->r, p0, n0, 0);
-    li_tile_init(z, N, P, V, A, A, s->init + n0 * s->init_col + p0 * s->init_panel, s->init_col, s->init_panel);
-    li_tile_chain(z, N, P, V, A, A, 2, &w, A * LI_UNITS);
-    li_tile_chain(z, N, P, V, A, 2, 1, &r, 2 * LI_UNITS);
+    enum { A = 4, G = 3 };
+    li_tile_init(z, N, P, V, A, G, t->init, t->init_col, t->init_panel);
     LI_UNROLL for (int n = 0; n < N; n++) {
-        LI_UNROLL for (int p = 0; p < P; p++) {
-            LI_UNROLL for (int v = 0; v < V; v++) {
-                const int64_t unit = (p0 + p) * LI_UNITS + v * LI_W;
-                float *part = s->part + (n0 + n) * 3 * s->H_pad + unit;
-                v_store(part, z[LI_AT(n, p, 0, v)]);
-                v_store(part + s->H_pad, z[LI_AT(n, p, 2, v)]);
-                v_store(part + 2 * s->H_pad, z[LI_AT(n, p, 1, v)]);
-            }
-        }
+        LI_UNROLL for (int i = 0; i < P * V; i++) { z[LI_AT(n, i / V, 3, i % V)] = v_zero(); }
     }
+    li_tile_chain(z, N, P, V, A, G, 2, &t->w, G * LI_UNITS);
+    li_tile_chain(z, N, P, V, A, 2, 1, &t->r, 2 * LI_UNITS);
 }
 
-LI_INLINE void li_gru0_one(const li_cell *s, int64_t p, int64_t n, const int P) { li_gru0_tile(s, p, n, 1, P, LI_V); }
+/* To part, [B][3][H_pad]: z, h sum, r . h */
+LI_INLINE void li_gru0_put(const li_cell *s, int64_t unit, int64_t n, vf zz, vf zr, vf zx, vf none)
+{
+    float *part = s->part + n * 3 * s->H_pad + unit;
+    (void)none;
+    v_store(part, zz);
+    v_store(part + s->H_pad, zx);
+    v_store(part + 2 * s->H_pad, zr);
+}
 
-/* ---- a tile and its cells: one column in registers, many by way of z on the stack ----
+/* ---- a tile and its cells ----
  *
- * With the cell update behind it in one function, compilers keep accumulators of many columns in memory inside the hot
- * loop. Sets whose vectors are shorter than a panel sum gate by gate, see li_gate_sums. */
-
-#if LI_V == 1
-#define LI_SUMS(kind)                                                                                                \
-    LI_NOINLINE void li_##kind##_sums(float *z, const li_cell *s, int64_t p, int64_t n, int64_t N)                   \
-    {                                                                                                                \
-        vf acc[LI_ACC];                                                                                              \
-        LI_BY_COLS(N, LI_SUMS_##kind)                                                                                \
-    }
-#define LI_SUMS_lstm(N_) li_lstm_tile(acc, s, p, n, N_, 1, 1), li_tile_store(z, acc, N_, 1, 1, 4, 4 * LI_UNITS, 0)
-#define LI_SUMS_gru(N_) li_gru_tile(acc, s, p, n, N_, 1, 1), li_tile_store(z, acc, N_, 1, 1, 4, 4 * LI_UNITS, 0)
-LI_SUMS(lstm)
-LI_SUMS(gru)
-
-LI_INLINE void li_gru0_many(const li_cell *s, int64_t p, int64_t n, int64_t N)
-{
-#define LI_TILE(N_) li_gru0_tile(s, p, n, N_, 1, 1)
-    LI_BY_COLS(N, LI_TILE)
-#undef LI_TILE
-}
-#else
-LI_INLINE void li_sum_gates(const li_cell *s, int64_t p, int64_t n, int64_t N, int gates, float *z)
-{
-    const float *init = s->init + n * s->init_col + p * s->init_panel;
-    for (int g = 0; g < gates; g++) {
-        const li_term w = li_term_at(s->w, p, n, g), r = li_term_at(s->r, p, n, g);
-        li_gate_sums(z + g * LI_UNITS, 4 * LI_UNITS, N, init + g * LI_UNITS, s->init_col, &w, &r);
-    }
-}
-
-LI_INLINE void li_lstm_sums(float *z, const li_cell *s, int64_t p, int64_t n, int64_t N)
-{
-    li_sum_gates(s, p, n, N, 4, z);
-}
-
-LI_INLINE void li_gru_sums(float *z, const li_cell *s, int64_t p, int64_t n, int64_t N)
-{
-    const li_term none = {.row = LI_UNITS}, w = li_term_at(s->w, p, n, 2), r = li_term_at(s->r, p, n, 2);
-    const float *init = s->init + n * s->init_col + p * s->init_panel + 2 * LI_UNITS;
-    li_sum_gates(s, p, n, N, 2, z);
-    li_gate_sums(z + 2 * LI_UNITS, 4 * LI_UNITS, N, init, s->init_col, &w, &none);
-    li_gate_sums(z + 3 * LI_UNITS, 4 * LI_UNITS, N, s->bias + (p * 4 + 3) * LI_UNITS, 0, &r, &none);
-}
-
-LI_INLINE void li_gru0_many(const li_cell *s, int64_t p, int64_t n, int64_t N)
-{
-    const li_term none = {.row = LI_UNITS};
-    const float *init = s->init + n * s->init_col + p * s->init_panel;
-    float *part = s->part + n * 3 * s->H_pad + p * LI_UNITS;
-    for (int g = 0; g < 3; g++) {
-        const int64_t to = g == 0 ? 0 : 3 - g; /* part is z, h sum, r . h */
-        const li_term w = li_term_at(s->w, p, n, g), r = g < 2 ? li_term_at(s->r, p, n, g) : none;
-        li_gate_sums(part + to * s->H_pad, 3 * s->H_pad, N, init + g * LI_UNITS, s->init_col, &w, &r);
-    }
-}
-#endif
+ * One column stays in registers. The sums of many go by way of z on the stack, and are made in a function of their own:
+ * with the cell update behind them compilers keep accumulators in memory inside the hot loop. Blocks of k and vectors
+ * take turns as in li_gates_many. */
 
 #define LI_CELL(kind)                                                                                                \
     LI_INLINE void li_##kind##_one(const li_cell *s, int64_t p0, int64_t n0, const int P)                            \
     {                                                                                                                \
         enum { A = 4, V = LI_V };                                                                                    \
         vf z[LI_ACC > 16 ? LI_ACC : 16];                                                                             \
-        li_##kind##_tile(z, s, p0, n0, 1, P, V);                                                                     \
+        const li_sums t = li_sums_at(s, p0, n0);                                                                     \
+        li_##kind##_tile(z, &t, 1, P, V);                                                                            \
         LI_UNROLL for (int p = 0; p < P; p++) {                                                                      \
             LI_UNROLL for (int v = 0; v < V; v++) {                                                                  \
                 li_##kind##_put(s, (p0 + p) * LI_UNITS + v * LI_W, n0, z[LI_AT(0, p, 0, v)], z[LI_AT(0, p, 1, v)],   \
@@ -245,10 +205,20 @@ LI_INLINE void li_gru0_many(const li_cell *s, int64_t p, int64_t n, int64_t N)
             }                                                                                                        \
         }                                                                                                            \
     }                                                                                                                \
+    LI_NOINLINE void li_##kind##_sums(float *z, const li_sums *block, int64_t n_cols)                                \
+    {                                                                                                                \
+        for (int64_t n = 0, N; n < n_cols; n += N) {                                                                 \
+            N = li_next_cols4(n_cols - n);                                                                           \
+            for (int64_t v = 0; v < LI_V; v++) {                                                                     \
+                const li_sums t = li_sums_part(block, n, v);                                                         \
+                LI_BY_COLS4(N, LI_SUMS_##kind)                                                                       \
+            }                                                                                                        \
+        }                                                                                                            \
+    }                                                                                                                \
     LI_INLINE void li_##kind##_many(const li_cell *s, int64_t p, int64_t n, int64_t N)                               \
     {                                                                                                                \
-        float z[LI_COLS * 4 * LI_UNITS];                                                                             \
-        li_##kind##_sums(z, s, p, n, N);                                                                             \
+        float z[LI_MANY * 4 * LI_UNITS];                                                                             \
+        li_many_sums(z, s, p, n, N, li_##kind##_sums);                                                               \
         for (int64_t i = 0; i < N; i++) {                                                                            \
             for (int64_t u = 0; u < LI_UNITS; u += LI_W) {                                                           \
                 const float *at = z + i * 4 * LI_UNITS + u;                                                          \
@@ -258,8 +228,54 @@ LI_INLINE void li_gru0_many(const li_cell *s, int64_t p, int64_t n, int64_t N)
         }                                                                                                            \
     }
 
+#define LI_SUMS_OF(tile, N_)                                                                                         \
+    {                                                                                                                \
+        vf acc[LI_ACC];                                                                                              \
+        tile(acc, &t, N_, 1, 1);                                                                                     \
+        li_tile_store(z + n * 4 * LI_UNITS + v * LI_W, acc, N_, 1, 1, 4, 4 * LI_UNITS, 0);                           \
+    }
+#define LI_SUMS_lstm(N_) LI_SUMS_OF(li_lstm_tile, N_)
+#define LI_SUMS_gru(N_) LI_SUMS_OF(li_gru_tile, N_)
+#define LI_SUMS_gru0(N_) LI_SUMS_OF(li_gru0_tile, N_)
+
+/* The same from column n and vector v of the panel on. */
+LI_INLINE li_sums li_sums_part(const li_sums *block, int64_t n, int64_t v)
+{
+    li_sums t = *block;
+    t.w.w += v * LI_W;
+    t.r.w += v * LI_W;
+    t.w.x += n * t.w.col;
+    t.r.x += n * t.r.col;
+    t.init += n * t.init_col + v * LI_W;
+    t.more += n * t.more_col + v * LI_W;
+    return t;
+}
+
+/* z[N][4][16] = the sums of panel p, columns n .. n + N - 1. */
+LI_INLINE void li_many_sums(float *z, const li_cell *s, int64_t p, int64_t n, int64_t N,
+                            void (*sums)(float *z, const li_sums *block, int64_t n_cols))
+{
+    const li_sums whole = li_sums_at(s, p, n);
+    const int64_t K = s->w.K + s->r.K;
+    int64_t k = 0;
+    do {
+        const int64_t end = K - k > LI_BLOCK_K ? k + LI_BLOCK_K : K;
+        li_sums t = whole;
+        t.w = li_term_part(t.w, k, end);
+        t.r = li_term_part(t.r, k - s->w.K, end - s->w.K);
+        if (k > 0) {
+            t.init = z;
+            t.more = z + 3 * LI_UNITS;
+            t.init_col = t.more_col = 4 * LI_UNITS;
+        }
+        sums(z, &t, N);
+        k = end;
+    } while (k < K);
+}
+
 LI_CELL(lstm)
 LI_CELL(gru)
+LI_CELL(gru0)
 
 /* ---- a step: every panel, B columns ---- */
 
@@ -279,7 +295,7 @@ typedef void (*li_step_fn)(const li_cell *s, int64_t n_panels, int64_t B);
         }                                                                                                            \
         for (; p < n_panels; p++) {                                                                                  \
             for (int64_t n = 0, N; n < B; n += N) {                                                                  \
-                N = li_next_cols(B - n);                                                                             \
+                N = li_next_many(B - n);                                                                             \
                 if (N == 1) {                                                                                        \
                     li_##kind##_one(s, p, n, 1);                                                                     \
                 } else {                                                                                             \
