@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from .errors import StateError
 from .facts import Walk
 from .ir import Node, Port
-from .names import affinity
+from .names import affinity, says_state
 from .ops import carries, registry
 from .ops.common import pass_broadcast
 
@@ -124,6 +124,8 @@ def pair_states(
             if how[index] != UNREACHED and not alone:
                 edges[name, out.name] = int(how[index])
     pairs = _match(edges, inputs, outputs)
+    if not streamed:
+        pairs = _without_answer(pairs, fed, outputs, walked)
     return _leave_one_stream(pairs, edges, inputs, walked, streamed)
 
 
@@ -216,6 +218,20 @@ def _by_names(edges: dict[tuple[str, str], int], pairs: dict[str, str], level: i
         f"states were paired with outputs by their names: {named}; check it, or say it with load(..., states={{...}})",
         stacklevel=6,
     )
+
+
+def _without_answer(pairs: dict[str, str], fed: Sequence[str], outputs: Sequence[Port], walked: Walk) -> dict[str, str]:
+    """A step of a signal into one of the same shape is no state: the first input and the first output, which is computed
+    from another state's next value and from which no output is computed."""
+    first, answer = fed[0] if fed else "", outputs[0].name
+    others = [out for name, out in pairs.items() if name != first]
+    if pairs.get(first) != answer or not others or says_state(first):
+        return pairs
+    below = reach(walked, [answer, *others])
+    used = any(below[p.name][0] != UNREACHED for p in outputs[1:] if p.name in below)
+    if used or bool((below[answer][1:] == UNREACHED).all()):
+        return pairs
+    return {name: out for name, out in pairs.items() if name != first}
 
 
 def _leave_one_stream(
