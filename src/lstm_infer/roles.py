@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .errors import LstmInferError, ShapeError
 from .facts import Walk, walk
@@ -17,9 +18,9 @@ from .ir import Array, Graph, Node, Port
 from .ops import carries, recurrent
 from .ops.control import Choice
 from .ops.registry import Fact
-from .trace import Trace, trace
+from .trace import Trace, links, trace
 
-__all__ = ["Roles", "compared_with", "find_roles", "sizes_that_fit"]
+__all__ = ["Roles", "compared_with", "find_roles", "sizes_of", "sizes_that_fit"]
 
 PROBES = (37, 53)
 """Time extents at which a model is analysed: primes, larger than the windows of usual convolutions."""
@@ -95,6 +96,11 @@ class Roles:
         several = len(self.runs_over) > 1 and any(places.get(name) == axis for places in self.runs_over)
         return several or (self.time.get(name) == axis and self.time_size is None)
 
+    def one_step(self) -> bool:
+        """Does the file declare one time step, wherever there is time."""
+        declared = {p.name: p.shape for p in self.inputs if p.name in self.time and p.shape is not None}
+        return self.time_size is None and all(shape[self.time[name]] == 1 for name, shape in declared.items())
+
     def walk(self, T: int, B: int) -> Walk:
         """Walk the graph at these sizes."""
         return walk(self.graph, self.feeds(T, B))
@@ -122,6 +128,24 @@ def find_roles(
         _behind_switches(roles)
     _free_sizes(roles)
     return roles
+
+
+def sizes_of(roles: Roles, arrays: Mapping[str, ArrayLike]) -> dict[tuple[str, int], int]:
+    """Extents of open axes that are neither time nor batch, as given arrays have them: also of the other axes that the
+    file calls by the same name."""
+    found, named = {}, {}
+    places = [
+        (port.name, axis, size if isinstance(size, str) else "", len(port.shape or ()))
+        for port in roles.inputs
+        for axis, size in enumerate(port.shape or ())
+        if (port.name, axis) in roles.open_sizes and axis not in (roles.time.get(port.name), roles.batch.get(port.name))
+    ]
+    for name, axis, symbol, rank in places:
+        shape = np.shape(arrays[name]) if name in arrays else ()
+        if len(shape) == rank:
+            found[name, axis] = named[symbol] = shape[axis]
+    same = {(name, axis): named[symbol] for name, axis, symbol, _ in places if symbol and symbol in named}
+    return {**same, **found}
 
 
 def sizes_that_fit(roles: Roles, bound: Mapping[str, Array]) -> dict[tuple[str, int], int] | None:
@@ -212,7 +236,7 @@ def _find_time(roles: Roles, walked: Walk, traced: Trace, given: Mapping[str, in
         place = dict(places)
         if place not in found:
             found.append(place)
-        if _both_ways(node):
+        if recurrent.both_ways(node):
             closed.append(place)
     roles.sequences = frozenset(name for place in found for name in place)
     roles.runs_over = found
@@ -224,10 +248,6 @@ def _find_time(roles: Roles, walked: Walk, traced: Trace, given: Mapping[str, in
         roles.candidates = found
         if len(found) == 1:
             roles.time = found[0]
-
-
-def _both_ways(node: Node) -> bool:
-    return recurrent.is_recurrent(node) and str(node.attrs.get("direction", "forward")).lower() != "forward"
 
 
 def _behind_switches(roles: Roles) -> None:
@@ -281,11 +301,17 @@ def _find_batch(roles: Roles, walked: Walk, traced: Trace) -> None:
     """The axes along which signals do not meet: no recurrence runs over them."""
     nodes = _recurrences(walked)
     run_over = {traced.alone(node.inputs[i], axis) for node in nodes for i, axis in carries.runs_over(node)}
+    labels = []
     for node in nodes:
         place = carries.batch_axis(node)
         label = traced.alone(node.inputs[place[0]], place[1]) if place else 0
-        if label and label not in run_over:
-            roles.batch |= {name: a for name, a in traced.inputs_of(label) if roles.time.get(name) != a}
+        if label and label not in run_over and label not in labels:
+            labels.append(label)
+    # the bands of a signal may be a recurrence's batch too: what leads is the signals
+    for label in sorted(labels, key=lambda one: min(axis for _, axis in traced.inputs_of(one))):
+        for name, a in traced.inputs_of(label) if not _bands(roles, traced.inputs_of(label)) else ():
+            if roles.time.get(name) != a and _agrees(roles, name, a):
+                roles.batch.setdefault(name, a)
     # no recurrent operator: the leading axis, if it reaches an output
     first = roles.inputs[0] if roles.inputs else None
     if not roles.batch and first is not None and first.shape and roles.time.get(first.name) != 0:
@@ -295,6 +321,26 @@ def _find_batch(roles: Roles, walked: Walk, traced: Trace) -> None:
             roles.batch = {name: a for name, a in traced.inputs_of(label) if roles.time.get(name) != a}
     if not any(name in roles.batch for name in roles.time):
         _batch_by_name(roles)
+
+
+def _bands(roles: Roles, places: Sequence[tuple[str, int]]) -> bool:
+    """Is this an axis of fixed extent behind a leading axis of one signal: bands, not signals."""
+    shapes = {port.name: port.shape or () for port in roles.inputs}
+    return any(
+        name in roles.time
+        and a > 0
+        and roles.time[name] > 0
+        and shapes[name][0] == 1
+        and isinstance(shapes[name][a], int)
+        for name, a in places
+    )
+
+
+def _agrees(roles: Roles, name: str, axis: int) -> bool:
+    """May this axis have the extent of the batch axes found before."""
+    shapes = {port.name: port.shape or () for port in roles.inputs}
+    sizes = {shapes[other][a] for other, a in [*roles.batch.items(), (name, axis)]}
+    return len({n for n in sizes if isinstance(n, int)}) <= 1
 
 
 def _batch_by_name(roles: Roles) -> None:
@@ -330,8 +376,27 @@ def _free_sizes(roles: Roles) -> None:
             roles.batch_size = B0
     if roles.time:
         B = roles.batch_size or BATCH_PROBES[0]
-        if not works([(T, B) for T in PROBES]):
+        fixed = any(isinstance((p.shape or ())[roles.time[p.name]], int) for p in roles.inputs if p.name in roles.time)
+        if not works([(T, B) for T in PROBES]) or (fixed and _cuts_short(roles, time_size or 0, B)):
             roles.time_size = time_size or roles.open_sizes.get(next(iter(roles.time.items())), 1)
+
+
+def _cuts_short(roles: Roles, T0: int, B: int) -> bool:
+    """Does the graph end longer sequences than the exporter's example, of T0 steps, at the same step."""
+    try:
+        walked, longer = (roles.walk(T0 + T, B) for T in PROBES)
+    except LstmInferError:
+        return True
+    again = {node.name: node for node in longer.nodes}
+    for node in walked.nodes:
+        if node.op not in ("Slice", "Gather") or node.name not in again:
+            continue
+        x, y = walked.facts[node.inputs[0]].shape, longer.facts[again[node.name].inputs[0]].shape
+        ends = {(k.axis, k.info) for k in links(node, walked) if k.kind == "slice" or (k.kind == "pick" and k.info > 0)}
+        ends &= {(k.axis, k.info) for k in links(again[node.name], longer)}
+        if any(x[axis] != y[axis] for axis, _ in ends):
+            return True
+    return False
 
 
 def _declared(roles: Roles, axes: AxisOf, tried: Mapping[tuple[str, int], int]) -> int | None:

@@ -21,7 +21,17 @@ from .registry import Fact, Link, attr, need, unsupported
 if TYPE_CHECKING:
     from ..plan import Builder
 
-__all__ = ["Cell", "activations", "axes", "direction_axis", "directions", "infer", "is_recurrent", "states"]
+__all__ = [
+    "Cell",
+    "activations",
+    "axes",
+    "both_ways",
+    "direction_axis",
+    "directions",
+    "infer",
+    "is_recurrent",
+    "states",
+]
 
 GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
 _DEFAULTS = {"LSTM": ["Sigmoid", "Tanh", "Tanh"], "GRU": ["Sigmoid", "Tanh"], "RNN": ["Tanh"]}
@@ -51,6 +61,11 @@ def is_recurrent(node: Node) -> bool:
         "com.microsoft",
         "DynamicQuantizeLSTM",
     )
+
+
+def both_ways(node: Node) -> bool:
+    """Does it run backwards too, so that its first step needs the last one."""
+    return is_recurrent(node) and str(node.attrs.get("direction", "forward")).lower() != "forward"
 
 
 def hidden(node: Node, r_shape: Sequence[int]) -> int:

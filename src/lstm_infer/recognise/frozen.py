@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import product
+from itertools import islice, product
 from math import prod
 
 import numpy as np
@@ -18,7 +18,8 @@ from ..errors import LstmInferError
 from ..facts import Walk, walk
 from ..ir import Array, Graph, Node, Port
 from ..ops import carries, recurrent
-from ..ops.registry import Fact
+from ..ops.common import pass_broadcast
+from ..ops.registry import Fact, find
 from ..trace import Trace, trace
 
 __all__ = ["native_walk", "thaw"]
@@ -85,28 +86,34 @@ def _feeds(
 
 def _native(graph: Graph, inputs: Sequence[Port], constants: Mapping[str, Array]) -> _Native | None:
     """Sizes at which the graph walks: open axes tried at the numbers that stand in its Reshape targets."""
-    names: dict[str, list[tuple[str, int]]] = {}
-    for port in inputs:
-        for axis, size in enumerate(port.shape or ()):
-            if not isinstance(size, int):
-                key = size if isinstance(size, str) and size else f"{port.name}.{axis}"
-                names.setdefault(key, []).append((port.name, axis))
     frozen = sorted(_numbers(graph))
-    # a prime where a size is free, so that it is told from all others
-    options = [[13, 7, 5][min(i, 2)] for i in range(len(names))]
-    choices = [[free, *frozen] for free in options]
-    for tried, values in enumerate(product(*choices)):
-        if tried >= MOST_WALKS:
-            break
-        sizes = {place: value for places, value in zip(names.values(), values, strict=True) for place in places}
-        try:
-            walked = walk(graph, _feeds(inputs, constants, sizes))
-        except LstmInferError:
-            continue
-        native = _Native(walked, trace(inputs, walked), sizes)
-        if _clean(graph, native):
-            return native
+    for names in _axes_alike(inputs):
+        # a prime where a size is free, so that it is told from all others
+        choices = [[[13, 7, 5][min(i, 2)], *frozen] for i in range(len(names))]
+        for values in islice(product(*choices), MOST_WALKS):
+            sizes = {place: value for places, value in zip(names, values, strict=True) for place in places}
+            try:
+                walked = walk(graph, _feeds(inputs, constants, sizes))
+            except LstmInferError:
+                continue
+            native = _Native(walked, trace(inputs, walked), sizes)
+            if _clean(graph, native):
+                return native
     return None
+
+
+def _axes_alike(inputs: Sequence[Port]) -> Iterator[list[list[tuple[str, int]]]]:
+    """Open axes of one extent: those of one name; else all that lead, and all others, as exporters may number them anew
+    for every input."""
+    open_axes = [(p.name, a, n) for p in inputs for a, n in enumerate(p.shape or ()) if not isinstance(n, int)]
+    named: dict[str, list[tuple[str, int]]] = {}
+    placed: dict[bool, list[tuple[str, int]]] = {}
+    for name, axis, size in open_axes:
+        named.setdefault(size if isinstance(size, str) and size else f"{name}.{axis}", []).append((name, axis))
+        placed.setdefault(axis == 0, []).append((name, axis))
+    yield list(named.values())
+    if len(named) > len(placed):
+        yield list(placed.values())
 
 
 def native_walk(
@@ -139,8 +146,10 @@ def _numbers(graph: Graph) -> set[int]:
 
 
 def _open_labels(native: _Native) -> dict[int, str]:
-    """Root labels of time and batch of the recurrences."""
+    """Root labels of time and batch of the recurrences; where some run forward, an axis that others run both ways over
+    is inside a step."""
     found: dict[int, str] = {}
+    closed: set[int] = set()
     for node in native.walked.nodes:
         if not carries.carries(node):
             continue
@@ -148,11 +157,13 @@ def _open_labels(native: _Native) -> dict[int, str]:
             label = native.traced.alone(node.inputs[source], axis)
             if label:
                 found.setdefault(label, "time")
+                closed |= {label} if recurrent.both_ways(node) else set()
         place = carries.batch_axis(node)
         label = native.traced.alone(node.inputs[place[0]], place[1]) if place else 0
         if label:
             found.setdefault(label, "batch")
-    return found
+    forward = {label for label, what in found.items() if what == "time"} - closed
+    return {label: what for label, what in found.items() if not forward or label not in closed}
 
 
 def _walks(
@@ -187,6 +198,8 @@ def _repair(
                 most = native.walked.facts[node.inputs[1]].const
                 done.append(f"{node.name}: the number of iterations was frozen at {most}")
                 node = Node("Identity", node.name, node.inputs[:1], node.outputs, {}, "", 13)
+            elif node.name in live and find(node).flow is pass_broadcast:
+                node = _constant(graph, g, node, native, labels, done)
             elif node.name in live and recurrent.is_recurrent(node):
                 node = _initial(graph, g, node, native, labels, nodes, done, all_states)
             nodes.append(node)
@@ -242,9 +255,13 @@ def _reshape(
     opened = [a for a, n in enumerate(new) if isinstance(n, list)]
     if not opened:
         return node
+    if -1 not in new and node.op == "Reshape":  # what is left: convolutions may have changed the number of steps
+        last = next((a for a in reversed(opened) if [labels[r] for r in new[a]] == ["time"]), opened[-1])  # type: ignore[union-attr]
+        new[last] = -1
+        opened.remove(last)
     name = f"{node.name}/open_shape"
-    if len(opened) == 1 and -1 not in new and node.op == "Reshape":
-        g.consts[name] = np.array([-1 if isinstance(n, list) else n for n in new], np.int64)
+    if not opened:
+        g.consts[name] = np.array(new, np.int64)
     else:
         parts = []
         for axis, entry in enumerate(new):
@@ -256,6 +273,25 @@ def _reshape(
                 parts.append(f"{name}/{axis}")
         before.append(Node("Concat", name, parts, [name], {"axis": 0}, opset=13))
     return replace(node, inputs=[node.inputs[0], name, *node.inputs[2:]])
+
+
+def _constant(graph: Graph, g: Graph, node: Node, native: _Native, labels: Mapping[int, str], done: list[str]) -> Node:
+    """A constant that repeats itself along time or batch, as zeros_like() leaves it: one of it, which is broadcast."""
+    inputs, axes = list(node.inputs), native.traced.axes.get(node.outputs[0], ())
+    for i, value in enumerate(inputs):
+        const = (graph.consts | g.consts).get(value)
+        if const is None or const.ndim != len(axes):
+            continue
+        for axis, factors in enumerate(axes):
+            roots = [native.traced.root(f.label) for f in factors if f.label]
+            row = np.take(const, [0], axis) if const.shape[axis] > 1 else const
+            if row is not const and roots and all(r in labels for r in roots) and (const == row).all():
+                done.append(f"{node.name}: {' x '.join(labels[r] for r in roots)} was frozen at {const.shape[axis]}")
+                const = row
+        if const.shape != (graph.consts | g.consts)[value].shape:
+            inputs[i] = f"{node.name}/{i}/row"
+            g.consts[inputs[i]] = const
+    return replace(node, inputs=inputs)
 
 
 def _size(g: Graph, name: str, roots: Sequence[int], other: int, native: _Native, before: list[Node]) -> str:
