@@ -24,7 +24,7 @@ from .plan import Builder, Program
 from .ports import Options, bound_inputs, check_batch, check_sizes, checked_feeds, fed_ports
 from .recognise import rewrite, thaw
 from .records import InputInfo, OutputInfo, StateInfo, StreamInfo
-from .roles import Roles, find_roles, sizes_that_fit
+from .roles import Roles, find_roles, sizes_of, sizes_that_fit
 from .store import ConstStore
 from .stream import Stream
 from .stream_plan import StreamPlan
@@ -286,8 +286,10 @@ class Model:
         bound = bound_inputs(self._ports, inputs or {}, spec)
         batch = check_batch(batch, spec)
 
+        given = sizes_of(self._roles, {**bound, **(initial or {})})
+
         def plan(sizes: Mapping[tuple[str, int], int]) -> StreamPlan:
-            return self._stream_plan(spec, batch, bound, max_chunk, sizes)
+            return self._stream_plan(spec, batch, bound, max_chunk, {**given, **sizes})
 
         try:
             first = plan({})
@@ -393,6 +395,8 @@ class Model:
         for output in spec.outputs if isinstance(spec, StreamSpec) else ():
             if output.kind == "time":  # also behind a choice that is made at run time
                 found[output.name] = (found[output.name][0], (output.axis, 0))
+        for name in spec.pairs.values() if isinstance(spec, StreamSpec) else ():
+            found[name] = (found[name][0], (-1, 0))  # a state, whatever it was computed from
         return found
 
     def _checked(self, feeds: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:

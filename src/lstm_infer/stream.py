@@ -102,6 +102,7 @@ class Stream(_core.StreamCore):
             for row in rows:
                 if not 0 <= row < self.batch:
                     raise ShapeError(f"row {row} lies outside a batch of {self.batch}")
+            self._histories()  # refused before anything is reset
             for name, (view, info) in self._plan.states().items():
                 if info.batch_axis is None:
                     raise StateError(f"state {name!r} has no batch axis; reset() without rows resets the whole stream")
@@ -112,9 +113,27 @@ class Stream(_core.StreamCore):
             self.unlock()
 
     def _reset_history(self, rows: Sequence[int]) -> None:
+        for view, axis, before in self._histories():
+            after = view.shape[axis] // (before * self.batch)
+            shape = (*view.shape[:axis], before, self.batch, after, *view.shape[axis + 1 :])
+            index = (slice(None),) * (axis + 1) + (list(rows),)
+            first, now = (self._memory(view, block).reshape(shape) for block in (self._first, None))
+            now[index] = first[index]
+
+    def _histories(self) -> list[tuple[View, int, int]]:
+        """Memory of windows and of lengths: where it lies, the axis with the batch, and what stands before it there."""
+        found: list[tuple[View, int, int]] = []
         for key, view in self._plan.layout.slots.items():
-            if isinstance(key, tuple) and key[1] in ("history", "remaining") and view.shape[0] == self.batch:
-                self._memory(view)[list(rows)] = self._memory(view, self._first)[list(rows)]
+            if isinstance(key, tuple) and key[1] == "remaining":
+                found.append((view, 0, 1))
+            elif isinstance(key, tuple) and key[1] == "history" and len(key) == 2:
+                place = self._plan.spec.rows.get(key[0])
+                if place is None:
+                    raise StateError(
+                        f"the memory of node {key[0]!r} has no batch axis; reset() without rows resets all"
+                    )
+                found.append((view, *place))
+        return found
 
     def snapshot(self) -> bytes:
         """All states as bytes, for `restore` of a stream of the same model and batch; versioned, checked."""

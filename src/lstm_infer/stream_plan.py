@@ -15,11 +15,12 @@ from typing import Any
 
 import numpy as np
 
+from .bodies import is_control
 from .errors import FeedError, LstmInferError, NotStreamableError, ShapeError
 from .facts import Walk, node_facts, walk
 from .ir import Array, Graph, Node
 from .ops import carries, registry
-from .ops.registry import Fact
+from .ops.registry import Fact, Window
 from .plan import Builder, Program, StateLayout
 from .records import StateInfo
 from .steps import AnyStep, BranchStep, LoopStep, Step
@@ -117,6 +118,7 @@ class StreamPlan:
             )
         free = free and not spec.stepwise
         self.lengths = [n for n in BLOCKS if n <= max(max_chunk, 1)] if free else [1]
+        self.long: Walk | None = None
         one = self._first_reference()
         self.reference = one
         self.fills: dict[Key, int] = self._first_fills()
@@ -182,17 +184,19 @@ class StreamPlan:
     def _reference(self) -> Walk:
         """A walk in which every value has its usual shape: one step of each, whatever its windows need."""
 
+        self.long = None if self.spec.steady else walk(self.graph, self._facts(self.spec.roles.analysis_sizes()[0]))
+
         def on_node(node: Node, ins: list[Fact | None]) -> list[Fact] | None:
             if node.name not in self.spec.windows:
-                return None
+                return self._regrouped(node, ins)
             axis, window = self.spec.windows[node.name]
             x = ins[0]
             assert x is not None
-            if node.op != "Pad":
+            if node.name not in self.spec.pad_nodes:
                 ins = [_resized(x, axis, (window.kernel - 1) * window.dilation + 1), *ins[1:]]
             if node.name in self.spec.cropped:
                 return [_resized(x, axis, 1)]
-            return node_facts(without_pads(node, axis, len(x.shape)), unpadded(node, axis, ins))
+            return node_facts(without_pads(node, axis, len(x.shape), window), unpadded(node, axis, ins))
 
         return walk(self.graph, self._facts(1), on_node=on_node)
 
@@ -213,10 +217,24 @@ class StreamPlan:
             ins = self._join(chunk, node, ins, axes)
             if any(_extent(ins[i], a) == 0 for i, a in axes):
                 return self._nothing(chunk, node)
-            return node_facts(node, ins)
+            if is_control(node):
+                return None
+            return self._regrouped(node, ins) or node_facts(node, ins)
 
         chunk.walked = walk(self.graph, self._facts(n), on_node=on_node)
         return chunk
+
+    def _regrouped(self, node: Node, ins: list[Fact | None]) -> list[Fact] | None:
+        """What a Reshape makes of the steps that are there: its target may tell how many a whole run has."""
+        x, steps, axes = ins[0] if ins else None, self.spec.steps, self.spec.time_axes
+        if self.long is None or x is None or node.op != "Reshape" or x.const is not None:
+            return None
+        source, value = node.inputs[0], node.outputs[0]
+        if not (steps.get(source) and steps.get(value)):
+            return None
+        before, after = self.long.facts[source], self.long.facts[value]
+        n = x.shape[axes[source]] * steps[source] // before.shape[axes[source]]
+        return [Fact(_resized(after, axes[value], n * after.shape[axes[value]] // steps[value]).shape, x.dtype)]
 
     def _nothing(self, chunk: _Chunk, node: Node) -> list[Fact]:
         """A node that has no step to work on."""
@@ -234,8 +252,8 @@ class StreamPlan:
         axis, window = self.spec.windows[node.name]
         x = ins[0]
         assert x is not None
-        plain = without_pads(node, axis, len(x.shape))
-        if node.op == "Pad":
+        plain = without_pads(node, axis, len(x.shape), window)
+        if node.name in self.spec.pad_nodes:
             if x.shape[axis] == 0:
                 return self._nothing(chunk, node)
             return node_facts(plain, unpadded(node, axis, ins))
@@ -338,7 +356,7 @@ class StreamPlan:
             self.layout.slot((carried.node, f"{carried.what}0"), shape, dtype)
         for name, (axis, window) in self.spec.windows.items():
             node = nodes[name]
-            if node.op != "Pad":
+            if name not in self.spec.pad_nodes:
                 fact = one.facts[node.inputs[0]]
                 steps = self.capacity[name, "history"] if self.fills else (window.kernel - 1) * window.dilation
                 self.layout.slot((name, "history"), _resized(fact, axis, steps).shape, fact.dtype)
@@ -474,8 +492,8 @@ class StreamPlan:
     def _lower_window(self, b: Builder, node: Node, chunk: _Chunk) -> None:
         axis, window = self.spec.windows[node.name]
         rank = len(b.fact(node.inputs[0]).shape)
-        plain = without_pads(node, axis, rank)
-        if node.op == "Pad":
+        plain = without_pads(node, axis, rank, window)
+        if node.name in self.spec.pad_nodes:
             if node.name in chunk.skipped:
                 self._skip(b, node)
                 return
@@ -501,8 +519,8 @@ class StreamPlan:
             self._skip(b, node)
             return
         if node.name in self.spec.cropped:
-            steps = total - (window.kernel - 1)
-            b.bind(node.outputs[0], joined.part(axis, self.spec.cropped[node.name], steps))
+            steps = (total - window.kernel) // window.stride + 1
+            b.bind(node.outputs[0], joined.part(axis, self.spec.cropped[node.name], steps, window.stride))
             return
         name = f"{value}/history/{node.name}"
         b.facts[name] = _resized(b.fact(value), axis, total)
@@ -601,14 +619,18 @@ def _macs(step: Step) -> int:
     return weights * max(out // max(weights, 1), 1) if step.slot == "conv_f32" else out
 
 
-def without_pads(node: Node, axis: int, rank: int) -> Node:
-    """The node without padding on one axis of its input."""
+def without_pads(node: Node, axis: int, rank: int, window: Window) -> Node:
+    """The node without padding on one axis of its input: an output for every full window."""
     if node.op in ("Pad", "Slice"):
         return node
     attrs = dict(node.attrs)
     spatial = rank - 2
     pads = list(attrs.get("pads", [0] * (2 * spatial)))  # type: ignore[arg-type]
     pads[axis - 2] = pads[axis - 2 + spatial] = 0
+    if node.op == "ConvTranspose":  # its pads cut off what comes of windows that are not full
+        pads[axis - 2] = pads[axis - 2 + spatial] = (window.kernel - 1) * window.dilation
+        more = list(attrs.get("output_padding", [0] * spatial))  # type: ignore[arg-type]
+        attrs |= {"output_padding": [0 if a == axis - 2 else n for a, n in enumerate(more)], "auto_pad": "NOTSET"}
     attrs["pads"] = pads
     if str(attrs.get("auto_pad", "NOTSET")) != "NOTSET" and spatial == 1:
         attrs["auto_pad"] = "NOTSET"

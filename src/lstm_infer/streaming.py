@@ -19,7 +19,7 @@ from .ir import Array, Graph, Node
 from .ops import carries, recurrent, registry
 from .ops.common import pass_broadcast
 from .ops.control import Choice, Repeat
-from .ops.registry import Link, Window
+from .ops.registry import Link, Window, attr
 from .pairing import pair_states
 from .records import StateInfo
 from .roles import PROBES, Roles
@@ -68,6 +68,10 @@ class StreamSpec:
     states: tuple[StateInfo, ...] = ()
     time_axes: dict[str, int] = field(default_factory=dict)
     """Time axis of every value that has one."""
+    steps: dict[str, int] = field(default_factory=dict)
+    """Steps of those at the length that was analysed."""
+    rows: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """Window over time -> axis of its input that has the batch, and how much stands before the batch in that axis."""
     ended: set[str] = field(default_factory=set)
     """Values that hold the end of the sequence."""
     lag: int = 0
@@ -87,7 +91,8 @@ class StreamSpec:
         )
 
     cropped: dict[str, int] = field(default_factory=dict)
-    """Slices that take steps off the ends of time, by how many at the beginning: windows of which one position counts."""
+    """Slices and Pads that take steps off the ends of time or add some at its end, by how many they take off at the
+    beginning: windows of which one position counts."""
     pad_nodes: set[str] = field(default_factory=set)
     """Pad nodes over time: done by the windows behind them."""
 
@@ -143,6 +148,8 @@ def analyse(graph: Graph, roles: Roles, states: Mapping[str, str] | None) -> Str
     except NotStreamableError:
         if pairs and roles.time_size == 1:
             return _frame(graph, roles, walked, traced, pairs, mode="loop")
+        if pairs and roles.one_step():  # only right at the one step that the file declares
+            return analyse(graph, replace(roles, time_size=1), states)
         raise
 
 
@@ -186,10 +193,20 @@ def _frame(
         (spec.streamed if streams else spec.side).append(port.name)
     label = _time_label(roles, traced) if mode == "loop" else 0
     for name in _visible(graph, pairs):
-        axis = traced.find(name, label) if label else None
+        axis = _one_step_axis(name, roles, walked, traced, label) if label else None
         spec.outputs.append(OutputSpec(name, "frame") if axis is None else OutputSpec(name, "time", axis))
     spec.states = tuple(_input_states(roles, walked, pairs))
     return spec
+
+
+def _one_step_axis(name: str, roles: Roles, walked: Walk, traced: Trace, label: int) -> int | None:
+    """The time axis of an output that holds one step: among axes of extent 1 the one that the input has it at, where the
+    two are laid out alike."""
+    found = traced.find(name, label)
+    source, axis = next(iter(roles.time.items()))
+    before, after = walked.facts[source].shape, walked.facts[name].shape
+    alike = len(before) == len(after) and after[axis] == before[axis] == 1
+    return axis if found is not None and alike else found
 
 
 def _switched(graph: Graph, roles: Roles, walked: Walk, states: Mapping[str, str] | None) -> StreamSpec:
@@ -354,11 +371,14 @@ class _Flow:
         for walked in self.others:
             if any(name and name not in walked.facts for name in (*node.inputs, *node.outputs)):
                 continue
-            whole = (0, walked.facts[node.inputs[link.input]].shape[link.axis], 1)
+            extent = walked.facts[node.inputs[link.input]].shape[link.axis]
+            found = links(node, walked)
+            if extent == 1 and any(x.kind == "pick" and (x.input, x.axis) == place[:2] for x in found):
+                continue  # the one step that there is
             if not any(
                 (x.input, x.axis, x.output, x.out_axis) == place
-                and (x.kind == "same" or (x.kind == "slice" and x.info == whole))
-                for x in links(node, walked)
+                and (x.kind == "same" or (x.kind == "slice" and x.info == (0, extent, 1)))
+                for x in found
             ):
                 return False
         return True
@@ -386,18 +406,24 @@ class _Flow:
             self.lens,
         )
         spec.cropped = self.cropped
-        spec.pad_nodes = {n.name for n in self.walked.nodes if n.op == "Pad" and n.name in self.windows}
+        pads = {n.name for n in self.walked.nodes if n.op == "Pad" and n.name in self.windows}
+        spec.pad_nodes = pads - set(self.cropped)
         made = [v for node in self.walked.nodes for v in node.outputs if v]
         spec.time_axes = {
             v: a
             for v in (*roles.time, *made)
             if self.has_time(v) and (a := self.traced.find(v, self.label)) is not None
         }
+        spec.steps = {v: self.traced.steps(v, self.label) for v in spec.time_axes}
+        inputs = {node.name: node.inputs[0] for node in self.walked.nodes if node.name in self.windows}
+        spec.rows = {name: place for name, value in inputs.items() if (place := self.batch_in(value))}
         spec.ended = self.ended
         spec.stepwise = any(
             registry.find(n).stepwise and any(self.has_time(v) for v in n.inputs if v) for n in self.walked.nodes
         )
-        spec.lag = max((self.lag.get(name, 0) for name in _visible(self.graph, self.pairs)), default=0)
+        waiting = self.behind_the_end()
+        late = [v for v in _visible(self.graph, self.pairs) if v not in self.ended or v in waiting]
+        spec.lag = max((self.lag.get(name, 0) for name in late), default=0)
         spec.rate = max((self.rate.get(name, 1) for name in _visible(self.graph, self.pairs)), default=1)
         for name in _visible(self.graph, self.pairs):
             if self.has_time(name):
@@ -419,13 +445,14 @@ class _Flow:
         ended = [v for v in node.inputs if v in self.ended]
         if timed:
             self.timed(node, timed)
-            if node.op in _MOVES and node.inputs[0] in self.pads:
-                self.pads[node.outputs[0]] = self.pads[node.inputs[0]]
+            if node.inputs[0] in self.pads and self.moves(node):
+                self.pads |= dict.fromkeys(node.outputs, self.pads[node.inputs[0]])
             self.pace(node, timed)
             if ended and any(self.has_time(v) for v in node.outputs if v):
                 raise self.refuse(node, f"uses the value at the end of the sequence ({ended[0]!r}) at every step")
         elif ended:
             self.ended |= {v for v in node.outputs if v}
+            self.lag |= dict.fromkeys((v for v in node.outputs if v), max(self.lag.get(v, 0) for v in ended))
             self.repeats(node)
         elif carries.carries(node):
             self.repeats(node)
@@ -443,6 +470,28 @@ class _Flow:
         for value in node.outputs:
             if value and value not in self.lag:
                 self.rate[value], self.lag[value] = rates.copy().pop(), lag
+
+    def batch_in(self, value: str) -> tuple[int, int] | None:
+        """The axis that has the batch, and the product of what stands before the batch in that axis."""
+        name, at = next(iter(self.roles.batch.items()), ("", 0))
+        label = self.traced.axes[name][at][0].label if name in self.traced.axes else 0
+        axis = self.traced.find(value, label) if label else None
+        if axis is None:
+            return None
+        factors = self.traced.axes[value][axis]
+        inside = next(i for i, f in enumerate(factors) if self.traced.root(f.label) == self.traced.root(label))
+        return axis, prod(f.extent for f in factors[:inside])
+
+    def behind_the_end(self) -> set[str]:
+        """Values that see padding behind the end of the sequence: they are final only when the stream is flushed."""
+        found: set[str] = set()
+        for node in self.walked.nodes:
+            window = self.windows.get(node.name)
+            joined = node.op == "Pad" and node.name not in self.cropped
+            padded = window is not None and window[1].pad_end > 0 and not joined
+            if padded or found.intersection(node.inputs):
+                found.update(v for v in node.outputs if v)
+        return found
 
     def repeats(self, node: Node) -> None:
         """A value that holds no time axis must not grow with the sequence."""
@@ -553,14 +602,7 @@ class _Flow:
         if self.traced.alone(source, link.axis) == 0:
             raise self.refuse(node, "slides over an axis in which time is mixed with another")
         if node.op == "Pad":
-            readers = self.behind(value)
-            if window.pad_begin < 0 or window.pad_end < 0:
-                raise self.refuse(node, "crops the sequence")
-            if not readers or any(not self.slides(n) for n in readers):
-                raise self.refuse(node, "pads time in front of a node that is no sliding window")
-            self.pads[value] = window
-            self.windows[node.name] = (link.axis, window)
-            self.rate[value], self.lag[value] = self.rate.get(source, 1), self.lag.get(source, 0)
+            self.pad(node, value, link.axis, window)
             return
         before = self.pads.get(source, Window(1))
         mine = window.pad_begin or window.pad_end
@@ -583,27 +625,55 @@ class _Flow:
         self.rate[value] = rate * window.stride
         self.lag[value] = self.lag.get(source, 0) + rate * max(fill - begin, 0)
 
+    def pad(self, node: Node, value: str, axis: int, window: Window) -> None:
+        """Padding joins the windows behind it; at the end alone it may be steps of its own."""
+        source, readers = node.inputs[0], self.behind(value)
+        before = self.pads.get(source, Window(1, pad_value=window.pad_value))
+        begin, end = before.pad_begin + window.pad_begin, before.pad_end + window.pad_end
+        rate, lag = self.rate.get(source, 1), self.lag.get(source, 0)
+        self.rate[value], self.lag[value] = rate, lag
+        both = replace(window, pad_begin=begin, pad_end=end)
+        alike = before.pad_value == window.pad_value
+        if alike and begin >= 0 and readers and all(self.slides(n) for n in readers):
+            self.pads[value] = both
+            self.windows[node.name] = axis, window
+            return
+        if not alike or begin > 0 or [x.axis for x in links(node, self.walked) if x.kind == "window"] != [axis]:
+            raise self.refuse(node, "pads time in front of a node that is no sliding window")
+        self.windows[node.name] = axis, both
+        self.cropped[node.name] = 0
+        self.lag[value] = lag - rate * begin
+
     def behind(self, value: str) -> list[Node]:
         """The nodes that read a padded value, also behind moves of its axes; none where it is an output itself."""
         found: list[Node] = []
         for node in self.walked.nodes:
             if value in node.inputs:
-                moves = node.op in _MOVES and node.inputs[0] == value
-                past = self.behind(node.outputs[0]) if moves else [node]
-                if not past:
+                moves = self.moves(node) and node.inputs[0] == value
+                past = [self.behind(v) for v in node.outputs if v] if moves else [[node]]
+                if not all(past):
                     return []
-                found += past
+                found += [n for part in past for n in part]
         return [] if value in {p.name for p in self.graph.outputs} else found
 
+    def moves(self, node: Node) -> bool:
+        """Does a node leave every value of a sequence as it is, and every step in its place."""
+        return node.op in _MOVES or (node.op in ("Slice", "Split") and self.along_time(node) == {"same"})
+
     def slides(self, node: Node) -> bool:
-        kinds = {x.kind for x in links(node, self.walked)}
-        return ("window" in kinds and node.op != "Pad") or ("slice" in kinds and node.op == "Slice")
+        """Does a node read a few neighbouring steps for each of its own."""
+        return self.along_time(node) == {"window"} or (node.op == "Slice" and self.along_time(node) == {"slice"})
+
+    def along_time(self, node: Node) -> set[str]:
+        """How the time axis of the first input goes on."""
+        axis = self.traced.find(node.inputs[0], self.label)
+        return {x.kind for x in links(node, self.walked) if x.input == 0 and x.axis == axis}
 
     def constants(self, node: Node, timed: list[int]) -> None:
         """A constant must not know the position in the sequence or its length."""
         sizes = _SIZES.get(node.op, frozenset({1}) if node.op.startswith("Reduce") else frozenset())
         for i, value in enumerate(node.inputs):
-            if not value or i in sizes or i in timed:
+            if not value or i in sizes or i in timed or self.positions(node, i):
                 continue
             const = self.walked.facts[value].const
             if const is None:
@@ -616,6 +686,12 @@ class _Flow:
                     raise self.refuse(node, f"depends on the length of the sequence ({value!r})")
                 if again.shape != const.shape and not self.uniform(const, again):
                     raise self.refuse(node, f"depends on the position in the sequence ({value!r})")
+
+    def positions(self, node: Node, index: int) -> bool:
+        """Is this input the positions along time that a Gather takes; `link` sees whether these are all."""
+        axis = int(attr(node, "axis", 0)) if node.op == "Gather" and index == 1 else None
+        rank = len(self.walked.facts[node.inputs[0]].shape)
+        return axis is not None and axis % rank == self.traced.find(node.inputs[0], self.label)
 
     @staticmethod
     def uniform(const: Array, again: Array) -> bool:

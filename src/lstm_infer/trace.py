@@ -67,6 +67,12 @@ class Trace:
                 return axis
         return None
 
+    def steps(self, value: str, label: int) -> int:
+        """How many positions of the label a value has, whatever else shares its axis; 0: it does not have it."""
+        root = self.root(label)
+        factors = (f for axis in self.axes.get(value, ()) for f in axis if f.label)
+        return next((f.extent for f in factors if self.root(f.label) == root), 0)
+
     def alone(self, value: str, axis: int) -> int:
         """The label of an axis that consists of it alone, else 0."""
         axes = self.axes.get(value)

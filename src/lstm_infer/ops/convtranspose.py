@@ -28,7 +28,7 @@ from ..views import View
 from .conv import convolve
 from .elementwise import apply
 from .matmul import dynamic
-from .registry import Fact, Link, Op, attr, need, register, unsupported
+from .registry import Fact, Link, Op, Window, attr, need, register, unsupported
 from .window import Slide, ints
 
 if TYPE_CHECKING:
@@ -117,10 +117,24 @@ def evaluate(node: Node, ins: list[Array | None]) -> list[Array]:
 
 
 def flow(node: Node, ins: list[Fact | None], outs: list[Fact]) -> list[Link]:
-    """An axis of which every position spreads over itself alone passes."""
+    """An axis of which every position spreads over itself alone passes; without a stride an output needs a window."""
     s = sizes(node, ins)
-    plain = [a for a in range(len(s.size)) if s.kernel[a] == s.stride[a] == 1 and s.out[a] == s.size[a]]
-    return [Link(0, 0, 0, 0), *(Link(0, 2 + a, 0, 2 + a) for a in plain)]
+    links = [Link(0, 0, 0, 0)]
+    for a in range(len(s.size)):
+        if s.kernel[a] == s.stride[a] == 1 and s.out[a] == s.size[a]:
+            links.append(Link(0, 2 + a, 0, 2 + a))
+        elif s.stride[a] == 1 and _pads_given(node):
+            far = (s.kernel[a] - 1) * s.dilation[a]  # the convolution with the kernel turned round
+            begin, end = far - s.begin[a], s.out[a] - s.size[a] + s.begin[a]
+            if min(begin, end) >= 0:
+                window = Window(s.kernel[a], 1, s.dilation[a], begin, end)
+                links.append(Link(0, 2 + a, 0, 2 + a, "window", window))
+    return links
+
+
+def _pads_given(node: Node) -> bool:
+    """Are the pads those of the attribute, whatever the extents."""
+    return not attr(node, "output_shape", None) and not str(attr(node, "auto_pad", "NOTSET")).startswith("SAME")
 
 
 @dataclass(frozen=True)

@@ -83,12 +83,14 @@ def flow(node: Node, ins: list[Fact | None], outs: list[Fact]) -> list[Link]:
     if index.const.size == 1:
         return [*links, Link(0, axis, 0, -1, "pick", int(index.const.reshape(-1)[0]))]
     even = _even(_inside(node, index.const, x.shape[axis]))
-    if even is None or more != 1:
+    wide = [j for j, n in enumerate(index.shape) if n != 1]
+    if even is None or len(wide) != 1:
         return links
     start, count, step = even
-    if (start, count, step) == (0, x.shape[axis], 1) and index.const[0] == 0:
-        return [*links, Link(0, axis, 0, axis)]
-    return [*links, Link(0, axis, 0, axis, "slice", (start, start + count * step, step))]
+    to = axis + wide[0]
+    if (start, count, step) == (0, x.shape[axis], 1) and index.const.reshape(-1)[0] == 0:
+        return [*links, Link(0, axis, 0, to)]
+    return [*links, Link(0, axis, 0, to, "slice", (start, start + count * step, step))]
 
 
 _FEW = 16

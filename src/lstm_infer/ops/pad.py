@@ -69,18 +69,20 @@ def evaluate(node: Node, ins: list[Array | None]) -> list[Array]:
 
 
 def flow(node: Node, ins: list[Fact | None], outs: list[Fact]) -> list[Link]:
-    """A padded axis is a window of one position; a cropped one is a slice; reflections pass nothing."""
+    """A padded axis is a window of one position, also where steps at its beginning make room for others at its end; a
+    cropped one is a slice; reflections pass nothing."""
     x: Fact = need(node, ins, 0)
     pads = _pads(node, ins)
     links = pass_through(ins, outs, pads)
     value = ins[2] if len(ins) > 2 else None
     for axis, (begin, end) in pads.items():
-        if begin <= 0 and end <= 0:
-            links.append(Link(0, axis, 0, axis, "slice", (-begin, x.shape[axis] + end, 1)))
-        elif begin >= 0 and end >= 0 and _mode(node) == "constant" and (value is None or value.const is not None):
+        constant = _mode(node) == "constant" and (value is None or value.const is not None)
+        if end >= 0 and constant:
             fill: Any = 0.0 if value is None or value.const is None else value.const.reshape(-1)[0]
             window = Window(1, pad_begin=begin, pad_end=end, pad_value=float(fill))
             links.append(Link(0, axis, 0, axis, "window", window))
+        elif begin <= 0 and end <= 0:
+            links.append(Link(0, axis, 0, axis, "slice", (-begin, x.shape[axis] + end, 1)))
     return links
 
 

@@ -1,0 +1,205 @@
+"""Windows over time: transposed convolutions, pads at the ends, memory of signals whose batch does not lead."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+import tolerances
+
+lstm_infer = pytest.importorskip("lstm_infer")
+
+HIDDEN = 5
+FLOAT = TensorProto.FLOAT
+
+
+def draw(*shape, seed=0):
+    return np.random.default_rng((seed, *shape)).uniform(-1, 1, shape).astype(np.float32)
+
+
+def model(nodes, x, y, weights):
+    """One input x and one output y of these shapes."""
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("x", FLOAT, x)],
+        [helper.make_tensor_value_info("y", FLOAT, y)],
+        [numpy_helper.from_array(np.asarray(value), name) for name, value in weights.items()],
+    )
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    return lstm_infer.load(made.SerializeToString())
+
+
+def gru(channels):
+    """GRU [T, B, C] -> [T, B, H] of the value "t"; its weights."""
+    nodes = [
+        helper.make_node("GRU", ["t", "W", "R"], ["Y"], name="rec", hidden_size=HIDDEN),
+        helper.make_node("Squeeze", ["Y", "one"], ["h"]),
+    ]
+    weights = {
+        "W": draw(1, 3 * HIDDEN, channels),
+        "R": draw(1, 3 * HIDDEN, HIDDEN),
+        "one": np.array([1], np.int64),
+    }
+    return nodes, weights
+
+
+def behind_a_gru(node, **weights):
+    """x [B, C, T], a GRU, and `node` from "u" [B, H, T] to y."""
+    rest, more = gru(3)
+    nodes = [
+        helper.make_node("Transpose", ["x"], ["t"], perm=[2, 0, 1]),
+        *rest,
+        helper.make_node("Transpose", ["h"], ["u"], perm=[1, 2, 0]),
+        node,
+    ]
+    return model(nodes, ["B", 3, "T"], ["B", "C", None], {**more, **weights})
+
+
+def pieces(made, x, cuts, axis, **options):
+    stream = made.stream(**options)
+    parts = [stream.run(np.ascontiguousarray(part)) for part in np.split(x, cuts, axis)]
+    return np.concatenate([*parts, stream.flush()], axis), stream
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+@pytest.mark.parametrize(
+    "attrs",
+    [{}, {"pads": [2, 0]}, {"pads": [1, 1]}, {"dilations": [2]}, {"output_padding": [0]}, {"group": HIDDEN}],
+    ids=str,
+)
+def test_a_transposed_convolution_without_a_stride_is_a_window(attrs, batch):
+    columns = 1 if attrs.get("group") else 4
+    node = helper.make_node("ConvTranspose", ["u", "K"], ["y"], name="up", **attrs)
+    made = behind_a_gru(node, K=draw(HIDDEN, columns, 3))
+    x = draw(batch, 3, 17)
+    whole = made.run({"x": x})["y"]
+    for cuts in ([], range(1, 17), [3, 4, 11]):
+        got, _ = pieces(made, x, list(cuts), 2, batch=batch)
+        tolerances.exact(got, whole, f"cut at {list(cuts)}")
+
+
+def test_a_transposed_convolution_with_a_stride_is_refused_by_name():
+    node = helper.make_node("ConvTranspose", ["u", "K"], ["y"], name="up", strides=[2])
+    with pytest.raises(lstm_infer.NotStreamableError) as caught:
+        behind_a_gru(node, K=draw(HIDDEN, 4, 3)).stream()
+    assert (caught.value.node, caught.value.op) == ("up", "ConvTranspose")
+
+
+@pytest.mark.parametrize("begin, end", [(0, 2), (-2, 2), (-3, 1), (-1, 0)])
+def test_steps_taken_off_the_beginning_and_added_at_the_end(begin, end):
+    """The recurrence runs over what is added, too."""
+    rest, weights = gru(3)
+    nodes = [
+        helper.make_node("Pad", ["x", "pads", "fill"], ["t"], name="pad"),
+        *rest,
+        helper.make_node("Identity", ["h"], ["y"]),
+    ]
+    pads = np.array([begin, 0, 0, end, 0, 0], np.int64)
+    made = model(nodes, ["T", "B", 3], [None, "B", HIDDEN], {**weights, "pads": pads, "fill": np.float32(0.5)})
+    x = draw(13, 2, 3)
+    whole = made.run({"x": x})["y"]
+    for cuts in ([], range(1, 13), [2, 9]):
+        got, stream = pieces(made, x, list(cuts), 0, batch=2)
+        tolerances.exact(got, whole, f"cut at {list(cuts)}")
+        assert stream.lag == -begin
+
+
+def test_padding_in_front_of_a_recurrence_is_refused_by_name():
+    rest, weights = gru(3)
+    nodes = [helper.make_node("Pad", ["x", "pads"], ["t"], name="pad"), *rest, helper.make_node("Relu", ["h"], ["y"])]
+    pads = np.array([2, 0, 0, 0, 0, 0], np.int64)
+    with pytest.raises(lstm_infer.NotStreamableError) as caught:
+        model(nodes, ["T", "B", 3], [None, "B", HIDDEN], {**weights, "pads": pads}).stream()
+    assert caught.value.node == "pad"
+
+
+def test_padding_reaches_the_windows_behind_a_split_of_channels():
+    rest, weights = gru(4)
+    nodes = [
+        helper.make_node("Pad", ["x", "pads"], ["p"], name="pad"),
+        helper.make_node("Split", ["p"], ["a", "b"], axis=1),
+        helper.make_node("Conv", ["a", "K"], ["c"], name="first"),
+        helper.make_node("Conv", ["b", "K"], ["d"], name="second"),
+        helper.make_node("Concat", ["c", "d"], ["e"], axis=1),
+        helper.make_node("Transpose", ["e"], ["t"], perm=[2, 0, 1]),
+        *rest,
+        helper.make_node("Identity", ["h"], ["y"]),
+    ]
+    pads = np.array([0, 0, 2, 0, 0, 0], np.int64)
+    made = model(nodes, ["B", 6, "T"], ["T", "B", HIDDEN], {**weights, "pads": pads, "K": draw(2, 3, 3)})
+    x = draw(2, 6, 11)
+    stream = made.stream(batch=2)
+    parts = [stream.run(np.ascontiguousarray(x[:, :, t : t + 1])) for t in range(11)]
+    assert stream.lag == 0
+    tolerances.exact(np.concatenate(parts), made.run({"x": x})["y"], "step by step")
+
+
+def test_a_value_at_the_end_waits_for_the_padding_behind_it():
+    rest, weights = gru(4)
+    nodes = [
+        helper.make_node("Conv", ["x", "K"], ["e"], name="conv", pads=[1, 1]),
+        helper.make_node("Transpose", ["e"], ["t"], perm=[2, 0, 1]),
+        *rest,
+        helper.make_node("Gather", ["h", "last"], ["end"], axis=0),
+        helper.make_node("Relu", ["end"], ["y"]),
+    ]
+    made = model(nodes, ["B", 3, "T"], ["B", HIDDEN], {**weights, "K": draw(4, 3, 3), "last": np.array(-1, np.int64)})
+    x = draw(1, 3, 9)
+    stream = made.stream()
+    stream.run(x)
+    assert stream.lag == 1
+    tolerances.exact(stream.flush(), made.run({"x": x})["y"], "after flush")
+
+
+def time_first():
+    """x [T, B, C] and what it was one step before."""
+    rest, weights = gru(3)
+    nodes = [
+        helper.make_node("Pad", ["x", "pads"], ["p"], name="pad"),
+        helper.make_node("Slice", ["p", "zero", "minus", "zero"], ["t"], name="before"),
+        *rest,
+        helper.make_node("Identity", ["h"], ["y"]),
+    ]
+    weights |= {
+        "pads": np.array([1, 0, 0, 0, 0, 0], np.int64),
+        "zero": np.array([0], np.int64),
+        "minus": np.array([-1], np.int64),
+    }
+    return model(nodes, ["T", "B", 3], ["T", "B", HIDDEN], weights), draw(7, 2, 3), 1
+
+
+def bands():
+    """x [B, 4, T, 3]: a convolution over the time of every band, [B * 4, 3, T]."""
+    rest, weights = gru(4)
+    nodes = [
+        helper.make_node("Transpose", ["x"], ["swapped"], perm=[0, 1, 3, 2]),
+        helper.make_node("Shape", ["swapped"], ["steps"], start=3),
+        helper.make_node("Concat", ["rows", "steps"], ["flat"], axis=0),
+        helper.make_node("Reshape", ["swapped", "flat"], ["folded"]),
+        helper.make_node("Conv", ["folded", "K"], ["c"], name="conv", pads=[2, 0]),
+        helper.make_node("Transpose", ["c"], ["t"], perm=[2, 0, 1]),
+        *rest,
+        helper.make_node("Transpose", ["h"], ["turned"], perm=[1, 0, 2]),
+        helper.make_node("Concat", ["apart", "steps", "units"], ["back"], axis=0),
+        helper.make_node("Reshape", ["turned", "back"], ["y"]),
+    ]
+    weights |= {
+        "K": draw(4, 3, 3),
+        "rows": np.array([-1, 3], np.int64),
+        "apart": np.array([-1, 4], np.int64),
+        "units": np.array([HIDDEN], np.int64),
+    }
+    return model(nodes, ["B", 4, "T", 3], ["B", 4, "T", HIDDEN], weights), draw(2, 4, 7, 3), 0
+
+
+@pytest.mark.parametrize("make", [time_first, bands])
+def test_rows_are_reset_wherever_the_batch_is(make):
+    made, x, axis = make()
+    stream = made.stream(batch=2)
+    stream.run(x)
+    stream.reset(rows=[1])
+    again, fresh = stream.run(x), made.stream(batch=2).run(x)
+    tolerances.exact(np.take(again, 1, axis), np.take(fresh, 1, axis), "the signal that was reset")
+    assert not np.array_equal(np.take(again, 0, axis), np.take(fresh, 0, axis))
