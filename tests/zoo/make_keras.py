@@ -99,6 +99,11 @@ def same_conv_lstm(p):
     return layers.Dense(2)(layers.LSTM(8, return_sequences=True)(x))
 
 
+def same_conv_gru(p):
+    x = layers.Conv1D(6, 5, padding="same", activation="tanh")(p["x"])
+    return layers.Dense(2)(layers.GRU(8, return_sequences=True)(x))
+
+
 def bilstm_tagger(p):
     x = layers.Embedding(20, 6)(p["tokens"])
     return layers.Dense(4, activation="softmax")(layers.Bidirectional(layers.LSTM(6, return_sequences=True))(x))
@@ -159,6 +164,7 @@ CASES = [
     Case("lstm_stack_static", lstm_stack, {"x": ("T", 5)}, ("y",), fixed=(6, 1), runs=((6, 1),)),
     Case("causal_cnn_lstm", causal_cnn_lstm, {"x": ("T", 5)}, ("y",), opset=14),
     Case("same_conv_lstm", same_conv_lstm, {"x": ("T", 5)}, ("y",), opset=17),
+    Case("same_conv_gru", same_conv_gru, {"x": ("T", 4)}, ("y",)),
     Case("bilstm_tagger", bilstm_tagger, {"tokens": ("T",)}, ("y",), {"tokens": 20}, opset=11),
     Case("seq2seq", seq2seq, {"source": ("T", 4), "target": ("T", 3)}, ("y",), opset=16),
     Case("lm_states", lm_states, {"tokens": ("T",), "h": (8,), "c": (8,)}, ("logits", "hn", "cn"), {"tokens": 20}),

@@ -1,4 +1,4 @@
-"""Exports the modules of torch_modules.py with both exporters of PyTorch and stores what the modules themselves give.
+"""Exports the modules of torch_modules.py and speech_modules.py with both exporters of PyTorch and stores what the modules themselves give.
 
     python tests/zoo/make_torch.py [word ...]     only files whose name holds one of the words
 
@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import onnx
+import speech_modules as speech
 import torch
 import torch_modules as zoo
 from keep import write
@@ -125,11 +126,41 @@ CASES = [
 ]  # fmt: skip
 
 
+TIME3 = {0: "B", 3: "T"}
+ONE = {0: "B"}
+STEP = ((1, 2), (1, 1), (1, 5))
+FEW = ((6, 2), (6, 1), (13, 3), (3, 1))
+
+CASES += [
+    Case("dfn_encoder", speech.DfnEncoder, {"erb": TIME2, "spec": TIME2}, {"e0": TIME2, "e1": TIME2, "e2": TIME2, "e3": TIME2, "emb": TIME1, "c0": TIME2, "lsnr": TIME1}, {"erb": ("B", 1, "T", 16), "spec": ("B", 2, "T", 12)}, runs=FEW, static=("ts",)),
+    Case("dfn_erb_decoder", speech.DfnErbDecoder, {"emb": TIME1, "e3": TIME2, "e2": TIME2, "e1": TIME2, "e0": TIME2}, {"m": TIME2}, {"emb": ("B", "T", 16), "e3": ("B", 4, "T", 4), "e2": ("B", 4, "T", 4), "e1": ("B", 4, "T", 8), "e0": ("B", 4, "T", 16)}, runs=FEW),
+    Case("rnnoise", speech.RnNoise, {"x": TIME1, "s1": LAYERS, "s2": LAYERS, "s3": LAYERS}, {"gain": TIME1, "vad": TIME1, "s1n": LAYERS, "s2n": LAYERS, "s3n": LAYERS}, {"x": ("B", "T", 9), "s1": (1, "B", 10), "s2": (1, "B", 10), "s3": (1, "B", 10)}, runs=((8, 2), (8, 1), (13, 3), (5, 1), (23, 2)), example=(8, 2)),
+    Case("crn", speech.Crn, {"x": TIME1}, {"y": TIME1}, {"x": ("B", "T", 11)}, static=("dyn",)),
+    Case("dccrn", speech.Dccrn, {"x": TIME3}, {"y": TIME3}, {"x": ("B", 2, 17, "T")}, runs=FEW),
+    Case("dpcrn", speech.Dpcrn, {"x": TIME2}, {"y": TIME2}, {"x": ("B", 2, "T", 17)}, runs=FEW),
+    Case("gtcrn", speech.Gtcrn, {"spec": TIME2}, {"y": TIME2}, {"spec": ("B", 12, "T", 2)}, runs=FEW, ts=None),
+    Case("gtcrn_stream", speech.GtcrnStream, {"mix": {}, "conv_cache": {}, "tra_cache": {}, "inter_cache": {}}, {"y": {}, "cc": {}, "tc": {}, "ic": {}}, {"mix": (1, 6, 1, 2), "conv_cache": (1, 4, 6, 6), "tra_cache": (2, 1, 1, 4), "inter_cache": (1, 6, 4)}, runs=((1, 1),), example=(1, 1)),
+    Case("fullsubnet", speech.FullSubNet, {"mag": TIME3}, {"m": TIME3}, {"mag": ("B", 1, 7, "T")}, runs=FEW),
+    Case("denoiser", speech.Denoiser, {"mix": TIME2}, {"y": TIME2}, {"mix": ("B", 1, "T")}, runs=((64, 2), (64, 1), (96, 3), (32, 1)), example=(64, 2), static=("ts",), dyn=None),
+    Case("open_unmix", speech.OpenUnmix, {"x": TIME3}, {"y": TIME3}, {"x": ("B", 2, 9, "T")}, static=("dyn",)),
+    Case("vad_context", speech.SileroContext, {"x": ONE, "state": LAYERS, "context": ONE}, {"y": ONE, "staten": LAYERS, "contextn": ONE}, {"x": ("B", 28), "state": (2, "B", 8), "context": ("B", 4)}, runs=STEP, example=(1, 2)),
+    Case("fsmn_vad", speech.FsmnVad, {"speech": TIME1, "c0": ONE, "c1": ONE, "c2": ONE}, {"y": TIME1, "o0": ONE, "o1": ONE, "o2": ONE}, {"speech": ("B", "T", 8), "c0": ("B", 5, 3, 1), "c1": ("B", 5, 3, 1), "c2": ("B", 5, 3, 1)}),
+    Case("marble_gru", speech.MarbleGru, {"x": TIME2}, {"y": ONE}, {"x": ("B", 6, "T")}),
+    Case("kws_crnn", speech.KwsCrnn, {"x": TIME1}, {"y": ONE}, {"x": ("B", "T", 11)}, runs=((12, 2), (12, 1), (13, 3), (4, 1), (40, 2)), example=(12, 2), static=("dyn",)),
+    Case("gated_wavenet", speech.HeySnips, {"x": TIME2}, {"y": TIME1}, {"x": ("B", 6, "T")}, static=("dyn",)),
+    Case("rnnt_encoder", speech.LnLstm, {"x": TIME1}, {"y": ONE}, {"x": ("B", "T", 5)}, runs=((8, 2), (8, 1), (12, 3), (2, 1)), example=(8, 2)),
+    Case("decoder_step", speech.DecoderStep, {"y": ONE, "h": LAYERS, "c": LAYERS}, {"o": ONE, "hn": LAYERS, "cn": LAYERS}, {"y": ("B", 1), "h": (2, "B", 8), "c": (2, "B", 8)}, {"y": 12}, runs=STEP, example=(1, 2)),
+    Case("tacotron_step", speech.Tacotron, {"frame": ONE, "ah": ONE, "ac": ONE, "dh": ONE, "dc": ONE, "w": {0: "B", 1: "S"}, "wc": {0: "B", 1: "S"}, "ctx": ONE, "memory": {0: "B", 1: "S"}, "processed": {0: "B", 1: "S"}}, {"mel": ONE, "gate": ONE, "ahn": ONE, "acn": ONE, "dhn": ONE, "dcn": ONE, "wn": {0: "B", 1: "S"}, "wcn": {0: "B", 1: "S"}, "ctxn": ONE}, {"frame": ("B", 5), "ah": ("B", 9), "ac": ("B", 9), "dh": ("B", 10), "dc": ("B", 10), "w": ("B", "S"), "wc": ("B", "S"), "ctx": ("B", 8), "memory": ("B", "S", 8), "processed": ("B", "S", 7)}, runs=STEP, example=(1, 2)),
+    Case("knob_step", speech.KnobStep, {"frame": ONE, "knob": ONE, "h": ONE, "c": ONE}, {"y": ONE, "hn": ONE, "cn": ONE}, {"frame": ("B", 5), "knob": ("B", 2), "h": ("B", 8), "c": ("B", 8)}, runs=STEP, example=(1, 2)),
+    Case("onsets_frames", speech.OnsetsFrames, {"mel": TIME1}, {"on": TIME1, "fr": TIME1}, {"mel": ("B", "T", 8)}),
+]  # fmt: skip
+
+
 def build(case: Case) -> torch.nn.Module:
     torch.manual_seed(zlib.crc32(case.name.encode()))
     module = case.make().eval()
     for child in module.modules():
-        if isinstance(child, torch.nn.BatchNorm1d):  # running statistics that are not 0 and 1
+        if isinstance(child, (torch.nn.BatchNorm1d, torch.nn.BatchNorm2d)):  # running statistics that are not 0 and 1
             torch.nn.init.uniform_(child.running_mean, -0.5, 0.5)
             torch.nn.init.uniform_(child.running_var, 0.5, 1.5)
     return module

@@ -1,4 +1,5 @@
-"""Forty tutorial models: `run` gives what the framework gives, causal ones stream, others are refused by name.
+"""Tutorial models, and forms of published ones for speech and audio: `run` gives what the framework gives, causal ones
+stream, others are refused by name.
 
 index.json says by hand what each module should do; the files of a module share its row. Keys: `time` and `batch` of
 the streamed inputs, `outputs` to time axis (null: the value as if the sequence ended here), `pairs` of state inputs
