@@ -121,6 +121,8 @@ class StreamPlan:
         self.long: Walk | None = None
         one = self._first_reference()
         self.reference = one
+        self.repeated = self._repeated(one)
+        """Values without a time axis that are as long as the sequence, all steps alike: one step of them, and its axis."""
         self.fills: dict[Key, int] = self._first_fills()
         """First fill of each history and queue of a stream that is not steady."""
         self.static = self._static_values(one)
@@ -211,10 +213,17 @@ class StreamPlan:
                 return self._nothing(chunk, node)
             if node.name in self.spec.windows:
                 return self._window(chunk, node, ins)
+            if any(v in self.repeated for v in node.outputs):
+                return [self.reference.facts[v] for v in node.outputs]
             axes = [(i, a) for i, v in enumerate(node.inputs) if v and (a := self.spec.time_axes.get(v)) is not None]
             if not axes or self.spec.steady:
                 return None
             ins = self._join(chunk, node, ins, axes)
+            if node.op == "Concat":
+                ins = [
+                    self._filled(v, x, _extent(ins[axes[0][0]], axes[0][1]))
+                    for v, x in zip(node.inputs, ins, strict=True)
+                ]
             if any(_extent(ins[i], a) == 0 for i, a in axes):
                 return self._nothing(chunk, node)
             if is_control(node):
@@ -223,6 +232,22 @@ class StreamPlan:
 
         chunk.walked = walk(self.graph, self._facts(n), on_node=on_node)
         return chunk
+
+    def _repeated(self, one: Walk) -> dict[str, int]:
+        """Of side inputs and constants, expanded over the length that is fed: what they meet may lie behind that."""
+        found: dict[str, int] = {}
+        for value, long in (self.long.facts if self.long else {}).items():
+            fact = one.facts.get(value)
+            if fact is None or fact.dtype.kind != "f" or value in self.spec.time_axes:
+                continue
+            axes = [a for a, n in enumerate(long.shape) if fact.shape[a : a + 1] != (n,)]
+            if len(fact.shape) == len(long.shape) and len(axes) == 1 and fact.shape[axes[0]] == 1:
+                found[value] = axes[0]
+        return found
+
+    def _filled(self, value: str, fact: Fact | None, n: int) -> Fact | None:
+        """A repeated value at n steps; another as it is."""
+        return fact if fact is None or value not in self.repeated else _resized(fact, self.repeated[value], n)
 
     def _regrouped(self, node: Node, ins: list[Fact | None]) -> list[Fact] | None:
         """What a Reshape makes of the steps that are there: its target may tell how many a whole run has."""
@@ -480,8 +505,30 @@ class StreamPlan:
             b.bind(inputs[i], joined.part(axis, 0, total - kept))
         if node.name in chunk.skipped:
             self._skip(b, node)
-        else:
-            b.node(replace(node, inputs=inputs))
+            return
+        for i, value in enumerate(node.inputs):
+            if value and b.facts[value].const is not None and any(v in self.repeated for v in node.outputs):
+                inputs[i] = self._once(b, node, value)
+            elif node.op == "Concat" and value in self.repeated:
+                inputs[i] = self._all_along(b, node, value)
+        b.node(replace(node, inputs=inputs))
+
+    def _once(self, b: Builder, node: Node, value: str) -> str:
+        """A size that a repeated value is made with, as it is for one step."""
+        name = f"{value}/once/{node.name}"
+        b.facts[name] = self.reference.facts[value]
+        return name
+
+    def _all_along(self, b: Builder, node: Node, value: str) -> str:
+        """A repeated value at as many steps as what it is joined to."""
+        name, out = f"{value}/along/{node.name}", node.outputs[0]
+        axis, n = self.repeated[value], b.fact(out).shape[self.spec.time_axes[out]]
+        view = b.view(value)
+        b.facts[name] = _resized(b.fact(value), axis, n)
+        b.bind(
+            name, replace(view, shape=b.facts[name].shape, strides=(*view.strides[:axis], 0, *view.strides[axis + 1 :]))
+        )
+        return name
 
     @staticmethod
     def _skip(b: Builder, node: Node) -> None:

@@ -149,7 +149,8 @@ def analyse(graph: Graph, roles: Roles, states: Mapping[str, str] | None) -> Str
         if pairs and roles.time_size == 1:
             return _frame(graph, roles, walked, traced, pairs, mode="loop")
         if pairs and roles.one_step():  # only right at the one step that the file declares
-            return analyse(graph, replace(roles, time_size=1), states)
+            roles.time_size = 1
+            return analyse(graph, roles, states)
         raise
 
 

@@ -203,3 +203,55 @@ def test_rows_are_reset_wherever_the_batch_is(make):
     again, fresh = stream.run(x), made.stream(batch=2).run(x)
     tolerances.exact(np.take(again, 1, axis), np.take(fresh, 1, axis), "the signal that was reset")
     assert not np.array_equal(np.take(again, 0, axis), np.take(fresh, 0, axis))
+
+
+@pytest.mark.parametrize("how", ["Expand", "Tile", "zeros"])
+def test_what_is_repeated_over_the_length_meets_features_that_lie_behind(how):
+    """A side input k [B, 2], or zeros, as long as x [T, B, 3]; the convolution in front looks one step ahead."""
+    rest, weights = gru(6 if how == "zeros" else 8)
+    channels = 6
+    nodes = [
+        helper.make_node("Transpose", ["x"], ["u"], perm=[1, 2, 0]),
+        helper.make_node("Conv", ["u", "K"], ["c"], name="conv", pads=[1, 1]),
+        helper.make_node("Transpose", ["c"], ["features"], perm=[2, 0, 1]),
+        helper.make_node("Shape", ["x"], ["T"], start=0, end=1),
+        helper.make_node("Concat", ["T", "ones"], ["size"], axis=0),
+    ]
+    if how == "zeros":
+        nodes += [
+            helper.make_node("Concat", ["T", "zeros_tail"], ["full"], axis=0),
+            helper.make_node("ConstantOfShape", ["full"], ["zeros"]),
+            helper.make_node("Add", ["features", "zeros"], ["t"]),
+        ]
+    else:
+        nodes += [
+            helper.make_node("Unsqueeze", ["k", "zero"], ["one_k"]),
+            helper.make_node(how, ["one_k", "size"], ["along"]),
+            helper.make_node("Concat", ["features", "along"], ["t"], axis=2),
+        ]
+    weights |= {
+        "K": draw(channels, 3, 3),
+        "ones": np.array([1, 1], np.int64),
+        "zeros_tail": np.array([1, channels], np.int64),
+        "zero": np.array([0], np.int64),
+    }
+    graph = helper.make_graph(
+        [*nodes, *rest, helper.make_node("Identity", ["h"], ["y"])],
+        "g",
+        [
+            helper.make_tensor_value_info("x", FLOAT, ["T", "B", 3]),
+            *([] if how == "zeros" else [helper.make_tensor_value_info("k", FLOAT, ["B", 2])]),
+        ],
+        [helper.make_tensor_value_info("y", FLOAT, ["T", "B", HIDDEN])],
+        [numpy_helper.from_array(np.asarray(value), name) for name, value in weights.items()],
+    )
+    made = lstm_infer.load(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
+    )
+    side = {} if how == "zeros" else {"k": draw(2, 2)}
+    x = draw(17, 2, 3)
+    whole = made.run({"x": x, **side})["y"]
+    for cuts in ([], range(1, 17), [3, 4, 11]):
+        got, stream = pieces(made, x, list(cuts), 0, batch=2, inputs=side)
+        tolerances.exact(got, whole, f"cut at {list(cuts)}")
+        assert stream.lag == 1
