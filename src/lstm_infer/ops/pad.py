@@ -39,12 +39,20 @@ def _mode(node: Node) -> str:
     return str(attr(node, "mode", "constant"))
 
 
+def _parts(n: int, begin: int, end: int) -> tuple[int, int, int]:
+    """Elements before what is kept of an axis of n, kept, and behind it. A crop that reaches further than the axis takes
+    off the padding at the other end."""
+    kept = max(n + min(begin, 0) + min(end, 0), 0)
+    before = min(max(begin, 0), n + begin + end - kept)
+    return before, kept, n + begin + end - kept - before
+
+
 def infer(node: Node, ins: list[Fact | None]) -> list[Fact]:
     x: Fact = need(node, ins, 0)
     shape = list(x.shape)
     for axis, (begin, end) in _pads(node, ins).items():
         left = shape[axis] + min(begin, 0) + min(end, 0)
-        if left < 0 or (_mode(node) != "constant" and left == 0):
+        if shape[axis] + begin + end < 0 or (_mode(node) != "constant" and left <= 0):
             raise ShapeError(f"{node}: pads {begin}, {end} do not fit axis {axis} of {list(x.shape)}")
         shape[axis] += begin + end
     value = ins[2] if len(ins) > 2 else None
@@ -60,7 +68,8 @@ def evaluate(node: Node, ins: list[Array | None]) -> list[Array]:
     pads = _pads(node, [None if a is None else Fact.of(a) for a in ins])
     both = [pads.get(axis, (0, 0)) for axis in range(x.ndim)]
     kept = tuple(slice(max(-first, 0), n - max(-last, 0)) for (first, last), n in zip(both, x.shape, strict=True))
-    width = [(max(first, 0), max(last, 0)) for first, last in both]
+    parts = [_parts(n, first, last) for (first, last), n in zip(both, x.shape, strict=True)]
+    width = [(before, after) for before, _, after in parts]
     if _mode(node) == "constant":
         value: Any = ins[2].reshape(-1)[0] if len(ins) > 2 and ins[2] is not None else 0
         return [np.pad(x[kept], width, "constant", constant_values=value)]
@@ -101,11 +110,11 @@ def _runs(source: Any, first: int) -> Iterator[tuple[int, int, int, int]]:
 def lower(node: Node, b: Builder) -> None:
     x, out = b.view(node.inputs[0]), b.new(node.outputs[0])
     pads = _pads(node, [b.fact(name) if name else None for name in node.inputs])
+    rest = {axis: _parts(x.shape[axis], begin, end) for axis, (begin, end) in pads.items()}
     inside = out
-    for axis, (begin, end) in pads.items():
-        left = x.shape[axis] + min(begin, 0) + min(end, 0)
-        x = x.part(axis, max(-begin, 0), left)
-        inside = inside.part(axis, max(begin, 0), left)
+    for axis, (before, kept, _) in rest.items():
+        x = x.part(axis, max(-pads[axis][0], 0), kept)
+        inside = inside.part(axis, before, kept)
     b.copy(inside, x)
     mode: Any = _mode(node)
     name = b.optional(node, 2)
@@ -117,14 +126,11 @@ def lower(node: Node, b: Builder) -> None:
             fill = b.scalar(number, out.dtype)
         else:
             fill = b.reshape(b.view(name), ())
-    rest = dict(pads)
-    for axis, (begin, end) in pads.items():
+    for axis, (begin, n, end) in tuple(rest.items()):
         del rest[axis]
-        begin, end = max(begin, 0), max(end, 0)
-        n = out.shape[axis] - begin - end
         slab = out  # axes already padded are whole, of the others only the inside is there yet
-        for later, (first, last) in rest.items():
-            slab = slab.part(later, max(first, 0), out.shape[later] - max(first, 0) - max(last, 0))
+        for later, (before, kept, _) in rest.items():
+            slab = slab.part(later, before, kept)
         if fill is not None:
             for start, count in ((0, begin), (begin + n, end)):
                 b.copy(slab.part(axis, start, count), fill)
