@@ -180,7 +180,7 @@ def _frame(
             raise _refusal(node, _reason(node))
         raise NotStreamableError(
             "the model has no time axis and no state: no recurrence runs over an axis of an input, and no output is the "
-            "next value of an input; use run()" + (f" ({node} runs inside one frame)" if node else ""),
+            "next value of an input; use run()" + (_inside_frame(node, walked, traced) if node else ""),
             node=node.name if node else "",
             op=node.op if node else "",
             reason="no time axis and no state",
@@ -198,6 +198,37 @@ def _frame(
         spec.outputs.append(OutputSpec(name, "frame") if axis is None else OutputSpec(name, "time", axis))
     spec.states = tuple(_input_states(roles, walked, pairs))
     return spec
+
+
+def _inside_frame(node: Node, walked: Walk, traced: Trace) -> str:
+    """What a recurrence that runs over no input axis runs over."""
+    lost = next((n for i, a in carries.runs_over(node) if (n := _where_lost(node.inputs[i], a, walked, traced))), None)
+    if lost is None:
+        return f" ({node} runs inside one frame)"
+    return f" ({node} runs over an axis that begins at {lost}, which {_reason(lost)})"
+
+
+def _where_lost(value: str, axis: int, walked: Walk, traced: Trace) -> Node | None:
+    """The node at which an axis without a label stops being one of an input's; None: it never was."""
+    makers = {name: node for node in walked.nodes for name in node.outputs if name}
+    while value in makers:
+        node = makers[value]
+        source = node.inputs[0]
+        if any(f.label for f in traced.axes.get(value, [()] * (axis + 1))[axis]):
+            return None
+        if registry.find(node).reshapes:
+            before, after = (
+                {traced.root(f.label) for factors in traced.axes.get(name, ()) for f in factors if f.label}
+                for name in (source, value)
+            )
+            return node if before - after else None
+        output = node.outputs.index(value)
+        found = [x for x in links(node, walked) if x.output == output and x.out_axis == axis]
+        if not found:
+            named = axis < len(traced.axes.get(source, ())) and any(f.label for f in traced.axes[source][axis])
+            return node if named else None
+        value, axis = node.inputs[found[0].input], found[0].axis
+    return None
 
 
 def _one_step_axis(name: str, roles: Roles, walked: Walk, traced: Trace, label: int) -> int | None:

@@ -258,3 +258,17 @@ def test_what_is_repeated_over_the_length_meets_features_that_lie_behind(how):
         got, stream = pieces(made, x, list(cuts), 0, batch=2, inputs=side)
         tolerances.exact(got, whole, f"cut at {list(cuts)}")
         assert stream.lag == 1
+
+
+def test_the_node_at_which_time_is_lost_is_named():
+    """Pairs of steps side by side: the recurrence runs over an axis that no input has."""
+    rest, weights = gru(6)
+    nodes = [
+        helper.make_node("Reshape", ["x", "pairs"], ["folded"], name="stack"),
+        helper.make_node("Transpose", ["folded"], ["t"], perm=[1, 0, 2]),
+        *rest,
+        helper.make_node("Identity", ["h"], ["y"]),
+    ]
+    made = model(nodes, ["B", "T", 3], [None, "B", HIDDEN], {**weights, "pairs": np.array([0, -1, 6], np.int64)})
+    with pytest.raises(lstm_infer.NotStreamableError, match=r"'stack' \(Reshape-17\)"):
+        made.stream()
