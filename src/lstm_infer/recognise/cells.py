@@ -25,7 +25,7 @@ from ..names import affinity
 from .affine import Act, Affine, Leaf, Reader
 from .edit import Editor
 
-__all__ = ["Cell", "Context", "rewrite_cells"]
+__all__ = ["Cell", "Context", "from_step", "rewrite_cells", "sequence", "to_step"]
 
 _ORDER = {"LSTM": "iofc", "GRU": "zrh", "RNN": "h"}
 _DEFAULTS = {"LSTM": ["Sigmoid", "Tanh", "Tanh"], "GRU": ["Sigmoid", "Tanh"], "RNN": ["Tanh"]}
@@ -571,7 +571,7 @@ def _emit(edit: Editor, cell: Cell, inside: list[Node]) -> None:
         bias[0, k] = 0 if found is None else found
     if rest is not None and rest.bias is not None:
         bias[1, -1] = rest.bias
-    x = _sequence(edit, xs, hint)
+    x = sequence(edit, xs, hint)
     inputs = [x, edit.const(w[None], f"{hint}/W"), edit.const(r[None], f"{hint}/R")]
     inputs += [edit.const(bias.reshape(1, -1), f"{hint}/B"), "", to_step(edit, cell.h, f"{hint}/h")]
     attrs: dict[str, Any] = {"hidden_size": cell.size}
@@ -605,7 +605,7 @@ def _rows(gate: Affine, leaves: list[Leaf], widths: list[int]) -> Array:
     return np.ascontiguousarray(np.concatenate(parts, 1), np.float32)
 
 
-def _sequence(edit: Editor, xs: list[Leaf], hint: str) -> str:
+def sequence(edit: Editor, xs: list[Leaf], hint: str) -> str:
     """The inputs of one step side by side, as a sequence of one."""
     parts = [to_step(edit, leaf, f"{hint}/x") for leaf in xs]
     return parts[0] if len(parts) == 1 else edit.add("Concat", parts, f"{hint}/x_all", axis=2)

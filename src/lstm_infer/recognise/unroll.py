@@ -1,8 +1,8 @@
 """Layers that were unrolled over time: a chain of equal one-step recurrences becomes one over the whole sequence.
 
 The steps have the same weights, each starts from the states of the one before, and their inputs are the positions
-0 .. T-1 of one sequence (or T-1 .. 0: direction "reverse"). The outputs may be stacked again, or only the last ones be
-read; where a state in the middle is read otherwise, the steps stay as they are.
+0 .. T-1 of one sequence (or T-1 .. 0: direction "reverse"). The first may have been folded (heads.py). The outputs may
+be stacked again, or only the last ones be read; where a state in the middle is read otherwise, the steps stay as they are.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from ..ops.common import pass_broadcast
 from ..ops.registry import attr, find
 from .affine import Leaf, Reader
 from .edit import Editor
+from .heads import complete
 
 __all__ = ["ends", "is_step", "roll_up"]
 
@@ -42,6 +43,11 @@ def roll_up(edit: Editor, barred: set[str]) -> tuple[list[str], list[tuple[str, 
         for chain in _chains(edit, tails):
             if chain[0].node.name in barred:
                 continue
+            if _behind_a_folded_step(edit, chain):
+                done = True
+                break
+            if len(chain) == 1:
+                continue
             text = _roll(edit, chain, picked, tails)
             if text:
                 texts.append(text)
@@ -51,8 +57,29 @@ def roll_up(edit: Editor, barred: set[str]) -> tuple[list[str], list[tuple[str, 
     return texts, picked
 
 
+def _behind_a_folded_step(edit: Editor, chain: list[_Step]) -> bool:
+    """Do the steps read all positions but the one that the first state comes from; then that step is one of them now."""
+    order = [step.sources[0].index for step in chain]
+    n = len(chain) + 1
+    missing = {tuple(range(1, n)): 0, tuple(range(n - 2, -1, -1)): n - 1}.get(tuple(order))
+    if missing is None or not _seeded(chain[0].node) or not _one_sequence(edit, chain, n):
+        return False
+    return complete(edit, chain[0].node, chain[0].sources, missing)
+
+
+def _seeded(node: Node) -> bool:
+    """Does a step start from given states."""
+    return all(len(node.inputs) > i and node.inputs[i] for _, i, _ in recurrent.states(node))
+
+
 def is_step(edit: Editor, node: Node) -> bool:
     """Is a node one forward step of a recurrence that starts from a given state."""
+    return _one_step(edit, node) and all(
+        len(node.inputs) > i and node.inputs[i] for _, i, _ in recurrent.states(node)[:1]
+    )
+
+
+def _one_step(edit: Editor, node: Node) -> bool:
     return (
         recurrent.is_recurrent(node)
         and recurrent.directions(node) == [False]
@@ -60,7 +87,6 @@ def is_step(edit: Editor, node: Node) -> bool:
         and edit.known.has(node.inputs[0])
         and edit.known.extent(node.inputs[0], 0) == 1
         and not (len(node.inputs) > 4 and node.inputs[4])
-        and all(len(node.inputs) > i and node.inputs[i] for _, i, _ in recurrent.states(node)[:1])
     )
 
 
@@ -72,12 +98,12 @@ def ends(edit: Editor, node: Node, output: int) -> list[str]:
 
 def _chains(edit: Editor, tails: dict[str, Leaf]) -> list[list[_Step]]:
     """Steps that follow each other. tails: last states of layers rolled up before, as positions of their outputs."""
-    steps = [node for node in edit.graph.nodes if is_step(edit, node)]
+    steps = [node for node in edit.graph.nodes if _one_step(edit, node)]
     behind = {name: node for node in steps for name in ends(edit, node, 1)}
     after: dict[int, Node] = {}
     before: dict[int, Node] = {}
     for node in steps:
-        ahead = behind.get(edit.root(node.inputs[5]))
+        ahead = behind.get(edit.root(node.inputs[5])) if len(node.inputs) > 5 and node.inputs[5] else None
         if ahead is None or _kind(ahead) != _kind(node) or id(ahead) in after:
             continue
         if node.op == "LSTM" and (len(node.inputs) < 7 or edit.root(node.inputs[6]) not in ends(edit, ahead, 2)):
@@ -87,7 +113,7 @@ def _chains(edit: Editor, tails: dict[str, Leaf]) -> list[list[_Step]]:
     read = Reader(edit)
     chains = []
     for node in steps:
-        if id(node) in before or id(node) not in after:
+        if id(node) in before:
             continue
         chain = [node]
         while id(chain[-1]) in after:
@@ -104,8 +130,9 @@ def _kind(node: Node) -> tuple[object, ...]:
 
 def _roll(edit: Editor, chain: list[_Step], picked: list[tuple[str, str]], tails: dict[str, Leaf]) -> str:
     known, n = edit.known, len(chain)
-    order = _positions(edit, chain)
-    if order is None:
+    everywhere = (list(range(n)), list(range(n - 1, -1, -1)))
+    order = [step.sources[0].index for step in chain]
+    if order not in everywhere or not _one_sequence(edit, chain, n):
         return ""
     first, last = chain[0].node, chain[-1].node
     for step in chain[:-1]:  # cell states in the middle: read by the next step only
@@ -148,25 +175,20 @@ def _roll(edit: Editor, chain: list[_Step], picked: list[tuple[str, str]], tails
     return f"{first.name}: unrolled over {n} steps: rolled into one {what}{first.op} of {shape[-1]} units"
 
 
-def _positions(edit: Editor, chain: list[_Step]) -> list[int] | None:
-    """The position that each step reads, where all read one sequence from end to end."""
-    found: list[int] = []
+def _one_sequence(edit: Editor, chain: list[_Step], n: int) -> bool:
+    """Do all steps read positions of one sequence, which has n."""
     first = chain[0].sources
     for step in chain:
         if [(s.base, s.axis) for s in step.sources] != [(s.base, s.axis) for s in first]:
-            return None
+            return False
         if any(not s.axis or s.index != step.sources[0].index for s in step.sources):
-            return None
-        found.append(step.sources[0].index)
-    n = len(chain)
-    if found not in (list(range(n)), list(range(n - 1, -1, -1))):
-        return None
+            return False
     for leaf in first:
         rank = edit.known.rank(leaf.base)
         extent = edit.known.extent(leaf.base, rank - leaf.axis)
         if extent != n and not (extent is None and n in edit.graph.split_whole):
-            return None
-    return found
+            return False
+    return True
 
 
 def _whole(edit: Editor, leaf: Leaf, hint: str) -> str:
