@@ -7,6 +7,7 @@ NotStreamableError with the node that needs the whole input.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from math import prod
 from typing import Any
@@ -308,6 +309,15 @@ _MOVES = {"Unsqueeze", "Squeeze", "Transpose", "Identity"}
 LONG = 4096
 """A length that shows what a constant in the file cuts off, far beyond the usual."""
 
+LARGEST_CUT = (1 << 31) - 2
+"""Constants beyond mean the end of an axis, whatever its length."""
+
+MOST_BOUNDS = 64
+"""Elements of a constant that holds bounds of a Slice, pads or sizes."""
+
+LARGEST_CROP = 4096
+"""Steps at the ends that a stream holds back, or passes over, one block after the other."""
+
 _WHOLE = "needs the whole time axis at once"
 
 
@@ -377,11 +387,23 @@ class _Flow:
         T, B = self.roles.analysis_sizes()
         walks = [self.roles.walk(PROBES[1] if PROBES[1] != T else PROBES[0], B)]
         for n in (1, LONG):
-            try:
+            with suppress(LstmInferError):
                 walks.append(self.roles.walk(n, B))
+        for size in self._large_numbers():  # a sequence that is longer than any of them, as far as one can be walked
+            try:
+                walks += [self.roles.walk(n, B) for n in (size + 1, 2 * size + 5)]
+                break
             except LstmInferError:
                 continue
         return walks
+
+    def _large_numbers(self) -> list[int]:
+        """Integers of the file that may be a length above the usual, the largest first."""
+        found: set[int] = set()
+        for fact in self.walked.facts.values():
+            if fact.const is not None and fact.dtype.kind in "iu" and fact.const.size <= MOST_BOUNDS:
+                found |= {abs(int(n)) for n in fact.const.reshape(-1)}
+        return sorted((n for n in found if LONG <= n <= LARGEST_CUT), reverse=True)
 
     def branches(self) -> None:
         """An If must not take another branch at another length."""
@@ -557,7 +579,9 @@ class _Flow:
                 break
             if link.out_axis == out_axis and (link.kind == "same" or (link.kind == "scan" and carries.carries(node))):
                 return  # other scans (CumSum) are not carried from call to call yet
-            if link.kind == "last" or (link.kind == "pick" and link.info in (-1, self.T - 1) and self.at_end(node)):
+            if link.kind == "last" or (
+                link.kind == "pick" and link.info in (-1, self.T - 1) and self.at_end(node, link)
+            ):
                 self.ended.add(value)
                 return
             if link.kind == "slice":
@@ -568,25 +592,42 @@ class _Flow:
                 if link.out_axis == out_axis and self.crops(node, link):
                     self.crop(node, value, link.axis, start, extent - stop)
                     return
-                if step == 1 and start == self.T - 1 and stop == self.T and self.at_end(node):
+                if step == 1 and start == self.T - 1 and stop == self.T and self.at_end(node, link):
                     self.ended.add(value)
                     return
             if link.kind == "window" and link.out_axis == out_axis:
+                if not self.slides_alike(node, link):
+                    raise self.refuse(node, "pads or slides by the length of the sequence")
                 self.window(node, index, value, link)
                 return
         raise self.refuse(node, _reason(node))
 
-    def at_end(self, node: Node) -> bool:
-        """Does the pick follow the end when the sequence is longer."""
-        if self.other is None:
-            return True
-        T2 = self.other.facts[next(iter(self.roles.time))].shape[next(iter(self.roles.time.values()))]
-        for link in links(node, self.other):
-            if link.kind == "pick" and link.info in (-1, T2 - 1):
-                return True
-            if link.kind == "slice" and link.info == (T2 - 1, T2, 1):
-                return True
-        return False
+    def slides_alike(self, node: Node, at: Link) -> bool:
+        """Is the window the same, however long the sequence is."""
+        place = (at.input, at.axis, at.output, at.out_axis)
+        for walked in self.others:
+            if any(name and name not in walked.facts for name in (*node.inputs, *node.outputs)):
+                continue
+            found = [x for x in links(node, walked) if (x.input, x.axis, x.output, x.out_axis) == place]
+            if not any(x.kind == "window" and x.info == at.info for x in found):
+                return False
+        return True
+
+    def at_end(self, node: Node, at: Link) -> bool:
+        """Does the pick follow the end, however long the sequence is."""
+        for walked in self.others:
+            if any(name and name not in walked.facts for name in (*node.inputs, *node.outputs)):
+                continue
+            n = walked.facts[node.inputs[at.input]].shape[at.axis]
+            found = [x for x in links(node, walked) if (x.input, x.axis, x.output) == (at.input, at.axis, at.output)]
+            if not any(
+                (x.kind == "pick" and x.info in (-1, n - 1))
+                or (x.kind == "slice" and x.info == (n - 1, n, 1))
+                or (x.kind == "same" and n == 1)
+                for x in found
+            ):
+                return False
+        return True
 
     def crops(self, node: Node, link: Link) -> bool:
         """Does a Slice take the same few steps off the ends, whatever the length."""
@@ -603,11 +644,8 @@ class _Flow:
             ]
             if step != 1 or not others:
                 return False
-            # where all is cut off, how much of it is not seen
-            if before[link.axis] > after[link.axis] > 0 or not taken:
+            if after[link.axis] > 0:  # where all is cut off, how much of it is not seen
                 taken.add((start, before[link.axis] - stop))
-            elif after[link.axis]:
-                return False  # nothing is cut off
         return len(taken) == 1 and taken != {(0, 0)}
 
     def crop(self, node: Node, value: str, axis: int, begin: int, end: int) -> None:
@@ -621,6 +659,8 @@ class _Flow:
             less = min(end, window.pad_end // window.stride)  # what it saw of the padding was cut off: a causal Conv
             self.windows[maker.name] = at, replace(window, pad_end=window.pad_end - less * window.stride)
             end -= less
+        if begin + end > LARGEST_CROP:
+            raise self.refuse(node, f"cuts {begin + end} steps off the ends of the sequence: more than a stream holds")
         pad = self.pads.get(source, Window(1))
         kernel = begin + end + 1
         self.windows[node.name] = axis, Window(kernel, 1, 1, pad.pad_begin, pad.pad_end, pad.pad_value)
