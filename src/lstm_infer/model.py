@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 __all__ = ["Model", "load"]
 
 MAX_CHUNK = 64
+_Place = tuple[int, "int | None", "int | None"]
+"""Rank of an output, its batch axis and its time axis."""
+
 KEPT_PROGRAMS = 16
 """So many are kept whatever their length; more while all their steps together are few."""
 KEPT_STEPS = 1 << 15
@@ -167,12 +170,16 @@ class Model:
     def outputs(self) -> tuple[OutputInfo, ...]:
         """The outputs in the graph's order."""
         self._settle_axes()
-        axes = self._output_axes()
-        fixed = self._roles.batch_size
-        return tuple(
-            OutputInfo(p.name, _shape(p.shape, axes.get(p.name, ()), fixed), p.dtype, *_pick(axes.get(p.name, ())))
-            for p in self._graph.outputs
-        )
+        places = self._output_places()
+        return tuple(self._output_info(port, places.get(port.name)) for port in self._graph.outputs)
+
+    def _output_info(self, port: Port, place: _Place | None) -> OutputInfo:
+        rank, batch, time = place or (len(port.shape or ()), None, None)
+        shape = [n if isinstance(n, int) else None for n in port.shape or [None] * rank]
+        for axis, size in ((batch, self._roles.batch_size), (time, None)):
+            if axis is not None:
+                shape[axis] = size
+        return OutputInfo(port.name, tuple(shape), port.dtype, batch, time)
 
     @property
     def states(self) -> tuple[StateInfo, ...]:
@@ -371,8 +378,8 @@ class Model:
             shape[batch] = self._roles.batch_size
         return kind(port.name, tuple(shape), port.dtype, batch, time)
 
-    def _output_axes(self) -> dict[str, tuple[tuple[int, int], ...]]:
-        """Per output: its shape at two sizes and its time and batch axes, from the trace."""
+    def _output_places(self) -> dict[str, _Place]:
+        """Rank, batch axis and time axis of every output, from the trace."""
         from .trace import trace
 
         if self._roles.walkable:
@@ -380,23 +387,19 @@ class Model:
         T, B = self._roles.analysis_sizes()
         walked = self._roles.walk(T, B)
         traced = trace(self._roles.inputs, walked)
+        timed: dict[str, int | None] = {}
+        if isinstance(self._spec, StreamSpec):
+            timed |= {output.name: output.axis for output in self._spec.outputs if output.kind == "time"}
+            timed |= dict.fromkeys(self._spec.pairs.values())  # states, whatever they were computed from
         found = {}
         for port in self._graph.outputs:
             places = []
             for axes in (self._roles.batch, self._roles.time):
-                label = 0
-                if axes:
-                    name, axis = next(iter(axes.items()))
-                    label = traced.axes[name][axis][0].label if name in traced.axes else 0
-                at = traced.find(port.name, label) if label else None
-                places.append((-1 if at is None else at, 0))
-            found[port.name] = tuple(places)
-        spec = self._spec
-        for output in spec.outputs if isinstance(spec, StreamSpec) else ():
-            if output.kind == "time":  # also behind a choice that is made at run time
-                found[output.name] = (found[output.name][0], (output.axis, 0))
-        for name in spec.pairs.values() if isinstance(spec, StreamSpec) else ():
-            found[name] = (found[name][0], (-1, 0))  # a state, whatever it was computed from
+                name, axis = next(iter(axes.items()), ("", 0))
+                label = traced.axes[name][axis][0].label if name in traced.axes else 0
+                places.append(traced.find(port.name, label) if label else None)
+            time = timed.get(port.name, places[1])  # also behind a choice that is made at run time
+            found[port.name] = (len(walked.facts[port.name].shape), places[0], time)
         return found
 
     def _checked(self, feeds: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
@@ -488,18 +491,3 @@ def _digest_value(digest: hashlib._Hash, value: Any) -> None:
         _digest_value(digest, [*called, value.inputs, value.outputs, value.attrs])
     else:
         digest.update(f"{type(value).__name__} {value!r};".encode())
-
-
-def _shape(
-    shape: tuple[int | str | None, ...] | None, axes: Sequence[tuple[int, int]], batch: int | None
-) -> tuple[int | None, ...]:
-    found = [n if isinstance(n, int) else None for n in shape or ()]
-    for size, (axis, _) in zip((batch, None), axes, strict=False):
-        if axis >= 0:
-            found[axis] = size
-    return tuple(found)
-
-
-def _pick(axes: Sequence[tuple[int, int]]) -> tuple[int | None, int | None]:
-    found = [None if axis < 0 else axis for axis, _ in axes]
-    return (found[0], found[1]) if len(found) == 2 else (None, None)

@@ -1,0 +1,136 @@
+"""Random graphs over time: `run` is onnxruntime's, what streams gives the whole's bits in any split, the rest is refused.
+
+LSTM_INFER_SEEDS=1000:2000 draws others. A failure names the seed: time_graphs.draw(seed) is the model.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import warnings
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import time_graphs
+
+import lstm_infer
+import tolerances
+from engine import onnxruntime_run
+from lstm_infer.facts import walk
+from lstm_infer.ops.registry import Fact
+
+FIRST, LAST = (int(n) for n in os.environ.get("LSTM_INFER_SEEDS", "0:400").split(":"))
+CHUNK = 25
+
+
+def load(case):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return lstm_infer.load(case.data)
+
+
+def sizes(pick):
+    return [(1, pick.choice([11, 16, 24])), (2, pick.choice([1, 2, 3, 5, 8])), (1, pick.choice([40, 70]))]
+
+
+def oracle(case, model, feeds):
+    """What onnxruntime gives; None where it refuses, or where a GRU without a step would abort the process."""
+    if b"GRU" in case.data:
+        try:
+            facts = walk(model._graph, {k: Fact(a.shape, a.dtype) for k, a in feeds.items()}).facts
+        except lstm_infer.LstmInferError:
+            return None
+        made = [node for node in model._graph.nodes if node.op == "GRU"]
+        if not made or any(0 in facts[node.inputs[0]].shape for node in made):
+            return None
+    return onnxruntime_run(case.data, feeds)
+
+
+def compare(case, model, seed, pick):
+    """Feeds and results of the whole, checked, for every size that is run."""
+    wholes = []
+    for batch, steps in sizes(pick):
+        feeds = case.feeds(seed, batch, steps)
+        try:
+            got = model.run(feeds)
+        except lstm_infer.LstmInferError:
+            continue
+        want = oracle(case, model, feeds)
+        for name, value in (want or {}).items():
+            tolerances.like_onnxruntime(got[name], value, f"seed {seed}, {case.moves}, {(batch, steps)}, {name}")
+        wholes.append((batch, steps, feeds, got))
+    return wholes
+
+
+def cut(feeds, names, axis, cuts):
+    for a, b in pairwise(cuts):
+        part = {name: np.ascontiguousarray(np.take(feeds[name], range(a, b), axis)) for name in names}
+        yield part if len(part) > 1 else part[names[0]]
+
+
+def pieces(model, stream, feeds, cuts):
+    """Every output, from a stream that is fed piece by piece; None where it gave nothing."""
+    info, time = model.streaming, {port.name: port.time_axis for port in model.inputs + model.outputs}
+    parts = [stream.run(part) for part in cut(feeds, info.inputs, time[info.inputs[0]], cuts)]
+    parts += [] if info.steady else [stream.flush()]
+    parts = [part if isinstance(part, dict) else {next(iter(info.outputs)): part} for part in parts]
+    found = {}
+    for name, kind in info.outputs.items():
+        there = [part[name] for part in parts if part[name] is not None]
+        found[name] = (np.concatenate(there, time[name]) if kind == "time" else there[-1]) if there else None
+    return found
+
+
+def streamed(case, model):
+    """Does the model stream the inputs and states that were drawn as such."""
+    refused = None
+    try:
+        info = model.streaming
+    except (lstm_infer.NotStreamableError, lstm_infer.StateError) as error:
+        refused = error
+    if refused is not None:
+        assert getattr(refused, "node", "") in str(refused)
+        return False
+    timed = {name for name in case.inputs if name in ("x", "u")}
+    return info.mode == "time" and set(info.inputs) == timed and info.pairs == case.pairs
+
+
+def check_stream(case, model, seed, pick, wholes):
+    for batch, steps, feeds, whole in wholes:
+        bound = {"side": feeds["side"]} if "side" in feeds else None
+        try:
+            stream = model.stream(batch, inputs=bound)
+        except lstm_infer.LstmInferError:
+            continue  # signals that meet, say: one at a time
+        drawn = sorted(pick.sample(range(1, steps), min(steps - 1, 3)))
+        for cuts in ([0, steps], range(steps + 1), [0, *drawn, steps]):
+            stream.reset()
+            try:
+                got = pieces(model, stream, feeds, cuts)
+            except lstm_infer.ShapeError:
+                continue
+            for name, value in got.items():
+                if value is not None:  # None: the sequence was too short to begin
+                    where = f"seed {seed}, {case.moves}, batch {batch}, cut at {list(cuts)}, {name}"
+                    tolerances.exact(value, whole[name], where)
+                else:
+                    assert model.streaming.outputs[name] == "last" or 0 in whole[name].shape, f"seed {seed}, {name}"
+
+
+@pytest.mark.parametrize("first", range(FIRST, LAST, CHUNK))
+def test_right_or_refused(first):
+    for seed in range(first, min(first + CHUNK, LAST)):
+        case, pick = time_graphs.draw(seed), random.Random(seed)
+        try:
+            model = load(case)
+        except lstm_infer.LstmInferError:
+            continue
+        wholes = compare(case, model, seed, pick)
+        if streamed(case, model):
+            check_stream(case, model, seed, pick, wholes)
+
+
+def test_enough_of_them_stream():
+    models = [(case, load(case)) for case in (time_graphs.draw(seed) for seed in range(60))]
+    assert sum(streamed(case, model) for case, model in models) >= 6
