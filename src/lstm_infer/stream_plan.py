@@ -268,7 +268,7 @@ class StreamPlan:
         for value in node.outputs:
             fact = self.reference.facts[value] if value else Fact((), np.dtype(np.float32))
             axis = self.spec.time_axes.get(value)
-            if axis is None:
+            if value and axis is None:
                 chunk.absent.add(value)
             made.append(Fact(fact.shape, fact.dtype) if axis is None else _resized(fact, axis, 0))
         return made

@@ -1,0 +1,48 @@
+"""Models that look ahead: nothing is skipped while a part of the graph has no step yet, or none is left."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+import lstm_infer
+import tolerances
+
+
+def model(pads):
+    """x [T, B, 3] -> LSTM (outputs and inputs left out in the middle) -> Conv -> RNN from a first state; and x -> RNN."""
+    rng = np.random.default_rng(3)
+    shapes = {"W1": (1, 16, 3), "R1": (1, 16, 4), "K": (2, 4, 3), "W2": (1, 4, 2), "W3": (1, 4, 3), "R2": (1, 4, 4)}
+    consts = {name: rng.normal(0, 0.5, shape).astype(np.float32) for name, shape in shapes.items()}
+    consts |= {"one": np.array([1]), "h": rng.normal(0, 1, (1, 1, 4)).astype(np.float32)}
+    make = helper.make_node
+    nodes = [
+        make("LSTM", ["x", "W1", "R1"], ["", "a", "c"], hidden_size=4),
+        make("LSTM", ["x", "W1", "R1"], ["Y", "", "c2"], hidden_size=4),
+        make("Squeeze", ["Y", "one"], ["y1"]),
+        make("Transpose", ["y1"], ["channels"], perm=[1, 2, 0]),
+        make("Conv", ["channels", "K"], ["z"], kernel_shape=[3], pads=pads),
+        make("Transpose", ["z"], ["steps"], perm=[2, 0, 1]),
+        make("RNN", ["steps", "W2", "R2", "", "", "h"], ["Y2", "end"], hidden_size=4),
+        make("RNN", ["x", "W3", "R2", "", "", "h"], ["Y3"], hidden_size=4),
+    ]
+    ports = [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["T", 1, 3])]
+    outs = [helper.make_tensor_value_info(n, TensorProto.FLOAT, None) for n in ("Y2", "Y3", "end", "a", "c2")]
+    held = [numpy_helper.from_array(array, name) for name, array in consts.items()]
+    graph = helper.make_graph(nodes, "ahead", ports, outs, held)
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    return lstm_infer.load(made.SerializeToString())
+
+
+@pytest.mark.parametrize("pads", [[1, 1], [0, 2], [2, 2], [0, 0], [2, 1]])
+@pytest.mark.parametrize("cuts", [[0, 12], list(range(13)), [0, 1, 2, 9, 12]])
+def test_pieces_and_the_tail_equal_the_whole(pads, cuts):
+    ahead = model(pads)
+    x = np.random.default_rng(4).normal(0, 1, (12, 1, 3)).astype(np.float32)
+    stream = ahead.stream()
+    parts = [stream.run(x[a:b]) for a, b in zip(cuts, cuts[1:], strict=False)] + [stream.flush()]
+    for name, value in ahead.run({"x": x}).items():
+        there = [part[name] for part in parts if part[name] is not None]
+        got = np.concatenate(there) if name.startswith("Y") else there[-1]
+        tolerances.exact(got, value, f"{name}, pads {pads}, cut at {cuts}")
