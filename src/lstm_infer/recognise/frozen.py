@@ -7,7 +7,7 @@ Nothing else is touched, and the outcome is kept only if the graph then walks at
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice, product
 from math import prod
@@ -20,7 +20,7 @@ from ..ir import Array, Graph, Node, Port
 from ..ops import carries, recurrent
 from ..ops.common import pass_broadcast
 from ..ops.registry import Fact, find
-from ..trace import Trace, trace
+from ..trace import Axis, Trace, trace
 
 __all__ = ["native_walk", "thaw"]
 
@@ -51,12 +51,12 @@ def thaw(graph: Graph, inputs: Sequence[Port], constants: Mapping[str, Array]) -
     if native is None:
         return []
     labels = _open_labels(native)
-    if not labels or _walks(graph, inputs, constants, native, labels):
+    if not labels or _lost(native, labels) or _walks(graph, inputs, constants, native, labels):
         return []
     undo = [(g, list(g.nodes), dict(g.consts)) for g in _graphs(graph)]
     for all_states in (False, True):  # a first state made of the fed batch is touched only where nothing less will do
         done = _repair(graph, native, labels, constants, all_states)
-        if done and _walks(graph, inputs, constants, native, labels):
+        if done and not _meant(graph, native, labels) and _walks(graph, inputs, constants, native, labels):
             return done
         for g, nodes, consts in undo:
             g.nodes[:] = nodes
@@ -166,20 +166,71 @@ def _open_labels(native: _Native) -> dict[int, str]:
     return {label: what for label, what in found.items() if not forward or label not in closed}
 
 
+def _lost(native: _Native, labels: Mapping[int, str]) -> bool:
+    """Does a recurrence run over one step of which it cannot be said from where it comes, while an input has an axis of
+    extent 1 that nobody knows: sizes of 1 that passed a Reshape in an order of their own."""
+    known = {place for label in labels for place in native.traced.inputs_of(label)}
+    unknown = any(
+        native.walked.facts[name].shape[axis] == 1
+        for name, axis in native.traced.sources.values()
+        if (name, axis) not in known
+    )
+    return unknown and any(
+        native.walked.facts[node.inputs[source]].shape[axis] == 1 and not native.traced.alone(node.inputs[source], axis)
+        for node in native.walked.nodes
+        if carries.carries(node)
+        for source, axis in carries.runs_over(node)
+    )
+
+
 def _walks(
     graph: Graph, inputs: Sequence[Port], constants: Mapping[str, Array], native: _Native, labels: Mapping[int, str]
 ) -> bool:
-    """Does the graph walk at two other sizes of every open axis."""
+    """Does the graph walk at two other sizes of every open axis, and take them the same way."""
     for probe in PROBES:
         sizes = dict(native.sizes)
         for index, label in enumerate(labels):
             for place in native.traced.inputs_of(label):
                 sizes[place] = probe + 2 * index
         try:
-            walk(graph, _feeds(inputs, constants, sizes))
+            walked = walk(graph, _feeds(inputs, constants, sizes))
         except LstmInferError:
             return False
+        if not _same_ways(native.walked, native.traced, walked, trace(inputs, walked), labels):
+            return False
     return True
+
+
+def _same_ways(walked: Walk, traced: Trace, other: Walk, again: Trace, labels: Iterable[int]) -> bool:
+    """Does every Reshape that is met in two walks put some axes in the same place: [1, -1, F] takes time of one step to
+    the front, and longer ones to the batch."""
+    met = {node.name: node for node in other.nodes}
+    for node in walked.nodes:
+        if node.op == "Reshape" and node.name in met:
+            for value in (node.outputs[0], node.inputs[0]):
+                if any(traced.find(value, label) != again.find(value, label) for label in labels):
+                    return False
+    return True
+
+
+def _meant(graph: Graph, native: _Native, labels: Mapping[int, str]) -> bool:
+    """Is there a Reshape of which it cannot be said whether a number is the example's or the model's own."""
+    consts = {name: array for g in _graphs(graph) for name, array in g.consts.items()}
+    for node in native.walked.nodes:
+        axes = native.traced.axes.get(node.outputs[0])
+        target = consts.get(node.inputs[1]) if node.op == "Reshape" and len(node.inputs) > 1 else None
+        if axes is None or target is None or node.inputs[0] not in native.traced.axes:
+            continue
+        for position, n in enumerate(target.reshape(-1)):
+            roots = {native.traced.root(f.label) for f in axes[position] if f.label}
+            if (
+                n > 0
+                and roots
+                and roots <= set(labels)
+                and _may_be_meant(node, target.reshape(-1), position, native, labels)
+            ):
+                return True
+    return False
 
 
 def _repair(
@@ -250,28 +301,30 @@ def _reshape(
         roots = [native.traced.root(f.label) for f in factors if f.label]
         if new[axis] in (-1, 0) or not roots or any(root not in labels for root in roots):
             continue
-        new[axis] = roots
+        if target[axis] != 1 and all(f.extent == 1 for f in factors if f.label):
+            continue  # a batch of 1 may lie in any of the axes around it
+        if not _resized(factors, native):
+            new[axis] = roots
+        elif -1 not in new and node.op == "Reshape":
+            new[axis] = -1  # what is left: a convolution changed the number of steps
+        else:
+            continue
         done.append(f"{node.name}: {' x '.join(labels[r] for r in roots)} was frozen at {int(target[axis])}")
-    opened = [a for a, n in enumerate(new) if isinstance(n, list)]
-    if not opened:
+    if new == [int(n) for n in target]:
         return node
-    if -1 not in new and node.op == "Reshape":  # what is left: convolutions may have changed the number of steps
-        last = next((a for a in reversed(opened) if [labels[r] for r in new[a]] == ["time"]), opened[-1])  # type: ignore[union-attr]
-        new[last] = -1
-        opened.remove(last)
     name = f"{node.name}/open_shape"
-    if not opened:
+    if not any(isinstance(n, list) for n in new):
         g.consts[name] = np.array(new, np.int64)
-    else:
-        parts = []
-        for axis, entry in enumerate(new):
-            if isinstance(entry, list):
-                other = prod(f.extent for f in axes[axis] if not f.label)
-                parts.append(_size(g, f"{name}/{axis}", entry, other, native, before))
-            else:
-                g.consts[f"{name}/{axis}"] = np.array([entry], np.int64)
-                parts.append(f"{name}/{axis}")
-        before.append(Node("Concat", name, parts, [name], {"axis": 0}, opset=13))
+        return replace(node, inputs=[node.inputs[0], name, *node.inputs[2:]])
+    parts = []
+    for axis, entry in enumerate(new):
+        if isinstance(entry, list):
+            other = prod(f.extent for f in axes[axis] if not f.label)
+            parts.append(_size(g, f"{name}/{axis}", entry, other, native, before))
+        else:
+            g.consts[f"{name}/{axis}"] = np.array([entry], np.int64)
+            parts.append(f"{name}/{axis}")
+    before.append(Node("Concat", name, parts, [name], {"axis": 0}, opset=13))
     return replace(node, inputs=[node.inputs[0], name, *node.inputs[2:]])
 
 
@@ -292,6 +345,35 @@ def _constant(graph: Graph, g: Graph, node: Node, native: _Native, labels: Mappi
             inputs[i] = f"{node.name}/{i}/row"
             g.consts[inputs[i]] = const
     return replace(node, inputs=inputs)
+
+
+def _resized(factors: Axis, native: _Native) -> bool:
+    """Has an axis changed its extent on the way from the input (a window, a cut): its number is not the input's size."""
+    for factor in factors:
+        if factor.label:
+            name, axis = native.traced.inputs_of(factor.label)[0]
+            if native.walked.facts[name].shape[axis] != factor.extent:
+                return True
+    return False
+
+
+def _may_be_meant(node: Node, target: Array, position: int, native: _Native, labels: Mapping[int, str]) -> bool:
+    """Could the number be the model's own: so many steps taken together, [-1, 6, ..], or the sequence cut into so many
+    parts, [6, -1, ..]. At the example's size such a Reshape looks as if it left the axis as it is; an axis that was
+    merged with others before is restored by it, and whoever restores it means its size."""
+    axes = native.traced.axes[node.outputs[0]]
+    roots = {native.traced.root(f.label) for f in axes[position] if f.label}
+    before = native.traced.axes[node.inputs[0]]
+    alone = any({native.traced.root(f.label) for f in axis if f.label or f.extent != 1} == roots for axis in before)
+    free = [a for a, n in enumerate(target) if n == -1]
+    if not alone or not free:
+        return False
+    between = axes[free[0] + 1 : position] if free[0] < position else axes[position + 1 : free[0]]
+    if any(f.extent != 1 for axis in between for f in axis):
+        return False
+    if free[0] < position and all(labels[root] == "time" for root in roots):
+        return True
+    return all(f.extent == 1 and not f.label for f in axes[free[0]])
 
 
 def _size(g: Graph, name: str, roots: Sequence[int], other: int, native: _Native, before: list[Node]) -> str:
