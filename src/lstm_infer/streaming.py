@@ -780,7 +780,8 @@ class _Flow:
 
     def recurrence(self, node: Node) -> None:
         root = self.traced.root(self.label)
-        if all(self.traced.alone(node.inputs[i], axis) != root for i, axis in carries.runs_over(node)):
+        over = carries.runs_over(node)
+        if all(self.traced.alone(node.inputs[i], axis) != root for i, axis in over) and not self.of_one_step(node):
             return  # time is its batch, or part of it: nothing is carried
         lens = node.inputs[4] if recurrent.is_recurrent(node) and len(node.inputs) > 4 else ""
         if lens:
@@ -811,6 +812,14 @@ class _Flow:
             if axis is not None:
                 shape = (*shape[:axis], self.roles.batch_size or 1, *shape[axis + 1 :])
             self.state_infos.append(StateInfo(label, public, shape, dtype, axis, kind))
+
+    def of_one_step(self, node: Node) -> bool:
+        """In a file of one step and one signal their axes cannot be told apart: does the node run over one of them."""
+        labels = [self.traced.alone(node.inputs[i], axis) for i, axis in carries.runs_over(node)]
+        places = [place for label in labels if label for place in self.traced.inputs_of(label)]
+        return self.roles.time_size == 1 and any(
+            name in self.roles.time and self.walked.facts[name].shape[axis] == 1 for name, axis in places
+        )
 
     def signals(self, shape: tuple[int, ...], axis: int, source: str, place: int) -> tuple[tuple[int, ...], int | None]:
         """A state's shape and batch axis where the batch of its recurrence is that of the stream, or a product with it

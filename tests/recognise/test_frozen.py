@@ -210,3 +210,36 @@ def test_groups_of_as_many_steps_as_the_example_has_are_not_opened(move, declare
     moves = ["lstm", move] if move == "batch_of_windows" else [move, "lstm"]
     twins = Twins(moves, 0, steps=6, batch=1, features=6, group=6, batch_first=True, declared=declared)
     check(twins, SIZES)
+
+
+def one_step():
+    """x [1, 1, 3]: one step of one signal, its transposition written as a Reshape that changes nothing."""
+    rng = np.random.default_rng(0)
+    consts = {"W": rng.normal(0, 0.5, (1, 16, 3)), "R": rng.normal(0, 0.5, (1, 16, 4))}
+    consts = {name: array.astype(np.float32) for name, array in consts.items()}
+    consts |= {"same": np.array([1, 1, 3]), "one": np.array([1])}
+    nodes = [
+        helper.make_node("Reshape", ["x", "same"], ["turned"]),
+        helper.make_node("LSTM", ["turned", "W", "R"], ["Y"], hidden_size=4),
+        helper.make_node("Squeeze", ["Y", "one"], ["y"]),
+    ]
+    ports = [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 1, 3])]
+    outs = [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 1, 4])]
+    held = [numpy_helper.from_array(array, name) for name, array in consts.items()]
+    graph = helper.make_graph(nodes, "step", ports, outs, held)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
+
+
+@pytest.mark.parametrize("axis", [None, 0, 1])
+def test_one_step_of_one_signal_whose_axes_nobody_can_tell_is_not_opened(axis):
+    model = lstm_infer.load(one_step(), time_axis=None if axis is None else {"x": axis})
+    x = np.random.default_rng(1).normal(0, 1, (1, 5, 3)).astype(np.float32)
+    for wrong in (x, x.swapaxes(0, 1)):
+        with pytest.raises(lstm_infer.ShapeError):
+            model.run({"x": np.ascontiguousarray(wrong)})
+    stream = model.stream()
+    steps = np.concatenate([stream.step(x[:, t : t + 1]) for t in range(5)], 1)
+    assert len(model.states) == 2 and not np.array_equal(steps[:, 0], model.run({"x": x[:, 1:2]})["y"][:, 0])
+    chunk = x if axis == 1 else np.ascontiguousarray(x.swapaxes(0, 1))
+    got = model.stream().run(chunk)
+    tolerances.exact(got if axis == 1 else got.swapaxes(0, 1), steps)

@@ -221,6 +221,8 @@ def _meant(graph: Graph, native: _Native, labels: Mapping[int, str]) -> bool:
         target = consts.get(node.inputs[1]) if node.op == "Reshape" and len(node.inputs) > 1 else None
         if axes is None or target is None or node.inputs[0] not in native.traced.axes:
             continue
+        if _may_transpose(node, native, labels):
+            return True
         for position, n in enumerate(target.reshape(-1)):
             roots = {native.traced.root(f.label) for f in axes[position] if f.label}
             if (
@@ -355,6 +357,15 @@ def _resized(factors: Axis, native: _Native) -> bool:
             if native.walked.facts[name].shape[axis] != factor.extent:
                 return True
     return False
+
+
+def _may_transpose(node: Node, native: _Native, labels: Mapping[int, str]) -> bool:
+    """A Reshape that changes nothing, of time and batch of one step and one signal: what an exporter makes of a
+    transposition that changes nothing. Which of the axes is which nobody can tell any more."""
+    before, after = node.inputs[0], node.outputs[0]
+    ones = [f for axis in native.traced.axes[before] for f in axis if f.label and f.extent == 1]
+    kinds = {labels.get(native.traced.root(f.label)) for f in ones}
+    return native.walked.facts[before].shape == native.walked.facts[after].shape and {"time", "batch"} <= kinds
 
 
 def _may_be_meant(node: Node, target: Array, position: int, native: _Native, labels: Mapping[int, str]) -> bool:
