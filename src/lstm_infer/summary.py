@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from .errors import NotStreamableError
 from .ir import Graph
+from .ops.registry import is_random
 from .records import InputInfo
 from .roles import Roles, compared_with
 from .streaming import StreamSpec
@@ -54,6 +55,11 @@ def summarize(
             lines.append(f"  {state.name}{goes}: {state.dtype} {list(state.shape)}, starts {_STARTS[state.kind]}")
     if graph.notes:
         lines += ["rewritten:", *(f"  {note}" for note in graph.notes)]
+    drawn = dict.fromkeys(str(node) for node in graph.walk() if is_random(node))
+    if drawn:
+        lines.append(
+            f"random: {', '.join(drawn)}: drawn anew in every call, so that pieces equal the whole in distribution only"
+        )
     counts = Counter(node.op for node in graph.walk())
     lines.append("operators: " + ", ".join(f"{n} {op}" for op, n in counts.most_common()))
     weights = sum(a.size for g in graph.graphs() for a in g.consts.values() if a.dtype.kind == "f")

@@ -1,7 +1,8 @@
 """RandomNormal-22, RandomUniform-22 and their Like forms (1), Multinomial-22 (7), Bernoulli-22 (15).
 
 Drawn on the host from NumPy generators, one for each node of a plan: seeded by load(seed=), else by the node's own
-seed, else by the system. The numbers are not those of onnxruntime; their distribution is.
+seed, else by the system. The numbers are not those of onnxruntime; their distribution is. They are drawn in the order of
+the calls, block by block: a sequence in pieces gets others than the whole, though from the same distribution.
 """
 
 from __future__ import annotations
