@@ -89,7 +89,8 @@ def walk_loop(spec: Spec, scope: Scope) -> None:
     if trips is None and spec.stacked:
         raise unsupported(
             node,
-            f"output {node.outputs[spec.stacked[0].output]!r} whose size (a number of iterations) depends on the data",
+            f"output {node.outputs[spec.stacked[0].output]!r} whose size (a number of iterations) depends on the data "
+            "(where that number is an input, load(..., constants={...}) tells it)",
         )
     scope.nodes.append(_repeat(spec, scope, inner, trips, fixed))
 
