@@ -319,6 +319,7 @@ def _find_batch(roles: Roles, walked: Walk, traced: Trace) -> None:
         reaches = any(traced.find(port.name, label) == 0 for port in roles.graph.outputs) if label else False
         if (reaches and first.shape[0] in (1, None)) or (reaches and isinstance(first.shape[0], str)):
             roles.batch = {name: a for name, a in traced.inputs_of(label) if roles.time.get(name) != a}
+            roles.batch |= _called(roles, first.shape[0])
     if not any(name in roles.batch for name in roles.time):
         _batch_by_name(roles)
 
@@ -350,9 +351,14 @@ def _batch_by_name(roles: Roles) -> None:
         if port.name in roles.time and port.shape is not None:
             names = [n for a, n in enumerate(port.shape) if isinstance(n, str) and n and a != roles.time[port.name]]
             if len(names) == 1:
-                roles.batch |= {
-                    p.name: p.shape.index(names[0]) for p in roles.inputs if p.shape and names[0] in p.shape
-                }
+                roles.batch |= _called(roles, names[0])
+
+
+def _called(roles: Roles, name: int | str | None) -> AxisOf:
+    """The axes of all inputs that the file calls by one name; none where it is no name."""
+    if not name or not isinstance(name, str):
+        return {}
+    return {p.name: p.shape.index(name) for p in roles.inputs if p.shape and name in p.shape}
 
 
 def _free_sizes(roles: Roles) -> None:
