@@ -556,7 +556,7 @@ def test_an_endless_known_loop_is_refused():
 
 LOOPS = [
     "tf2onnx_k_gru", "tf2onnx_k_simplernn", "tf2onnx_k_lstm_fixed", "tf2onnx_k_lstm_hard_sigmoid",
-    "tf2onnx_k_lstm_stateful", "tf2onnx_k_embedding_mask", "tf2onnx_k_convlstm", "dyn_cell_scan_hop",
+    "tf2onnx_k_embedding_mask", "tf2onnx_k_convlstm", "dyn_cell_scan_hop",
     "ts_cell_loop_scripted",
 ]  # fmt: skip
 
