@@ -20,7 +20,7 @@ from engine import onnxruntime_run
 from lstm_infer.facts import walk
 from lstm_infer.ops.registry import Fact
 
-FIRST, LAST = (int(n) for n in os.environ.get("LSTM_INFER_SEEDS", "0:400").split(":"))
+FIRST, LAST = (int(n) for n in os.environ.get("LSTM_INFER_SEEDS", "0:300").split(":"))
 CHUNK = 25
 
 

@@ -551,6 +551,15 @@ class Grower:
             self.moves.append(move.__name__)
             return
 
+    def live(self, outputs):
+        """The nodes that an output needs: onnxruntime would run the others too."""
+        read, kept = set(outputs), []
+        for node in reversed(self.nodes):
+            if read.intersection(node.output):
+                read.update(node.input)
+                kept.append(node)
+        return kept[::-1]
+
     def model(self):
         made = [name for name, _ in self.values if name not in self.inputs]
         outputs = dict.fromkeys(
@@ -559,7 +568,7 @@ class Grower:
         ports = [helper.make_tensor_value_info(k, TensorProto.FLOAT, axes) for k, axes in self.inputs.items()]
         outs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in outputs]
         consts = [numpy_helper.from_array(array, name) for name, array in self.consts.items()]
-        graph = helper.make_graph(self.nodes, "time", ports, outs, consts)
+        graph = helper.make_graph(self.live(outputs), "time", ports, outs, consts)
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
         return model.SerializeToString()
 
