@@ -7,7 +7,7 @@ Nothing else is touched, and the outcome is kept only if the graph then walks at
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice, product
 from math import prod
@@ -25,6 +25,7 @@ from ..trace import Axis, Trace, trace
 __all__ = ["native_walk", "thaw"]
 
 PROBES = (11, 19)
+_MOST_DRAWN = 1 << 20
 MOST_WALKS = 64
 LARGEST_FROZEN = 4096
 
@@ -54,14 +55,35 @@ def thaw(graph: Graph, inputs: Sequence[Port], constants: Mapping[str, Array]) -
     if not labels or _lost(native, labels) or _walks(graph, inputs, constants, native, labels):
         return []
     undo = [(g, list(g.nodes), dict(g.consts)) for g in _graphs(graph)]
-    for all_states in (False, True):  # a first state made of the fed batch is touched only where nothing less will do
-        done = _repair(graph, native, labels, constants, all_states)
-        if done and not _meant(graph, native, labels) and _walks(graph, inputs, constants, native, labels):
-            return done
+
+    def restore() -> None:
         for g, nodes, consts in undo:
             g.nodes[:] = nodes
             g.consts.clear()
             g.consts.update(consts)
+
+    def meant() -> bool:
+        """May some numbers be the model's own, and does it matter at twice the sizes."""
+        found = _may_be_meant(graph, native, labels)
+        if not found:
+            return False
+        answers = []
+        for leave in (found, {}):
+            done = _repair(graph, native, labels, constants, all_states=False, leave=leave)
+            answers.append(_answers(graph, inputs, constants, native, found))
+            restore()
+            if leave and answers[0] is None:
+                return bool(done)  # as they are they do not fit; the other repairs may be why
+        left, opened = answers
+        return left is None or opened is None or not all(map(_close, left, opened))
+
+    if any(_may_transpose(n, native, labels) for n in native.walked.nodes if n.op == "Reshape") or meant():
+        return []
+    for all_states in (False, True):  # a first state made of the fed batch is touched only where nothing less will do
+        done = _repair(graph, native, labels, constants, all_states)
+        if done and _walks(graph, inputs, constants, native, labels):
+            return done
+        restore()
     return []
 
 
@@ -213,35 +235,67 @@ def _same_ways(walked: Walk, traced: Trace, other: Walk, again: Trace, labels: I
     return True
 
 
-def _meant(graph: Graph, native: _Native, labels: Mapping[int, str]) -> bool:
-    """Is there a Reshape of which it cannot be said whether a number is the example's or the model's own."""
+def _may_be_meant(graph: Graph, native: _Native, labels: Mapping[int, str]) -> dict[str, set[int]]:
+    """The Reshapes of which it cannot be said whether a number is the example's or the model's own, and whose it is."""
     consts = {name: array for g in _graphs(graph) for name, array in g.consts.items()}
+    found: dict[str, set[int]] = {}
     for node in native.walked.nodes:
         axes = native.traced.axes.get(node.outputs[0])
         target = consts.get(node.inputs[1]) if node.op == "Reshape" and len(node.inputs) > 1 else None
         if axes is None or target is None or node.inputs[0] not in native.traced.axes:
             continue
-        if _may_transpose(node, native, labels):
-            return True
         for position, n in enumerate(target.reshape(-1)):
             roots = {native.traced.root(f.label) for f in axes[position] if f.label}
-            if (
-                n > 0
-                and roots
-                and roots <= set(labels)
-                and _may_be_meant(node, target.reshape(-1), position, native, labels)
-            ):
-                return True
-    return False
+            known = n > 0 and roots and roots <= set(labels)
+            if known and _either(node, target.reshape(-1), position, native, labels):
+                found.setdefault(node.name, set()).update(roots)
+    return found
+
+
+def _answers(
+    graph: Graph,
+    inputs: Sequence[Port],
+    constants: Mapping[str, Array],
+    native: _Native,
+    meant: Mapping[str, set[int]],
+) -> list[Array] | None:
+    """What the graph gives at twice the sizes that may be meant, for drawn inputs; None where it does not fit."""
+    sizes = dict(native.sizes)
+    for label in set[int]().union(*meant.values()):
+        for name, axis in native.traced.inputs_of(label):
+            sizes[name, axis] = 2 * native.walked.facts[name].shape[axis]
+    rng = np.random.default_rng(0)
+    feeds = _feeds(inputs, constants, sizes)
+    for name, fact in feeds.items():
+        if fact.const is None:
+            if prod(fact.shape) > _MOST_DRAWN:
+                return None
+            feeds[name] = Fact.of(rng.uniform(0, 1, fact.shape).astype(fact.dtype))
+    try:
+        walked = walk(graph, feeds)
+    except LstmInferError:
+        return None
+    found = [walked.facts[port.name].const for port in graph.outputs]
+    return None if any(array is None for array in found) else [array for array in found if array is not None]
+
+
+def _close(a: Array, b: Array) -> bool:
+    return a.shape == b.shape and bool(np.allclose(a, b, rtol=1e-3, atol=1e-4, equal_nan=True))
 
 
 def _repair(
-    graph: Graph, native: _Native, labels: Mapping[int, str], constants: Mapping[str, Array], all_states: bool
+    graph: Graph,
+    native: _Native,
+    labels: Mapping[int, str],
+    constants: Mapping[str, Array],
+    all_states: bool,
+    leave: Container[str] = (),
 ) -> list[str]:
-    """Open what can be opened; `all_states`: also first states whose shape is computed from the input."""
+    """Open what can be opened; `all_states`: also first states whose shape is computed from the input; `leave`: but not
+    these nodes."""
     done: list[str] = []
     given = _computed_from(graph, set(constants))
-    live = {node.name for node in native.walked.nodes}
+    live = {node.name for node in native.walked.nodes if node.name not in leave}
     for g in _graphs(graph):
         nodes: list[Node] = []
         for node in g.nodes:
@@ -368,7 +422,7 @@ def _may_transpose(node: Node, native: _Native, labels: Mapping[int, str]) -> bo
     return native.walked.facts[before].shape == native.walked.facts[after].shape and {"time", "batch"} <= kinds
 
 
-def _may_be_meant(node: Node, target: Array, position: int, native: _Native, labels: Mapping[int, str]) -> bool:
+def _either(node: Node, target: Array, position: int, native: _Native, labels: Mapping[int, str]) -> bool:
     """Could the number be the model's own: so many steps taken together, [-1, 6, ..], or the sequence cut into so many
     parts, [6, -1, ..]. At the example's size such a Reshape looks as if it left the axis as it is; an axis that was
     merged with others before is restored by it, and whoever restores it means its size."""
