@@ -44,6 +44,8 @@ KEPT_PROGRAMS = 16
 """So many are kept whatever their length; more while all their steps together are few."""
 KEPT_STEPS = 1 << 15
 """A step takes a few hundred bytes. A small model keeps programs for hundreds of lengths."""
+KEPT_BYTES = 1 << 20
+"""Constants that belong to the sizes of kept programs, beyond those that the first one holds."""
 KEPT_ARENAS = 4
 
 
@@ -120,7 +122,7 @@ class Model:
         self._store = ConstStore()
         self._lock = threading.RLock()
         self._programs: dict[Any, Program] = {}
-        self._kept_steps = 0
+        self._kept_steps = self._first_bytes = 0
         self._plans: OrderedDict[Any, StreamPlan] = OrderedDict()
         self._arenas: deque[NDArray[np.uint8]] = deque(maxlen=KEPT_ARENAS)
         self._digest: bytes | None = None
@@ -432,7 +434,10 @@ class Model:
                 return self._programs[key]
             self._programs[key] = made
             self._kept_steps += made.n_steps
-            while len(self._programs) > KEPT_PROGRAMS and self._kept_steps > KEPT_STEPS:
+            self._first_bytes = self._first_bytes or self._store.n_bytes
+            while len(self._programs) > KEPT_PROGRAMS and (
+                self._kept_steps > KEPT_STEPS or self._store.n_bytes - self._first_bytes > KEPT_BYTES
+            ):
                 self._kept_steps -= self._programs.pop(next(iter(self._programs))).n_steps
         return made
 

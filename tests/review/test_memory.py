@@ -15,6 +15,7 @@ from test_states import FLOAT, H, I, X, build, node, noise, weights
 import lstm_infer
 import stream_models
 import tolerances
+from lstm_infer import model as model_module
 
 
 def folded_weights(rng):
@@ -31,7 +32,8 @@ def folded_weights(rng):
     return build(nodes, [X], [("Y", FLOAT, ["T", 1, "B", H])], consts | {"ones": np.float32([1.5])})
 
 
-def test_constants_go_with_the_sizes_they_belong_to(rng):
+def test_constants_go_with_the_sizes_they_belong_to(rng, monkeypatch):
+    monkeypatch.setattr(model_module, "KEPT_BYTES", 1 << 14)
     model = lstm_infer.load(folded_weights(rng))
     packed = 4 * 16 * (I + H) * 4  # one panel of 16 units, 4 gates
     held = []
