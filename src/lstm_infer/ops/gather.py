@@ -17,6 +17,7 @@ import numpy as np
 from ..errors import OnnxImportError, ShapeError
 from ..ir import Array, Node
 from ..steps import Word, dtype_code
+from ..views import View
 from .common import normal_axis
 from .registry import Fact, Link, Op, attr, need, register
 
@@ -102,32 +103,36 @@ def lower(node: Node, b: Builder) -> None:
     fact = b.fact(node.inputs[1])
     axis = normal_axis(node, int(attr(node, "axis", 0)), len(x.shape))
     if fact.const is not None:
-        index = _inside(node, fact.const, x.shape[axis])
-        affine = _affine(index)
-        if affine is not None:
-            first, steps = affine
-            strides = (*x.strides[:axis], *(step * x.strides[axis] for step in steps), *x.strides[axis + 1 :])
-            offset = x.offset + first * x.strides[axis]
-            b.bind(name, replace(x, shape=b.fact(name).shape, strides=strides, offset=offset))
-            return
-        if not x.is_dense and index.size <= _FEW:
-            out = b.new(name).reshape((*x.shape[:axis], index.size, *x.shape[axis + 1 :]))
-            assert out is not None
-            for place, i in enumerate(index.reshape(-1)):
-                b.copy(out.part(axis, place, 1), x.part(axis, int(i), 1))
-            return
-    data, at, out = b.dense(x), b.dense(b.view(node.inputs[1])), b.new(name)
+        b.bind(name, pick(b, x, axis, _inside(node, fact.const, x.shape[axis])))
+    else:
+        _gather(b, x, axis, b.view(node.inputs[1]), b.new(name))
+
+
+def pick(b: Builder, x: View, axis: int, index: Array) -> View:
+    """x at constant indices (each 0 .. n-1) along an axis; the axes of the indices take its place."""
+    affine = _affine(index)
+    shape = (*x.shape[:axis], *index.shape, *x.shape[axis + 1 :])
+    if affine is not None:
+        first, steps = affine
+        strides = (*x.strides[:axis], *(step * x.strides[axis] for step in steps), *x.strides[axis + 1 :])
+        return replace(x, shape=shape, strides=strides, offset=x.offset + first * x.strides[axis])
+    out = b.alloc(shape, x.dtype)
+    if not x.is_dense and index.size <= _FEW:
+        flat = out.reshape((*x.shape[:axis], index.size, *x.shape[axis + 1 :]))
+        assert flat is not None
+        for place, i in enumerate(index.reshape(-1)):
+            b.copy(flat.part(axis, place, 1), x.part(axis, int(i), 1))
+        return out
+    key = ("positions", index.shape, index.tobytes())
+    _gather(b, x, axis, b.packed(key, lambda: np.ascontiguousarray(index, np.int64)), out)
+    return out
+
+
+def _gather(b: Builder, x: View, axis: int, index: View, out: View) -> None:
+    data, at = b.dense(x), b.dense(index)
     inner = prod(x.shape[axis + 1 :]) * x.dtype.itemsize
-    words: list[Word] = [
-        out,
-        data,
-        at,
-        dtype_code(at.dtype),
-        prod(x.shape[:axis]),
-        x.shape[axis],
-        prod(at.shape),
-        inner,
-    ]
+    outer, count = prod(x.shape[:axis]), prod(at.shape)
+    words: list[Word] = [out, data, at, dtype_code(at.dtype), outer, x.shape[axis], count, inner]
     b.emit("gather", words, [data, at], [out])
 
 
