@@ -17,7 +17,8 @@ HEAD = """\
 # Operators
 
 Written by `tools/make_ops_table.py` from the registry in `src/lstm_infer/ops`; a test keeps it up to date. What is not
-listed is refused when the model is loaded, by name.
+listed is replaced by the function that ONNX defines it by (Attention, RotaryEmbedding, AffineGrid, CenterCropPad,
+HannWindow ...), or, where there is none, refused when the model is loaded, by name.
 
 - **opsets**: versions of the domain. The importer brings older files into the newest form, so that attributes which
   became inputs are inputs.

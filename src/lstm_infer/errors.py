@@ -10,6 +10,7 @@ __all__ = [
     "LstmInferError",
     "NotStreamableError",
     "OnnxImportError",
+    "OpenSizeError",
     "ShapeError",
     "StateError",
     "UnsupportedOpError",
@@ -29,6 +30,10 @@ class OnnxImportError(LstmInferError):
 
 class UnsupportedOpError(OnnxImportError):
     """An operator, or one of its attributes, that is not built. See docs/ops.md."""
+
+
+class OpenSizeError(UnsupportedOpError):
+    """A shape, an axis or another size is computed from the data, where it must be known when the plan is made."""
 
 
 class FormatError(LstmInferError):

@@ -19,7 +19,7 @@ from .errors import FeedError, LstmInferError, NotStreamableError, ShapeError
 from .facts import walk
 from .ir import Array, Graph, Node, Port
 from .isa import choose_isa
-from .ops.registry import Fact
+from .ops.registry import Fact, is_built
 from .plan import Builder, Program
 from .ports import Options, bound_inputs, check_batch, check_sizes, checked_feeds, fed_ports
 from .recognise import rewrite, thaw
@@ -101,7 +101,7 @@ def load(
         raise ValueError(
             f"threads={threads!r} is not built; this version runs every call in its own thread (threads=1)"
         )
-    graph = read(source)
+    graph = read(source, is_built)
     options = Options(
         isa,
         {name: tuple(shape) for name, shape in (inputs or {}).items()},

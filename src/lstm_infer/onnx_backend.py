@@ -16,16 +16,28 @@ import onnx
 from onnx.backend.base import Backend, BackendRep, namedtupledict
 
 import lstm_infer
+from lstm_infer.errors import OpenSizeError
 
 __all__ = ["LstmInferBackend", "LstmInferRep", "is_compatible", "prepare", "run_model", "run_node", "supports_device"]
 
 
 class LstmInferRep(BackendRep):
-    """A loaded model as the backend interface wants it: arrays in, arrays out, in the graph's order."""
+    """A loaded model as the backend interface wants it: arrays in, arrays out, in the graph's order.
 
-    def __init__(self, model: lstm_infer.Model, feeds: Sequence[str]) -> None:
-        self._model = model
-        self._feeds = list(feeds)
+    Shapes, axes and other sizes must be known when a plan is made. Where a graph has them as inputs, each run loads it
+    again with these inputs as constants.
+    """
+
+    def __init__(self, proto: onnx.ModelProto, options: Mapping[str, Any]) -> None:
+        self._proto, self._options = proto, dict(options)
+        self._model: lstm_infer.Model | None = None
+        try:
+            self._model = lstm_infer.load(proto, **options)
+        except OpenSizeError:
+            made = {tensor.name for tensor in proto.graph.initializer} | set(options.get("constants") or {})
+            self._feeds = [port.name for port in proto.graph.input if port.name not in made]
+        else:
+            self._feeds = [port.name for port in self._model.inputs]
 
     def run(self, inputs: Any, **kwargs: Any) -> tuple[Any, ...]:
         """Run the whole graph.
@@ -49,8 +61,22 @@ class LstmInferRep(BackendRep):
                     f"the model takes {len(self._feeds)} inputs ({', '.join(self._feeds)}), got {len(arrays)}"
                 )
             feeds = dict(zip(self._feeds, arrays, strict=False))
-        results = self._model.run(feeds)
+        results = self._run_at(feeds) if self._model is None else self._model.run(feeds)
         return namedtupledict("Outputs", list(results))(*results.values())
+
+    def _run_at(self, feeds: dict[str, Any]) -> dict[str, np.ndarray[Any, Any]]:
+        """With what may be sizes as constants: rows of integers, else all that is fed."""
+        arrays = {name: np.asarray(value) for name, value in feeds.items()}
+        rows = {name for name, value in arrays.items() if value.ndim < 2 and value.dtype.kind in "iu"}
+        try:
+            return self._with_constants(arrays, rows)
+        except OpenSizeError:
+            return self._with_constants(arrays, set(arrays))
+
+    def _with_constants(self, arrays: dict[str, Any], names: set[str]) -> dict[str, np.ndarray[Any, Any]]:
+        given = dict(self._options.get("constants") or {}) | {name: arrays[name] for name in names}
+        model = lstm_infer.load(self._proto, **{**self._options, "constants": given})
+        return dict(model.run({name: value for name, value in arrays.items() if name not in names}))
 
 
 class LstmInferBackend(Backend):
@@ -76,8 +102,7 @@ class LstmInferBackend(Backend):
         """
         if not cls.supports_device(device):
             raise lstm_infer.LstmInferError(f"device {device!r}: only 'CPU' is supported")
-        loaded = lstm_infer.load(model, **kwargs)
-        return LstmInferRep(loaded, [port.name for port in loaded.inputs])
+        return LstmInferRep(model, kwargs)
 
     @classmethod
     def run_model(cls, model: onnx.ModelProto, inputs: Any, device: str = "CPU", **kwargs: Any) -> tuple[Any, ...]:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..errors import LstmInferError, OnnxImportError, ShapeError
+from ..errors import LstmInferError, OnnxImportError, OpenSizeError, ShapeError
 from ..ir import Array
 from ..ops import registry
 from ..ops.control import Choice, Repeat
@@ -87,10 +87,10 @@ def walk_loop(spec: Spec, scope: Scope) -> None:
     if trips is not None and trips > MOST_TRIPS:
         raise ShapeError(f"{node}: would run {trips} times, {MOST_TRIPS} is the most; check the sizes in the file")
     if trips is None and spec.stacked:
-        raise unsupported(
-            node,
-            f"output {node.outputs[spec.stacked[0].output]!r} whose size (a number of iterations) depends on the data "
-            "(where that number is an input, load(..., constants={...}) tells it)",
+        output = node.outputs[spec.stacked[0].output]
+        raise OpenSizeError(
+            f"{node}: output {output!r} whose size (a number of iterations) depends on the data is not supported "
+            "(where that number is an input, load(..., constants={...}) tells it); see docs/ops.md"
         )
     scope.nodes.append(_repeat(spec, scope, inner, trips, fixed))
 

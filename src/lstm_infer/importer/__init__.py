@@ -7,6 +7,7 @@ inlined, names unique, nodes in order, and nothing in it that no output needs.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,13 +27,18 @@ NOT_A_TENSOR: np.dtype[np.generic] = np.dtype("O")
 """Dtype of a subgraph port that is a sequence, an optional or a map."""
 
 
-def read(source: str | os.PathLike[str] | bytes | onnx.ModelProto) -> Graph:
+def read(
+    source: str | os.PathLike[str] | bytes | onnx.ModelProto, built: Callable[[str, str, int], bool] | None = None
+) -> Graph:
     """Read an ONNX model.
 
     Parameters
     ----------
     source : path, bytes or onnx.ModelProto
         External data is looked for beside the file, so only a path can have it.
+    built : callable, optional
+        Says whether an operator (domain, name, opset) is built; one that is not is replaced by the function that ONNX
+        defines it by, where there is one. None: every operator stays as it is.
 
     Returns
     -------
@@ -57,7 +63,7 @@ def read(source: str | os.PathLike[str] | bytes | onnx.ModelProto) -> Graph:
     try:
         model, file = parse(source)
         label = file.label
-        return build(model, file)
+        return build(model, file, built)
     except LstmInferError:
         raise
     except (MemoryError, RecursionError) as error:

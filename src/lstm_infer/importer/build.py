@@ -17,6 +17,7 @@ import onnx
 from lstm_infer.errors import OnnxImportError
 from lstm_infer.importer.attrs import plain_value
 from lstm_infer.importer.external import ExternalData
+from lstm_infer.importer.functions import Bodies, Built
 from lstm_infer.importer.opsets import LATEST_OPSET, OLDEST_OPSET, modernise
 from lstm_infer.importer.order import ordered
 from lstm_infer.importer.ports import graph_port, inner_port
@@ -47,9 +48,9 @@ LATEST_IR = 14
 """The newest file format whose fields were compared with this importer (onnx 1.23)."""
 
 
-def build(model: onnx.ModelProto, source: Source) -> Graph:
-    """The Graph of a model."""
-    return _Builder(model, source).top()
+def build(model: onnx.ModelProto, source: Source, built: Built | None = None) -> Graph:
+    """The Graph of a model; `built` says which operators stay as they are (see importer.read)."""
+    return _Builder(model, source, built).top()
 
 
 @dataclass(eq=False)
@@ -90,7 +91,7 @@ class _Scope:
     opsets: dict[str, int]
     attrs: dict[str, tuple[RawAttr, _Scope]] | None
     prefix: str
-    calls: tuple[int, ...]
+    calls: tuple[RawFunction, ...]
     depth: int
 
     def find(self, name: str) -> str | None:
@@ -119,8 +120,9 @@ class _Unique:
 
 
 class _Builder:
-    def __init__(self, model: onnx.ModelProto, source: Source) -> None:
+    def __init__(self, model: onnx.ModelProto, source: Source, built: Built | None) -> None:
         self._label = source.label
+        self._bodies = Bodies(model, source.label, built)
         self._model = model
         self._tensors = Tensors(ExternalData(source))
         self._functions: dict[tuple[str, str, str], tuple[int, onnx.FunctionProto]] = {}
@@ -304,9 +306,13 @@ class _Builder:
         name = self._node_names.name(scope.prefix + (raw.name or f"{raw.op}_{index}"))
         function = self._functions.get((raw.domain, raw.op, raw.overload))
         if function is not None:
-            self._call(raw, name, function[0], inputs, outputs, scope, body)
+            self._call(raw, name, self._local(*function), inputs, outputs, scope, body)
             return
         opset = scope.opsets.get(raw.domain)
+        defined = self._bodies.find(raw, opset, in_function=scope.attrs is not None)
+        if defined is not None:
+            self._call(raw, name, defined, inputs, outputs, scope, body)
+            return
         if opset is None:
             if raw.domain == "":
                 raise OnnxImportError(f"{self._label}: {raw} is used, but no ONNX opset is imported; export again")
@@ -368,20 +374,24 @@ class _Builder:
             graphs.append(self._graph(raw, inner, None, None))
         return graphs if attr.proto.type == attr.proto.GRAPHS or len(graphs) > 1 else graphs[0]
 
+    def _local(self, index: int, proto: onnx.FunctionProto) -> RawFunction:
+        """A function of the model, as a tree that all its calls share."""
+        if index not in self._raw_functions:
+            function = self._raw_functions[index] = raw_function(proto, self._label)
+            function.nodes = ordered(function.nodes, f"{self._label}: {function.label}")
+        return self._raw_functions[index]
+
     def _call(
-        self, raw: RawNode, name: str, index: int, inputs: list[str], outputs: list[str], scope: _Scope, body: _Body
-    ) -> None:
+        self, raw: RawNode, name: str, function: RawFunction, inputs: list[str], outputs: list[str], scope: _Scope,
+        body: _Body,
+    ) -> None:  # fmt: skip
         """Inline a function: its inputs are the caller's values, its outputs carry the caller's names."""
         where = f"{self._label}: {raw}"
-        if index in scope.calls:
+        if function in scope.calls:
             raise OnnxImportError(f"{where}: this function calls itself, which ONNX forbids; export the model again")
         if scope.depth >= MAX_DEPTH:
             raise OnnxImportError(f"{where}: subgraphs and functions are nested more than {MAX_DEPTH} deep")
-        if index not in self._raw_functions:
-            self._raw_functions[index] = raw_function(self._model.functions[index], self._label)
-            self._raw_functions[index].nodes = ordered(self._raw_functions[index].nodes, where)
-        function = self._raw_functions[index]
-        self._inlined_bytes += self._model.functions[index].ByteSize()
+        self._inlined_bytes += function.n_bytes
         if self._inlined_bytes > MAX_INLINED_BYTES:
             raise OnnxImportError(
                 f"{where}: functions inlined take more than {MAX_INLINED_BYTES} bytes; the file is hostile"
@@ -393,7 +403,7 @@ class _Builder:
             )
         inner = _Scope(
             {}, None, function.opsets or scope.opsets, self._bind(raw, function, scope, where), f"{name}/",
-            (*scope.calls, index), scope.depth + 1,
+            (*scope.calls, function), scope.depth + 1,
         )  # fmt: skip
         if inner.opsets.get("", OLDEST_OPSET) > LATEST_OPSET:
             raise OnnxImportError(

@@ -11,10 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lstm_infer.errors import OnnxImportError, UnsupportedOpError
 from lstm_infer.ir import Array, Node
@@ -297,20 +295,14 @@ def _resize(rw: _Rewrite) -> None:
 
 
 def _to_resize(rw: _Rewrite) -> None:
-    """Upsample and Resize-10, as onnxruntime runs them: asymmetric; nearest rounds down going up, up going down."""
+    """Upsample and Resize-10, as onnxruntime runs them: asymmetric; nearest rounds down going up, up going down, which
+    has no name in later opsets."""
     node = rw.node
     if len(node.inputs) != 2:
         raise OnnxImportError(f"{rw.label}: {node}: has {len(node.inputs)} inputs, expected X and scales")
-    mode = node.attrs.setdefault("mode", "nearest")
-    if mode == "nearest":
-        scales: NDArray[Any] | None = rw.known(node.inputs[1])
-        if scales is None or not (np.all(scales >= 1) or np.all(scales <= 1)):
-            raise rw.refuse(
-                "nearest with scales that are computed, or both above and below 1, is not supported before opset 11"
-            )
-        node.attrs["nearest_mode"] = "floor" if np.all(scales >= 1) else "ceil"
-    elif mode == "bilinear":
+    if node.attrs.get("mode") == "bilinear":
         node.attrs["mode"] = "linear"
+    node.attrs["nearest_mode"] = ""
     node.attrs["coordinate_transformation_mode"] = "asymmetric"
     node.op, node.inputs = "Resize", [node.inputs[0], "", node.inputs[1]]
 

@@ -10,7 +10,7 @@ import onnx
 from lstm_infer.errors import OnnxImportError
 from lstm_infer.importer.source import text
 
-__all__ = ["MAX_DEPTH", "RawAttr", "RawFunction", "RawGraph", "RawNode", "raw_function", "raw_graph"]
+__all__ = ["MAX_DEPTH", "RawAttr", "RawFunction", "RawGraph", "RawNode", "raw_attr", "raw_function", "raw_graph"]
 
 MAX_DEPTH = 32
 """Subgraphs in subgraphs, and functions calling functions."""
@@ -64,7 +64,7 @@ class RawGraph:
 
 @dataclass(eq=False)
 class RawFunction:
-    """A model-local function. `defaults`: its attributes, None where the caller must (or may) give one."""
+    """A function. `defaults`: its attributes, None where the caller must (or may) give one."""
 
     label: str
     inputs: list[str]
@@ -72,6 +72,7 @@ class RawFunction:
     nodes: list[RawNode]
     defaults: dict[str, RawAttr | None]
     opsets: dict[str, int]
+    n_bytes: int
 
 
 def domain_of(domain: str) -> str:
@@ -124,9 +125,8 @@ def raw_function(proto: onnx.FunctionProto, label: str) -> RawFunction:
     defaults.update(_attrs(proto.attribute_proto, where, 0))
     nodes = _nodes(proto.node, where, 0)
     opsets = opsets_of(proto.opset_import, where)
-    return RawFunction(
-        f"function {proto.domain}.{proto.name}", list(proto.input), list(proto.output), nodes, defaults, opsets
-    )
+    name = f"function {proto.domain}.{proto.name}"
+    return RawFunction(name, list(proto.input), list(proto.output), nodes, defaults, opsets, proto.ByteSize())
 
 
 def _nodes(protos: Iterable[onnx.NodeProto], label: str, depth: int) -> list[RawNode]:
@@ -156,12 +156,17 @@ def _attrs(protos: Iterable[onnx.AttributeProto], where: str, depth: int) -> dic
             raise OnnxImportError(
                 f"{where}: attribute {proto.name!r} has no name or is given twice; the file is damaged"
             )
-        graphs = []
-        if proto.type in (proto.GRAPH, proto.GRAPHS, proto.UNDEFINED):
-            graphs = [proto.g] if proto.HasField("g") else []
-            graphs += proto.graphs
-        attrs[proto.name] = RawAttr(proto, [raw_graph(graph, where, depth + 1) for graph in graphs])
+        attrs[proto.name] = raw_attr(proto, where, depth)
     return attrs
+
+
+def raw_attr(proto: onnx.AttributeProto, where: str = "", depth: int = 0) -> RawAttr:
+    """An AttributeProto as a tree."""
+    graphs = []
+    if proto.type in (proto.GRAPH, proto.GRAPHS, proto.UNDEFINED):
+        graphs = [proto.g] if proto.HasField("g") else []
+        graphs += proto.graphs
+    return RawAttr(proto, [raw_graph(graph, where, depth + 1) for graph in graphs])
 
 
 def _captures(nodes: list[RawNode], own: set[str], outputs: list[str]) -> set[str]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import OnnxImportError, UnsupportedOpError
+from ..errors import OnnxImportError, OpenSizeError, UnsupportedOpError
 from ..ir import Array, Graph, Node
 
 if TYPE_CHECKING:
@@ -133,6 +133,12 @@ def registered() -> list[Op]:
     return [_OPS[key] for key in sorted(_OPS)]
 
 
+def is_built(domain: str, name: str, opset: int) -> bool:
+    """Is an operator built, in the version of this opset."""
+    op = _OPS.get((domain, name))
+    return op is not None and op.opsets[0] <= opset <= (op.opsets[1] or opset)
+
+
 def find(node: Node) -> Op:
     """The operator of a node; `UnsupportedOpError` names the node where it is not built."""
     op = _OPS.get((node.domain, node.op))
@@ -179,7 +185,10 @@ def need(node: Node, ins: Sequence[Any], index: int) -> Any:
 def known(node: Node, fact: Fact | None, what: str) -> Array:
     """The content of an input that must be constant (sizes, axes, shapes)."""
     if fact is None or fact.const is None:
-        raise unsupported(node, f"{what} that depends on the data")
+        raise OpenSizeError(
+            f"{node}: {what} that depends on the data is not supported; see docs/ops.md. Where it comes from an input, "
+            "load(..., constants=) can fix it"
+        )
     return fact.const
 
 

@@ -95,11 +95,12 @@ _POSITIONS: dict[str, Callable[[Array, Axis], Any]] = {
     "asymmetric": lambda i, a: i / _F(a.scale),
     "tf_crop_and_resize": _cropped,
 }
-_NEAREST: dict[str, Callable[[Any], Any]] = {
-    "round_prefer_floor": lambda p: np.ceil(p - _F(0.5)),
-    "round_prefer_ceil": lambda p: np.floor(p + _F(0.5)),
-    "floor": np.floor,
-    "ceil": np.ceil,
+_NEAREST: dict[str, Callable[[Any, Axis], Any]] = {
+    "round_prefer_floor": lambda p, a: np.ceil(p - _F(0.5)),
+    "round_prefer_ceil": lambda p, a: np.floor(p + _F(0.5)),
+    "floor": lambda p, a: np.floor(p),
+    "ceil": lambda p, a: np.ceil(p),
+    "": lambda p, a: np.floor(p) if a.scale >= 1 else np.ceil(p),  # before opset 11
 }
 
 
@@ -133,7 +134,7 @@ def taps(node: Node, a: Axis) -> Taps:
     p = i if a.scale == 1 else np.asarray(_POSITIONS[_way(node)](i, a), _F)
     outside = (p < 0) | (p > a.size - 1) if _way(node) == "tf_crop_and_resize" else np.zeros(a.out, np.bool_)
     if _mode(node) == "nearest":
-        nearest = _NEAREST[str(attr(node, "nearest_mode", "round_prefer_floor"))](p)
+        nearest = _NEAREST[str(attr(node, "nearest_mode", "round_prefer_floor"))](p, a)
         return Taps(np.clip(nearest, 0, a.size - 1).astype(np.int64)[:, None], None, outside)
     half, kernel = _KERNELS[_mode(node)]
     shrink = min(a.scale, 1.0) if attr(node, "antialias", 0) else 1.0
@@ -351,19 +352,24 @@ def _weighted(b: Builder, x: View, axis: int, found: Taps, key: Any) -> View:
     column = [1] * len(x.shape)
     column[axis] = n
     out = b.alloc((*x.shape[:axis], n, *x.shape[axis + 1 :]))
-    weights: Any = found.weight
     done: list[View] = []
     for first in range(0, count, _MOST_TAPS):
         now = range(first, min(first + _MOST_TAPS, count))
         parts = [pick(b, x, axis, found.index[:, t]) for t in now]
-        made: Formula | None = len(parts) + len(now) if done else None
-        for place in range(len(now)):
+        made: Formula | None = 2 * len(parts) if done else None
+        for place in range(len(parts)):
             term = place, len(parts) + place
             made = ("MUL", *term) if made is None else ("FMA", *term, made)
-        scale = [b.packed((*key, t), lambda t=t: np.ascontiguousarray(weights[:, t]).reshape(column)) for t in now]
+        assert made is not None
+        scale = [_weights(b, found.weight, t, column, (*key, t)) for t in now]
         apply(b, made, [*parts, *scale, *done], out)
         done = [out]
     return out
+
+
+def _weights(b: Builder, weight: Array, t: int, shape: list[int], key: Any) -> View:
+    """The weights of one tap as a constant."""
+    return b.packed(key, lambda: np.ascontiguousarray(weight[:, t]).reshape(shape))
 
 
 register(
