@@ -160,6 +160,7 @@ def node_facts(node: Node, ins: list[Fact | None]) -> list[Fact]:
     """Facts of a node's outputs from those of its inputs; folded where every input is known."""
     op = registry.find(node)
     try:
+        registry.check_inputs(node, op)
         outs = op.infer(node, ins)
         for fact in outs:
             _check_size(node, fact)

@@ -70,11 +70,15 @@ def listed_ops():
     rows = [line.split("|") for line in OPS_TABLE.read_text().splitlines() if line.startswith("|")]
     listed = {row[1].strip() for row in rows if row[2].strip() == "ai.onnx"}
     schemas = onnx.defs.get_all_schemas_with_history()
-    return listed | {"Constant"} | {
-        schema.name
-        for schema in schemas
-        if schema.domain == "" and (schema.has_function or schema.has_context_dependent_function)
-    }
+    return (
+        listed
+        | {"Constant"}
+        | {
+            schema.name
+            for schema in schemas
+            if schema.domain == "" and (schema.has_function or schema.has_context_dependent_function)
+        }
+    )
 
 
 def as_array(value):

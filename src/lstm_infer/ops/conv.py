@@ -181,5 +181,5 @@ def _computed(b: Builder, x: View, w: View, y: View, s: Slide, groups: int) -> N
 
 register(
     Op("Conv", infer, evaluate, flow, lower, note="up to 3 spatial axes"),
-    Op("FusedConv", infer, evaluate, flow, lower, domain="com.microsoft", note="up to 3 spatial axes"),
+    Op("FusedConv", infer, evaluate, flow, lower, domain="com.microsoft", inputs=(2, 4), note="up to 3 spatial axes"),
 )

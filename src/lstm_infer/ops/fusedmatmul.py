@@ -81,4 +81,4 @@ def lower(node: Node, b: Builder) -> None:
 
 
 for _name in ("FusedMatMul", "TransposeMatMul"):
-    register(Op(_name, infer, evaluate, flow, lower, domain="com.microsoft"))
+    register(Op(_name, infer, evaluate, flow, lower, domain="com.microsoft", inputs=(2, 2)))

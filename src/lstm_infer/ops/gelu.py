@@ -73,5 +73,5 @@ def lower(node: Node, b: Builder) -> None:
 
 
 register(Op("Gelu", infer, evaluate, pass_broadcast, lower))
-for _name in ("Gelu", "FastGelu", "BiasGelu", "QuickGelu"):
-    register(Op(_name, infer, evaluate, pass_broadcast, lower, domain="com.microsoft"))
+for _name, _inputs in (("Gelu", (1, 1)), ("FastGelu", (1, 2)), ("BiasGelu", (2, 2)), ("QuickGelu", (1, 1))):
+    register(Op(_name, infer, evaluate, pass_broadcast, lower, domain="com.microsoft", inputs=_inputs))

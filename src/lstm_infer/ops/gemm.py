@@ -141,5 +141,5 @@ def _pack(node: Node, b: Builder, weights: Array, alpha: float, k: int, m: int) 
 
 register(
     Op("Gemm", infer, evaluate, flow, lower, opsets=(7, None), note="integers run on the host"),
-    Op("FusedGemm", infer, evaluate, flow, lower, domain="com.microsoft"),
+    Op("FusedGemm", infer, evaluate, flow, lower, domain="com.microsoft", inputs=(2, 3)),
 )

@@ -195,8 +195,9 @@ def _row(b: Builder, view: View, tail: tuple[int, ...]) -> View | None:
     return b.reshape(b.dense(view), (prod(tail),)) if shape == tail else None
 
 
-for _name in ("LayerNormalization", "RMSNormalization", "SimplifiedLayerNormalization"):
+for _name in ("LayerNormalization", "RMSNormalization"):
     register(Op(_name, infer_layer, evaluate_layer, flow_layer, lower_layer))
+register(Op("SimplifiedLayerNormalization", infer_layer, evaluate_layer, flow_layer, lower_layer, inputs=(2, 2)))
 
 
 # ---- InstanceNormalization, GroupNormalization ------------------------------------------------------------
@@ -377,5 +378,5 @@ def lower_skip(node: Node, b: Builder) -> None:
         normalise(b, total, y, n, _epsilon(node, 1e-12), gamma, shift)
 
 
-for _name in ("SkipLayerNormalization", "SkipSimplifiedLayerNormalization"):
-    register(Op(_name, infer_skip, evaluate_skip, flow_skip, lower_skip, domain="com.microsoft"))
+for _name, _inputs in (("SkipLayerNormalization", (3, 5)), ("SkipSimplifiedLayerNormalization", (3, 4))):
+    register(Op(_name, infer_skip, evaluate_skip, flow_skip, lower_skip, domain="com.microsoft", inputs=_inputs))

@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 _EIGHT = ("int8", "uint8")
 
 
-def _eight_bits(node: Node, fact: Fact) -> Fact:
+def eight_bits(node: Node, fact: Fact) -> Fact:
     if fact.dtype.name not in _EIGHT:
         raise unsupported(node, f"element type {fact.dtype}")
     return fact
@@ -74,11 +74,11 @@ def _row_scale(scale: Any) -> Any:
     return scale.reshape(()) if scale.size == 1 else scale.reshape(-1, 1) if scale.ndim == 1 else scale
 
 
-def _column_scale(scale: Any) -> Any:
+def column_scale(scale: Any) -> Any:
     return scale.reshape(()) if scale.size == 1 else scale
 
 
-def _view_scale(b: Builder, name: str, *, row: bool = False) -> View:
+def view_scale(b: Builder, name: str, *, row: bool = False) -> View:
     view = b.f32(b.view(name))
     if view.size == 1:
         return b.reshape(view, ())
@@ -103,15 +103,15 @@ def _at(node: Node, ins: list[Any], which: int) -> Any:
 def infer_matmul(node: Node, ins: list[Fact | None]) -> list[Fact]:
     at = _AT[node.op]
     a: Fact = need(node, ins, at[0])
-    b: Fact = _eight_bits(node, need(node, ins, at[1]))
+    b: Fact = eight_bits(node, need(node, ins, at[1]))
     if node.op == "DynamicQuantizeMatMul":
         if a.dtype != np.float32:
             raise unsupported(node, f"element type {a.dtype}")
     else:
-        _eight_bits(node, a)
+        eight_bits(node, a)
     shape = matmul_infer(node, [a, replace(b, dtype=a.dtype)])[0].shape
     if node.op == "QLinearMatMul":
-        return [Fact(shape, _eight_bits(node, need(node, ins, 7)).dtype)]
+        return [Fact(shape, eight_bits(node, need(node, ins, 7)).dtype)]
     return [Fact(shape, np.dtype(np.float32))]
 
 
@@ -123,12 +123,12 @@ def evaluate_matmul(node: Node, ins: list[Array | None]) -> list[Array]:
         a = round_to(a / a_scale, a_zero, np.uint8)
     a_zero = None if a_zero is None else _row_scale(np.asarray(a_zero))
     b_zero = _at(node, ins, 3)
-    total = np.matmul(integers(a, a_zero), integers(b, None if b_zero is None else _column_scale(b_zero)))
-    factor = np.asarray(_row_scale(np.asarray(a_scale)) * _column_scale(_at(node, ins, 5)), np.float32)
+    total = np.matmul(integers(a, a_zero), integers(b, None if b_zero is None else column_scale(b_zero)))
+    factor = np.asarray(_row_scale(np.asarray(a_scale)) * column_scale(_at(node, ins, 5)), np.float32)
     last = _at(node, ins, 7)
     if node.op == "QLinearMatMul":
-        factor = np.asarray(factor / _column_scale(_at(node, ins, 6)), np.float32)
-        return [round_to(total.astype(np.float32) * factor, _column_scale(last), last.dtype)]
+        factor = np.asarray(factor / column_scale(_at(node, ins, 6)), np.float32)
+        return [round_to(total.astype(np.float32) * factor, column_scale(last), last.dtype)]
     y = total.astype(np.float32) * factor
     return [np.asarray(y if last is None else y + last, np.float32)]
 
@@ -148,12 +148,12 @@ def lower_matmul(node: Node, b: Builder) -> None:
         total = exact_product(b, x, w, known, key, keep, y.shape)
     else:
         total = product_of(node, b, (at[0], at[1], at[2], at[3]), y.shape)
-        a_scale = _view_scale(b, node.inputs[at[4]], row=True)
-    scales = [a_scale, _view_scale(b, node.inputs[at[5]])]
+        a_scale = view_scale(b, node.inputs[at[4]], row=True)
+    scales = [a_scale, view_scale(b, node.inputs[at[5]])]
     if at[6] >= 0:
-        scales.append(_view_scale(b, node.inputs[at[6]]))
+        scales.append(view_scale(b, node.inputs[at[6]]))
     last = b.optional(node, at[7])
-    requantise(b, total, scales, _view_scale(b, last) if last else None, y)
+    requantise(b, total, scales, view_scale(b, last) if last else None, y)
 
 
 def dynamic_left(b: Builder, x: View) -> tuple[View, View]:
@@ -169,9 +169,9 @@ def dynamic_left(b: Builder, x: View) -> tuple[View, View]:
 register(
     Op("QLinearMatMul", infer_matmul, evaluate_matmul, flow_matmul, lower_matmul, dtypes="int8, uint8"),
     *(
-        Op(name, infer_matmul, evaluate_matmul, flow_matmul, lower_matmul, domain="com.microsoft", dtypes="int8, uint8",
-           stepwise=stepwise)
-        for name, stepwise in (("MatMulIntegerToFloat", False), ("DynamicQuantizeMatMul", True))
+        Op(name, infer_matmul, evaluate_matmul, flow_matmul, lower_matmul, domain="com.microsoft", inputs=inputs,
+           dtypes="int8, uint8", stepwise=stepwise)
+        for name, inputs, stepwise in (("MatMulIntegerToFloat", (4, 7), False), ("DynamicQuantizeMatMul", (3, 5), True))
     ),
 )  # fmt: skip
 
@@ -180,10 +180,10 @@ register(
 
 
 def infer_gemm(node: Node, ins: list[Fact | None]) -> list[Fact]:
-    a, w = _eight_bits(node, need(node, ins, 0)), _eight_bits(node, need(node, ins, 3))
+    a, w = eight_bits(node, need(node, ins, 0)), eight_bits(node, need(node, ins, 3))
     n, _, m = matrix_sizes(node, a, w)
     zero = get(ins, 8)
-    return [Fact((n, m), np.dtype(np.float32) if get(ins, 7) is None else _eight_bits(node, zero).dtype)]
+    return [Fact((n, m), np.dtype(np.float32) if get(ins, 7) is None else eight_bits(node, zero).dtype)]
 
 
 def _alpha(node: Node) -> float:
@@ -193,14 +193,14 @@ def _alpha(node: Node) -> float:
 def evaluate_gemm(node: Node, ins: list[Array | None]) -> list[Array]:
     a, w = need(node, ins, 0), need(node, ins, 3)
     a, w = (a.T if attr(node, "transA", 0) else a), (w.T if attr(node, "transB", 0) else w)
-    total = integers(a, _column_scale(need(node, ins, 2))) @ integers(w, _column_scale(need(node, ins, 5)))
+    total = integers(a, column_scale(need(node, ins, 2))) @ integers(w, column_scale(need(node, ins, 5)))
     c = get(ins, 6)
     total = total if c is None else total + c
-    factor = np.float32(_alpha(node)) * _column_scale(need(node, ins, 1)) * _column_scale(need(node, ins, 4))
+    factor = np.float32(_alpha(node)) * column_scale(need(node, ins, 1)) * column_scale(need(node, ins, 4))
     if get(ins, 7) is None:
         return [np.asarray(total.astype(np.float32) * factor, np.float32)]
     zero: Any = need(node, ins, 8)
-    return [round_to(total.astype(np.float32) * (factor / _column_scale(get(ins, 7))), _column_scale(zero), zero.dtype)]
+    return [round_to(total.astype(np.float32) * (factor / column_scale(get(ins, 7))), column_scale(zero), zero.dtype)]
 
 
 def flow_gemm(node: Node, ins: list[Fact | None], outs: list[Fact]) -> list[Link]:
@@ -218,19 +218,22 @@ def lower_gemm(node: Node, b: Builder) -> None:
         added = b.alloc(y.shape, np.int32)
         apply(b, ("ADD", 0, 1), [total, b.view(c)], added, ints=True)
         total = added
-    a_scale = _view_scale(b, node.inputs[1])
+    a_scale = view_scale(b, node.inputs[1])
     if _alpha(node) != 1:
         scaled = b.alloc(a_scale.shape)
         apply(b, ("MUL", 0, _alpha(node)), [a_scale], scaled)
         a_scale = scaled
-    scales = [a_scale, _view_scale(b, node.inputs[4])]
+    scales = [a_scale, view_scale(b, node.inputs[4])]
     y_scale = b.optional(node, 7)
     if y_scale:
-        scales.append(_view_scale(b, y_scale))
-    requantise(b, total, scales, _view_scale(b, node.inputs[8]) if y_scale else None, y)
+        scales.append(view_scale(b, y_scale))
+    requantise(b, total, scales, view_scale(b, node.inputs[8]) if y_scale else None, y)
 
 
-register(Op("QGemm", infer_gemm, evaluate_gemm, flow_gemm, lower_gemm, domain="com.microsoft", dtypes="int8, uint8"))
+register(
+    Op("QGemm", infer_gemm, evaluate_gemm, flow_gemm, lower_gemm, domain="com.microsoft", inputs=(6, 9),
+       dtypes="int8, uint8")
+)  # fmt: skip
 
 
 # ---- QLinearConv -------------------------------------------------------------------------------------------
@@ -248,7 +251,7 @@ def infer_qconv(node: Node, ins: list[Fact | None]) -> list[Fact]:
     bias = get(ins, 8)
     if bias is not None and bias.shape != (y.shape[1],):
         raise ShapeError(f"{node}: bias takes [{y.shape[1]}], got {list(bias.shape)}")
-    return [Fact(y.shape, _eight_bits(node, need(node, ins, 7)).dtype)]
+    return [Fact(y.shape, eight_bits(node, need(node, ins, 7)).dtype)]
 
 
 def evaluate_qconv(node: Node, ins: list[Array | None]) -> list[Array]:
@@ -257,8 +260,8 @@ def evaluate_qconv(node: Node, ins: list[Array | None]) -> list[Array]:
     bias = get(ins, 8)
     if bias is not None:
         total = total + bias.reshape(-1, *([1] * (x.ndim - 2)))
-    factor = _column_scale(x_scale) * filter_column(w_scale, x.ndim - 1) / _column_scale(y_scale)
-    return [round_to(total.astype(np.float32) * factor, _column_scale(y_zero), y_zero.dtype)]
+    factor = column_scale(x_scale) * filter_column(w_scale, x.ndim - 1) / column_scale(y_scale)
+    return [round_to(total.astype(np.float32) * factor, column_scale(y_zero), y_zero.dtype)]
 
 
 def flow_qconv(node: Node, ins: list[Fact | None], outs: list[Fact]) -> list[Link]:
@@ -279,9 +282,9 @@ def lower_qconv(node: Node, b: Builder) -> None:
         added = b.alloc(y.shape, np.int32)
         apply(b, ("ADD", 0, 1), [total, b.reshape(b.view(node.inputs[8]), column)], added, ints=True)
         total = added
-    scales = [_view_scale(b, node.inputs[i]) for i in (1, 4, 6)]
+    scales = [view_scale(b, node.inputs[i]) for i in (1, 4, 6)]
     scales[1] = b.reshape(scales[1], column) if scales[1].shape else scales[1]
-    requantise(b, total, scales, _view_scale(b, node.inputs[7]), y)
+    requantise(b, total, scales, view_scale(b, node.inputs[7]), y)
 
 
 register(
@@ -294,19 +297,19 @@ register(
 
 
 def infer_binary(node: Node, ins: list[Fact | None]) -> list[Fact]:
-    a, other = (_eight_bits(node, need(node, ins, i)) for i in (0, 3))
+    a, other = (eight_bits(node, need(node, ins, i)) for i in (0, 3))
     need(node, ins, 6)
     return [Fact(broadcast(node, [a, other]), a.dtype)]
 
 
-def _real(x: Any, scale: Any, zero: Any) -> Any:
-    return integers(x, None if zero is None else _column_scale(zero)).astype(np.float32) * _column_scale(scale)
+def real(x: Any, scale: Any, zero: Any) -> Any:
+    return integers(x, None if zero is None else column_scale(zero)).astype(np.float32) * column_scale(scale)
 
 
 def evaluate_binary(node: Node, ins: list[Array | None]) -> list[Array]:
     """onnxruntime's order: ratios of the scales first, the zero point added before rounding. Ties are common."""
     a, other = (integers(need(node, ins, i), _zero(ins, i + 2)).astype(np.float32) for i in (0, 3))
-    sa, sb, sc = (_column_scale(need(node, ins, i)) for i in (1, 4, 6))
+    sa, sb, sc = (column_scale(need(node, ins, i)) for i in (1, 4, 6))
     y = a * (sa / sc) + other * (sb / sc) if node.op == "QLinearAdd" else a * other * (sa * sb / sc)
     zero = _zero(ins, 7)
     return [round_to(y if zero is None else y + np.float32(zero), None, need(node, ins, 0).dtype)]
@@ -314,7 +317,7 @@ def evaluate_binary(node: Node, ins: list[Array | None]) -> list[Array]:
 
 def _zero(ins: list[Any], index: int) -> Any:
     zero = get(ins, index)
-    return None if zero is None else _column_scale(zero)
+    return None if zero is None else column_scale(zero)
 
 
 def flow_binary(node: Node, ins: list[Fact | None], outs: list[Fact]) -> list[Link]:
@@ -322,13 +325,13 @@ def flow_binary(node: Node, ins: list[Fact | None], outs: list[Fact]) -> list[Li
     return [replace(link, input=3 * link.input) for link in links]
 
 
-def _real_view(b: Builder, node: Node, first: int) -> View:
+def real_view(b: Builder, node: Node, first: int) -> View:
     """A quantised input as float32."""
     zero = b.optional(node, first + 2)
-    views = [b.view(node.inputs[first]), _view_scale(b, node.inputs[first + 1])]
+    views = [b.view(node.inputs[first]), view_scale(b, node.inputs[first + 1])]
     out = b.alloc(views[0].shape)
     if zero:
-        apply(b, ("MUL", ("SUB", 0, 2), 1), [*views, _view_scale(b, zero)], out)
+        apply(b, ("MUL", ("SUB", 0, 2), 1), [*views, view_scale(b, zero)], out)
     else:
         apply(b, ("MUL", 0, 1), views, out)
     return out
@@ -342,7 +345,7 @@ def lower_binary(node: Node, b: Builder) -> None:
         name = b.optional(node, index)
         if not name:
             return None
-        views.append(_view_scale(b, name) if scale else b.view(name))
+        views.append(view_scale(b, name) if scale else b.view(name))
         return len(views) - 1
 
     def shifted(index: int) -> Formula:
@@ -363,15 +366,15 @@ def lower_binary(node: Node, b: Builder) -> None:
 
 def infer_unary(node: Node, ins: list[Fact | None]) -> list[Fact]:
     need(node, ins, 3)
-    x: Fact = _eight_bits(node, need(node, ins, 0))
+    x: Fact = eight_bits(node, need(node, ins, 0))
     return [x if x.const is None else Fact(x.shape, x.dtype)]
 
 
 def evaluate_unary(node: Node, ins: list[Array | None]) -> list[Array]:
     given: Any = need(node, ins, 0)
-    x, zero = _real(given, ins[1], get(ins, 2)), get(ins, 4)
+    x, zero = real(given, ins[1], get(ins, 2)), get(ins, 4)
     y = 1 / (1 + np.exp(-x)) if node.op == "QLinearSigmoid" else np.where(x >= 0, x, _leak(node) * x)
-    return [round_to(y / _column_scale(need(node, ins, 3)), None if zero is None else _column_scale(zero), given.dtype)]
+    return [round_to(y / column_scale(need(node, ins, 3)), None if zero is None else column_scale(zero), given.dtype)]
 
 
 def _leak(node: Node) -> Any:
@@ -383,19 +386,19 @@ def flow_unary(node: Node, ins: list[Fact | None], outs: list[Fact]) -> list[Lin
 
 
 def lower_unary(node: Node, b: Builder) -> None:
-    x, y, zero = _real_view(b, node, 0), b.new(node.outputs[0]), b.optional(node, 4)
+    x, y, zero = real_view(b, node, 0), b.new(node.outputs[0]), b.optional(node, 4)
     real = b.alloc(y.shape)
     if node.op == "QLinearSigmoid":
         apply(b, ("SIGMOID", 0), [x], real)
     else:
         apply(b, ("SELECT", ("LT", 0, 0.0), ("MUL", float(_leak(node)), 0), 0), [x], real)
-    quantise(b, real, _view_scale(b, node.inputs[3]), _view_scale(b, zero) if zero else None, y)
+    quantise(b, real, view_scale(b, node.inputs[3]), view_scale(b, zero) if zero else None, y)
 
 
 for _name in ("QLinearAdd", "QLinearMul"):
-    register(Op(_name, infer_binary, evaluate_binary, flow_binary, lower_binary, domain="com.microsoft"))
+    register(Op(_name, infer_binary, evaluate_binary, flow_binary, lower_binary, domain="com.microsoft", inputs=(7, 8)))
 for _name in ("QLinearSigmoid", "QLinearLeakyRelu"):
-    register(Op(_name, infer_unary, evaluate_unary, flow_unary, lower_unary, domain="com.microsoft"))
+    register(Op(_name, infer_unary, evaluate_unary, flow_unary, lower_unary, domain="com.microsoft", inputs=(4, 5)))
 
 
 # ---- QLinearConcat -----------------------------------------------------------------------------------------
@@ -405,20 +408,20 @@ def infer_concat(node: Node, ins: list[Fact | None]) -> list[Fact]:
     """Inputs: y scale, y zero, then x, scale, zero of each part."""
     if len(ins) < 5 or len(ins) % 3 != 2:
         raise ShapeError(f"{node}: has {len(ins)} inputs, takes 2 + 3 for each part")
-    parts = [_eight_bits(node, need(node, ins, i)) for i in range(2, len(ins), 3)]
+    parts = [eight_bits(node, need(node, ins, i)) for i in range(2, len(ins), 3)]
     axis = normal_axis(node, int(attr(node, "axis")), len(parts[0].shape))
     shape = list(parts[0].shape)
     for part in parts[1:]:
         if part.shape[:axis] + part.shape[axis + 1 :] != parts[0].shape[:axis] + parts[0].shape[axis + 1 :]:
             raise ShapeError(f"{node}: {list(part.shape)} does not join {list(parts[0].shape)} along axis {axis}")
         shape[axis] += part.shape[axis]
-    return [Fact(tuple(shape), _eight_bits(node, need(node, ins, 1)).dtype)]
+    return [Fact(tuple(shape), eight_bits(node, need(node, ins, 1)).dtype)]
 
 
 def evaluate_concat(node: Node, ins: list[Array | None]) -> list[Array]:
     zero: Any = need(node, ins, 1)
-    reals = [_real(ins[i], ins[i + 1], ins[i + 2]) / _column_scale(ins[0]) for i in range(2, len(ins), 3)]
-    return [round_to(np.concatenate(reals, int(attr(node, "axis"))), _column_scale(zero), zero.dtype)]
+    reals = [real(ins[i], ins[i + 1], ins[i + 2]) / column_scale(ins[0]) for i in range(2, len(ins), 3)]
+    return [round_to(np.concatenate(reals, int(attr(node, "axis"))), column_scale(zero), zero.dtype)]
 
 
 def flow_concat(node: Node, ins: list[Fact | None], outs: list[Fact]) -> list[Link]:
@@ -429,11 +432,21 @@ def flow_concat(node: Node, ins: list[Fact | None], outs: list[Fact]) -> list[Li
 def lower_concat(node: Node, b: Builder) -> None:
     y = b.new(node.outputs[0])
     axis, at = normal_axis(node, int(attr(node, "axis")), len(y.shape)), 0
-    scale, zero = (_view_scale(b, node.inputs[i]) for i in (0, 1))
+    scale, zero = (view_scale(b, node.inputs[i]) for i in (0, 1))
     for i in range(2, len(node.inputs), 3):
-        part = _real_view(b, node, i)
+        part = real_view(b, node, i)
         quantise(b, part, scale, zero, y.part(axis, at, part.shape[axis]))
         at += part.shape[axis]
 
 
-register(Op("QLinearConcat", infer_concat, evaluate_concat, flow_concat, lower_concat, domain="com.microsoft"))
+register(
+    Op(
+        "QLinearConcat",
+        infer_concat,
+        evaluate_concat,
+        flow_concat,
+        lower_concat,
+        domain="com.microsoft",
+        inputs=(5, None),
+    )
+)

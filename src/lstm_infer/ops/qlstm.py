@@ -249,6 +249,6 @@ def _cell(
 
 
 register(
-    Op("DynamicQuantizeLSTM", infer, evaluate, flow, lower, domain="com.microsoft", stepwise=True,
+    Op("DynamicQuantizeLSTM", infer, evaluate, flow, lower, domain="com.microsoft", inputs=(12, 12), stepwise=True,
        note="weights must be known; a stream runs one step at a time")
 )  # fmt: skip

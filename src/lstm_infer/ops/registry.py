@@ -102,6 +102,8 @@ class Op:
     """None: runs on the host through `evaluate` (exact operators only: moves, integers, booleans)."""
     domain: str = ""
     opsets: tuple[int, int | None] = (1, None)
+    inputs: tuple[int, int | None] | None = None
+    """Fewest and most inputs (None: any number) of an operator that has no schema in ONNX, which would say."""
     reshapes: bool = False
     """The output holds the input's elements in the same order under other sizes (Reshape, Squeeze, Flatten ...)."""
     stepwise: bool = False
@@ -151,6 +153,16 @@ def find(node: Node) -> Op:
             f"the file has {node.opset}; convert the model with onnx.version_converter, or see docs/ops.md"
         )
     return op
+
+
+def check_inputs(node: Node, op: Op) -> None:
+    """As many inputs as an operator without a schema takes; the importer asks the schemas of the others."""
+    if op.inputs is None:
+        return
+    low, high = op.inputs
+    if not low <= len(node.inputs) <= (high or len(node.inputs)):
+        takes = f"{low} or more" if high is None else str(low) if low == high else f"{low} to {high}"
+        raise OnnxImportError(f"{node}: has {len(node.inputs)} inputs, {node.op} takes {takes}; the file is broken")
 
 
 def is_random(node: Node) -> bool:
