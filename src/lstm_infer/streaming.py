@@ -103,7 +103,7 @@ _SIZES: dict[str, frozenset[int]] = {
     "Reshape": frozenset({1}), "Expand": frozenset({1}), "Slice": frozenset({1, 2, 3, 4}), "Pad": frozenset({1, 3}),
     "Tile": frozenset({1}), "Squeeze": frozenset({1}), "Unsqueeze": frozenset({1}), "Split": frozenset({1}),
     "ConstantOfShape": frozenset({0}), "TopK": frozenset({1}), "Range": frozenset({0, 1, 2}),
-    "Resize": frozenset({1, 2, 3}),
+    "Resize": frozenset({1, 2, 3}), "DFT": frozenset({1, 2}), "STFT": frozenset({1, 3}),
 }  # fmt: skip
 
 

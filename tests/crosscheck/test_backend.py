@@ -52,6 +52,7 @@ EXCLUDED = {
     "test_einsum_batch_diagonal": "diagonals are not built",
     "test_linear_attention_gated_delta_mqa*": "its 4 steps and 4 heads are one number to the opening of frozen sizes",
     "test_scan_sum": "Scan before opset 9 has a batch axis",
+    "test_dft_inverse*": "what is expected is 2e-7 where 0 is right, and the tolerance is 1e-7",
     "test_resize_downsample_scales_*_align_corners": "at a fractional extent we agree with onnxruntime, not with ONNX",
     "test_bernoulli*": "random numbers come from a generator of our own; tested by their statistics",
 }

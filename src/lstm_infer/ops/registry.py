@@ -121,6 +121,13 @@ class Op:
 _OPS: dict[tuple[str, str], Op] = {}
 
 
+_REMEDIES = {
+    "com.microsoft.nchwc": "it belongs to a layout of onnxruntime that fits the machine which saved the file: save it at "
+    "graph_optimization_level ORT_ENABLE_EXTENDED, or load the file that was optimised",
+}
+"""What to do about operators of a domain that is not built."""
+
+
 def register(*ops: Op) -> None:
     """Add operators to the list; a second one of the same name is a mistake of ours."""
     for op in ops:
@@ -145,7 +152,8 @@ def find(node: Node) -> Op:
     """The operator of a node; `UnsupportedOpError` names the node where it is not built."""
     op = _OPS.get((node.domain, node.op))
     if op is None:
-        raise UnsupportedOpError(f"{node}: operator {node.op} is not supported; docs/ops.md lists those that are")
+        remedy = _REMEDIES.get(node.domain, "docs/ops.md lists those that are")
+        raise UnsupportedOpError(f"{node}: operator {node.op} is not supported; {remedy}")
     low, high = op.opsets
     if node.opset and (node.opset < low or (high is not None and node.opset > high)):
         raise UnsupportedOpError(
