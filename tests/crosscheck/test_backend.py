@@ -53,6 +53,7 @@ EXCLUDED = {
     "test_linear_attention_gated_delta_mqa*": "its 4 steps and 4 heads are one number to the opening of frozen sizes",
     "test_scan_sum": "Scan before opset 9 has a batch axis",
     "test_dft_inverse*": "what is expected is 2e-7 where 0 is right, and the tolerance is 1e-7",
+    "test_maxunpool_export_with_output_shape": "its indices count through another shape; onnxruntime reads them as we do",
     "test_resize_downsample_scales_*_align_corners": "at a fractional extent we agree with onnxruntime, not with ONNX",
     "test_bernoulli*": "random numbers come from a generator of our own; tested by their statistics",
 }

@@ -20,8 +20,8 @@ from ..ir import Array, Node
 from ..views import View
 from .elementwise import Formula, apply
 from .reduce import reduce
-from .registry import Fact, Link, Op, attr, need, register, unsupported
-from .window import Slide, padded, patches_of, slide, windows
+from .registry import Fact, Link, Op, attr, known, need, register, unsupported
+from .window import Slide, ints, padded, patches_of, slide, windows
 
 if TYPE_CHECKING:
     from ..plan import Builder
@@ -126,7 +126,7 @@ def lower(node: Node, b: Builder) -> None:
         x = powers
     x = padded(b, x, s, -np.inf if code == "MAX" else 0.0)
     for a in range(len(s.size)):
-        x = _along(b, x, 2 + a, s, a, code)
+        x = along(b, x, 2 + a, s, a, code)
     made: Formula = 0
     extra: list[View] = []
     if node.op == "AveragePool":
@@ -141,7 +141,7 @@ def lower(node: Node, b: Builder) -> None:
     apply(b, made, [x, *extra], y)
 
 
-def _along(b: Builder, x: View, axis: int, s: Slide, a: int, code: str) -> View:
+def along(b: Builder, x: View, axis: int, s: Slide, a: int, code: str) -> View:
     """Windows of one axis, combined."""
     kernel, stride, dilation, n = s.kernel[a], s.stride[a], s.dilation[a], s.out[a]
     parts = [x.part(axis, k * dilation, n, stride) for k in range(kernel)]
@@ -177,6 +177,38 @@ register(
     Op("AveragePool", infer, evaluate, flow, lower),
     Op("LpPool", infer, evaluate, flow, lower),
 )
+
+
+# ---- MaxUnpool: what MaxPool picked goes back to where it was; 0 elsewhere ---------------------------------------
+
+
+def infer_unpool(node: Node, ins: list[Fact | None]) -> list[Fact]:
+    x, index = need(node, ins, 0), need(node, ins, 1)
+    kernel, n = [int(k) for k in attr(node, "kernel_shape")], len(x.shape) - 2
+    if n < 1 or len(kernel) != n or index.shape != x.shape or index.dtype != np.int64:
+        raise ShapeError(f"{node}: kernel {kernel}, indices {list(index.shape)} do not fit a value of {list(x.shape)}")
+    stride, pads = ints(node, "strides", n, 1), ints(node, "pads", 2 * n, 0)
+    size = [(x.shape[2 + a] - 1) * stride[a] - pads[a] - pads[n + a] + kernel[a] for a in range(n)]
+    shape = (*x.shape[:2], *size)
+    if len(ins) > 2 and ins[2] is not None:
+        given = tuple(int(m) for m in known(node, ins[2], "an output shape").reshape(-1))
+        if len(given) != len(shape) or any(g < m for g, m in zip(given, shape, strict=True)):
+            raise ShapeError(f"{node}: an output of {list(given)} is smaller than {list(shape)}")
+        shape = given
+    return [Fact(shape, x.dtype)]
+
+
+def evaluate_unpool(node: Node, ins: list[Array | None]) -> list[Array]:
+    """Indices count through the output, as onnxruntime reads them where an output shape is given."""
+    x, index = need(node, ins, 0), need(node, ins, 1)
+    y = np.zeros(infer_unpool(node, [None if a is None else Fact.of(a) for a in ins])[0].shape, x.dtype)
+    if index.size and (index.min() < 0 or index.max() >= y.size):
+        raise ShapeError(f"{node}: indices {index.min()} .. {index.max()} lie outside an output of {y.size} elements")
+    y.reshape(-1)[index.reshape(-1)] = x.reshape(-1)
+    return [y]
+
+
+register(Op("MaxUnpool", infer_unpool, evaluate_unpool, opsets=(9, None), dtypes="any", runs="host"))
 
 
 # ---- whole axes ------------------------------------------------------------------------------------------------
