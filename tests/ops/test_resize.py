@@ -68,6 +68,12 @@ def test_cubic_and_antialias(way: str, shape: tuple[int, ...], scales: tuple[flo
     check(shape, mode="linear", antialias=1, exclude_outside=1, **x)
 
 
+@pytest.mark.parametrize("mode", ["linear", "cubic"])
+def test_antialias_over_very_many_taps(mode: str) -> None:
+    check((1, 2, 90, 400), scales=(1, 1, 0.05, 0.01), mode=mode, antialias=1)
+    check((1, 1, 3, 7000), sizes=(1, 1, 3, 1), mode=mode, antialias=1)
+
+
 @pytest.mark.parametrize("mode", ["nearest", "linear", "cubic"])
 @pytest.mark.parametrize("roi", [[0.1] * 4 + [0.8] * 4, [-0.2] * 4 + [1.3] * 4])
 def test_crop_and_resize(mode: str, roi: list[float]) -> None:

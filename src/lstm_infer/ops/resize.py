@@ -26,6 +26,7 @@ from ..views import View, dense_strides
 from .common import normal_axes
 from .elementwise import Formula, apply
 from .gather import pick
+from .reduce import reduce
 from .registry import Fact, Link, Op, attr, known, need, register, unsupported
 
 if TYPE_CHECKING:
@@ -60,6 +61,11 @@ class Taps:
     index: Array
     weight: Array | None
     outside: Array
+
+    @property
+    def many(self) -> bool:
+        """More than are added one by one: they are then an axis that is summed over."""
+        return bool(self.index.shape[1] > 2 * _MOST_TAPS)
 
 
 # ---- positions -----------------------------------------------------------------------------------------------------
@@ -259,6 +265,8 @@ def evaluate(node: Node, ins: list[Array | None]) -> list[Array]:
         column = [-1 if d == axis else 1 for d in range(given.ndim)]
         if found.weight is None:
             y = np.take(y, found.index[:, 0], axis)
+        elif found.many:
+            y = (np.take(y, found.index, axis) * _in_place(found.weight, axis, y.ndim)).sum(axis + 1)
         else:
             parts = zip(found.index.T, found.weight.T, strict=True)
             y = sum(np.take(y, index, axis) * weight.reshape(column) for index, weight in parts)
@@ -348,6 +356,8 @@ def _repeated(b: Builder, x: View, repeats: dict[int, int]) -> View:
 def _weighted(b: Builder, x: View, axis: int, found: Taps, key: Any) -> View:
     """The weighted sum over the taps of one axis."""
     assert found.weight is not None
+    if found.many:
+        return _summed(b, x, axis, found.index, found.weight, key)
     n, count = found.index.shape
     column = [1] * len(x.shape)
     column[axis] = n
@@ -365,6 +375,21 @@ def _weighted(b: Builder, x: View, axis: int, found: Taps, key: Any) -> View:
         apply(b, made, [*parts, *scale, *done], out)
         done = [out]
     return out
+
+
+def _summed(b: Builder, x: View, axis: int, index: Array, weight: Array, key: Any) -> View:
+    """The same over very many taps: gathered into an axis of their own."""
+    picked = pick(b, x, axis, index)
+    terms = b.alloc(picked.shape)
+    apply(b, ("MUL", 0, 1), [picked, b.packed(key, lambda: _in_place(weight, axis, len(x.shape)))], terms)
+    out = b.alloc((*picked.shape[: axis + 1], *picked.shape[axis + 2 :]))
+    reduce(b, "Sum", terms, (axis + 1,), out)
+    return out
+
+
+def _in_place(weight: Array, axis: int, rank: int) -> Array:
+    """Weights [positions, taps] so that they broadcast to a value whose `axis` they have taken the place of."""
+    return np.ascontiguousarray(weight).reshape(*weight.shape, *([1] * (rank - 1 - axis)))
 
 
 def _weights(b: Builder, weight: Array, t: int, shape: list[int], key: Any) -> View:
