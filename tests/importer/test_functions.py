@@ -71,3 +71,16 @@ def test_a_wrong_attribute_or_number_of_inputs_is_still_an_error() -> None:
 def test_an_operator_that_has_no_function_is_refused_by_name() -> None:
     with pytest.raises(lstm_infer.LstmInferError, match="Det is not supported"):
         lstm_infer.load(one("Det", {"x": f32(3, 3)}, 22))
+
+
+def test_inputs_that_a_function_lacks_are_an_error() -> None:
+    made = one("CenterCropPad", {"x": f32(4, 5)}, 18)
+    made.graph.node[0].input.append("")
+    with pytest.raises(lstm_infer.LstmInferError):
+        lstm_infer.load(made).run({"x": f32(4, 5)})
+
+
+def test_a_size_of_nothing_is_an_error() -> None:
+    feeds = {"theta": f32(1, 2, 3), "size": np.zeros(0, np.int64)}
+    with pytest.raises(lstm_infer.LstmInferError):
+        lstm_infer.load(one("AffineGrid", feeds, 20), constants={"size": feeds["size"]}).run({"theta": feeds["theta"]})

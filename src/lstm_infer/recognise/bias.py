@@ -17,7 +17,7 @@ __all__ = ["bias"]
 
 def bias(add: Node, maker: Callable[[str], Node | None], consts: Mapping[str, Array]) -> Joined | None:
     """MatMul with a bias for MatMul and Add (a rule of `pairs`)."""
-    if add.op != "Add" or add.domain != "":
+    if (add.op, add.domain, len(add.inputs)) != ("Add", "", 2):
         return None
     for value, row in (add.inputs, add.inputs[::-1]):
         product, constant = maker(value), consts.get(row)

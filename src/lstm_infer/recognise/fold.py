@@ -38,8 +38,9 @@ def fold(graph: Graph, constants: Mapping[str, Array], outer: Mapping[str, Array
     gone = 0
     while todo:
         node = todo.pop()
-        if node.op == "If" and not node.domain and node.inputs and node.inputs[0] in scope:
-            inlined = _branch(graph, node, bool(scope[node.inputs[0]].reshape(-1)[0]))
+        given = scope.get(node.inputs[0]) if node.op == "If" and not node.domain and node.inputs else None
+        if given is not None and given.size:
+            inlined = _branch(graph, node, bool(given.reshape(-1)[0]))
             if inlined is not None:
                 scope.update({name: graph.consts[name] for name in inlined[1]})
                 todo += reversed(inlined[0])
