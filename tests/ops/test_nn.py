@@ -454,6 +454,25 @@ def test_fused_matmul(trans: tuple[int, int], lead: tuple[int, ...]) -> None:
         check("FusedMatMul", [a, b], consts=consts, alpha=0.5, transA=trans[0], transB=trans[1], **MS)
 
 
+@pytest.mark.parametrize("bits", [4, 8])
+@pytest.mark.parametrize("zero", ["none", "packed", "float"])
+@pytest.mark.parametrize(("k", "block"), [(32, 16), (70, 32), (48, 16)])
+def test_matmul_nbits(bits: int, zero: str, k: int, block: int) -> None:
+    if zero == "float" and bits == 8:
+        pytest.skip("onnxruntime has none to compare with")
+    n, blocks = 5, -(-k // block)
+    packed = whole(n, blocks, block * bits // 8, dtype="uint8")
+    ins: Ins = [f32(2, 3, k), packed, np.abs(f32(n, blocks, seed=2)) + np.float32(0.1)]
+    if zero == "packed":
+        ins.append(whole(n, -(-blocks * bits // 8), dtype="uint8", seed=3))
+    elif zero == "float":
+        ins.append(f32(n, blocks, seed=3))
+    attrs = {"K": k, "N": n, "bits": bits, "block_size": block}
+    check("MatMulNBits", ins, consts=range(1, len(ins)), **attrs, **MS)
+    if zero == "none":
+        check("MatMulNBits", [*ins, None, None, f32(n)], consts=[1, 2, 5], **attrs, **MS)
+
+
 # ---- random -------------------------------------------------------------------------------------------------
 
 

@@ -18,6 +18,7 @@ import numpy as np
 from ..errors import OnnxImportError, ShapeError
 from ..ir import Array, Node
 from ..views import View
+from .channels_last import channels_last
 from .elementwise import Formula, apply
 from .reduce import reduce
 from .registry import Fact, Link, Op, attr, known, need, register, unsupported
@@ -172,8 +173,11 @@ def along(b: Builder, x: View, axis: int, s: Slide, a: int, code: str) -> View:
     return out
 
 
+_NOTE = "integers and Indices run on the host"
+_MAX = Op("MaxPool", infer, evaluate, flow, lower, note=_NOTE)
 register(
-    Op("MaxPool", infer, evaluate, flow, lower, note="integers and Indices run on the host"),
+    _MAX,
+    channels_last("NhwcMaxPool", _MAX, (1, 1), always=True, note=_NOTE),
     Op("AveragePool", infer, evaluate, flow, lower),
     Op("LpPool", infer, evaluate, flow, lower),
 )

@@ -18,6 +18,7 @@ import numpy as np
 from ..errors import ShapeError
 from ..ir import Array, Node
 from ..views import View
+from .channels_last import channels_last
 from .common import broadcast, normal_axis, pass_broadcast
 from .conv import sizes as conv_sizes
 from .elementwise import Formula, apply
@@ -287,10 +288,10 @@ def lower_qconv(node: Node, b: Builder) -> None:
     requantise(b, total, scales, view_scale(b, node.inputs[7]), y)
 
 
-register(
-    Op("QLinearConv", infer_qconv, evaluate_qconv, flow_qconv, lower_qconv, opsets=(10, None), dtypes="int8, uint8",
-       note="kernels of more than 256 terms on the host")
-)  # fmt: skip
+_NOTE = "kernels of more than 256 terms on the host"
+_CONV = Op("QLinearConv", infer_qconv, evaluate_qconv, flow_qconv, lower_qconv, opsets=(10, None), dtypes="int8, uint8",
+           note=_NOTE)  # fmt: skip
+register(_CONV, channels_last("QLinearConv", _CONV, (8, 9), note=_NOTE))
 
 
 # ---- element by element ------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@
     QLinearWhere               z = saturate(round half to even((condition ? x real : y real) / z scale) + z zero point)
 
 where `real` = (x - x zero point) * x scale. Sources: the kernels of onnxruntime of the same names.
-Refused: channels_last. onnxruntime's QLinearSoftmax wraps an int8 probability of 1 round to -128; here it saturates.
+onnxruntime's QLinearSoftmax wraps an int8 probability of 1 round to -128; here it saturates.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import numpy as np
 from ..errors import ShapeError
 from ..ir import Array, Node
 from . import pool, softmax
+from .channels_last import channels_last
 from .common import broadcast, pass_broadcast
 from .elementwise import Formula, apply
 from .qlinear import column_scale, eight_bits, real, real_view, requantise, view_scale
@@ -29,11 +30,6 @@ from .registry import Fact, Link, Op, attr, need, register, unsupported
 
 if TYPE_CHECKING:
     from ..plan import Builder
-
-
-def _channels_first(node: Node) -> None:
-    if attr(node, "channels_last", 0):
-        raise unsupported(node, "channels_last")
 
 
 # ---- an operator on floats between a dequantisation and a quantisation: inputs x, scale, zero, y scale, y zero -------
@@ -57,7 +53,6 @@ _LAYERS = {"QLinearAveragePool": pool, "QLinearSoftmax": softmax}
 
 
 def infer(node: Node, ins: list[Fact | None]) -> list[Fact]:
-    _channels_first(node)
     x = eight_bits(node, need(node, ins, 0))
     need(node, ins, 3)
     return [Fact(_LAYERS[node.op].infer(_inner(node), [_float(x)])[0].shape, x.dtype)]
@@ -94,7 +89,6 @@ def lower(node: Node, b: Builder) -> None:
 
 
 def infer_global(node: Node, ins: list[Fact | None]) -> list[Fact]:
-    _channels_first(node)
     x = eight_bits(node, need(node, ins, 0))
     if len(x.shape) < 3 or 0 in x.shape[2:]:
         raise ShapeError(f"{node}: takes [N, C, ...], got {list(x.shape)}")
@@ -156,10 +150,11 @@ def lower_where(node: Node, b: Builder) -> None:
 
 
 _HOW: dict[str, Any] = {"domain": "com.microsoft", "dtypes": "int8, uint8"}
+_AVERAGE = Op("QLinearAveragePool", infer, evaluate, flow, lower, **_HOW)
+_GLOBAL = Op("QLinearGlobalAveragePool", infer_global, evaluate_global, flow_global, lower_global, **_HOW)
 register(
-    Op("QLinearAveragePool", infer, evaluate, flow, lower, inputs=(4, 5), note="not channels_last", **_HOW),
+    channels_last("QLinearAveragePool", _AVERAGE, (4, 5)),
+    channels_last("QLinearGlobalAveragePool", _GLOBAL, (5, 5)),
     Op("QLinearSoftmax", infer, evaluate, flow, lower, inputs=(4, 5), **_HOW),
-    Op("QLinearGlobalAveragePool", infer_global, evaluate_global, flow_global, lower_global, inputs=(5, 5),
-       note="not channels_last", **_HOW),
     Op("QLinearWhere", infer_where, evaluate_where, flow_where, lower_where, inputs=(9, 9), **_HOW),
-)  # fmt: skip
+)
