@@ -18,6 +18,7 @@ from .loops import normalise
 from .pairs import join_pairs
 from .scans import open_scan
 from .unroll import roll_up
+from .whole import name_whole_slices
 
 __all__ = ["rewrite", "thaw"]
 
@@ -35,6 +36,7 @@ def rewrite(
     states : input to output, where the caller said which hold states
     """
     fold(graph, constants)
+    name_whole_slices(graph)
     normalise(graph, inputs, constants)
     join_pairs(graph, batchnorm)
     texts = _cells(graph, inputs, constants, states)

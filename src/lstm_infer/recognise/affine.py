@@ -94,6 +94,8 @@ class Act:
     params: tuple[float, ...]
     pre: Affine
     nodes: frozenset[int]
+    peephole: Any = None
+    """What the cell state is multiplied by, one number a unit, where it is in the sum as well."""
 
 
 class Reader:

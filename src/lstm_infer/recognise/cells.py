@@ -1,6 +1,7 @@
 """Cells that an exporter took apart: one step of an LSTM, GRU or RNN in plain nodes becomes the operator with T = 1.
 
-    LSTM   c' = f * c + i * g        h' = o * H(c')            i f o g: activations of x W + h R + b
+    LSTM   c' = f * c + i * g        h' = o * H(c')            i f o g: activations of x W + h R + b,
+                                                               peepholes too; i may be 1 - f, or f be 1 - i
     GRU    h' = (1 - z) * n + z * h, however it is written     z r: the same; n = G(x W + r * (h R + b) + b)
                                                                or G(x W + (r * h) R + b)
     RNN    h' = G(x W + h R + b), where h' is known to come back as h
@@ -60,6 +61,7 @@ class Cell:
     h: Leaf | None = None
     c: str = ""
     reset: int = 0
+    peepholes: dict[str, Array] = field(default_factory=dict)
 
     def leaves(self) -> list[Leaf]:
         """All sources in the order of first use, the reset state of a GRU not among them."""
@@ -195,31 +197,92 @@ class _Finder:
         if pairs[0] is None or pairs[1] is None:
             return None
         for keep, write in ((pairs[0], pairs[1]), (pairs[1], pairs[0])):
-            i, g = self.read.act(write[0]), self.read.act(write[1])
-            if i is None or g is None:
-                continue
             for f_name, c_name in (keep, keep[::-1]):
-                f = self.read.act(f_name)
-                cell = None if f is None else self._lstm(node, trail, f, c_name, i, g)
-                if cell is not None:
-                    return cell
+                for i_name, g_name in (write, write[::-1]):
+                    gates = self._gates(f_name, i_name, g_name, c_name)
+                    cell = gates and self._lstm(node, trail, c_name, *gates)
+                    if cell:
+                        return cell
         return None
 
-    def _lstm(self, node: Node, trail: list[Node], f: Act, c_name: str, i: Act, g: Act) -> Cell | None:
+    def _gates(self, f_name: str, i_name: str, g_name: str, c_name: str) -> tuple[Act, Act, Act] | None:
+        """f, i and g; f and i may be coupled: one is 1 minus the other."""
+        f, i, g = self._gate(f_name, c_name), self._gate(i_name, c_name), self.read.act(g_name)
+        i = i or (f and self._rest_of(i_name, f_name, f))
+        f = f or (i and self._rest_of(f_name, i_name, i))
+        return (f, i, g) if f and i and g else None
+
+    def _gate(self, name: str, c_name: str) -> Act | None:
+        """An activation of a sum; c times a constant for each unit, a peephole, may be in that sum."""
+        plain = self.read.act(name)
+        found = None if plain is not None else self.read.act_on(self.edit.root(name))
+        if found is None:
+            return plain
+        kind, params, value, nodes = found
+        terms, more = self._summands(value)
+        peeps = {k: peep for k, term in enumerate(terms) if (peep := self._peephole(term, c_name))}
+        sums = [self.read.affine(term) for k, term in enumerate(terms) if k not in peeps]
+        if len(peeps) != 1 or len(sums) != 1 or sums[0] is None:
+            return None
+        ((row, product),) = peeps.values()
+        trail: list[Node] = []
+        self.edit.root(name, trail)
+        ids = nodes | more | product | sums[0].nodes | {id(n) for n in trail}
+        return Act(kind, params, sums[0], frozenset(ids), row)
+
+    def _peephole(self, name: str, c_name: str) -> tuple[Any, set[int]] | None:
+        """Weights and nodes of c times a row of constants."""
+        trail: list[Node] = []
+        pair = self.factors(name, trail)
+        for row_name, state in (pair, pair[::-1]) if pair else ():
+            row = self.known.const(row_name)
+            if row is None or self.edit.root(state, trail) != self.edit.root(c_name):
+                continue
+            if row.size == row.shape[-1] == self.known.shapes(c_name)[0][-1]:
+                return row.reshape(-1), {id(n) for n in trail}
+        return None
+
+    def _rest_of(self, name: str, of_name: str, of: Act) -> Act | None:
+        """1 - sigmoid(z) is sigmoid(-z)."""
+        trail: list[Node] = []
+        inner = self._one_minus(name, trail)
+        if inner is None or of.name != "Sigmoid" or self.edit.root(inner, trail) != self.edit.root(of_name):
+            return None
+        row = None if of.peephole is None else -of.peephole
+        return replace(of, pre=of.pre.scale(np.float32(-1)), nodes=of.nodes | {id(n) for n in trail}, peephole=row)
+
+    def _one_minus(self, name: str, trail: list[Node]) -> str | None:
+        """z of 1 - z, also where it is written as -z + 1."""
+        node = self.edit.maker.get(self.edit.root(name, trail))
+        if node is None or node.domain or node.op not in ("Sub", "Add"):
+            return None
+        trail.append(node)
+        if node.op == "Sub":
+            return node.inputs[1] if self._is_one(node.inputs[0]) else None
+        for one, minus in (node.inputs, node.inputs[::-1]):
+            negated = self.edit.maker.get(self.edit.root(minus, trail)) if self._is_one(one) else None
+            if negated is not None and negated.op == "Neg" and not negated.domain:
+                trail.append(negated)
+                return negated.inputs[0]
+        return None
+
+    def _is_one(self, name: str) -> bool:
+        const = self.known.const(name)
+        return const is not None and bool(np.all(const == 1))
+
+    def _lstm(self, node: Node, trail: list[Node], c_name: str, f: Act, i: Act, g: Act) -> Cell | None:
         edit, c_out = self.edit, node.outputs[0]
         if f.pre.out != i.pre.out or i.pre.out != g.pre.out or len(f.pre.out) != 1:
             return None
         if not self._alike(c_out, c_name, f.pre.out[0]):
             return None
-        if (i.name, i.params) != (f.name, f.params):
-            i, g = g, i
         for user in edit.users(c_out):
             for squashed in user.outputs:
                 found = edit.act_op(user) and self.read.act_on(squashed)
                 if not found:
                     continue
                 for last in edit.users(squashed):
-                    made = self._output(last, squashed)
+                    made = self._output(last, squashed, c_out)
                     if made is None:
                         continue
                     steps, o = made
@@ -231,18 +294,21 @@ class _Finder:
                     gates = {"i": i.pre, "o": o.pre, "f": f.pre, "c": g.pre}
                     cell = Cell("LSTM", f.pre.out[0], last.outputs[0], c_out, acts, gates, None, nodes)
                     cell.c = edit.root(c_name)
+                    cell.peepholes = {
+                        k: a.peephole for k, a in (("i", i), ("o", o), ("f", f)) if a.peephole is not None
+                    }
                     if len(cell.leaves()) > 1 and self._candidates(cell) and self._fits(cell.h_out):
                         return cell
         return None
 
-    def _output(self, node: Node, squashed: str) -> tuple[list[Node], Act] | None:
+    def _output(self, node: Node, squashed: str, c_out: str) -> tuple[list[Node], Act] | None:
         """o * H(c')."""
         if node.op != "Mul" or node.domain:
             return None
         for a, b in (node.inputs, node.inputs[::-1]):
             trail: list[Node] = [node]
             if self.edit.root(a, trail) == squashed:
-                o = self.read.act(b)
+                o = self._gate(b, c_out)
                 if o is not None:
                     return trail, o
         return None
@@ -298,14 +364,13 @@ class _Finder:
                 continue
             for m, n in (second, second[::-1]):
                 steps = list(rest)
-                minus = edit.maker.get(edit.root(m, steps))
-                one = None if minus is None or minus.op != "Sub" or minus.domain else self.known.const(minus.inputs[0])
-                if minus is None or one is None or not np.all(one == 1):
+                inner = self._one_minus(m, steps)
+                if inner is None:
                     continue
                 for z, h in (pair, pair[::-1]):
-                    if edit.root(z) == edit.root(minus.inputs[1]):
-                        yield z, n, h, False, [*steps, minus]
-                        yield z, h, n, True, [*steps, minus]
+                    if edit.root(z) == edit.root(inner):
+                        yield z, n, h, False, steps
+                        yield z, h, n, True, steps
 
     def _candidate(self, name: str) -> tuple[str, tuple[float, ...], str, frozenset[int]] | None:
         trail: list[Node] = []
@@ -577,6 +642,9 @@ def _emit(edit: Editor, cell: Cell, inside: list[Node]) -> None:
     attrs: dict[str, Any] = {"hidden_size": cell.size}
     if cell.op == "LSTM":
         inputs.append(to_step(edit, Leaf(cell.c), f"{hint}/c"))
+        if cell.peepholes:
+            rows = [cell.peepholes.get(g, np.zeros(cell.size)) for g in "iof"]
+            inputs.append(edit.const(np.concatenate(rows).astype(np.float32)[None], f"{hint}/P"))
     if cell.op == "GRU":
         attrs["linear_before_reset"] = cell.reset
     names = [name for name, _ in cell.acts]

@@ -107,35 +107,47 @@ def _feeds(
 
 
 def _native(graph: Graph, inputs: Sequence[Port], constants: Mapping[str, Array]) -> _Native | None:
-    """Sizes at which the graph walks: open axes tried at the numbers that stand in its Reshape targets."""
-    frozen = sorted(_numbers(graph))
-    for names in _axes_alike(inputs):
-        # a prime where a size is free, so that it is told from all others
-        choices = [[[13, 7, 5][min(i, 2)], *frozen] for i in range(len(names))]
-        for values in islice(product(*choices), MOST_WALKS):
-            sizes = {place: value for places, value in zip(names, values, strict=True) for place in places}
-            try:
-                walked = walk(graph, _feeds(inputs, constants, sizes))
-            except LstmInferError:
-                continue
-            native = _Native(walked, trace(inputs, walked), sizes)
-            if _clean(graph, native):
-                return native
+    """Sizes at which the graph walks: open axes tried at primes, which are told from all other numbers, and then at the
+    numbers that stand in its Reshape targets."""
+    for sizes in _tries(_agreements(inputs), sorted(_numbers(graph))):
+        try:
+            walked = walk(graph, _feeds(inputs, constants, sizes))
+        except LstmInferError:
+            continue
+        native = _Native(walked, trace(inputs, walked), sizes)
+        if _clean(graph, native):
+            return native
     return None
 
 
-def _axes_alike(inputs: Sequence[Port]) -> Iterator[list[list[tuple[str, int]]]]:
-    """Open axes of one extent: those of one name; else all that lead, and all others, as exporters may number them anew
-    for every input."""
-    open_axes = [(p.name, a, n) for p in inputs for a, n in enumerate(p.shape or ()) if not isinstance(n, int)]
-    named: dict[str, list[tuple[str, int]]] = {}
-    placed: dict[bool, list[tuple[str, int]]] = {}
-    for name, axis, size in open_axes:
-        named.setdefault(size if isinstance(size, str) and size else f"{name}.{axis}", []).append((name, axis))
-        placed.setdefault(axis == 0, []).append((name, axis))
-    yield list(named.values())
-    if len(named) > len(placed):
-        yield list(placed.values())
+def _tries(agreements: list[list[list[tuple[str, int]]]], frozen: list[int]) -> Iterator[dict[tuple[str, int], int]]:
+    """Sizes of all open axes: where nothing is frozen, for each agreement between them, before what is frozen."""
+    for numbers in ([], frozen) if frozen else ([],):
+        for groups in agreements:
+            choices = [[(13, 7, 5)[min(i, 2)], *numbers] for i in range(len(groups))]
+            for values in islice(product(*choices), MOST_WALKS):
+                yield {place: value for places, value in zip(groups, values, strict=True) for place in places}
+
+
+def _agreements(inputs: Sequence[Port]) -> list[list[list[tuple[str, int]]]]:
+    """Which open axes have one size: those of one name, and then, as many exporters mean without saying so, the first
+    axes of all inputs; the axes of one number; all."""
+    places = [(p.name, a, n) for p in inputs for a, n in enumerate(p.shape or ()) if not isinstance(n, int)]
+    named = {(name, a): n if isinstance(n, str) and n else f"{name}.{a}" for name, a, n in places}
+    keys = [
+        named,
+        {place: "" if place[1] == 0 else name for place, name in named.items()},
+        {place: str(place[1]) for place in named},
+        dict.fromkeys(named, ""),
+    ]
+    found = []
+    for key in keys:
+        groups: dict[str, list[tuple[str, int]]] = {}
+        for place, name in key.items():
+            groups.setdefault(name, []).append(place)
+        if list(groups.values()) not in found:
+            found.append(list(groups.values()))
+    return found
 
 
 def native_walk(

@@ -172,7 +172,8 @@ class _Loop:
         if node.domain or node.op not in ("Gather", "Slice") or not node.inputs:
             return None
         facts = self.scope.facts
-        data = self.fixed.get(source_of(self.body, node.inputs[0]), node.inputs[0])
+        data = source_of(self.body, node.inputs[0])
+        data = self.fixed.get(data, data)
         inside = {port.name for port in self.body.inputs} | set(self.made) | set(self.body.consts)
         if data in inside or data not in facts or node.outputs[0] not in facts:
             return None

@@ -4,7 +4,7 @@
   of the sequence (ConcatFromSequence, SequenceAt, SequenceLength) becomes ConcatFromStack, Gather, Shape.
 * A list written out (SequenceConstruct, SequenceEmpty with SequenceInsert behind it) is taken apart: ConcatFromSequence
   of it is a Concat.
-* SequenceAt of SplitToSequence is a Gather, or a Slice.
+* SequenceAt of SplitToSequence is a Gather, or a Slice; ConcatFromSequence of it joins positions of axis 0 anew.
 
 Other sequences are left, and then refused by name: there is no operator for them.
 """
@@ -115,13 +115,11 @@ class _Sequences:
         items = self.items(source)
         if items is not None and self.of_items(node, items):
             return
-        if (
-            maker is not None
-            and maker.op == "SplitToSequence"
-            and node.op == "SequenceAt"
-            and self.of_split(node, maker)
-        ):
-            return
+        if maker is not None and maker.op == "SplitToSequence":
+            if node.op == "SequenceAt" and self.of_split(node, maker):
+                return
+            if node.op == "ConcatFromSequence" and self.join_split(node, maker):
+                return
         self.out.append(node)
 
     def of_stack(self, node: Node) -> None:
@@ -212,6 +210,17 @@ class _Sequences:
             return False
         ends = [self.const(f"{node.name}/{n}", [v]) for n, v in (("start", start), ("stop", stop), ("axis", axis))]
         self.out.append(Node("Slice", node.name, [x, *ends], [output], {}, "", _OPSET))
+        return True
+
+    def join_split(self, node: Node, split: Node) -> bool:
+        """All positions of axis 0, joined again."""
+        if split.attrs.get("axis", 0) or (len(split.inputs) > 1 and split.inputs[1]):
+            return False
+        stack = split.inputs[0]
+        if split.attrs.get("keepdims", 1):
+            stack, where = f"{node.name}/parts", self.const(f"{node.name}/axis", [1])
+            self.out.append(Node("Unsqueeze", stack, [split.inputs[0], where], [stack], {}, "", _OPSET))
+        self.out.append(Node("ConcatFromStack", node.name, [stack], list(node.outputs), dict(node.attrs), "lstm_infer"))
         return True
 
     def sweep(self) -> None:

@@ -186,9 +186,23 @@ def _one_sequence(edit: Editor, chain: list[_Step], n: int) -> bool:
     for leaf in first:
         rank = edit.known.rank(leaf.base)
         extent = edit.known.extent(leaf.base, rank - leaf.axis)
-        if extent != n and not (extent is None and n in edit.graph.split_whole):
+        if extent != n and not (extent is None and (n in edit.graph.split_whole or _reads_all(edit, leaf, n))):
             return False
     return True
+
+
+def _reads_all(edit: Editor, leaf: Leaf, n: int) -> bool:
+    """Is an axis whose extent is open read at the positions 0 .. n-1 and nowhere else: n is the exporter's example."""
+    read = set()
+    for user in edit.users(leaf.base):
+        if user.op in ("Shape", "Size"):
+            continue
+        index = edit.known.const(user.inputs[1]) if user.op == "Gather" and not user.domain else None
+        axis = edit.known.rank(leaf.base) - leaf.axis
+        if index is None or index.ndim or int(attr(user, "axis", 0)) % edit.known.rank(leaf.base) != axis:
+            return False
+        read.add(int(index))
+    return read == set(range(n)) and n > 2
 
 
 def _whole(edit: Editor, leaf: Leaf, hint: str) -> str:
