@@ -19,7 +19,7 @@ from .ir import Array, Graph, Node
 from .ops import registry
 from .ops.registry import Fact
 
-__all__ = ["LIMIT_BYTES", "Walk", "resume", "walk"]
+__all__ = ["LIMIT_BYTES", "Instead", "Walk", "resume", "walk"]
 
 LIMIT_BYTES = 1 << 32
 """No single value may be larger: absurd sizes in a file end in an error, not in an allocation."""
@@ -41,11 +41,21 @@ class Walk:
     nodes: list[Node] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class Instead:
+    """What a node with a body is to be walked with, in place of the facts of its inputs."""
+
+    ins: list[Fact | None]
+
+
+OnNode = Callable[[Node, list[Fact | None]], list[Fact] | Instead | None]
+
+
 def walk(
     graph: Graph,
     feeds: Mapping[str, Fact],
     *,
-    on_node: Callable[[Node, list[Fact | None]], list[Fact] | None] | None = None,
+    on_node: OnNode | None = None,
 ) -> Walk:
     """Walk `graph` with the given inputs.
 
@@ -55,7 +65,8 @@ def walk(
     feeds : mapping of input name to Fact
         One for every graph input.
     on_node : callable, optional
-        Asked first for the facts of a node's outputs; None leaves the node to its operator.
+        Asked first for the facts of a node's outputs; None leaves the node to its operator, and Instead one with a body
+        to its walk with other inputs.
 
     Raises
     ------
@@ -71,7 +82,7 @@ def walk(
     return out
 
 
-def resume(walked: Walk, on_node: Callable[[Node, list[Fact | None]], list[Fact] | None] | None = None) -> Scope:
+def resume(walked: Walk, on_node: OnNode | None = None) -> Scope:
     """What the walk of a body works on, behind a walk of the graph around it."""
 
     def into(part: Graph, scope: Scope) -> None:
@@ -80,9 +91,7 @@ def resume(walked: Walk, on_node: Callable[[Node, list[Fact | None]], list[Fact]
     return Scope(walked.facts, walked.nodes, into)
 
 
-def _walk_into(
-    graph: Graph, out: Scope, on_node: Callable[[Node, list[Fact | None]], list[Fact] | None] | None
-) -> None:
+def _walk_into(graph: Graph, out: Scope, on_node: OnNode | None) -> None:
     facts = out.facts
     for name, array in graph.consts.items():
         if name not in facts:
@@ -106,9 +115,8 @@ def _walk_into(
             raise OnnxImportError(
                 f"{node}: input {error.args[0]!r} is made by no node before it; the file is broken"
             ) from None
-        outs = on_node(node, ins) if on_node else None
-        if outs is None:
-            outs = folded(graph, node, ins)
+        said = on_node(node, ins) if on_node else None
+        outs = said if isinstance(said, list) else folded(graph, node, ins)
         if len(outs) < len(node.outputs) and any(node.outputs[len(outs) :]):
             raise OnnxImportError(f"{node}: has {len(node.outputs)} outputs, {node.op} makes {len(outs)}")
         runs = False
@@ -120,18 +128,29 @@ def _walk_into(
             out.nodes.append(node)
 
 
-def _asked(node: Node, out: Scope, on_node: Callable[[Node, list[Fact | None]], list[Fact] | None] | None) -> bool:
+def _asked(node: Node, out: Scope, on_node: OnNode | None) -> bool:
     """Does `on_node` say what a node with a body makes."""
     if on_node is None or any(name and name not in out.facts for name in node.inputs):
         return False
-    outs = on_node(node, [out.facts[name] if name else None for name in node.inputs])
-    if outs is None:
+    said = on_node(node, [out.facts[name] if name else None for name in node.inputs])
+    if said is None:
         return False
-    for name, fact in zip(node.outputs, outs, strict=False):
+    if isinstance(said, Instead):
+        _walk_with(node, said.ins, out)
+        return True
+    for name, fact in zip(node.outputs, said, strict=False):
         if name:
             out.facts[name] = fact
     out.nodes.append(node)
     return True
+
+
+def _walk_with(node: Node, ins: list[Fact | None], out: Scope) -> None:
+    """Walk a node with a body as if its inputs had these facts."""
+    before = {name: out.facts[name] for name in node.inputs if name}
+    out.facts.update({name: fact for name, fact in zip(node.inputs, ins, strict=True) if fact is not None})
+    walk_control(node, out)
+    out.facts.update(before)
 
 
 def folded(graph: Graph, node: Node, ins: list[Fact | None]) -> list[Fact]:

@@ -2,7 +2,8 @@
 
 By data flow: first the output that a state reaches through sums, products and moves (and the recurrent operator's
 own state path), then through any element-wise operator, then a unique perfect matching by reachability and shape.
-Names decide only what is left, and say so. A wrong pairing is worse than a refusal.
+Names decide only what is left, and say so; where they confirm the sure pairs, they have to confirm those by
+reachability too. A wrong pairing is worse than a refusal.
 """
 
 from __future__ import annotations
@@ -159,6 +160,9 @@ def _match(edges: dict[tuple[str, str], int], inputs: Sequence[Port], outputs: S
                 pairs.update(found)
 
     for level in (DIRECT, ELEMENTWISE, ANY):
+        if level == ANY and any(affinity(*pair) for pair in pairs.items()):
+            # where names tell the sure pairs, a reward or an action that merely has the shape of an output is no state
+            edges = {edge: how for edge, how in edges.items() if how < ANY or affinity(*edge)}
         settle(level)
         # several that are tied at this level: names may tell them apart before a weaker level is asked
         _by_names(edges, pairs, level)

@@ -17,7 +17,7 @@ import numpy as np
 
 from .bodies import is_control
 from .errors import FeedError, LstmInferError, NotStreamableError, ShapeError
-from .facts import Walk, node_facts, walk
+from .facts import Instead, Walk, node_facts, walk
 from .ir import Array, Graph, Node
 from .ops import carries, registry
 from .ops.registry import Fact, Window
@@ -83,6 +83,14 @@ class _Chunk:
         return {**self.fills, **{key: kept for key, (_, _, kept) in self.taken.items()}}
 
 
+def _without_checks(graph: Graph) -> Graph:
+    """The graph for a stream that lags: a loop has fewer steps there than its input has, which the checks in front of
+    the loops would refuse. The analysis has passed them."""
+    nodes = [replace(n, op="Identity", domain="", inputs=n.inputs[:1], attrs={}) if n.op == "Steps" else n
+             for n in graph.nodes]  # fmt: skip
+    return replace(graph, nodes=nodes)
+
+
 class StreamPlan:
     """Programs and state layout for one batch size and one set of bound side inputs."""
 
@@ -101,7 +109,8 @@ class StreamPlan:
     ) -> None:
         self.sizes = {**spec.roles.open_sizes, **(sizes or {})}
         """Extents of open axes that are neither time nor batch: by (input, axis)."""
-        self.graph, self.spec, self.store, self.isa, self.batch = graph, spec, store, isa, batch
+        self.graph = graph if spec.steady else _without_checks(graph)
+        self.spec, self.store, self.isa, self.batch = spec, store, isa, batch
         self.seed = seed
         self.layout = StateLayout()
         self.bound = {name: array for name, array in bound.items() if array.dtype.kind == "f" or array.ndim}
@@ -206,7 +215,7 @@ class StreamPlan:
         """Walk n new steps, with what the histories and queues hold."""
         chunk = _Chunk(dict(fills), flush)
 
-        def on_node(node: Node, ins: list[Fact | None]) -> list[Fact] | None:
+        def on_node(node: Node, ins: list[Fact | None]) -> list[Fact] | Instead | None:
             if node.op in ("Shape", "Size"):
                 return None  # a size is known where there is no step yet
             if any(name in chunk.absent for name in node.inputs):
@@ -227,7 +236,7 @@ class StreamPlan:
             if any(_extent(ins[i], a) == 0 for i, a in axes):
                 return self._nothing(chunk, node)
             if is_control(node):
-                return None
+                return Instead(ins)
             return self._regrouped(node, ins) or node_facts(node, ins)
 
         chunk.walked = walk(self.graph, self._facts(n), on_node=on_node)

@@ -147,13 +147,26 @@ def analyse(graph: Graph, roles: Roles, states: Mapping[str, str] | None) -> Str
         return _frame(graph, roles, walked, traced, pairs)
     try:
         return _Flow(graph, roles, walked, traced, pairs).spec()
-    except NotStreamableError:
-        if pairs and roles.time_size == 1:
+    except NotStreamableError as refusal:
+        each_call = isinstance(refusal, _EachCallError)
+        if pairs and (roles.time_size == 1 or (each_call and _walks_one(roles, B))):
             return _frame(graph, roles, walked, traced, pairs, mode="loop")
         if pairs and roles.one_step():  # only right at the one step that the file declares
             roles.time_size = 1
             return analyse(graph, roles, states)
-        raise
+        raise NotStreamableError(str(refusal), node=refusal.node, op=refusal.op, reason=refusal.reason) from None
+
+
+class _EachCallError(NotStreamableError):
+    """The graph does something once a call, whatever its length: one step is then a call."""
+
+
+def _walks_one(roles: Roles, B: int) -> bool:
+    try:
+        roles.walk(1, B)
+    except LstmInferError:
+        return False
+    return True
 
 
 def _all_states(
@@ -307,6 +320,9 @@ _REASONS = {
 _MOVES = {"Unsqueeze", "Squeeze", "Transpose", "Identity"}
 """Move axes about and leave every value as it is."""
 
+_PASS_ON = {*_MOVES, "Slice", "Split", "Gather", "Reshape", "Flatten", "Concat", "Cast", "Expand"}
+"""Regroup the parts of a state on the way to the layers that start from them."""
+
 LONG = 4096
 """A length that shows what a constant in the file cuts off, far beyond the usual."""
 
@@ -332,8 +348,8 @@ def _reason(node: Node) -> str:
     return _REASONS.get(node.op, _WHOLE)
 
 
-def _refusal(node: Node, reason: str) -> NotStreamableError:
-    return NotStreamableError(
+def _refusal(node: Node, reason: str, kind: type[NotStreamableError] = NotStreamableError) -> NotStreamableError:
+    return kind(
         f"{node} {reason}; the model cannot be streamed, run() takes the whole sequence",
         node=node.name,
         op=node.op,
@@ -448,6 +464,8 @@ class _Flow:
         self.branches()
         for node in self.walked.nodes:
             self.node(node)
+        for out in self.pairs.values():
+            self.handed_back(out)
         roles = self.roles
         spec = StreamSpec(
             "time",
@@ -520,7 +538,9 @@ class _Flow:
         if len(rates) > 1:
             raise self.refuse(node, "joins signals of different rates")
         lag = max(self.lag.get(node.inputs[i], 0) for i in timed)
-        if isinstance(node, (Repeat, Choice)) and any(self.lag.get(node.inputs[i], 0) != lag for i in timed):
+        over = {i for i, _ in carries.runs_over(node)} if isinstance(node, Repeat) else set[int]()
+        uneven = any(self.lag.get(node.inputs[i], 0) != lag for i in timed)
+        if uneven and isinstance(node, (Repeat, Choice)) and not over.issuperset(timed):
             raise self.refuse(node, "joins signals of different delays")
         for value in node.outputs:
             if value and value not in self.lag:
@@ -654,8 +674,8 @@ class _Flow:
         source = node.inputs[0]
         if self.traced.alone(source, axis) == 0:
             raise self.refuse(node, "cuts an axis in which time is mixed with another")
-        maker = next((n for n in self.walked.nodes if source in n.outputs), None)
-        if maker is not None and maker.name in self.windows and maker.op != "Pad" and self.behind(source) == [node]:
+        maker = self.window_before(source)
+        if maker is not None and self.behind(maker.outputs[0]) == [node]:
             at, window = self.windows[maker.name]
             less = min(end, window.pad_end // window.stride)  # what it saw of the padding was cut off: a causal Conv
             self.windows[maker.name] = at, replace(window, pad_end=window.pad_end - less * window.stride)
@@ -668,6 +688,14 @@ class _Flow:
         self.cropped[node.name] = begin
         self.rate[value] = rate = self.rate.get(source, 1)
         self.lag[value] = self.lag.get(source, 0) + rate * max(begin + end - pad.pad_begin, 0)
+
+    def window_before(self, value: str) -> Node | None:
+        """The window that makes a value, also behind moves of its axes."""
+        maker = next((n for n in self.walked.nodes if value in n.outputs), None)
+        while maker is not None and maker.op in _MOVES:
+            source = maker.inputs[0]
+            maker = next((n for n in self.walked.nodes if source in n.outputs), None)
+        return maker if maker is not None and maker.name in self.windows and maker.op != "Pad" else None
 
     def window(self, node: Node, index: int, value: str, link: Link) -> None:
         window: Window = link.info
@@ -791,6 +819,7 @@ class _Flow:
             init = node.inputs[index] if index < len(node.inputs) else ""
             deps = self.traced.deps.get(init, frozenset()) if init else frozenset()
             if any(label in self.state_labels for label in deps):
+                self.passed_on(node, init)
                 continue  # the graph itself passes the state through
             if init and self.traced.depends(init, self.label):
                 raise self.refuse(node, f"starts from a state computed from the sequence itself ({init!r})")
@@ -821,6 +850,33 @@ class _Flow:
         return self.roles.time_size == 1 and any(
             name in self.roles.time and self.walked.facts[name].shape[axis] == 1 for name, axis in places
         )
+
+    def passed_on(self, node: Node, value: str) -> None:
+        """A state has to reach its recurrence as it came: what a mask does to it is done once a call."""
+        made = {name: n for n in self.walked.nodes for name in n.outputs if name}
+        todo, seen = [value], set[str]()
+        while todo:
+            maker = made.get(todo.pop())
+            if maker is None or maker.name in seen or carries.carries(maker):
+                continue
+            if maker.op not in _PASS_ON:
+                raise _refusal(maker, f"changes a state once a call, before {node} starts from it", _EachCallError)
+            seen.add(maker.name)
+            todo += [name for name in maker.inputs if name in made]
+
+    def handed_back(self, value: str) -> None:
+        """And what is left of it has to be handed out as it is."""
+        made = {name: n for n in self.walked.nodes for name in n.outputs if name}
+        todo, seen = [value], set[str]()
+        while todo:
+            value = todo.pop()
+            maker = made.get(value)
+            if maker is None or maker.name in seen or carries.carries(maker) or self.has_time(value):
+                continue
+            if maker.op not in _PASS_ON:
+                raise _refusal(maker, "changes a state once a call, behind the sequence", _EachCallError)
+            seen.add(maker.name)
+            todo += [name for name in maker.inputs if name in made]
 
     def signals(self, shape: tuple[int, ...], axis: int, source: str, place: int) -> tuple[tuple[int, ...], int | None]:
         """A state's shape and batch axis where the batch of its recurrence is that of the stream, or a product with it

@@ -1,0 +1,47 @@
+"""What a graph does to a state once a call, whatever the call's length, is done at every step of a stream."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+import lstm_infer
+import tolerances
+
+
+def gru(before: bool) -> bytes:
+    """A GRU whose state is halved in front of the sequence, or behind it."""
+    rng = np.random.default_rng(3)
+    weights = {"W": rng.uniform(-1, 1, (1, 12, 3)), "R": rng.uniform(-1, 1, (1, 12, 4)), "half": np.array(0.5)}
+    first, last = ("halved", "hn") if before else ("h", "end")
+    nodes = [
+        helper.make_node("Mul", ["h", "half"] if before else ["end", "half"], ["halved" if before else "hn"]),
+        helper.make_node("GRU", ["x", "W", "R", "", "", first], ["y", last], hidden_size=4),
+    ]
+    ports = [helper.make_tensor_value_info(n, TensorProto.FLOAT, s) for n, s in (
+        ("x", ["T", "B", 3]), ("h", [1, "B", 4]), ("y", ["T", 1, "B", 4]), ("hn", [1, "B", 4]),
+    )]  # fmt: skip
+    consts = [numpy_helper.from_array(value.astype(np.float32), name) for name, value in weights.items()]
+    graph = helper.make_graph(nodes if before else nodes[::-1], "g", ports[:2], ports[2:], consts)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_a_chunk_is_its_steps(before: bool) -> None:
+    model = lstm_infer.load(gru(before))
+    assert "one step at a time" in model.summary()
+    x = np.random.default_rng(0).uniform(-1, 1, (9, 1, 3)).astype(np.float32)
+    h = np.ones((1, 1, 4), np.float32)
+    want = []
+    for step in x:
+        made = model.run({"x": step[None], "h": h})
+        want.append(made["y"])
+        h = made["hn"]
+    for cuts in ([], [4], [1, 2, 7]):
+        stream = model.stream(initial={"h": np.ones((1, 1, 4), np.float32)})
+        parts = [stream.run(x[a:b]) for a, b in pairwise([0, *cuts, len(x)])]
+        tolerances.exact(np.concatenate(parts), np.concatenate(want), f"cut at {cuts}")
+        tolerances.exact(stream.state["h"], h, "state")
