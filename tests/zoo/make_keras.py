@@ -156,6 +156,23 @@ def residual_norm(p):
     return layers.Dense(2)(layers.Add()([x, y]))
 
 
+def step_states(p):
+    y, h, c = layers.LSTM(7, return_state=True)(p["x"], initial_state=[p["h"], p["c"]])
+    return [layers.Dense(3)(y), h, c]
+
+
+def rnn_states(p):
+    y, h = layers.SimpleRNN(7, return_sequences=True, return_state=True)(p["x"], initial_state=p["h"])
+    return [layers.Dense(2)(y), h]
+
+
+def stacked_states(p):
+    cells = layers.StackedRNNCells([layers.LSTMCell(6), layers.LSTMCell(7)])
+    first = [[p["h1"], p["c1"]], [p["h2"], p["c2"]]]
+    y, a, b = layers.RNN(cells, return_sequences=True, return_state=True)(p["x"], initial_state=first)
+    return [layers.Dense(2)(y), *a, *b]
+
+
 CASES = [
     Case("token_gru", token_gru, {"tokens": ("T",)}, ("y",), {"tokens": 20}),
     Case("gru_reset_before", gru_reset_before, {"x": ("T", 4)}, ("y",), opset=15),
@@ -174,6 +191,21 @@ CASES = [
     Case("keyword_mean", keyword_mean, {"x": ("T", 4)}, ("y",)),
     Case("forecast_last", forecast_last, {"x": ("T", 2)}, ("y",), opset=13),
     Case("residual_norm", residual_norm, {"x": ("T", 4)}, ("y",)),
+    Case(
+        "step_states",
+        step_states,
+        {"x": (1, 5), "h": (7,), "c": (7,)},
+        ("y", "hn", "cn"),
+        runs=((1, 2), (1, 1), (1, 4)),
+    ),
+    Case("rnn_states", rnn_states, {"x": ("T", 5), "h": (7,)}, ("y", "hn"), opset=16),
+    Case(
+        "stacked_states",
+        stacked_states,
+        {"x": ("T", 5), "h1": (6,), "c1": (6,), "h2": (7,), "c2": (7,)},
+        ("y", "h1n", "c1n", "h2n", "c2n"),
+        kinds=("tf",),
+    ),
 ]
 
 

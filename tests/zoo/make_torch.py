@@ -1,4 +1,4 @@
-"""Exports the modules of torch_modules.py and speech_modules.py with both exporters of PyTorch and stores what the modules themselves give.
+"""Exports the modules of the files beside it with both exporters of PyTorch and stores what the modules themselves give.
 
     python tests/zoo/make_torch.py [word ...]     only files whose name holds one of the words
 
@@ -21,6 +21,7 @@ import onnx
 import speech_modules as speech
 import torch
 import torch_modules as zoo
+import torch_more as more
 from keep import write
 
 RUNS = ((6, 2), (6, 1), (13, 3), (1, 1), (23, 2))
@@ -62,7 +63,7 @@ class Case:
             elif name == "lengths":
                 made[name] = np.maximum(1, rng.integers(1, T + 1, B)).astype(np.int64)
                 made[name][rng.integers(0, B)] = T
-            elif name == "episode_start":
+            elif name in ("episode_start", "done"):
                 made[name] = (rng.random(extent) < 0.4).astype(np.float32)
             elif name in self.tokens:
                 made[name] = rng.integers(0, self.tokens[name], extent)
@@ -153,6 +154,34 @@ CASES += [
     Case("tacotron_step", speech.Tacotron, {"frame": ONE, "ah": ONE, "ac": ONE, "dh": ONE, "dc": ONE, "w": {0: "B", 1: "S"}, "wc": {0: "B", 1: "S"}, "ctx": ONE, "memory": {0: "B", 1: "S"}, "processed": {0: "B", 1: "S"}}, {"mel": ONE, "gate": ONE, "ahn": ONE, "acn": ONE, "dhn": ONE, "dcn": ONE, "wn": {0: "B", 1: "S"}, "wcn": {0: "B", 1: "S"}, "ctxn": ONE}, {"frame": ("B", 5), "ah": ("B", 9), "ac": ("B", 9), "dh": ("B", 10), "dc": ("B", 10), "w": ("B", "S"), "wc": ("B", "S"), "ctx": ("B", 8), "memory": ("B", "S", 8), "processed": ("B", "S", 7)}, runs=STEP, example=(1, 2)),
     Case("knob_step", speech.KnobStep, {"frame": ONE, "knob": ONE, "h": ONE, "c": ONE}, {"y": ONE, "hn": ONE, "cn": ONE}, {"frame": ("B", 5), "knob": ("B", 2), "h": ("B", 8), "c": ("B", 8)}, runs=STEP, example=(1, 2)),
     Case("onsets_frames", speech.OnsetsFrames, {"mel": TIME1}, {"on": TIME1, "fr": TIME1}, {"mel": ("B", "T", 8)}),
+]  # fmt: skip
+
+
+BATCH, CELL, FRAME = (
+    {0: "B"},
+    {"x": ("B", 5), "h": ("B", 7), "c": ("B", 7)},
+    {"runs": ((1, 2), (1, 1), (1, 5)), "example": (1, 2)},
+)
+SCRIPT = {"dyn": None, "script": True}
+STEP_IN, STEP_OUT = dict.fromkeys(CELL, BATCH), {"y": BATCH, "hn": BATCH, "cn": BATCH}
+WRITING = {"h1": 7, "c1": 7, "h2": 7, "c2": 7, "kappa": 3, "w": 5}
+
+CASES += [
+    Case("scripted_lstm", more.ScriptedLstm, {"x": TIME1}, {"y": TIME1}, {"x": ("B", "T", 5)}, **SCRIPT),
+    Case("scripted_peephole", more.ScriptedPeephole, {"x": TIME1}, {"y": TIME1}, {"x": ("B", "T", 5)}, ts=15, **SCRIPT),
+    Case("scripted_gru", more.ScriptedGru, {"x": TIME1}, {"y": TIME1}, {"x": ("B", "T", 5)}, ts=14, **SCRIPT),
+    Case("scripted_indrnn", more.ScriptedIndRnn, {"x": TIME1}, {"y": TIME1}, {"x": ("B", "T", 5)}, ts=12, **SCRIPT),
+    Case("mamba", more.Mamba, {"x": TIME1}, {"y": TIME1}, {"x": ("B", "T", 6)}, **SCRIPT),
+    Case("lagging_loop", more.LaggingLoop, {"x": TIME1}, {"y": TIME1}, {"x": ("B", "T", 4)}, **SCRIPT),
+    Case("nowcast", more.Nowcast, {"x": TIME1}, {"y": TIME1}, {"x": ("B", "T", 2, 5, 6)}, ts=16, **SCRIPT),
+    Case("peephole_step", more.PeepholeStep, STEP_IN, STEP_OUT, CELL, **FRAME),
+    Case("coupled_step", more.CoupledStep, STEP_IN, STEP_OUT, CELL, ts=13, **FRAME),
+    Case("open_unrolled", more.OpenUnrolled, {"x": TIME1}, {"y": TIME1}, {"x": ("B", "T", 4)}, dyn=None),
+    Case("impala", more.Impala, {"frame": TIME0, "reward": TIME0, "action": TIME0, "done": BATCH, "h": LAYERS, "c": LAYERS}, {"policy": TIME0, "value": TIME0, "hn": LAYERS, "cn": LAYERS}, {"frame": ("T", "B", 2, 8, 8), "reward": ("T", "B"), "action": ("T", "B"), "done": ("B",), "h": (1, "B", 7), "c": (1, "B", 7)}, {"action": 3}, runs=((6, 2), (6, 1), (9, 2), (1, 1))),
+    Case("sac_step", more.SacStep, {"obs": BATCH, "last": BATCH, "h": LAYERS, "c": LAYERS}, {"mean": BATCH, "log_std": BATCH, "hn": LAYERS, "cn": LAYERS}, {"obs": ("B", 6), "last": ("B", 2), "h": (1, "B", 7), "c": (1, "B", 7)}, **FRAME),
+    Case("matting", more.Matting, {"src": BATCH, "r1": BATCH, "r2": BATCH}, {"fgr": BATCH, "pha": BATCH, "r1n": BATCH, "r2n": BATCH}, {"src": ("B", 3, 8, 8), "r1": ("B", 2, 4, 4), "r2": ("B", 3, 2, 2)}, **FRAME),
+    Case("handwriting", more.Handwriting, {"x": BATCH, "text": {0: "B", 1: "S"}, **dict.fromkeys(WRITING, BATCH)}, {"y": BATCH, **{f"{k}n": BATCH for k in WRITING}}, {"x": ("B", 3), "text": ("B", "S", 5), **{k: ("B", n) for k, n in WRITING.items()}}, dyn=None, **FRAME),
+    Case("line_reader", more.LineReader, {"image": {0: "B", 3: "T"}}, {"y": {0: "B"}}, {"image": ("B", 1, 8, "T")}, dyn=None, ts=13, runs=((24, 2), (24, 1), (40, 3), (8, 1), (92, 2)), example=(24, 2)),
 ]  # fmt: skip
 
 

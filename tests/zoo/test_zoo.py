@@ -6,7 +6,8 @@ the streamed inputs, `outputs` to time axis (null: the value as if the sequence 
 and outputs, number of `states`, `lag`, `bind` (inputs to bind), `frame` (inputs of a frame model), `refused` (kinds of
 node that may be named; "": none), `load` (arguments that make a refused model stream), `load_refused`, `frozen` (the
 file holds one size; others are refused or right), `meets` (the signals of a batch meet: streamed one by one),
-`stepwise` (tensor-wide scales: the stream is defined as one step at a time), `pending` and `pending_run` (why it is not
+`stepwise` (tensor-wide scales, or something done once a call: the stream is defined as one step at a time),
+`recognised` (what the summary says of a cell that was taken apart), `pending` and `pending_run` (why it is not
 built yet), `files` (a row's exceptions by file).
 """
 
@@ -242,6 +243,11 @@ def test_what_cannot_stream_is_refused_by_name(name):
     assert caught.value.reason
     assert caught.value.op in row(name)["refused"]
     assert caught.value.op in str(caught.value) and caught.value.node in str(caught.value)
+
+
+@pytest.mark.parametrize("name", where(lambda r: "recognised" in r))
+def test_cells_that_were_taken_apart_are_recognised(name):
+    assert f"{row(name)['recognised']} units" in load(name).summary()
 
 
 @pytest.mark.parametrize("name", where(lambda r: "load_refused" in r))
