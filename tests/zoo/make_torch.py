@@ -176,6 +176,7 @@ CASES += [
     Case("nowcast", more.Nowcast, {"x": TIME1}, {"y": TIME1}, {"x": ("B", "T", 2, 5, 6)}, ts=16, **SCRIPT),
     Case("peephole_step", more.PeepholeStep, STEP_IN, STEP_OUT, CELL, **FRAME),
     Case("coupled_step", more.CoupledStep, STEP_IN, STEP_OUT, CELL, ts=13, **FRAME),
+    Case("paper_gru_step", more.PaperGruStep, {"x": BATCH, "h": BATCH}, {"y": BATCH, "hn": BATCH}, {"x": ("B", 5), "h": ("B", 7)}, ts=16, **FRAME),
     Case("open_unrolled", more.OpenUnrolled, {"x": TIME1}, {"y": TIME1}, {"x": ("B", "T", 4)}, dyn=None),
     Case("impala", more.Impala, {"frame": TIME0, "reward": TIME0, "action": TIME0, "done": BATCH, "h": LAYERS, "c": LAYERS}, {"policy": TIME0, "value": TIME0, "hn": LAYERS, "cn": LAYERS}, {"frame": ("T", "B", 2, 8, 8), "reward": ("T", "B"), "action": ("T", "B"), "done": ("B",), "h": (1, "B", 7), "c": (1, "B", 7)}, {"action": 3}, runs=((6, 2), (6, 1), (9, 2), (1, 1))),
     Case("sac_step", more.SacStep, {"obs": BATCH, "last": BATCH, "h": LAYERS, "c": LAYERS}, {"mean": BATCH, "log_std": BATCH, "hn": LAYERS, "cn": LAYERS}, {"obs": ("B", 6), "last": ("B", 2), "h": (1, "B", 7), "c": (1, "B", 7)}, **FRAME),
@@ -267,7 +268,23 @@ def halved(name: str, case: Case, model: onnx.ModelProto, runs: list) -> None:
     write(name, convert_float_to_float16(model, keep_io_types=False), made)
 
 
+def optimised(name: str, case: Case, model: onnx.ModelProto, runs: list) -> None:
+    """The model as onnxruntime saves it after its own optimisations."""
+    import tempfile
+    from pathlib import Path
+
+    import onnxruntime
+
+    with tempfile.TemporaryDirectory() as folder:
+        options = onnxruntime.SessionOptions()
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+        options.optimized_model_filepath = str(Path(folder) / "a.onnx")
+        onnxruntime.InferenceSession(model.SerializeToString(), options)
+        write(name, onnx.load(options.optimized_model_filepath), runs)
+
+
 CONVERTED = {
+    "ts_paper_gru_step": [("ort_paper_gru_step", optimised)],
     "ts_gru_tagger": [("q_gru_tagger", quantized), ("fp16_gru_tagger", halved)],
     "ts_char_lm": [("q_char_lm", quantized)],
     "ts_residual_stack": [("fp16_residual_stack", halved)],

@@ -314,3 +314,13 @@ class LaggingLoop(nn.Module):
             h = z[:, t] * h + (1 - z[:, t]) * torch.tanh(new[:, t])
             made.append(h)
         return torch.stack(made, 1)
+
+
+class PaperGruStep(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.cell, self.out = ResetBeforeCell(5, 7), nn.Linear(7, 2)
+
+    def forward(self, x, h):
+        h = self.cell(x, h)
+        return torch.relu(self.out(h)), h

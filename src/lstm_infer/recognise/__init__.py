@@ -17,6 +17,7 @@ from .known import Known, know
 from .loops import normalise
 from .pairs import join_pairs
 from .scans import open_scan
+from .unfused import take_fused_apart
 from .unroll import roll_up
 from .whole import name_whole_slices
 
@@ -37,6 +38,7 @@ def rewrite(
     """
     fold(graph, constants)
     name_whole_slices(graph)
+    take_fused_apart(graph)
     normalise(graph, inputs, constants)
     join_pairs(graph, batchnorm)
     texts = _cells(graph, inputs, constants, states)
