@@ -24,7 +24,11 @@ from .ops.common import pass_broadcast
 
 __all__ = ["pair_states"]
 
-DIRECT, ELEMENTWISE, ANY, UNREACHED = 1, 2, 3, 255
+DIRECT, ELEMENTWISE, ANY, CONDITION, UNREACHED = 1, 2, 3, 4, 255
+"""How one value comes from another. CONDITION: it only tells which of other values are taken, so it passes nothing on."""
+
+HIDES = -1e4
+"""Exporters add this times a mask, or less, to what a Softmax shall not see."""
 
 _DIRECT_OPS = {
     "Add", "Sub", "Mul", "Div", "Neg", "Identity", "Transpose", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Slice",
@@ -33,7 +37,9 @@ _DIRECT_OPS = {
 
 
 def _level(node: Node, index: int, output: int) -> int:
-    if node.domain == "" and node.op in _DIRECT_OPS and not (node.op == "Where" and index == 0):
+    if node.domain == "" and node.op == "Where" and index == 0:
+        return CONDITION
+    if node.domain == "" and node.op in _DIRECT_OPS:
         return DIRECT
     if node.domain == "" and node.op in ("Gather", "ScatterND", "ScatterElements", "GatherElements"):
         return DIRECT if index != 1 else ANY
@@ -122,7 +128,7 @@ def pair_states(
                 continue
             if name in sequences and how[index] > DIRECT:
                 continue  # what a recurrence makes of a sequence is an answer to it, not its next value
-            if how[index] != UNREACHED and not alone:
+            if how[index] < CONDITION and not alone:
                 edges[name, out.name] = int(how[index])
     pairs = _match(edges, inputs, outputs)
     if not streamed:
@@ -131,7 +137,8 @@ def pair_states(
 
 
 def _masks(walked: Walk, fed: Sequence[str], level: Mapping[str, NDArray[np.uint8]]) -> set[str]:
-    """Inputs that do nothing finer than to scale another input row by row, as `(1 - episode_start) * h` does."""
+    """Inputs that do nothing finer than to scale another input row by row, as `(1 - episode_start) * h` does, or to
+    hide elements, as `scores - 1e9 * mask` does."""
     found: set[str] = set()
 
     def alone(value: str, most: int) -> int | None:
@@ -146,7 +153,14 @@ def _masks(walked: Walk, fed: Sequence[str], level: Mapping[str, NDArray[np.uint
                 smaller = prod(walked.facts[a].shape) < prod(walked.facts[b].shape)
                 if mask is not None and state is not None and mask != state and smaller:
                     found.add(fed[mask])
+        if node.domain == "" and node.op == "Mul" and any(_hides(walked, value) for value in node.inputs):
+            found.update(fed[mask] for value in node.inputs if (mask := alone(value, ELEMENTWISE)) is not None)
     return found
+
+
+def _hides(walked: Walk, value: str) -> bool:
+    const = walked.facts[value].const
+    return const is not None and const.size == 1 and const.dtype.kind == "f" and float(const.reshape(-1)[0]) <= HIDES
 
 
 def _match(edges: dict[tuple[str, str], int], inputs: Sequence[Port], outputs: Sequence[Port]) -> dict[str, str]:

@@ -280,3 +280,35 @@ def test_an_axis_that_a_recurrence_runs_over_is_no_batch(rng):
     tolerances.exact(np.concatenate(parts), model.run({"x": x})["Z"])
     with pytest.raises(LstmInferError):
         model.stream(batch=2)
+
+
+@pytest.mark.parametrize("hiding", ["chosen", "added"])
+def test_a_mask_in_front_of_a_softmax_is_no_state(rng, hiding):
+    """A mask of the shape of the probabilities is fed at every step, whatever the values are called."""
+    N = 4
+    make = helper.make_node
+    nodes = [
+        make("MatMul", ["u", "W"], ["a"]),
+        make("MatMul", ["v", "R"], ["b"]),
+        make("Add", ["a", "b"], ["z"]),
+        make("Tanh", ["z"], ["k"]),
+        make("MatMul", ["k", "V"], ["scores"]),
+    ]
+    if hiding == "chosen":
+        nodes += [make("Greater", ["m", "half"], ["hide"]), make("Where", ["hide", "low", "scores"], ["seen"])]
+    else:
+        nodes += [make("Mul", ["m", "low"], ["bias"]), make("Add", ["scores", "bias"], ["seen"])]
+    nodes.append(make("Softmax", ["seen"], ["p"], axis=-1))
+    consts = {"W": noise(rng, I, H), "R": noise(rng, H, H), "V": noise(rng, H, N)}
+    consts |= {"half": np.float32(0.5), "low": np.float32(-1e9)}
+    inputs = [("u", FLOAT, ["B", I]), ("v", FLOAT, ["B", H]), ("m", FLOAT, ["B", N])]
+    outputs = [("p", FLOAT, ["B", N]), ("k", FLOAT, ["B", H])]
+    model = lstm_infer.load(build(nodes, inputs, outputs, consts))
+    assert {state.name: state.output for state in model.states} == {"v": "k"}
+    stream, state = model.stream(2), np.zeros((2, H), np.float32)
+    for _ in range(3):
+        feeds = {"u": noise(rng, 2, I), "m": np.array([[0, 1, 0, 0], [1, 0, 0, 1]], np.float32)}
+        want = model.run(feeds | {"v": state})
+        tolerances.exact(stream.step(feeds), want["p"], hiding)
+        state = want["k"]
+        tolerances.exact(stream.state["v"], state, hiding)
