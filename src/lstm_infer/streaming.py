@@ -599,7 +599,10 @@ class _Flow:
             if link.kind == "same" and link.out_axis == out_axis and not self.at_all_lengths(node, link):
                 break
             if link.out_axis == out_axis and (link.kind == "same" or (link.kind == "scan" and carries.carries(node))):
-                return  # other scans (CumSum) are not carried from call to call yet
+                return
+            if link.out_axis == out_axis and link.kind == "scan" and carries.sums(node):
+                self.summed(node, index, link.axis)
+                return
             if link.kind == "last" or (
                 link.kind == "pick" and link.info in (-1, self.T - 1) and self.at_end(node, link)
             ):
@@ -877,6 +880,29 @@ class _Flow:
                 raise _refusal(maker, "changes a state once a call, behind the sequence", _EachCallError)
             seen.add(maker.name)
             todo += [name for name in maker.inputs if name in made]
+
+    def summed(self, node: Node, index: int, axis: int) -> None:
+        """The sum over all steps so far is a state."""
+        source = node.inputs[index]
+        if self.traced.alone(source, axis) != self.traced.root(self.label):
+            raise self.refuse(node, "sums over an axis in which time is mixed with another")
+        label = f"{node.name}.sum"
+        self.carried.append(Carried(node.name, "sum", "", label, None))
+        shape, dtype, _ = carries.state_memory(node, self.walked.facts, "sum")
+        place = self.batch_place(source)
+        batch = None
+        if place is not None:
+            shape, batch = self.signals(shape, place - (place > axis), source, place)
+        if batch is not None:
+            shape = (*shape[:batch], self.roles.batch_size or 1, *shape[batch + 1 :])
+        self.state_infos.append(StateInfo(label, None, shape, dtype, batch, "zero"))
+
+    def batch_place(self, value: str) -> int | None:
+        """The axis of a value in which the signals of a batch lie."""
+        if not self.roles.batch:
+            return None
+        name, at = next(iter(self.roles.batch.items()))
+        return self.traced.find(value, self.traced.root(self.traced.axes[name][at][0].label))
 
     def signals(self, shape: tuple[int, ...], axis: int, source: str, place: int) -> tuple[tuple[int, ...], int | None]:
         """A state's shape and batch axis where the batch of its recurrence is that of the stream, or a product with it

@@ -1,4 +1,5 @@
-"""Nodes that run over an axis and carry states along it: LSTM, GRU, RNN, and Scan.
+"""Nodes that run over an axis and carry states along it: LSTM, GRU, RNN, and Scan; and CumSum, which does not tell
+where time is, but has a state where it runs over time.
 
 What streaming needs to know of them, whichever they are: along which axis of which input they run, which states they
 carry from step to step, and where those lie in the values that start them.
@@ -15,14 +16,20 @@ from ..ir import Node
 from ..views import View
 from . import recurrent
 from .control import Repeat, flow_repeat
-from .registry import Fact
+from .reduce import sum_axis
+from .registry import Fact, attr
 
-__all__ = ["batch_axis", "carries", "first_state", "runs_over", "state_memory", "states"]
+__all__ = ["batch_axis", "carries", "first_state", "runs_over", "state_memory", "states", "sums"]
 
 
 def carries(node: Node) -> bool:
     """Does the node carry states along an axis of its inputs."""
     return recurrent.is_recurrent(node) or (isinstance(node, Repeat) and bool(node.scanned) and bool(states(node)))
+
+
+def sums(node: Node) -> bool:
+    """Does the node add up what came before, from the first position on."""
+    return node.op == "CumSum" and not node.domain and not attr(node, "reverse", 0)
 
 
 def runs_over(node: Node) -> list[tuple[int, int]]:
@@ -65,6 +72,9 @@ def state_memory(node: Node, facts: Mapping[str, Fact], what: str) -> tuple[tupl
         batch = next((k.out_axis for k in links if (k.input, k.axis) == place), None)
         return fact.shape, fact.dtype, batch
     x = facts[node.inputs[0]]
+    if sums(node):
+        axis = sum_axis(node, x, facts[node.inputs[1]])
+        return (*x.shape[:axis], *x.shape[axis + 1 :]), x.dtype, None
     return (x.shape[recurrent.axes(node)[1]], recurrent.hidden(node, facts[node.inputs[2]].shape)), x.dtype, 0
 
 

@@ -191,9 +191,13 @@ for _name in ("ArgMax", "ArgMin"):
 _MOST_STEPS = 4096
 
 
+def sum_axis(node: Node, x: Fact, axis: Fact) -> int:
+    """The axis that a CumSum runs over."""
+    return normal_axis(node, int(known(node, axis, "an axis").reshape(-1)[0]), len(x.shape))
+
+
 def _sum_axis(node: Node, ins: list[Fact | None]) -> int:
-    axis: Any = known(node, need(node, ins, 1), "an axis").reshape(-1)[0]
-    return normal_axis(node, int(axis), len(need(node, ins, 0).shape))
+    return sum_axis(node, need(node, ins, 0), need(node, ins, 1))
 
 
 def infer_cumsum(node: Node, ins: list[Fact | None]) -> list[Fact]:
@@ -223,22 +227,22 @@ def flow_cumsum(node: Node, ins: list[Fact | None], outs: list[Fact]) -> list[Li
 
 
 def lower_cumsum(node: Node, b: Builder) -> None:
-    """In a stream the sum so far is the state "sum" (of the shape of x without the axis)."""
+    """In a stream the sum so far is the state "sum0" (of the shape of x without the axis)."""
     x = b.view(node.inputs[0])
     axis = _sum_axis(node, [b.fact(value) for value in node.inputs])
     n, back, exclusive = x.shape[axis], bool(attr(node, "reverse", 0)), bool(attr(node, "exclusive", 0))
-    carried = b.layout is not None and (node.name, "sum") in b.layout.slots
+    carried = b.layout is not None and (node.name, "sum0") in b.layout.slots
     if n > _MOST_STEPS and not carried:
         b.host(node)
         return
     shape, ints = (*x.shape[:axis], *x.shape[axis + 1 :]), x.dtype.kind in "iu"
     out = b.new(node.outputs[0])
-    state = b.carry(node, "sum", None, shape) if carried else b.scalar(0, x.dtype).expand(shape)
+    state = b.carry(node, "sum0", None, shape) if carried else b.scalar(0, x.dtype).expand(shape)
     order = list(reversed(range(n)) if back else range(n))
     terms = [x.part(axis, place, 1).drop(axis) for place in order]
     sums = [out.part(axis, place, 1).drop(axis) for place in order]
     total = state
-    if exclusive:
+    if exclusive and n:
         b.copy(sums[0], state)
         total, sums = sums[0], sums[1:] + ([state] if carried else [])
     for term, after in zip(terms, sums, strict=False):
