@@ -22,6 +22,7 @@ import speech_modules as speech
 import torch
 import torch_modules as zoo
 import torch_more as more
+import torch_sensors as sensors
 from keep import write
 
 RUNS = ((6, 2), (6, 1), (13, 3), (1, 1), (23, 2))
@@ -183,6 +184,16 @@ CASES += [
     Case("matting", more.Matting, {"src": BATCH, "r1": BATCH, "r2": BATCH}, {"fgr": BATCH, "pha": BATCH, "r1n": BATCH, "r2n": BATCH}, {"src": ("B", 3, 8, 8), "r1": ("B", 2, 4, 4), "r2": ("B", 3, 2, 2)}, **FRAME),
     Case("handwriting", more.Handwriting, {"x": BATCH, "text": {0: "B", 1: "S"}, **dict.fromkeys(WRITING, BATCH)}, {"y": BATCH, **{f"{k}n": BATCH for k in WRITING}}, {"x": ("B", 3), "text": ("B", "S", 5), **{k: ("B", n) for k, n in WRITING.items()}}, dyn=None, **FRAME),
     Case("line_reader", more.LineReader, {"image": {0: "B", 3: "T"}}, {"y": {0: "B"}}, {"image": ("B", 1, 8, "T")}, dyn=None, ts=13, runs=((24, 2), (24, 1), (40, 3), (8, 1), (92, 2)), example=(24, 2)),
+]  # fmt: skip
+
+
+CASES += [
+    Case("battery", sensors.Battery, {"x": TIME1}, {"charge": TIME1, "share": TIME1}, {"x": ("B", "T", 3)}, ts=14),
+    Case("pointer_step", sensors.PointerStep, {**STEP_IN, "source": {0: "B", 1: "S"}, "visited": {0: "B", 1: "S"}}, {"chosen": BATCH, "hn": BATCH, "cn": BATCH}, {"x": ("B", 2), "h": ("B", 7), "c": ("B", 7), "source": ("B", "S", 7), "visited": ("B", "S")}, **FRAME),
+    Case("gated_forecast", sensors.GatedForecast, {"x": TIME1}, {"y": TIME1}, {"x": ("B", "T", 3)}, ts=11),
+    Case("world_model_step", sensors.WorldModelStep, dict.fromkeys(("embed", "action", "deter", "stoch", "first"), BATCH), dict.fromkeys(("deviation", "deter_n", "stoch_n"), BATCH), {"embed": ("B", 5), "action": ("B", 2), "deter": ("B", 7), "stoch": ("B", 4), "first": ("B",)}, **FRAME),
+    Case("deep_ar", sensors.DeepAr, {"x": TIME1, "series": BATCH}, {"y": TIME1, "mean": BATCH, "deviation": BATCH}, {"x": ("B", "T", 3), "series": ("B",)}, {"series": 6}, ts=13),
+    Case("video_tagger", sensors.VideoTagger, {"x": TIME1}, {"y": TIME1}, {"x": ("B", "T", 2, 8, 8)}),
 ]  # fmt: skip
 
 
