@@ -178,6 +178,8 @@ CASES += [
     Case("peephole_step", more.PeepholeStep, STEP_IN, STEP_OUT, CELL, **FRAME),
     Case("coupled_step", more.CoupledStep, STEP_IN, STEP_OUT, CELL, ts=13, **FRAME),
     Case("paper_gru_step", more.PaperGruStep, {"x": BATCH, "h": BATCH}, {"y": BATCH, "hn": BATCH}, {"x": ("B", 5), "h": ("B", 7)}, ts=16, **FRAME),
+    Case("layernorm_loop", more.LayerNormLoop, {"x": BATCH}, {"y": BATCH, "h": BATCH}, {"x": ("B", "T", 5)}, runs=((6, 2), (6, 1), (6, 5))),
+    Case("nowcast_unrolled", more.Nowcast, {"x": BATCH}, {"y": BATCH}, {"x": ("B", "T", 2, 5, 6)}, dyn=None, runs=((6, 2), (6, 1))),
     Case("open_unrolled", more.OpenUnrolled, {"x": TIME1}, {"y": TIME1}, {"x": ("B", "T", 4)}, dyn=None),
     Case("impala", more.Impala, {"frame": TIME0, "reward": TIME0, "action": TIME0, "done": BATCH, "h": LAYERS, "c": LAYERS}, {"policy": TIME0, "value": TIME0, "hn": LAYERS, "cn": LAYERS}, {"frame": ("T", "B", 2, 8, 8), "reward": ("T", "B"), "action": ("T", "B"), "done": ("B",), "h": (1, "B", 7), "c": (1, "B", 7)}, {"action": 3}, runs=((6, 2), (6, 1), (9, 2), (1, 1))),
     Case("sac_step", more.SacStep, {"obs": BATCH, "last": BATCH, "h": LAYERS, "c": LAYERS}, {"mean": BATCH, "log_std": BATCH, "hn": LAYERS, "cn": LAYERS}, {"obs": ("B", 6), "last": ("B", 2), "h": (1, "B", 7), "c": (1, "B", 7)}, **FRAME),

@@ -324,3 +324,22 @@ class PaperGruStep(nn.Module):
     def forward(self, x, h):
         h = self.cell(x, h)
         return torch.relu(self.out(h)), h
+
+
+class LayerNormLoop(nn.Module):
+    """A Python loop over a layer-normalised LSTM cell: copies in the file, and no cell that has an operator."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.x, self.h = nn.Linear(5, 28, bias=False), nn.Linear(7, 28, bias=False)
+        self.norm_x, self.norm_h, self.norm_c = nn.LayerNorm(28), nn.LayerNorm(28), nn.LayerNorm(7)
+
+    def forward(self, x):
+        h = c = torch.zeros(x.size(0), 7)
+        made = []
+        for t in range(x.size(1)):
+            i, f, g, o = (self.norm_x(self.x(x[:, t])) + self.norm_h(self.h(h))).chunk(4, 1)
+            c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
+            h = torch.sigmoid(o) * torch.tanh(self.norm_c(c))
+            made.append(h)
+        return torch.stack(made, 1), h

@@ -16,6 +16,7 @@ from .frozen import thaw
 from .known import Known, know
 from .loops import normalise
 from .pairs import join_pairs
+from .repeated import is_worth_it, roll_repeated
 from .scans import open_scan
 from .unfused import take_fused_apart
 from .unroll import roll_up
@@ -42,9 +43,17 @@ def rewrite(
     normalise(graph, inputs, constants)
     join_pairs(graph, batchnorm)
     texts = _cells(graph, inputs, constants, states)
+    texts += _repeated(graph, inputs, constants)
     join_pairs(graph, bias)
     _forget(graph)
     return texts
+
+
+def _repeated(graph: Graph, inputs: Sequence[Port], constants: Mapping[str, Array]) -> list[str]:
+    """What is left of loops that were unrolled."""
+    known = know(graph, inputs, constants) if is_worth_it(graph.nodes) else None
+    text = roll_repeated(graph, known, Names.of(graph)) if known is not None else ""
+    return [text] if text else []
 
 
 def _worth_it(graph: Graph) -> bool:
