@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import _core
-from .errors import FeedError, LstmInferError, NotStreamableError, ShapeError
+from .errors import FeedError, LstmInferError, NotStreamableError, ShapeError, StateError
 from .facts import walk
 from .ir import Array, Graph, Node, Port
 from .isa import choose_isa
@@ -344,7 +344,12 @@ class Model:
 
     def summary(self) -> str:
         """Inputs, outputs, states and where they come from, layers, the time axis and the cost; print it."""
-        return summarize(self._graph, self.inputs, self.outputs, self._analysis(), self._roles, self.isa)
+        spec: StreamSpec | NotStreamableError | StateError
+        try:
+            spec = self._analysis()
+        except StateError as error:  # which output holds which state is the caller's to say: here is what there is
+            spec = error
+        return summarize(self._graph, self.inputs, self.outputs, spec, self._roles, self.isa)
 
     # ---- inside -----------------------------------------------------------------------------------------
 

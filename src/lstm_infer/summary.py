@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from .errors import NotStreamableError
+from .errors import LstmInferError, NotStreamableError, StateError
 from .ir import Graph
 from .ops.registry import is_random
 from .records import InputInfo
@@ -27,14 +27,14 @@ def summarize(
     graph: Graph,
     inputs: Sequence[InputInfo],
     outputs: Sequence[InputInfo],
-    spec: StreamSpec | NotStreamableError,
+    spec: StreamSpec | NotStreamableError | StateError,
     roles: Roles,
     isa: str,
 ) -> str:
     """Inputs, outputs, states, layers, the time axis and the cost, one thing a line."""
     lines = [f"model {graph.name!r}" + (f" by {graph.producer}" if graph.producer else "") + f", kernels: {isa}"]
     lines += ["inputs:", *map(_port, inputs), "outputs:", *map(_port, outputs)]
-    if isinstance(spec, NotStreamableError):
+    if isinstance(spec, LstmInferError):
         lines.append(f"streams: no. {spec}")
     else:
         how = {
