@@ -503,7 +503,7 @@ def _initial(
     for what, index, _ in recurrent.states(node):
         name = inputs[index] if index < len(inputs) else ""
         const = native.walked.facts[name].const if name else None
-        if const is None or (_follows(graph, name, const.shape, axis) and not all_states):
+        if const is None or not const.size or (_follows(graph, name, const.shape, axis) and not all_states):
             continue
         row = np.take(const, [0], axis)
         if not np.array_equal(const, np.repeat(row, const.shape[axis], axis)):
