@@ -62,7 +62,7 @@ def _all_read(graph: Graph, known: Known, key: tuple[str, int], at: Mapping[str,
         if any(node.op not in ("Shape", "Size") for node in others):
             return False
         n = 1 + max(at.values())
-    return n >= FEWEST and set(at.values()) == set(range(n))
+    return FEWEST <= n <= len(at) and set(at.values()) == set(range(n))
 
 
 class _Copies:
