@@ -24,6 +24,8 @@ __all__ = ["Roles", "compared_with", "find_roles", "sizes_of", "sizes_that_fit"]
 
 PROBES = (37, 53)
 """Time extents at which a model is analysed: primes, larger than the windows of usual convolutions."""
+LONG_PROBES = ((521, 769), (4099, 6151), (32771, 49157))
+"""The same for windows that are longer: samples under a front end that makes frames of them."""
 BATCH_PROBES = (3, 5)
 
 _WIDE = (37, 41, 43, 47, 59, 61, 67, 71, 73, 79, 83)
@@ -57,6 +59,8 @@ class Roles:
     time_size: int | None = None
     """The one extent of time the model runs at; None: any."""
     batch_size: int | None = None
+    probes: tuple[int, int] = PROBES
+    """Time extents at which the graph walks, where it is free."""
     runs_over: list[dict[str, int]] = field(default_factory=list)
     """Input axes that recurrences run over, whatever the caller chose as time."""
     candidates: list[dict[str, int]] = field(default_factory=list)
@@ -107,7 +111,7 @@ class Roles:
 
     def analysis_sizes(self) -> tuple[int, int]:
         """Sizes for analysis: distinctive where they are free."""
-        return self.time_size or PROBES[0], self.batch_size or BATCH_PROBES[0]
+        return self.time_size or self.probes[0], self.batch_size or BATCH_PROBES[0]
 
 
 def find_roles(
@@ -123,6 +127,8 @@ def find_roles(
         return roles
     walked, traced = first
     _find_time(roles, walked, traced, time_axis)
+    if not roles.runs_over and time_axis is None:
+        walked, traced = _under_long_windows(roles, walked, traced)
     _find_batch(roles, walked, traced)
     if not roles.time and any(isinstance(node, Choice) for node in walked.nodes):
         _behind_switches(roles)
@@ -248,6 +254,34 @@ def _find_time(roles: Roles, walked: Walk, traced: Trace, given: Mapping[str, in
         roles.candidates = found
         if len(found) == 1:
             roles.time = found[0]
+
+
+def _under_long_windows(roles: Roles, walked: Walk, traced: Trace) -> tuple[Walk, Trace]:
+    """Where every recurrence runs over one step and starts from a state of its own: that of an open axis which was too
+    short for the windows over it. A state that is fed belongs to a frame, whose samples are not time."""
+    nodes = _recurrences(walked)
+    if not nodes or any(
+        traced.deps.get(n.inputs[i]) for n in nodes for _, i, _ in carries.states(n) if i < len(n.inputs)
+    ):
+        return walked, traced
+    sources = [(n.inputs[i], a) for n in nodes for i, a in carries.runs_over(n)]
+    places = {place for source, axis in sources for place in traced.inputs_of(traced.alone(source, axis))}
+    shapes = {port.name: port.shape or () for port in roles.inputs}
+    if not places or any(isinstance(shapes[name][axis], int) for name, axis in places):
+        return walked, traced
+    for size, _ in LONG_PROBES[1:]:
+        longer = replace(roles, open_sizes={**roles.open_sizes, **dict.fromkeys(places, size)})
+        try:
+            again = walk(roles.graph, longer.feeds(size, 1))
+        except LstmInferError:
+            continue
+        _find_time(longer, again, trace(roles.inputs, again), None)
+        if longer.time and set(longer.time.items()) <= places:
+            roles.open_sizes = longer.open_sizes
+            roles.time, roles.candidates = longer.time, longer.candidates
+            roles.runs_over, roles.sequences = longer.runs_over, longer.sequences
+            return again, trace(roles.inputs, again)
+    return walked, traced
 
 
 def _behind_switches(roles: Roles) -> None:
@@ -383,8 +417,23 @@ def _free_sizes(roles: Roles) -> None:
     if roles.time:
         B = roles.batch_size or BATCH_PROBES[0]
         fixed = any(isinstance((p.shape or ())[roles.time[p.name]], int) for p in roles.inputs if p.name in roles.time)
-        if not works([(T, B) for T in PROBES]) or (fixed and _cuts_short(roles, time_size or 0, B)):
+        if not fixed and not works([(T, B) for T in PROBES]):
+            roles.probes = next((two for two in LONG_PROBES if _runs_long(roles, two, B)), PROBES)
+        if not works([(T, B) for T in roles.probes]) or (fixed and _cuts_short(roles, time_size or 0, B)):
             roles.time_size = time_size or roles.open_sizes.get(next(iter(roles.time.items())), 1)
+
+
+def _runs_long(roles: Roles, probes: tuple[int, int], B: int) -> bool:
+    """Does the graph walk at these lengths, with several steps in each recurrence whose length follows them."""
+    try:
+        short, longer = (roles.walk(T, B) for T in probes)
+    except LstmInferError:
+        return False
+    extents = [
+        [w.facts[n.inputs[i]].shape[a] for n in _recurrences(w) for i, a in carries.runs_over(n)]
+        for w in (short, longer)
+    ]
+    return all(a == b or a > 3 for a, b in zip(*extents, strict=True))
 
 
 def _cuts_short(roles: Roles, T0: int, B: int) -> bool:

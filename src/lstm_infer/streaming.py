@@ -23,7 +23,7 @@ from .ops.control import Choice, Repeat
 from .ops.registry import Link, Window, attr
 from .pairing import pair_states
 from .records import StateInfo
-from .roles import PROBES, Roles
+from .roles import Roles
 from .trace import Trace, links, trace
 
 __all__ = ["Carried", "OutputSpec", "StreamSpec", "analyse", "meeting_point"]
@@ -402,8 +402,9 @@ class _Flow:
         if self.roles.time_size is not None:
             return []
         T, B = self.roles.analysis_sizes()
-        walks = [self.roles.walk(PROBES[1] if PROBES[1] != T else PROBES[0], B)]
-        for n in (1, LONG):
+        probes = self.roles.probes
+        walks = [self.roles.walk(probes[1] if probes[1] != T else probes[0], B)]
+        for n in (1, max(LONG, 4 * probes[1])):
             with suppress(LstmInferError):
                 walks.append(self.roles.walk(n, B))
         for size in self._large_numbers():  # a sequence that is longer than any of them, as far as one can be walked
