@@ -228,9 +228,6 @@ step_fuzz() {
 # ---- 10. the benchmark runs; its times are shown, not judged ----
 
 step_bench() {
-    if [[ -f benchmarks/step.py ]]; then
-        "$USER_PYTHON" -m benchmarks.step --quick
-    else
-        echo "benchmarks/step.py is not there yet"
-    fi
+    "$USER_PYTHON" -m benchmarks.step --quick
+    "$USER_PYTHON" -m benchmarks.sequence --quick
 }
