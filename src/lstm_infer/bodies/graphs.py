@@ -16,9 +16,8 @@ def outer_names(graph: Graph) -> set[str]:
     for node in graph.nodes:
         read |= {name for name in node.inputs if name}
         made |= {name for name in node.outputs if name}
-        for value in node.attrs.values():
-            if isinstance(value, Graph):
-                read |= outer_names(value)
+        for sub in node.subgraphs():
+            read |= outer_names(sub)
     return read - made
 
 

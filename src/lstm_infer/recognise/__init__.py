@@ -10,7 +10,7 @@ from ..ops.registry import Fact, attr
 from .batchnorm import batchnorm
 from .bias import bias
 from .cells import Context, rewrite_cells
-from .edit import ACT_OPS, Editor, Names, subgraphs
+from .edit import ACT_OPS, Editor, Names
 from .fold import fold
 from .frozen import thaw
 from .known import Known, know
@@ -81,7 +81,7 @@ def _all(graph: Graph, known: Known, context: Context, names: Names) -> list[str
     for node in graph.nodes:
         if node.op not in ("Scan", "If") or node.domain:
             continue
-        for sub in subgraphs(node):
+        for sub in node.subgraphs():
             n = len(node.inputs) - int(attr(node, "num_scan_inputs", 0))
             own = [_scan_facts(node, sub, facts, n) if node.op == "Scan" else {} for facts in known.walks]
             inside = known.inside(sub, own)

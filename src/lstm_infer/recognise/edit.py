@@ -7,7 +7,7 @@ and the order of the others alone. All look-ups take constant time, so that a pa
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any
@@ -19,7 +19,7 @@ from ..ir import Array, Graph, Node
 from ..ops.registry import Fact, attr, find
 from .known import Known
 
-__all__ = ["Editor", "Names", "Part", "subgraphs"]
+__all__ = ["Editor", "Names", "Part"]
 
 _REGROUPS = {"Identity", "Dropout", "Squeeze", "Unsqueeze", "Reshape", "Flatten", "Cast", "Transpose", "Concat",
              "Split", "Expand", "Gather", "Slice"}  # fmt: skip
@@ -27,14 +27,6 @@ _REGROUPS = {"Identity", "Dropout", "Squeeze", "Unsqueeze", "Reshape", "Flatten"
 
 ACT_OPS = {"Sigmoid", "Tanh", "Relu", "Softsign", "Softplus", "HardSigmoid", "LeakyRelu", "Elu", "ThresholdedRelu",
            "Clip"}  # fmt: skip
-
-
-def subgraphs(node: Node) -> Iterator[Graph]:
-    """The graphs that a node holds."""
-    for value in node.attrs.values():
-        for item in value if isinstance(value, list) else [value]:
-            if isinstance(item, Graph):
-                yield item
 
 
 @dataclass
@@ -51,7 +43,7 @@ class Names:
         for node in graph.walk():
             taken.add(node.name)
             taken.update(node.outputs)
-            for sub in subgraphs(node):
+            for sub in node.subgraphs():
                 taken |= set(sub.consts) | {port.name for port in sub.inputs}
         return cls(taken)
 
@@ -302,11 +294,11 @@ def _part(node: Node, name: str, facts: dict[str, Fact]) -> Part | None:
 def _captured(node: Node) -> set[str]:
     """Values of outer graphs that the subgraphs of a node may read (its own values among them: harmless)."""
     found: set[str] = set()
-    for sub in subgraphs(node):
+    for sub in node.subgraphs():
         found |= {port.name for port in sub.outputs}
         for inner in sub.walk():
             found.update(inner.inputs)
-            for deeper in subgraphs(inner):
+            for deeper in inner.subgraphs():
                 found |= {port.name for port in deeper.outputs}
     return found
 

@@ -15,7 +15,6 @@ from ..errors import LstmInferError
 from ..facts import node_facts
 from ..ir import Array, Graph, Node
 from ..ops.registry import Fact, find
-from .edit import subgraphs
 
 __all__ = ["fold"]
 
@@ -46,7 +45,7 @@ def fold(graph: Graph, constants: Mapping[str, Array], outer: Mapping[str, Array
                 todo += reversed(inlined[0])
                 gone += 1
                 continue
-        for sub in subgraphs(node):
+        for sub in node.subgraphs():
             gone += fold(sub, {}, scope)
         made = None if is_control(node) else _folded(node, scope)
         if made is None:
@@ -61,7 +60,7 @@ def fold(graph: Graph, constants: Mapping[str, Array], outer: Mapping[str, Array
 def _folded(node: Node, scope: Mapping[str, Array]) -> dict[str, Array] | None:
     if not node.inputs or any(name and name not in scope for name in node.inputs) or not any(node.inputs):
         return None
-    if (not node.domain and node.op in _LEFT) or any(True for _ in subgraphs(node)):
+    if (not node.domain and node.op in _LEFT) or any(True for _ in node.subgraphs()):
         return None
     ins = [scope[name] if name else None for name in node.inputs]
     try:

@@ -54,7 +54,7 @@ def thaw(graph: Graph, inputs: Sequence[Port], constants: Mapping[str, Array]) -
     labels = _open_labels(native)
     if not labels or _lost(native, labels) or _walks(graph, inputs, constants, native, labels):
         return []
-    undo = [(g, list(g.nodes), dict(g.consts)) for g in _graphs(graph)]
+    undo = [(g, list(g.nodes), dict(g.consts)) for g in graph.graphs()]
 
     def restore() -> None:
         for g, nodes, consts in undo:
@@ -85,14 +85,6 @@ def thaw(graph: Graph, inputs: Sequence[Port], constants: Mapping[str, Array]) -
             return done
         restore()
     return []
-
-
-def _graphs(graph: Graph) -> Iterator[Graph]:
-    yield graph
-    for node in graph.walk():
-        for value in node.attrs.values():
-            if isinstance(value, Graph):
-                yield value
 
 
 def _feeds(
@@ -172,7 +164,7 @@ def _clean(graph: Graph, native: _Native) -> bool:
 
 def _numbers(graph: Graph) -> set[int]:
     found: set[int] = set()
-    for g in _graphs(graph):
+    for g in graph.graphs():
         for node in g.nodes:
             if node.op == "Reshape" and len(node.inputs) > 1 and node.inputs[1] in g.consts:
                 found |= {int(n) for n in g.consts[node.inputs[1]].reshape(-1) if 0 < n <= LARGEST_FROZEN}
@@ -249,7 +241,7 @@ def _same_ways(walked: Walk, traced: Trace, other: Walk, again: Trace, labels: I
 
 def _may_be_meant(graph: Graph, native: _Native, labels: Mapping[int, str]) -> dict[str, set[int]]:
     """The Reshapes of which it cannot be said whether a number is the example's or the model's own, and whose it is."""
-    consts = {name: array for g in _graphs(graph) for name, array in g.consts.items()}
+    consts = {name: array for g in graph.graphs() for name, array in g.consts.items()}
     found: dict[str, set[int]] = {}
     for node in native.walked.nodes:
         axes = native.traced.axes.get(node.outputs[0])
@@ -308,7 +300,7 @@ def _repair(
     done: list[str] = []
     given = _computed_from(graph, set(constants))
     live = {node.name for node in native.walked.nodes if node.name not in leave}
-    for g in _graphs(graph):
+    for g in graph.graphs():
         nodes: list[Node] = []
         for node in g.nodes:
             if node.name in live and node.op in ("Reshape", "Expand") and node.inputs[1] in graph.consts | g.consts:
@@ -347,8 +339,8 @@ def _computed_from(graph: Graph, names: set[str]) -> set[str]:
 def _drop_unread(graph: Graph) -> None:
     """Without the nodes of the graph whose work nobody reads any more: they hold the frozen sizes still."""
     read = {port.name for port in graph.outputs}
-    read |= {name for g in _graphs(graph) if g is not graph for n in g.nodes for name in n.inputs}
-    read |= {port.name for g in _graphs(graph) if g is not graph for port in g.outputs}
+    read |= {name for g in graph.graphs() if g is not graph for n in g.nodes for name in n.inputs}
+    read |= {port.name for g in graph.graphs() if g is not graph for port in g.outputs}
     kept: list[Node] = []
     for node in reversed(graph.nodes):
         if any(name in read for name in node.outputs):

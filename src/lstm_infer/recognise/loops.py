@@ -23,7 +23,7 @@ Found at the sizes of one walk, and kept only if the graph still walks.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -50,10 +50,10 @@ def normalise(graph: Graph, inputs: Sequence[Port], constants: Mapping[str, Arra
     if native is None:
         return
     walked, feeds = native
-    undo = [(g, list(g.nodes), dict(g.consts)) for g in _graphs(graph)]
+    undo = [(g, list(g.nodes), dict(g.consts)) for g in graph.graphs()]
     scope = resume(walked)
     changed = False
-    for g in _graphs(graph):
+    for g in graph.graphs():
         nodes: list[Node] = []
         for node in g.nodes:
             if node.op == "Loop" and node.domain == "":
@@ -73,14 +73,6 @@ def normalise(graph: Graph, inputs: Sequence[Port], constants: Mapping[str, Arra
                 g.nodes[:] = old
                 g.consts.clear()
                 g.consts.update(consts)
-
-
-def _graphs(graph: Graph) -> Iterable[Graph]:
-    yield graph
-    for node in graph.nodes:
-        for value in node.attrs.values():
-            if isinstance(value, Graph):
-                yield from _graphs(value)
 
 
 # ---- Scan as the file has it ---------------------------------------------------------------------------------
@@ -321,9 +313,8 @@ def _live(nodes: Sequence[Node], states: Sequence[_State], results: Sequence[str
             todo.append(inside[name][1].name)
         elif name in made:
             todo += [v for v in made[name].inputs if v]
-            for value in made[name].attrs.values():
-                if isinstance(value, Graph):
-                    todo += _read_by(value)
+            for sub in made[name].subgraphs():
+                todo += _read_by(sub)
     kept = [state for state in states if state[0].name in needed]
     return kept, [node for node in nodes if any(out in needed for out in node.outputs if out)]
 
@@ -332,9 +323,8 @@ def _read_by(graph: Graph) -> list[str]:
     found = [port.name for port in graph.outputs]
     for node in graph.walk():
         found += [name for name in node.inputs if name]
-        for value in node.attrs.values():
-            if isinstance(value, Graph):
-                found += [port.name for port in value.outputs]
+        for sub in node.subgraphs():
+            found += [port.name for port in sub.outputs]
     return found
 
 

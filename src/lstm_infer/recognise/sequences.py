@@ -36,9 +36,8 @@ class _Sequences:
 
     def rewrite(self) -> None:
         for node in list(self.graph.nodes):
-            for value in node.attrs.values():
-                if isinstance(value, Graph):
-                    _Sequences(value, self.made).rewrite()
+            for sub in node.subgraphs():
+                _Sequences(sub, self.made).rewrite()
         again = True
         while again:
             again = any(self.loop(node) for node in self.graph.nodes if node.op == "Loop" and node.domain == "")

@@ -8,7 +8,6 @@ from dataclasses import replace
 import numpy as np
 
 from ..ir import Array, Graph, Node
-from .edit import subgraphs
 
 __all__ = ["name_whole_slices"]
 
@@ -20,7 +19,7 @@ def name_whole_slices(graph: Graph, outer: Mapping[str, Array] | None = None) ->
     """Replace them by Identity, in place, subgraphs too."""
     scope = {**(outer or {}), **graph.consts}
     for i, node in enumerate(graph.nodes):
-        for sub in subgraphs(node):
+        for sub in node.subgraphs():
             name_whole_slices(sub, scope)
         if _takes_all(node, scope):
             graph.nodes[i] = replace(node, op="Identity", inputs=node.inputs[:1], attrs={})
