@@ -253,6 +253,10 @@ def change_port(model: onnx.ModelProto, rng: random.Random) -> None:
         dims.add().dim_param = rng.choice(["", "batch", "n"])
 
 
+def _near(number: int, rng: random.Random) -> int:
+    return min(max(number + rng.choice([-2, -1, 1, 2]), -(2**63)), 2**63 - 1)
+
+
 def nudge_attribute(model: onnx.ModelProto, rng: random.Random) -> None:
     """An attribute of the right type with another value that might be meant."""
     nodes = [node for graph in graphs(model) for node in graph.node if node.attribute]
@@ -260,11 +264,12 @@ def nudge_attribute(model: onnx.ModelProto, rng: random.Random) -> None:
         return
     attr = rng.choice(rng.choice(nodes).attribute)
     if attr.type == onnx.AttributeProto.INT:
-        attr.i += rng.choice([-2, -1, 1, 2])
+        attr.i = _near(attr.i, rng)
     elif attr.type == onnx.AttributeProto.FLOAT:
         attr.f = rng.choice(HOSTILE_FLOATS)
     elif attr.type == onnx.AttributeProto.INTS and attr.ints:
-        attr.ints[rng.randrange(len(attr.ints))] += rng.choice([-2, -1, 1, 2])
+        at = rng.randrange(len(attr.ints))
+        attr.ints[at] = _near(attr.ints[at], rng)
     elif attr.type == onnx.AttributeProto.STRING:
         attr.s = rng.choice([b"forward", b"reverse", b"bidirectional", b"SAME_UPPER", b"VALID", b"reflect", b"linear"])
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 from run import ISAS, close, expected, folded, model, through_plan
 
 from lstm_infer.errors import LstmInferError, OnnxImportError, ShapeError, UnsupportedOpError
@@ -564,3 +565,17 @@ def test_what_does_not_fit_is_an_error() -> None:
     refused("Div", [ints(5), ints(0)], {}, ShapeError)
     refused("ScatterND", [f(5), ints(5).reshape(1, 1), f(1)], {}, ShapeError)
     refused("Add", [f(5), f(5, dtype=np.float64)], {}, OnnxImportError)
+
+
+def test_a_shape_of_very_many_numbers_is_refused_at_once() -> None:
+    nodes = [helper.make_node("Reshape", ["x", "s"], ["y"], name="many")]
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [2, 3])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+        [numpy_helper.from_array(np.ones(10**6, np.int64), "s")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    with pytest.raises(ShapeError, match="a shape of 1000000 numbers"):
+        walk(read(model), {"x": Fact((2, 3), np.dtype(np.float32))})

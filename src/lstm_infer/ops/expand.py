@@ -13,14 +13,14 @@ import numpy as np
 from ..errors import ShapeError
 from ..ir import Array, Node
 from ..views import View
-from .registry import Fact, Link, Op, known, need, register
+from .registry import Fact, Link, Op, need, numbers, register
 
 if TYPE_CHECKING:
     from ..plan import Builder
 
 
 def _numbers(node: Node, ins: list[Fact | None], what: str) -> list[int]:
-    return [int(n) for n in known(node, need(node, ins, 1), what).reshape(-1)]
+    return numbers(node, need(node, ins, 1), what)
 
 
 def infer_expand(node: Node, ins: list[Fact | None]) -> list[Fact]:

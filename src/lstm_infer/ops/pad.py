@@ -13,7 +13,7 @@ import numpy as np
 from ..errors import OnnxImportError, ShapeError
 from ..ir import Array, Node
 from .common import normal_axes, pass_through
-from .registry import Fact, Link, Op, Window, attr, known, need, register
+from .registry import Fact, Link, Op, Window, attr, need, numbers, register
 
 if TYPE_CHECKING:
     from ..plan import Builder
@@ -24,10 +24,10 @@ _MODES = ("constant", "reflect", "edge", "wrap")
 def _pads(node: Node, ins: list[Fact | None]) -> dict[int, tuple[int, int]]:
     """(begin, end) for each axis that changes."""
     x: Fact = need(node, ins, 0)
-    pads = [int(n) for n in known(node, need(node, ins, 1), "pads").reshape(-1)]
+    pads = numbers(node, need(node, ins, 1), "pads")
     axes = tuple(range(len(x.shape)))
     if len(ins) > 3 and ins[3] is not None:
-        axes = normal_axes(node, [int(n) for n in known(node, ins[3], "axes").reshape(-1)], len(x.shape))
+        axes = normal_axes(node, numbers(node, ins[3], "axes"), len(x.shape))
     if len(pads) != 2 * len(axes):
         raise ShapeError(f"{node}: {len(pads)} pads for {len(axes)} axes")
     if _mode(node) not in _MODES:

@@ -19,7 +19,7 @@ from ..ir import Array, Node
 from ..steps import Word
 from ..views import View
 from .common import normal_axes, normal_axis
-from .registry import Fact, Link, Op, attr, known, need, register, unsupported
+from .registry import Fact, Link, Op, attr, known, need, numbers, register, unsupported
 
 if TYPE_CHECKING:
     from ..plan import Builder
@@ -51,7 +51,7 @@ def _axes(node: Node, ins: list[Fact | None]) -> tuple[int, ...]:
     rank = len(need(node, ins, 0).shape)
     given: list[int] = []
     if len(ins) > 1 and ins[1] is not None:
-        given = [int(n) for n in known(node, ins[1], "axes").reshape(-1)]
+        given = numbers(node, ins[1], "axes")
     if not given and not attr(node, "noop_with_empty_axes", 0):
         return tuple(range(rank))
     return tuple(sorted(normal_axes(node, given, rank)))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import OnnxImportError, OpenSizeError, UnsupportedOpError
+from ..errors import OnnxImportError, OpenSizeError, ShapeError, UnsupportedOpError
 from ..ir import Array, Graph, Node
 
 if TYPE_CHECKING:
@@ -210,6 +210,17 @@ def known(node: Node, fact: Fact | None, what: str) -> Array:
             "load(..., constants=) can fix it"
         )
     return fact.const
+
+
+MOST_NUMBERS = 4096
+
+
+def numbers(node: Node, fact: Fact | None, what: str) -> list[int]:
+    """The integers of a constant input that says sizes, axes or places: a few."""
+    found = known(node, fact, what)
+    if found.size > MOST_NUMBERS:
+        raise ShapeError(f"{node}: {what} of {found.size} numbers; the file is broken")
+    return [int(n) for n in found.reshape(-1)]
 
 
 def subgraph(node: Node, name: str) -> Graph:

@@ -13,7 +13,7 @@ import numpy as np
 from ..errors import ShapeError
 from ..ir import Array, Node
 from .common import normal_axes
-from .registry import Fact, Infer, Op, attr, known, need, register
+from .registry import Fact, Infer, Op, attr, need, numbers, register
 
 if TYPE_CHECKING:
     from ..plan import Builder
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def _reshape(node: Node, ins: list[Fact | None]) -> list[Fact]:
     x: Fact = need(node, ins, 0)
-    target = [int(n) for n in known(node, need(node, ins, 1), "a shape").reshape(-1)]
+    target = numbers(node, need(node, ins, 1), "a shape")
     if not attr(node, "allowzero", 0):
         if any(n == 0 and axis >= len(x.shape) for axis, n in enumerate(target)):
             raise ShapeError(f"{node}: shape {target} copies an axis that the input {list(x.shape)} does not have")
@@ -39,7 +39,7 @@ def _reshape(node: Node, ins: list[Fact | None]) -> list[Fact]:
 def _axes(node: Node, ins: list[Fact | None]) -> list[int] | None:
     if len(ins) < 2 or ins[1] is None:
         return None
-    return [int(n) for n in known(node, ins[1], "axes").reshape(-1)]
+    return numbers(node, ins[1], "axes")
 
 
 def _squeeze(node: Node, ins: list[Fact | None]) -> list[Fact]:

@@ -12,7 +12,7 @@ import numpy as np
 from ..errors import OnnxImportError, ShapeError
 from ..ir import Array, Node
 from .common import normal_axes, normal_axis, pass_through
-from .registry import Fact, Link, Op, attr, known, need, register
+from .registry import Fact, Link, Op, attr, need, numbers, register
 
 if TYPE_CHECKING:
     from ..plan import Builder
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def _numbers(node: Node, ins: list[Fact | None], index: int, what: str) -> list[int] | None:
     if index >= len(ins) or ins[index] is None:
         return None
-    return [int(n) for n in known(node, ins[index], what).reshape(-1)]
+    return numbers(node, ins[index], what)
 
 
 def _ranges(node: Node, ins: list[Fact | None]) -> dict[int, range]:
