@@ -29,7 +29,7 @@ FOLD_BYTES = 1 << 28
 
 
 _PYTHON_ERRORS = (
-    ValueError, IndexError, TypeError, OverflowError, ZeroDivisionError, KeyError, AttributeError, MemoryError, RecursionError
+    ValueError, IndexError, TypeError, OverflowError, ZeroDivisionError, KeyError, AttributeError, MemoryError, RuntimeError
 )  # fmt: skip
 
 

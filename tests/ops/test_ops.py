@@ -579,3 +579,17 @@ def test_a_shape_of_very_many_numbers_is_refused_at_once() -> None:
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     with pytest.raises(ShapeError, match="a shape of 1000000 numbers"):
         walk(read(model), {"x": Fact((2, 3), np.dtype(np.float32))})
+
+
+def test_more_axes_than_numpy_has_is_an_error_of_ours() -> None:
+    nodes = [helper.make_node("Expand", ["x", "s"], ["y"], name="deep")]
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1] * 70)],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+        [numpy_helper.from_array(np.ones(70, np.int64), "s")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    with pytest.raises(ShapeError, match="deep"):
+        walk(read(model), {"x": Fact((1,) * 70, np.dtype(np.float32))})
