@@ -99,7 +99,7 @@ step_isas() {
     for isa in $(list_isas); do
         echo "-- $isa"
         LSTM_INFER_ISA=$isa "$USER_PYTHON" -c "
-import lstm_infer; from lstm_infer.demo.show import MODEL
+import lstm_infer; from lstm_infer.cli.demo.show import MODEL
 ran = lstm_infer.load(MODEL).isa
 assert ran == '$isa', ran"
         LSTM_INFER_ISA=$isa "$USER_PYTHON" -m pytest "${CORE[@]}" || failed=1
@@ -165,7 +165,7 @@ step_oldcpus() {
                 </dev/null 2> >(grep -v "TCG doesn't support" >&2)
         }
         old -c "
-import lstm_infer; from lstm_infer.demo.show import MODEL
+import lstm_infer; from lstm_infer.cli.demo.show import MODEL
 print(lstm_infer.show_isa())
 ran = lstm_infer.load(MODEL).isa
 assert ran == '$isa', ran"

@@ -15,7 +15,7 @@ if not __package__:  # run as a file
 
 from benchmarks.common import arguments, conditions, finish, load, models_folder, pinned, us
 from lstm_infer import LstmInferError
-from lstm_infer.bench import bench
+from lstm_infer.cli.bench import bench
 
 OPTIONS = {"silero_vad": {"constants": {"sr": 16000}, "inputs": {"input": (None, 576)}}}
 """What `load` must be told: an input that chooses between networks inside a file, and the size that goes with it."""

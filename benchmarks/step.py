@@ -13,8 +13,8 @@ if not __package__:  # run as a file
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.common import arguments, conditions, finish, load, pinned, recurrent_model, us
-from lstm_infer.bench import bench_step
-from lstm_infer.verify import open_session
+from lstm_infer.cli.bench import bench_step
+from lstm_infer.cli.verify import open_session
 
 # (input, hidden, layers): onnxruntime's `run` over our step with a new array. Set from a day of measuring on one
 # Zen 5 core with AVX-512; for LSTM only.

@@ -12,7 +12,7 @@ import time
 import numpy as np
 
 import lstm_infer
-from lstm_infer.wav import read_wav, write_wav
+from lstm_infer.cli.wav import read_wav, write_wav
 
 RATE, BLOCK, HOP = 16000, 512, 128  # 32 ms seen at a time, 8 ms new
 

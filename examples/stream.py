@@ -8,8 +8,8 @@ import sys
 import numpy as np
 
 import lstm_infer
-from lstm_infer.demo.pluck import riff
-from lstm_infer.demo.show import MODEL
+from lstm_infer.cli.demo.pluck import riff
+from lstm_infer.cli.demo.show import MODEL
 
 model = lstm_infer.load(sys.argv[1] if len(sys.argv) > 1 else MODEL)
 print(model.summary())

@@ -1,7 +1,7 @@
 """Train the amplifier model that `lstm-infer demo` plays, and export it with PyTorch's ordinary ONNX exporter.
 
     pip install lstm_infer torch onnx
-    python examples/train_amp.py      # 15 minutes on one core; writes src/lstm_infer/demo/amp.onnx
+    python examples/train_amp.py      # 15 minutes on one core; writes src/lstm_infer/cli/demo/amp.onnx
 
 ESR (the energy of the error over the energy of the target) of the shipped file, on audio that training never saw:
 0.75 % over 21 clips of 1.5 s, 0.59 % on the demo's riff; ESR_BOUND is what tests/test_demo.py holds it to. A new
@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lstm_infer.demo.pluck import chord, riff
+from lstm_infer.cli.demo.pluck import chord, riff
 
 RATE = 48000
 OVERSAMPLING = 4

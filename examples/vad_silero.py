@@ -11,7 +11,7 @@ import sys
 import numpy as np
 
 import lstm_infer
-from lstm_infer.wav import read_wav
+from lstm_infer.cli.wav import read_wav
 
 RATE, CONTEXT, HOP = 16000, 64, 512  # each window: the last 64 samples of the one before, and 512 new ones
 SPEECH, SILENCE = 0.5, 0.35  # speech begins above the first and ends below the second, as in Silero's own script

@@ -13,8 +13,10 @@ import pytest
 
 import lstm_infer
 import stream_models
-from lstm_infer import bench, cli, report
-from lstm_infer.wav import read_wav, write_wav
+from lstm_infer.cli import bench
+from lstm_infer.cli import command as cli
+from lstm_infer.cli import tables as report
+from lstm_infer.cli.wav import read_wav, write_wav
 
 COMMANDS = ("inspect", "verify", "bench", "run", "demo", "isa")
 MODELS = ("centred_conv", "state_io", "hidden_state", "last_step", "both_ways", "stateless", "frame")
@@ -229,7 +231,7 @@ def test_run_csv(name, path, tmp_path):
 
 
 def test_run_wav_through_the_amplifier(tmp_path, capsys):
-    import lstm_infer.demo.show as show
+    import lstm_infer.cli.demo.show as show
 
     samples = np.random.default_rng(1).uniform(-0.5, 0.5, (500, 1))
     write_wav(tmp_path / "in.wav", samples, 48000)
@@ -294,7 +296,7 @@ def test_demo(tmp_path, capsys, monkeypatch):
     assert call("demo", "--out", tmp_path, "--seconds", 0.05, "--no-plot", "--json") == 0
     assert json.loads(capsys.readouterr().out)["same_bits"] is True
     assert {p.suffix for p in tmp_path.iterdir()} == {".wav"}
-    import lstm_infer.demo.show as show
+    import lstm_infer.cli.demo.show as show
 
     monkeypatch.setattr(show, "run_demo", lambda *args, **options: {"ok": False})
     assert call("demo", "--out", tmp_path) == 1

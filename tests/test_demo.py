@@ -15,13 +15,13 @@ import numpy as np
 import pytest
 
 import lstm_infer
-import lstm_infer.demo
-from lstm_infer.demo.pluck import pluck, riff
+import lstm_infer.cli.demo
+from lstm_infer.cli.demo.pluck import pluck, riff
+from lstm_infer.cli.wav import read_wav, write_wav
 from lstm_infer.errors import FormatError, LstmInferError, ShapeError
-from lstm_infer.wav import read_wav, write_wav
 
 ROOT = Path(__file__).resolve().parent.parent
-AMP = Path(lstm_infer.demo.__file__).with_name("amp.onnx")
+AMP = Path(lstm_infer.cli.demo.__file__).with_name("amp.onnx")
 MODELS = Path(os.environ.get("LSTM_INFER_MODELS", ROOT.parent / "shared" / "models"))
 needs_engine = pytest.mark.skipif(not hasattr(lstm_infer, "load"), reason="lstm_infer.load is not built")
 
@@ -202,7 +202,7 @@ def test_circuit_has_memory_and_no_rest_offset():
 
 def test_peer_carries_the_state():
     ort = pytest.importorskip("onnxruntime")
-    from lstm_infer.demo.peer import Peer
+    from lstm_infer.cli.demo.peer import Peer
 
     x = riff(0.02).reshape(-1, 1, 1)
     whole = ort.InferenceSession(AMP).run(None, {"x": x})[0]
@@ -215,7 +215,7 @@ class StandIn:
     """Model and stream at once, on onnxruntime: the show can be tested before, and apart from, the engine."""
 
     def __init__(self, path, *, wrong: float = 0.0) -> None:
-        from lstm_infer.demo.peer import Peer
+        from lstm_infer.cli.demo.peer import Peer
 
         self.path, self.peer, self.wrong = path, Peer(path), wrong
 
@@ -237,7 +237,7 @@ class StandIn:
 def test_show_on_a_stand_in(tmp_path, monkeypatch, wrong):
     pytest.importorskip("onnxruntime")
     monkeypatch.setattr(lstm_infer, "load", lambda path: StandIn(path, wrong=wrong), raising=False)
-    from lstm_infer.demo.show import run_demo
+    from lstm_infer.cli.demo.show import run_demo
 
     lines: list[str] = []
     result = run_demo(tmp_path / "new", seconds=0.05, say=lines.append)
@@ -248,7 +248,7 @@ def test_show_on_a_stand_in(tmp_path, monkeypatch, wrong):
 
 @needs_engine
 def test_show(tmp_path):
-    from lstm_infer.demo.show import run_demo
+    from lstm_infer.cli.demo.show import run_demo
 
     lines: list[str] = []
     result = run_demo(tmp_path, seconds=0.5, say=lines.append)
@@ -264,7 +264,7 @@ def test_show(tmp_path):
 
 @needs_engine
 def test_show_writes_nothing_and_says_nothing(tmp_path, monkeypatch, capsys):
-    from lstm_infer.demo.show import run_demo
+    from lstm_infer.cli.demo.show import run_demo
 
     monkeypatch.chdir(tmp_path)
     said: list[str] = []

@@ -10,8 +10,8 @@ from onnx import numpy_helper
 import stream_models
 
 lstm_infer = pytest.importorskip("lstm_infer")
-cli = pytest.importorskip("lstm_infer.cli")
-pytest.importorskip("lstm_infer.verify")
+cli = pytest.importorskip("lstm_infer.cli.command")
+pytest.importorskip("lstm_infer.cli.verify")
 
 
 def swap_gates(data, a=0, b=2):

@@ -56,7 +56,7 @@ def step_model() -> bytes:
 
 def test_python_runs_as_pasted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The blocks one after the other, in a folder that holds the files they name."""
-    from lstm_infer.demo.show import MODEL
+    from lstm_infer.cli.demo.show import MODEL
 
     shutil.copy(MODEL, tmp_path / "model.onnx")
     (tmp_path / "step.onnx").write_bytes(step_model())
@@ -77,7 +77,7 @@ def test_the_two_commands_stand_first() -> None:
 
 
 def test_command_lines_parse() -> None:
-    from lstm_infer import cli
+    from lstm_infer.cli import command as cli
 
     lines = [line for block in blocks("sh") for line in block.splitlines() if line.startswith("lstm-infer")]
     assert lines
@@ -102,7 +102,7 @@ def test_what_is_called_not_built_is_refused() -> None:
 
 def test_precisions_and_threads_are_refused_as_the_readme_says() -> None:
     import lstm_infer
-    from lstm_infer.demo.show import MODEL
+    from lstm_infer.cli.demo.show import MODEL
 
     for option in ({"precision": "bf16"}, {"precision": "int8"}, {"threads": 2}):
         with pytest.raises(ValueError, match="not built"):

@@ -14,8 +14,8 @@ import lstm_infer
 import stream_models
 
 pytest.importorskip("onnxruntime")
-from lstm_infer.drawing import Inputs
-from lstm_infer.verify import compare, verify
+from lstm_infer.cli.inputs import Inputs
+from lstm_infer.cli.verify import compare, verify
 
 
 @pytest.mark.filterwarnings("ignore:states were paired")  # frame: x and h are alike but for their names

@@ -32,7 +32,7 @@ import onnx
 from google.protobuf.message import DecodeError
 
 from lstm_infer import errors, importer
-from lstm_infer.ir import Graph
+from lstm_infer.graph.ir import Graph
 
 ROOT = Path(__file__).resolve().parents[1]
 BLOCK = 250
@@ -631,8 +631,8 @@ def _walker() -> Callable[[Graph], object]:
 
     import numpy as np
 
+    from lstm_infer.feeds import Options
     from lstm_infer.model import Model
-    from lstm_infer.ports import Options
 
     def walk(graph: Graph) -> None:
         with warnings.catch_warnings():

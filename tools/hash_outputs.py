@@ -30,7 +30,7 @@ import test_reduce  # noqa: E402
 import lstm_infer  # noqa: E402
 import shared_files  # noqa: E402
 from lstm_infer import _core  # noqa: E402
-from lstm_infer.demo.show import MODEL  # noqa: E402
+from lstm_infer.cli.demo.show import MODEL  # noqa: E402
 
 EXPORTS = ["ts_lstm2_state_io_bf", "ts_gru1", "dyn_cell_lstm", "dyn_cell_custom_layernorm", "dyn_net_vad_like"]
 MODELS = ["silero_vad_v6_seq", "fairtalk_lstm2", "gtcrn_stream_simple"]

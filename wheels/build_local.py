@@ -66,7 +66,7 @@ def check(name: str, wheel: Path) -> list[str]:
         wrong += [f"holds {entry}" for entry in names if entry.endswith((".pyx", ".pxd", ".c", ".h"))]
         wrong += [
             f"lacks {entry}"
-            for entry in ("lstm_infer/py.typed", "lstm_infer/_core.pyi", "lstm_infer/demo/amp.onnx")
+            for entry in ("lstm_infer/py.typed", "lstm_infer/_core.pyi", "lstm_infer/cli/demo/amp.onnx")
             if entry not in names
         ]
         for entry in (entry for entry in names if entry.endswith(".so")):

@@ -1,5 +1,6 @@
 """lstm_infer: give a recurrent ONNX model a memory."""
 
+from .doors.onnxruntime import InferenceSession
 from .errors import (
     DtypeError,
     FeedError,
@@ -15,7 +16,6 @@ from .errors import (
 from .isa import show_isa
 from .model import Model, load
 from .records import InputInfo, OutputInfo, StateInfo, StreamInfo
-from .session import InferenceSession
 from .stream import Stream
 
 __version__ = "0.1.0"

@@ -15,21 +15,21 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import _core
+from .analysis.analyse import StreamSpec, analyse
+from .analysis.roles import Roles, find_roles, sizes_of, sizes_that_fit
 from .errors import FeedError, LstmInferError, NotStreamableError, ShapeError, StateError
-from .facts import walk
-from .ir import Array, Graph, Node, Port
+from .feeds import Options, bound_inputs, check_batch, check_sizes, checked_feeds, fed_ports
+from .graph.ir import Array, Graph, Node, Port
 from .isa import choose_isa
 from .ops.registry import Fact, is_built
-from .plan import Builder, Program
-from .ports import Options, bound_inputs, check_batch, check_sizes, checked_feeds, fed_ports
+from .program.builder import Builder, Program
+from .program.store import ConstStore
 from .recognise import rewrite, thaw
 from .records import InputInfo, OutputInfo, StateInfo, StreamInfo
-from .roles import Roles, find_roles, sizes_of, sizes_that_fit
-from .store import ConstStore
 from .stream import Stream
-from .stream_plan import StreamPlan
-from .streaming import StreamSpec, analyse
+from .streams.plan import StreamPlan
 from .summary import summarize
+from .walk.walk import walk
 
 if TYPE_CHECKING:
     import onnx
@@ -387,7 +387,7 @@ class Model:
 
     def _output_places(self) -> dict[str, _Place]:
         """Rank, batch axis and time axis of every output, from the trace."""
-        from .trace import trace
+        from .analysis.axes import trace
 
         if self._roles.walkable:
             return {}

@@ -12,9 +12,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from . import _core
 from .errors import DtypeError, FeedError, FormatError, ShapeError, StateError
-from .plan import BASE_FIRST, step_failed
-from .stream_plan import Block, Phase, StreamPlan
-from .views import View
+from .program.builder import BASE_FIRST, step_failed
+from .program.views import View
+from .streams.plan import Block, Phase, StreamPlan
 
 __all__ = ["Stream"]
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+from .analysis.analyse import StreamSpec
+from .analysis.roles import Roles, compared_with
 from .errors import LstmInferError, NotStreamableError, StateError
-from .ir import Graph
+from .graph.ir import Graph
 from .ops.registry import is_random
 from .records import InputInfo
-from .roles import Roles, compared_with
-from .streaming import StreamSpec
 
 __all__ = ["summarize"]
 

@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from lstm_infer.ir import Graph, Node
+from lstm_infer.graph.ir import Graph, Node
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -10,7 +10,7 @@ from onnx import AttributeProto, TensorProto, helper, numpy_helper
 
 from lstm_infer import importer
 from lstm_infer.errors import OnnxImportError, UnsupportedOpError
-from lstm_infer.ir import Graph
+from lstm_infer.graph.ir import Graph
 
 F = TensorProto.FLOAT
 

@@ -10,7 +10,7 @@ import pytest
 from importer_models import real_files, to_onnx
 
 from lstm_infer import importer
-from lstm_infer.ir import Graph
+from lstm_infer.graph.ir import Graph
 
 FILES = real_files()
 pytestmark = pytest.mark.skipif(not FILES, reason="shared/exports and shared/models are absent; set LSTM_INFER_EXPORTS")

@@ -9,12 +9,12 @@ import onnx
 from onnx import helper, numpy_helper
 
 from lstm_infer import _core
-from lstm_infer.facts import walk
+from lstm_infer.graph.ir import Array
 from lstm_infer.importer import read
-from lstm_infer.ir import Array
 from lstm_infer.ops.registry import Fact
-from lstm_infer.plan import Builder
-from lstm_infer.store import ConstStore
+from lstm_infer.program.builder import Builder
+from lstm_infer.program.store import ConstStore
+from lstm_infer.walk.walk import walk
 
 ISAS = [name for name, runs in _core.list_isas() if runs]
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from run import ISAS, close, expected, folded, model, through_plan
 
-from lstm_infer.ir import Array
+from lstm_infer.graph.ir import Array
 
 Ins = list[Any]
 

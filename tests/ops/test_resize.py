@@ -11,7 +11,7 @@ from onnx import helper, numpy_helper
 from run import ISAS, close, expected, folded, model, through_plan
 
 import lstm_infer
-from lstm_infer.ir import Array
+from lstm_infer.graph.ir import Array
 
 WAYS = ["half_pixel", "half_pixel_symmetric", "pytorch_half_pixel", "align_corners", "asymmetric"]
 CASES: list[tuple[tuple[int, ...], tuple[float, ...]]] = [

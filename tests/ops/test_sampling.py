@@ -12,7 +12,7 @@ from onnx import helper, numpy_helper
 from run import ISAS, close, expected, folded, model, through_plan
 
 import lstm_infer
-from lstm_infer.ir import Array
+from lstm_infer.graph.ir import Array
 
 RNG = np.random.default_rng(0)
 

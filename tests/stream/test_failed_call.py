@@ -10,7 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 import lstm_infer
 from lstm_infer import ShapeError
-from lstm_infer.demo.show import MODEL
+from lstm_infer.cli.demo.show import MODEL
 
 WORDS, WIDTH, UNITS = 11, 6, 9
 

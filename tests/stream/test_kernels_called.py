@@ -7,7 +7,7 @@ import pytest
 import lstm_infer
 import stream_models
 from lstm_infer import _core
-from lstm_infer.demo.show import MODEL
+from lstm_infer.cli.demo.show import MODEL
 
 RUNNABLE = [name for name, runnable in _core.list_isas() if runnable]
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lstm_infer.errors import LstmInferError, OnnxImportError
-from lstm_infer.ir import Graph
+from lstm_infer.graph.ir import Graph
 
 if TYPE_CHECKING:
     import onnx

@@ -5,8 +5,8 @@ from __future__ import annotations
 import onnx
 
 from lstm_infer.errors import OnnxImportError, UnsupportedOpError
+from lstm_infer.graph.ir import Array
 from lstm_infer.importer.tensors import Tensors
-from lstm_infer.ir import Array
 
 __all__ = ["plain_value"]
 

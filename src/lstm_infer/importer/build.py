@@ -15,6 +15,7 @@ import numpy as np
 import onnx
 
 from lstm_infer.errors import OnnxImportError
+from lstm_infer.graph.ir import Array, AttrValue, Graph, Node, Port
 from lstm_infer.importer.attrs import plain_value
 from lstm_infer.importer.external import ExternalData
 from lstm_infer.importer.functions import Bodies, Built
@@ -34,7 +35,6 @@ from lstm_infer.importer.tree import (
     raw_function,
     raw_graph,
 )
-from lstm_infer.ir import Array, AttrValue, Graph, Node, Port
 
 __all__ = ["build"]
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lstm_infer.errors import OnnxImportError, UnsupportedOpError
-from lstm_infer.ir import Array, Node
+from lstm_infer.graph.ir import Array, Node
 
 __all__ = ["LATEST_OPSET", "OLDEST_OPSET", "modernise"]
 

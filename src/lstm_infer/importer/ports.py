@@ -6,10 +6,10 @@ import numpy as np
 import onnx
 
 from lstm_infer.errors import OnnxImportError
+from lstm_infer.graph.ir import Port
 from lstm_infer.importer import NOT_A_TENSOR, UNKNOWN_DTYPE
 from lstm_infer.importer.source import text
 from lstm_infer.importer.tensors import DTYPES, element
-from lstm_infer.ir import Port
 
 __all__ = ["graph_port", "inner_port"]
 

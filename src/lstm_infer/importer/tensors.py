@@ -10,8 +10,8 @@ import onnx
 from numpy.typing import NDArray
 
 from lstm_infer.errors import OnnxImportError
+from lstm_infer.graph.ir import Array
 from lstm_infer.importer.external import ExternalData
-from lstm_infer.ir import Array
 
 __all__ = ["DTYPES", "Tensors", "element", "frozen"]
 

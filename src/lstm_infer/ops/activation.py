@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from ..ir import Node
-from ..steps import Activation
+from ..graph.ir import Node
+from ..program.calls import Activation
 from . import recurrent
 from .elementwise import Formula
 from .registry import attr, unsupported

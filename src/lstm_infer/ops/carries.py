@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from ..ir import Node
-from ..views import View
+from ..graph.ir import Node
+from ..program.views import View
 from . import recurrent
 from .control import Repeat, flow_repeat
 from .reduce import sum_axis

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..ir import Array, Node
-from ..views import storage
+from ..graph.ir import Array, Node
+from ..program.views import storage
 from .common import onnx_dtype
 from .registry import Fact, Link, Op, attr, need, register
 
 if TYPE_CHECKING:
-    from ..plan import Builder
+    from ..program.builder import Builder
 
 
 def _target(node: Node, ins: list[Any]) -> np.dtype[Any]:

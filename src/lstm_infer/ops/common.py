@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import OnnxImportError, ShapeError
-from ..ir import Node
+from ..graph.ir import Node
 from .registry import Fact, Link, unsupported
 
 __all__ = ["broadcast", "normal_axes", "normal_axis", "onnx_dtype", "pass_broadcast", "pass_same", "pass_through"]

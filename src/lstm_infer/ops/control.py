@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..ir import Array, Node
-from ..steps import AnyStep, BranchStep, LoopStep, Slice, window
-from ..views import Buffer, View, storage
+from ..graph.ir import Array, Node
+from ..program.calls import AnyStep, BranchStep, LoopStep, Slice, window
+from ..program.views import Buffer, View, storage
 from .registry import Fact, Link, Op, register, unsupported
 
 if TYPE_CHECKING:
-    from ..plan import Builder
+    from ..program.builder import Builder
 
 __all__ = ["Carried", "Choice", "Repeat", "Scanned", "Stacked", "set_tracer"]
 

@@ -19,9 +19,9 @@ import numpy as np
 
 from .. import _core
 from ..errors import OnnxImportError, ShapeError
-from ..ir import Array, Node
-from ..steps import Activation
-from ..views import View
+from ..graph.ir import Array, Node
+from ..program.calls import Activation
+from ..program.views import View
 from . import activation
 from .elementwise import apply
 from .matmul import dynamic
@@ -29,7 +29,7 @@ from .registry import Fact, Link, Op, attr, need, register, unsupported
 from .window import Slide, padded, patches, patches_of, slide, windows
 
 if TYPE_CHECKING:
-    from ..plan import Builder
+    from ..program.builder import Builder
 
 __all__ = ["convolve", "sizes"]
 

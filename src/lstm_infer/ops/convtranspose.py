@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import OnnxImportError, ShapeError
-from ..ir import Array, Node
-from ..steps import Activation
-from ..views import View
+from ..graph.ir import Array, Node
+from ..program.calls import Activation
+from ..program.views import View
 from .conv import convolve
 from .elementwise import apply
 from .matmul import dynamic
@@ -32,7 +32,7 @@ from .registry import Fact, Link, Op, Window, attr, need, register, unsupported
 from .window import Slide, ints
 
 if TYPE_CHECKING:
-    from ..plan import Builder
+    from ..program.builder import Builder
 
 
 def sizes(node: Node, ins: list[Fact | None]) -> Slide:

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import OnnxImportError, ShapeError
-from ..ir import Array, Node
-from ..views import View
+from ..graph.ir import Array, Node
+from ..program.views import View
 from .matmul import dynamic
 from .reduce import reduce
 from .registry import Fact, Link, Op, attr, need, register, unsupported
 
 if TYPE_CHECKING:
-    from ..plan import Builder
+    from ..program.builder import Builder
 
 
 def _equation(node: Node, n_in: int) -> tuple[list[str], str]:

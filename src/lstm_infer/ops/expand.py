@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import ShapeError
-from ..ir import Array, Node
-from ..views import View
+from ..graph.ir import Array, Node
+from ..program.views import View
 from .registry import Fact, Link, Op, need, numbers, register
 
 if TYPE_CHECKING:
-    from ..plan import Builder
+    from ..program.builder import Builder
 
 
 def _numbers(node: Node, ins: list[Fact | None], what: str) -> list[int]:

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import OnnxImportError, ShapeError
-from ..ir import Array, Node
+from ..graph.ir import Array, Node
 from .elementwise import apply
 from .registry import Fact, Link, Op, known, need, register, unsupported
 from .window import Slide, ints
 
 if TYPE_CHECKING:
-    from ..plan import Builder
+    from ..program.builder import Builder
 
 _MOST = 256
 

@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import OnnxImportError, ShapeError
-from ..ir import Array, Node
-from ..steps import Word, dtype_code
-from ..views import View
+from ..graph.ir import Array, Node
+from ..program.calls import Word, dtype_code
+from ..program.views import View
 from .common import normal_axis
 from .registry import Fact, Link, Op, attr, need, register
 
 if TYPE_CHECKING:
-    from ..plan import Builder
+    from ..program.builder import Builder
 
 
 def _index_dtype(node: Node, fact: Fact) -> None:

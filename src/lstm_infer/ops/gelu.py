@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import OnnxImportError
-from ..ir import Array, Node
+from ..graph.ir import Array, Node
 from .common import broadcast, pass_broadcast
 from .elementwise import Formula, apply
 from .registry import Fact, Op, attr, need, register, unsupported
 
 if TYPE_CHECKING:
-    from ..plan import Builder
+    from ..program.builder import Builder
 
 
 def _has_tanh(node: Node) -> bool:

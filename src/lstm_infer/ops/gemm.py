@@ -15,15 +15,15 @@ import numpy as np
 
 from .. import _core
 from ..errors import OnnxImportError, ShapeError
-from ..ir import Array, Node
-from ..views import View
+from ..graph.ir import Array, Node
+from ..program.views import View
 from . import activation
 from .elementwise import apply
 from .matmul import dynamic, product, row_bias
 from .registry import Fact, Link, Op, attr, need, register, unsupported
 
 if TYPE_CHECKING:
-    from ..plan import Builder
+    from ..program.builder import Builder
 
 __all__ = ["matrix_sizes"]
 

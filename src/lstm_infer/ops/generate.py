@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import ShapeError
-from ..ir import Array, Node
+from ..graph.ir import Array, Node
 from .common import normal_axis, onnx_dtype
 from .elementwise import apply
 from .registry import Fact, Link, Op, attr, known, need, register, unsupported
 
 if TYPE_CHECKING:
-    from ..plan import Builder
+    from ..program.builder import Builder
 
 
 # ---- Range ---------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import OnnxImportError, ShapeError
-from ..ir import Array, Node
+from ..graph.ir import Array, Node
 from .registry import Fact, Link, Op, attr, need, register, unsupported
 
 _MODES = ("nearest", "linear", "cubic")

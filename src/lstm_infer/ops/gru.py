@@ -10,8 +10,8 @@ Weights that are fed are packed in every call.
 
 from __future__ import annotations
 
-from ..ir import Array, Node
-from ..steps import Activation
+from ..graph.ir import Array, Node
+from ..program.calls import Activation
 from . import recurrent
 from .registry import Op, attr, register
 

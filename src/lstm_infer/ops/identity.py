@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..ir import Array, Node
+from ..graph.ir import Array, Node
 from .common import pass_through
 from .registry import Fact, Link, Op, known, need, register, unsupported
 
 if TYPE_CHECKING:
-    from ..plan import Builder
+    from ..program.builder import Builder
 
 
 def infer(node: Node, ins: list[Fact | None]) -> list[Fact]:

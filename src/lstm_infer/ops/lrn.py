@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import OnnxImportError, ShapeError
-from ..ir import Array, Node
+from ..graph.ir import Array, Node
 from .elementwise import apply
 from .pool import along
 from .registry import Fact, Link, Op, attr, need, register, unsupported
 from .window import Slide
 
 if TYPE_CHECKING:
-    from ..plan import Builder
+    from ..program.builder import Builder
 
 
 def _slide(node: Node, x: Fact) -> Slide:

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..ir import Array, Node
-from ..steps import Activation
+from ..graph.ir import Array, Node
+from ..program.calls import Activation
 from . import recurrent
 from .registry import Op, attr, register
 

@@ -13,13 +13,13 @@ import numpy as np
 
 from .. import _core
 from ..errors import OnnxImportError, ShapeError
-from ..ir import Array, Node
-from ..steps import Activation, Word
-from ..views import View
+from ..graph.ir import Array, Node
+from ..program.calls import Activation, Word
+from ..program.views import View
 from .registry import Fact, Link, Op, need, register
 
 if TYPE_CHECKING:
-    from ..plan import Builder
+    from ..program.builder import Builder
 
 
 def infer(node: Node, ins: list[Fact | None]) -> list[Fact]:

@@ -15,12 +15,12 @@ import numpy as np
 
 from .. import _core
 from ..errors import ShapeError
-from ..ir import Array, Node
+from ..graph.ir import Array, Node
 from .matmul import product, row_bias
 from .registry import Fact, Link, Op, attr, known, need, register, unsupported
 
 if TYPE_CHECKING:
-    from ..plan import Builder
+    from ..program.builder import Builder
 
 
 def _sizes(node: Node) -> tuple[int, int, int, int]:

@@ -21,15 +21,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import OnnxImportError, ShapeError
-from ..ir import Array, Node
-from ..views import View
+from ..graph.ir import Array, Node
+from ..program.views import View
 from .common import normal_axes, normal_axis
 from .elementwise import Formula, apply
 from .reduce import reduce
 from .registry import Fact, Link, Op, attr, need, register, unsupported
 
 if TYPE_CHECKING:
-    from ..plan import Builder
+    from ..program.builder import Builder
 
 __all__: list[str] = []
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..ir import Array, Node
+from ..graph.ir import Array, Node
 from . import identity
 from .registry import Fact, Op, register, unsupported
 

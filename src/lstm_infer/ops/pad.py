@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import OnnxImportError, ShapeError
-from ..ir import Array, Node
+from ..graph.ir import Array, Node
 from .common import normal_axes, pass_through
 from .registry import Fact, Link, Op, Window, attr, need, numbers, register
 
 if TYPE_CHECKING:
-    from ..plan import Builder
+    from ..program.builder import Builder
 
 _MODES = ("constant", "reflect", "edge", "wrap")
 

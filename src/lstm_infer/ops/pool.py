@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import OnnxImportError, ShapeError
-from ..ir import Array, Node
-from ..views import View
+from ..graph.ir import Array, Node
+from ..program.views import View
 from .channels_last import channels_last
 from .elementwise import Formula, apply
 from .reduce import reduce
@@ -25,7 +25,7 @@ from .registry import Fact, Link, Op, attr, known, need, register, unsupported
 from .window import Slide, ints, padded, patches_of, slide, windows
 
 if TYPE_CHECKING:
-    from ..plan import Builder
+    from ..program.builder import Builder
 
 _MOST_AT_ONCE = 8
 _MOST_IN_MAPS = 24

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import ShapeError
-from ..ir import Array, Node
-from ..views import View
+from ..graph.ir import Array, Node
+from ..program.views import View
 from .channels_last import channels_last
 from .common import broadcast, normal_axis, pass_broadcast
 from .conv import sizes as conv_sizes
@@ -46,7 +46,7 @@ from .quant import (
 from .registry import Fact, Link, Op, attr, need, register, unsupported
 
 if TYPE_CHECKING:
-    from ..plan import Builder
+    from ..program.builder import Builder
 
 _EIGHT = ("int8", "uint8")
 

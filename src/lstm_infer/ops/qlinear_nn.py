@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import ShapeError
-from ..ir import Array, Node
+from ..graph.ir import Array, Node
 from . import pool, softmax
 from .channels_last import channels_last
 from .common import broadcast, pass_broadcast
@@ -29,7 +29,7 @@ from .reduce import reduce
 from .registry import Fact, Link, Op, attr, need, register, unsupported
 
 if TYPE_CHECKING:
-    from ..plan import Builder
+    from ..program.builder import Builder
 
 
 # ---- an operator on floats between a dequantisation and a quantisation: inputs x, scale, zero, y scale, y zero -------

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import ShapeError
-from ..ir import Array, Node
-from ..steps import Activation, LoopStep, window
-from ..views import Buffer, View
+from ..graph.ir import Array, Node
+from ..program.calls import Activation, LoopStep, window
+from ..program.views import Buffer, View
 from . import activation, recurrent
 from .elementwise import Formula, apply
 from .qlinear import dynamic_left
@@ -26,7 +26,7 @@ from .recurrent import Sizes, activations, clip, directions
 from .registry import Fact, Link, Op, attr, need, register, unsupported
 
 if TYPE_CHECKING:
-    from ..plan import Builder
+    from ..program.builder import Builder
 
 __all__: list[str] = []
 

@@ -20,9 +20,9 @@ import numpy as np
 
 from .. import _core
 from ..errors import ShapeError
-from ..ir import Array, Node
-from ..steps import Activation
-from ..views import View
+from ..graph.ir import Array, Node
+from ..program.calls import Activation
+from ..program.views import View
 from .common import normal_axis, onnx_dtype, pass_through
 from .conv import convolve, sums
 from .conv import sizes as conv_sizes
@@ -35,7 +35,7 @@ from .registry import Fact, Link, Op, attr, need, register, unsupported
 from .window import Slide
 
 if TYPE_CHECKING:
-    from ..plan import Builder
+    from ..program.builder import Builder
 
 __all__ = ["BLOCK", "centred", "exact_product", "quantise", "round_to", "scales_of"]
 

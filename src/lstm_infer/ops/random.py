@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import OnnxImportError, ShapeError
-from ..ir import Array, Node
-from ..steps import HostStep
+from ..graph.ir import Array, Node
+from ..program.calls import HostStep
 from .common import onnx_dtype
 from .registry import Fact, Link, Op, attr, need, register, unsupported
 
 if TYPE_CHECKING:
-    from ..plan import Builder
+    from ..program.builder import Builder
 
 
 def _dtype(node: Node, ins: Sequence[Any]) -> np.dtype[Any]:

@@ -13,13 +13,13 @@ import numpy as np
 
 from .. import _core
 from ..errors import OnnxImportError, ShapeError
-from ..ir import Array, Node
-from ..steps import Activation
-from ..views import View
+from ..graph.ir import Array, Node
+from ..program.calls import Activation
+from ..program.views import View
 from .registry import Fact, Link, attr, need, unsupported
 
 if TYPE_CHECKING:
-    from ..plan import Builder
+    from ..program.builder import Builder
 
 __all__ = [
     "Cell",

@@ -15,14 +15,14 @@ import numpy as np
 
 from .. import _core
 from ..errors import ShapeError
-from ..ir import Array, Node
-from ..steps import Word
-from ..views import View
+from ..graph.ir import Array, Node
+from ..program.calls import Word
+from ..program.views import View
 from .common import normal_axes, normal_axis
 from .registry import Fact, Link, Op, attr, known, need, numbers, register, unsupported
 
 if TYPE_CHECKING:
-    from ..plan import Builder
+    from ..program.builder import Builder
 
 # name in li_reduce_code, meaning in NumPy, and the result over no element
 _CODES: dict[str, tuple[str, Callable[..., Any], float]] = {

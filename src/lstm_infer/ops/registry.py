@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import OnnxImportError, OpenSizeError, ShapeError, UnsupportedOpError
-from ..ir import Array, Graph, Node
+from ..graph.ir import Array, Graph, Node
 
 if TYPE_CHECKING:
-    from ..plan import Builder
+    from ..program.builder import Builder
 
 __all__ = [
     "Fact",

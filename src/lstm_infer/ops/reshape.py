@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import ShapeError
-from ..ir import Array, Node
+from ..graph.ir import Array, Node
 from .common import normal_axes
 from .registry import Fact, Infer, Op, attr, need, numbers, register
 
 if TYPE_CHECKING:
-    from ..plan import Builder
+    from ..program.builder import Builder
 
 
 def _reshape(node: Node, ins: list[Fact | None]) -> list[Fact]:

@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import OnnxImportError, ShapeError
-from ..ir import Array, Node
-from ..views import View, dense_strides
+from ..graph.ir import Array, Node
+from ..program.views import View, dense_strides
 from .common import normal_axes
 from .elementwise import Formula, apply
 from .gather import pick
@@ -30,7 +30,7 @@ from .reduce import reduce
 from .registry import Fact, Link, Op, attr, known, need, register, unsupported
 
 if TYPE_CHECKING:
-    from ..plan import Builder
+    from ..program.builder import Builder
 
 _F = np.float32
 _MOST_TAPS = 6

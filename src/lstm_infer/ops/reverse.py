@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import OnnxImportError, ShapeError
-from ..ir import Array, Node
+from ..graph.ir import Array, Node
 from .common import pass_through
 from .registry import Fact, Link, Op, attr, need, register
 
 if TYPE_CHECKING:
-    from ..plan import Builder
+    from ..program.builder import Builder
 
 
 def _axes(node: Node) -> tuple[int, int]:

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import OnnxImportError, ShapeError
-from ..ir import Array, Node
+from ..graph.ir import Array, Node
 from .common import normal_axis, pass_through
 from .registry import Fact, Link, Op, attr, known, need, register
 
 if TYPE_CHECKING:
-    from ..plan import Builder
+    from ..program.builder import Builder
 
 
 def infer_nonzero(node: Node, ins: list[Fact | None]) -> list[Fact]:

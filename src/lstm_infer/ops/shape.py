@@ -6,7 +6,7 @@ from math import prod
 
 import numpy as np
 
-from ..ir import Array, Node
+from ..graph.ir import Array, Node
 from .registry import Fact, Op, attr, need, register
 
 

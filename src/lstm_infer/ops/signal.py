@@ -18,15 +18,15 @@ import numpy as np
 
 from .. import _core
 from ..errors import OnnxImportError, ShapeError
-from ..ir import Array, Node
-from ..views import View
+from ..graph.ir import Array, Node
+from ..program.views import View
 from .common import normal_axis, onnx_dtype
 from .elementwise import apply
 from .matmul import product
 from .registry import Fact, Link, Op, Window, attr, known, need, register, unsupported
 
 if TYPE_CHECKING:
-    from ..plan import Builder
+    from ..program.builder import Builder
 
 _MOST = 1 << 22
 """Numbers in a table: 16 MiB."""

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import OnnxImportError, ShapeError
-from ..ir import Array, Node
+from ..graph.ir import Array, Node
 from .common import normal_axes, normal_axis, pass_through
 from .registry import Fact, Link, Op, attr, need, numbers, register
 
 if TYPE_CHECKING:
-    from ..plan import Builder
+    from ..program.builder import Builder
 
 
 def _numbers(node: Node, ins: list[Fact | None], index: int, what: str) -> list[int] | None:

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..ir import Array, Node
+from ..graph.ir import Array, Node
 from .common import normal_axis
 from .registry import Fact, Link, Op, attr, need, register
 
 if TYPE_CHECKING:
-    from ..plan import Builder
+    from ..program.builder import Builder
 
 
 def _axis(node: Node, rank: int) -> tuple[int, bool]:

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import ShapeError
-from ..ir import Array, Node
+from ..graph.ir import Array, Node
 from .registry import Fact, Link, Op, attr, need, register
 
 if TYPE_CHECKING:
-    from ..plan import Builder
+    from ..program.builder import Builder
 
 
 def _perm(node: Node, rank: int) -> list[int]:

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import OnnxImportError, ShapeError
-from ..ir import Node
-from ..views import View
+from ..graph.ir import Node
+from ..program.views import View
 from .registry import Link, Window, attr, unsupported
 
 if TYPE_CHECKING:
-    from ..plan import Builder
+    from ..program.builder import Builder
 
 __all__ = ["Slide", "ints", "padded", "slide", "windows"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ..ir import Array, Graph, Node, Port
+from ..graph.ir import Array, Graph, Node, Port
 from ..ops import recurrent
 from ..ops.registry import Fact, attr
 from .batchnorm import batchnorm

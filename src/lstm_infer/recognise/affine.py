@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..ir import Node
+from ..graph.ir import Node
 from ..ops.registry import attr
 from .edit import Editor, broadcastable
 

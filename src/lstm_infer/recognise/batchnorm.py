@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..ir import Array, Node
+from ..graph.ir import Array, Node
 from .pairs import Joined
 
 __all__ = ["batchnorm"]

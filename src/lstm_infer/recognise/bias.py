@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from ..ir import Array, Node
+from ..graph.ir import Array, Node
 from .pairs import Joined
 
 __all__ = ["bias"]

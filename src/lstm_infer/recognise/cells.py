@@ -21,8 +21,8 @@ from typing import Any
 
 import numpy as np
 
-from ..ir import Array, Node
-from ..names import affinity
+from ..analysis.names import affinity
+from ..graph.ir import Array, Node
 from .affine import Act, Affine, Leaf, Reader
 from .edit import Editor
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import LstmInferError
-from ..ir import Array, Graph, Node
+from ..graph.ir import Array, Graph, Node
 from ..ops.registry import Fact, attr, find
 from .known import Known
 

@@ -10,11 +10,11 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from ..bodies import is_control
 from ..errors import LstmInferError
-from ..facts import node_facts
-from ..ir import Array, Graph, Node
+from ..graph.ir import Array, Graph, Node
 from ..ops.registry import Fact, find
+from ..walk.control import is_control
+from ..walk.walk import node_facts
 
 __all__ = ["fold"]
 

@@ -14,13 +14,13 @@ from math import prod
 
 import numpy as np
 
+from ..analysis.axes import Axis, Trace, trace
 from ..errors import LstmInferError
-from ..facts import Walk, walk
-from ..ir import Array, Graph, Node, Port
+from ..graph.ir import Array, Graph, Node, Port
 from ..ops import carries, recurrent
 from ..ops.common import pass_broadcast
 from ..ops.registry import Fact, find
-from ..trace import Axis, Trace, trace
+from ..walk.walk import Walk, walk
 
 __all__ = ["native_walk", "thaw"]
 

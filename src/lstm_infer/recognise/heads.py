@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from ..bodies import is_control
 from ..errors import LstmInferError
-from ..ir import Array, Node
+from ..graph.ir import Array, Node
 from ..ops import recurrent
 from ..ops.registry import Fact, find
+from ..walk.control import is_control
 from .affine import Leaf
 from .cells import from_step, sequence
 from .edit import Editor

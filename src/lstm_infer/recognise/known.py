@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..errors import LstmInferError
-from ..facts import node_facts, walk
-from ..ir import Array, Graph, Node, Port
+from ..graph.ir import Array, Graph, Node, Port
 from ..ops.registry import Fact
+from ..walk.walk import node_facts, walk
 from .frozen import _feeds, _native
 
 __all__ = ["Known", "know"]

@@ -28,11 +28,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..bodies import Scope, count, instance, source_of
 from ..errors import LstmInferError
-from ..facts import resume, walk
-from ..ir import Array, Graph, Node, Port
+from ..graph.ir import Array, Graph, Node, Port
 from ..ops.control import Carried
+from ..walk.control import Scope, instance, source_of
+from ..walk.count import count
+from ..walk.walk import resume, walk
 from .frozen import native_walk
 from .sequences import remove_sequences
 

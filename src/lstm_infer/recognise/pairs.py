@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from ..ir import Array, Graph, Node
+from ..graph.ir import Array, Graph, Node
 
 __all__ = ["Joined", "join_pairs"]
 

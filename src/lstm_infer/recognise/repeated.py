@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from ..ir import Graph, Node, Port
+from ..graph.ir import Graph, Node, Port
 from ..ops.registry import attr
 from .edit import Names
 from .known import Known

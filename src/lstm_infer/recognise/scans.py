@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..ir import Graph, Node
+from ..graph.ir import Graph, Node
 from ..ops import recurrent
 from ..ops.common import pass_broadcast
 from ..ops.registry import attr, find

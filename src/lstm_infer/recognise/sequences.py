@@ -15,7 +15,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ..ir import Graph, Node, Port
+from ..graph.ir import Graph, Node, Port
 
 __all__ = ["remove_sequences"]
 

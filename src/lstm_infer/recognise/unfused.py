@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ..ir import Graph, Node
+from ..graph.ir import Graph, Node
 from ..ops.registry import attr
 
 __all__ = ["take_fused_apart"]

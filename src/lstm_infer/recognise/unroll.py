@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..ir import Node
+from ..graph.ir import Node
 from ..ops import recurrent
 from ..ops.common import pass_broadcast
 from ..ops.registry import attr, find

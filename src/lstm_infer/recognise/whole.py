@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..ir import Array, Graph, Node
+from ..graph.ir import Array, Graph, Node
 
 __all__ = ["name_whole_slices"]
 

@@ -1,0 +1,1 @@
+"""How a model streams: where time is, what is carried, and why."""

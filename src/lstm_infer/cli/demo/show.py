@@ -1,0 +1,218 @@
+"""The show behind `lstm-infer demo`: a riff through the packaged amplifier, sample by sample and in chunks."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+import lstm_infer
+from lstm_infer.cli.demo.peer import Peer
+from lstm_infer.cli.demo.pluck import riff
+from lstm_infer.cli.wav import write_wav
+
+__all__ = ["MODEL", "RATE", "run_demo"]
+
+MODEL = Path(__file__).with_name("amp.onnx")
+RATE = 48000
+CHUNKS = (1, 64, 128, 256)
+BUDGET_S = 1.5
+"""Each row of the table stops after this much time, wherever in the riff it is: the whole show stays within seconds."""
+RTOL, ATOL = 1e-4, 1e-5
+"""What the project promises against onnxruntime in f32."""
+
+Signal = NDArray[np.float32]
+Feed = Callable[[Signal, Signal], None]
+"""Takes x [T, 1, 1] and an array for y [T, 1, 1], and fills it."""
+
+
+def run_demo(
+    out_dir: str | Path = ".",
+    *,
+    seconds: float = 4.0,
+    plot: bool = True,
+    wav: str | Path | None = "lstm_infer_demo.wav",
+    json: bool = False,
+    say: Callable[[str], None] | None = None,
+) -> dict[str, object]:
+    """Play a riff through the demo's amplifier, check and time it, and write what came out.
+
+    Parameters
+    ----------
+    out_dir : path
+        Where the files go; made if absent.
+    seconds : float
+        Length of the riff.
+    plot : bool
+        Draw the wave before and after, and the transfer curve, into a PNG beside the WAV, where matplotlib is
+        installed.
+    wav : path, optional
+        The WAV to write, taken from `out_dir` unless absolute; the riff as it went in stands beside it as
+        `..._dry.wav`. None writes no file at all, no plot either.
+    json : bool
+        Say nothing: the caller prints the returned dict for a machine.
+    say : callable, optional
+        Called with each line of text. Nothing is printed here.
+
+    Returns
+    -------
+    dict
+        Plain values, as JSON takes them. `ok` is False where pieces and whole differ in a bit, or onnxruntime's
+        result lies outside the tolerance; `same_bits`, `rows` (per chunk length: `samples`, `us_per_call`,
+        `us_per_sample`, `realtime`, and `onnxruntime` with the same and `largest_difference`), `files`, and more.
+
+    Raises
+    ------
+    ValueError
+        `seconds` is not above 0.
+    OSError
+        A file cannot be written.
+    LstmInferError
+        The packaged model cannot be loaded.
+    """
+    tell = say if say is not None and not json else _nothing
+    dry = riff(seconds, rate=RATE)
+    x = dry.reshape(-1, 1, 1)  # [T, B, 1], the model's layout
+    model = lstm_infer.load(MODEL)
+    tell(f"A guitar amplifier (LSTM of 40 units, {MODEL.stat().st_size // 1024} KB), {len(x) / RATE:g} s of a riff")
+
+    whole = np.empty_like(x)
+    model.stream().run(x, out=whole)
+    with_peer = find_spec("onnxruntime") is not None and find_spec("onnx") is not None
+    peer_version: str | None = None
+    rows: list[dict[str, object]] = []
+    same_bits, agrees, worst = True, True, 0.0
+    tell("samples a call | us a call | times real time" + (" | onnxruntime, us a call | ours is faster" * with_peer))
+    for length in CHUNKS:
+        stream = model.stream()
+        ours, y = _time(_step_all(stream) if length == 1 else _run_chunk(stream), x, length)
+        equal = bool(np.array_equal(whole[: len(y)].view(np.uint32), y.view(np.uint32)))
+        same_bits &= equal
+        row: dict[str, object] = {"chunk": length, "same_bits": equal, **ours}
+        line = f"{length:14d} | {ours['us_per_call']:9.2f} | {ours['realtime']:15.1f}"
+        if with_peer:
+            peer = Peer(MODEL)
+            peer_version = peer.version
+            theirs, y = _time(_run_peer(peer, length), x, length)
+            error = np.abs(y - whole[: len(y)])
+            fine = bool((error <= ATOL + RTOL * np.abs(y)).all())
+            agrees &= fine
+            worst = max(worst, float(error.max()))
+            faster = theirs["us_per_call"] / ours["us_per_call"]
+            row["onnxruntime"] = {**theirs, "largest_difference": float(error.max()), "within_tolerance": fine}
+            row["faster"] = faster
+            line += f" | {theirs['us_per_call']:22.2f} | {faster:13.1f}x"
+        rows.append(row)
+        tell(line)
+    tell("Same bits for every chunk length." if same_bits else "WRONG: the bits depend on the chunk length.")
+    if with_peer:
+        verdict = "" if agrees else f" WRONG: that is outside {ATOL:g} + {RTOL:g} |y|."
+        tell(
+            f"Largest difference from onnxruntime {peer_version}: {worst:.1e}, peak {np.abs(whole).max():.2f}.{verdict}"
+        )
+
+    files: list[str] = []
+    if wav is not None:
+        path = Path(out_dir) / wav
+        path.parent.mkdir(parents=True, exist_ok=True)
+        before = path.with_name(f"{path.stem}_dry{path.suffix}")
+        write_wav(before, dry, RATE)
+        write_wav(path, whole[:, 0, 0], RATE)
+        files += [str(before), str(path)]
+        if plot and find_spec("matplotlib") is not None:
+            picture = path.with_suffix(".png")
+            _draw(picture, dry, whole[:, 0, 0], lambda: _run_chunk(model.stream()))
+            files.append(str(picture))
+        for file in files:
+            tell(f"wrote {file}")
+    return {
+        "ok": same_bits and agrees,
+        "same_bits": same_bits,
+        "seconds": len(x) / RATE,
+        "rate": RATE,
+        "rows": rows,
+        "onnxruntime": peer_version,
+        "largest_difference": worst if with_peer else None,
+        "files": files,
+    }
+
+
+class _Stream(Protocol):
+    """The two calls of a stream that are used here."""
+
+    def step(self, x: Signal, /, *, out: Signal) -> object: ...
+    def run(self, x: Signal, /, *, out: Signal) -> object: ...
+
+
+def _step_all(stream: _Stream) -> Feed:
+    """One call a sample: the loop that a program with one sample at a time in hand would write."""
+    step = stream.step
+
+    def feed(x: Signal, y: Signal) -> None:
+        for frame, out in zip(x, y, strict=True):
+            step(frame, out=out)
+
+    return feed
+
+
+def _run_chunk(stream: _Stream) -> Feed:
+    def feed(x: Signal, y: Signal) -> None:
+        stream.run(x, out=y)
+
+    return feed
+
+
+def _run_peer(peer: Peer, length: int) -> Feed:
+    def feed(x: Signal, y: Signal) -> None:
+        for at in range(0, len(x), length):
+            y[at : at + length] = peer.run(x[at : at + length])
+
+    return feed
+
+
+def _time(feed: Feed, x: Signal, length: int) -> tuple[dict[str, float], Signal]:
+    """Feed x from the beginning for BUDGET_S at most; figures for a call of `length`, and the y that was reached."""
+    y = np.empty_like(x)
+    block = length if length > 1 else 1200  # the clock is read between blocks, not between samples
+    n = 0
+    began = time.perf_counter()
+    while n < len(x) and (n == 0 or time.perf_counter() - began < BUDGET_S):
+        feed(x[n : n + block], y[n : n + block])
+        n = min(n + block, len(x))
+    took = time.perf_counter() - began
+    return {"samples": n, "us_per_call": took / n * length * 1e6, "realtime": n / RATE / took}, y[:n]
+
+
+def _draw(path: Path, dry: Signal, wet: Signal, new: Callable[[], Feed]) -> None:
+    """Wave before and after, a close look at a quarter of a second in, and output over input for sines."""
+    from matplotlib.figure import Figure  # not pyplot: no window system is asked for, no global state is left
+
+    figure = Figure(figsize=(11, 7), layout="constrained")
+    axes = figure.subplot_mosaic([["whole", "whole"], ["close", "curve"]], height_ratios=[1, 1.4])
+    t = np.arange(len(dry)) / RATE
+    axes["whole"].plot(t, wet, lw=0.4, color="tab:orange", label="after")
+    axes["whole"].plot(t, dry, lw=0.4, color="tab:blue", label="before")
+    axes["whole"].set(title="The riff", xlabel="seconds", xlim=(0, len(dry) / RATE))
+    axes["whole"].legend(loc="upper right")
+    part = slice(min(RATE // 4, len(dry) // 2), min(RATE // 4, len(dry) // 2) + RATE // 40)
+    axes["close"].plot(t[part] * 1000, wet[part], color="tab:orange", label="after")
+    axes["close"].plot(t[part] * 1000, dry[part], color="tab:blue", label="before")
+    axes["close"].set(title="25 ms of it", xlabel="milliseconds")
+    n_period = RATE // 120
+    for level in (0.03, 0.1, 0.3):
+        sine = (level * np.sin(2 * np.pi * np.arange(60 * n_period) / n_period)).astype(np.float32)
+        out = np.empty_like(sine)
+        new()(sine.reshape(-1, 1, 1), out.reshape(-1, 1, 1))
+        axes["curve"].plot(sine[-n_period - 1 :], out[-n_period - 1 :], label=f"level {level:g}")
+    axes["curve"].set(title="Output over input, 120 Hz: a loop, since there is memory", xlabel="input", ylabel="output")
+    axes["curve"].legend(loc="lower right")
+    figure.savefig(path, dpi=110)
+
+
+def _nothing(line: str) -> None:
+    """Say nothing."""

@@ -1,0 +1,214 @@
+"""What `lstm-infer inspect` shows: shapes of a step and of a run, what a step calls and reads, a snippet to paste."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ..analysis.roles import compared_with
+from ..errors import LstmInferError
+from ..model import Model
+from ..ops.registry import Fact
+from ..records import InputInfo, OutputInfo
+from ..stream import Stream
+
+__all__ = ["Inspection", "describe"]
+
+CHUNK = 64
+
+
+@dataclass
+class Inspection:
+    """A model, described. Shapes are text: "[T, 1, 5]"."""
+
+    model: str
+    isa: str
+    summary: str
+    streams: bool
+    not_streamable: str = ""
+    mode: str = ""
+    inputs: list[dict[str, Any]] = field(default_factory=list)
+    """name, dtype, role (streamed, side, state, whole), step and run shapes."""
+    outputs: list[dict[str, Any]] = field(default_factory=list)
+    """name, dtype, role (streamed, last, state, side, whole), step and run shapes."""
+    states: list[dict[str, Any]] = field(default_factory=list)
+    kernels: dict[str, int] = field(default_factory=dict)
+    """Kernel slots that a step (or a run, where the model does not stream) calls, and how often."""
+    parameters: int = 0
+    call: str = "a run"
+    """What `kernels` and `step_bytes` are of."""
+    step_bytes: int = 0
+    """Constants held for a step, packed: an upper bound of what it reads."""
+    snippet: str = ""
+
+
+def describe(model: Model, source: str, *, load_options: str = "") -> Inspection:
+    """Describe a model freshly loaded from `source`; `load_options` is what the snippet's load() is given besides."""
+    found = Inspection(os.fspath(source), model.isa, model.summary(), False)
+    found.parameters = _parameters(model)
+    found.states = [
+        {"name": s.name, "output": s.output, "dtype": s.dtype.name, "shape": list(s.shape), "starts": s.kind}
+        for s in model.states
+    ]
+    stream, found.not_streamable = _open(model)
+    found.streams = stream is not None
+    if stream is None:
+        _whole(model, found)
+    else:
+        _streamed(model, stream, found)
+    found.step_bytes = model._store.n_bytes
+    load = f"model = lstm_infer.load({os.fspath(source)!r}{load_options})"
+    lines = ["import numpy as np", "import lstm_infer", "", load]
+    found.snippet = "\n".join(lines + (_run_lines(model) if stream is None else _stream_lines(model, stream)))
+    return found
+
+
+def _parameters(model: Model) -> int:
+    """Floating-point constants that the nodes left after folding read, inside branches too."""
+    if model.roles.walkable:
+        return 0
+    walked = model.roles.walk(*model.roles.analysis_sizes())
+    consts = {v: walked.facts[v].const for node in walked.nodes for v in node.inputs if v}
+    return sum(array.size for array in consts.values() if array is not None and array.dtype.kind == "f")
+
+
+def _open(model: Model) -> tuple[Stream | None, str]:
+    """A stream with side inputs that might be meant, or why there is none."""
+    try:
+        side = model.streaming.side
+        facts = model.roles.feeds(1, model.roles.batch_size or 1)
+        inputs = {name: np.full(facts[name].shape, _switch(model, name), facts[name].dtype) for name in side}
+        return model.stream(inputs=inputs), ""
+    except LstmInferError as error:
+        return None, str(error)
+
+
+def _switch(model: Model, name: str) -> int:
+    """What a side input may be: a number that the graph compares it with, else 0."""
+    return next(iter(compared_with(model.roles.graph, name)), 0)
+
+
+def _text(shape: Any) -> str:
+    return "[" + ", ".join("?" if n is None else str(n) for n in shape) + "]"
+
+
+def _declared(info: InputInfo | OutputInfo) -> str:
+    """A graph shape with T and B for the axes that are open."""
+    return _text(
+        [
+            n if n is not None else "T" if a == info.time_axis else "B" if a == info.batch_axis else None
+            for a, n in enumerate(info.shape)
+        ]
+    )
+
+
+def _streamed(model: Model, stream: Stream, found: Inspection) -> None:
+    plan = stream._plan
+    spec = plan.spec
+    found.mode = spec.mode
+    batch_open = model.roles.batch_size is None
+
+    def shapes(info: InputInfo | OutputInfo, shape: tuple[int, ...], time: int | None) -> tuple[str, str]:
+        sizes: list[Any] = ["B" if a == info.batch_axis and batch_open else n for a, n in enumerate(shape)]
+        if spec.mode == "frame":
+            return _text(sizes), _text(["T", *sizes])
+        if time is None:
+            return _text(sizes), _text(sizes)
+        if not spec.steady:
+            return "-", _text([*sizes[:time], "T", *sizes[time + 1 :]])
+        return _text(sizes[:time] + sizes[time + 1 :]), _text([*sizes[:time], "T", *sizes[time + 1 :]])
+
+    for info in model.inputs:
+        role = "state" if info.name in spec.pairs else "streamed" if info.name in spec.streamed else "side"
+        step = run = _declared(info)
+        if role == "streamed":
+            time = None if spec.mode == "frame" else model.roles.time[info.name]
+            step, run = shapes(info, plan.step_facts[info.name].shape, time)
+        found.inputs.append({"name": info.name, "dtype": info.dtype.name, "role": role, "step": step, "run": run})
+    kinds = {o.name: o for o in spec.outputs}
+    for out in model.outputs:
+        output = kinds.get(out.name)
+        if output is None:
+            role, step, run = "state", _declared(out), _declared(out)
+        else:
+            role = {"time": "streamed", "frame": "streamed"}.get(output.kind, output.kind)
+            step, run = shapes(out, plan.out_facts[out.name].shape, output.axis if output.kind == "time" else None)
+            run = step if output.kind in ("last", "side") else run
+        found.outputs.append({"name": out.name, "dtype": out.dtype.name, "role": role, "step": step, "run": run})
+    block = plan.blocks[-1] if spec.steady else plan.cut(CHUNK, plan.first_phase)[0]
+    found.kernels = dict(Counter(block.program.slots))
+    found.call = "a step" if spec.steady else f"a chunk of {block.n} steps"
+
+
+def _whole(model: Model, found: Inspection) -> None:
+    for kind, infos in (("inputs", model.inputs), ("outputs", model.outputs)):
+        for info in infos:
+            row = {"name": info.name, "dtype": info.dtype.name, "role": "whole", "step": "-", "run": _declared(info)}
+            getattr(found, kind).append(row)
+    roles = model.roles
+    if not roles.walkable:
+        try:
+            program = model.program(roles.feeds(*roles.analysis_sizes()), [o.name for o in model.outputs])
+        except LstmInferError:
+            return
+        found.kernels = dict(Counter(program.slots))
+
+
+def _zeros(shape: tuple[int, ...], dtype: np.dtype[Any]) -> str:
+    return f"np.zeros({tuple(shape)}, {dtype.name!r})"
+
+
+def _side(fact: Fact, value: int) -> str:
+    if value and fact.shape == ():
+        return f"np.array({value}, {fact.dtype.name!r})"
+    return _zeros(fact.shape, fact.dtype)
+
+
+def _stream_lines(model: Model, stream: Stream) -> list[str]:
+    plan = stream._plan
+    spec = plan.spec
+    facts = model.roles.feeds(1, stream.batch)
+    side = ", ".join(f"{name!r}: {_side(facts[name], _switch(model, name))}" for name in spec.side)
+    lines = [f"stream = model.stream(inputs={{{side}}})" if side else "stream = model.stream()"]
+    steps, runs = {}, {}
+    for name in spec.streamed:
+        fact = plan.step_facts[name]
+        if spec.mode == "frame":
+            steps[name], runs[name] = _zeros(fact.shape, fact.dtype), _zeros((100, *fact.shape), fact.dtype)
+        else:
+            t = model.roles.time[name]
+            steps[name] = _zeros(fact.shape[:t] + fact.shape[t + 1 :], fact.dtype)
+            runs[name] = _zeros((*fact.shape[:t], 100, *fact.shape[t + 1 :]), fact.dtype)
+    if not spec.steady:
+        return [
+            *lines,
+            f"frames = {_argument(runs)}",
+            f"ys = stream.run(frames)   # what is complete: the outputs lie {stream.lag} steps behind the inputs",
+            "rest = stream.flush()",
+        ]
+    lines += [f"frame = {_argument(steps)}", f"frames = {_argument(runs)}"]
+    many = len(spec.outputs) > 1
+    names = ", ".join(repr(o.name) for o in spec.outputs)
+    lines.append("y = stream.step(frame)" + (f"    # a dict: {names}" if many else f"    # {names}"))
+    lines.append("ys = stream.run(frames)   # the same, 100 steps at once")
+    return lines
+
+
+def _argument(arrays: dict[str, str]) -> str:
+    if len(arrays) == 1:
+        return next(iter(arrays.values()))
+    return "{" + ", ".join(f"{name!r}: {array}" for name, array in arrays.items()) + "}"
+
+
+def _run_lines(model: Model) -> list[str]:
+    roles = model.roles
+    if roles.walkable:
+        return [f"# sizes unknown: {roles.walkable}"]
+    facts = roles.feeds(roles.time_size or 20, roles.batch_size or 1)
+    lines = ["feeds = {"]
+    lines += [f"    {port.name!r}: {_zeros(facts[port.name].shape, facts[port.name].dtype)}," for port in roles.inputs]
+    return [*lines, "}", "results = model.run(feeds)   # a dict: " + ", ".join(repr(o.name) for o in model.outputs)]

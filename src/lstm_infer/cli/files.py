@@ -1,0 +1,357 @@
+"""Signals from and to files, for `lstm-infer run`: .npy, .npz, .csv and .wav, brought into the model's own layout."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..analysis.analyse import StreamSpec
+from ..errors import FeedError, FormatError, NotStreamableError, ShapeError
+from ..model import Model
+from ..records import InputInfo
+from ..stream import Stream
+from .inputs import Feeds, stream_spec
+from .wav import read_wav, write_wav
+
+__all__ = ["Outcome", "Signal", "check_output", "read_arrays", "read_signal", "run_signal", "write_outcome"]
+
+KINDS = ".npy, .npz, .csv, .wav"
+
+
+@dataclass
+class Signal:
+    """What was read: arrays by input name, in the model's layout and dtypes."""
+
+    feeds: Feeds
+    rate: int | None = None
+    samples: int | None = None
+    """Samples of one channel, where a frame of the model takes several of them."""
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Outcome:
+    """What came out: arrays by output name, and on which axis each has its steps (None: it has none)."""
+
+    arrays: Feeds
+    time: dict[str, int | None]
+    streamed: bool
+    steps: int = 0
+    states: Feeds = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+
+def read_arrays(path: Path) -> Feeds:
+    """All arrays of an .npz file.
+
+    Raises
+    ------
+    FormatError
+        It is no .npz file, or holds pickled objects.
+    OSError
+        It cannot be read.
+    """
+    try:
+        file = np.load(path, allow_pickle=False)
+        if isinstance(file, np.ndarray):
+            raise FormatError(f"{path}: holds one array, expected an .npz file with arrays by name")
+        with file:
+            return {name: file[name] for name in file.files}
+    except (ValueError, EOFError, KeyError) as error:
+        raise FormatError(f"{path}: {error}") from error
+
+
+def read_signal(path: Path, model: Model, *, whole: bool = False) -> Signal:
+    """Read the model's inputs.
+
+    Parameters
+    ----------
+    path : .npz with arrays by input name; .npy, .csv or .wav for the one input that is streamed
+        .npy in the model's layout; .csv with one step a row; .wav with one sample a step, or cut into frames where a
+        step takes several, or one channel a feature where the counts agree.
+    whole : bool
+        The model is going to be run whole.
+
+    Raises
+    ------
+    FeedError, ShapeError, FormatError
+        The file does not fit the model, or is broken.
+    OSError
+        It cannot be read.
+    """
+    suffix = path.suffix.lower()
+    if suffix == ".npz":
+        signal = Signal(read_arrays(path))
+    elif suffix == ".npy":
+        try:
+            array = np.load(path, allow_pickle=False)
+        except (ValueError, EOFError) as error:
+            raise FormatError(f"{path}: {error}") from error
+        signal = Signal({_only_input(model, path, whole).name: array})
+    elif suffix == ".csv":
+        signal = _from_rows(_read_csv(path), _only_input(model, path, whole), model, path)
+    elif suffix == ".wav":
+        signal = _from_wav(path, _only_input(model, path, whole), model)
+    else:
+        raise FormatError(f"{path}: expected one of {KINDS}")
+    infos = {info.name: info for info in model.inputs}
+    for name, array in signal.feeds.items():
+        if name in infos and array.dtype != infos[name].dtype:
+            signal.feeds[name] = _converted(array, infos[name], None if suffix in (".csv", ".wav") else signal.notes)
+    return signal
+
+
+def _only_input(model: Model, path: Path, whole: bool) -> InputInfo:
+    spec = stream_spec(model)
+    states = {s.name for s in model.states if s.kind == "input"}
+    streams = not whole and not isinstance(spec, NotStreamableError)
+    names = list(spec.streamed) if streams and isinstance(spec, StreamSpec) else []
+    names = names or [info.name for info in model.inputs if info.name not in states]
+    if len(names) != 1:
+        raise FeedError(f"{path}: the model takes {len(names)} inputs, {names}; give them by name in an .npz file")
+    return next(info for info in model.inputs if info.name == names[0])
+
+
+def _converted(array: NDArray[Any], info: InputInfo, notes: list[str] | None) -> NDArray[Any]:
+    if array.dtype.kind == "f" and info.dtype.kind == "f":
+        if notes is not None:
+            notes.append(f"input {info.name!r} converted from {array.dtype} to {info.dtype}")
+        return array.astype(info.dtype)
+    cast = array.astype(info.dtype)
+    if not np.array_equal(cast, array):
+        raise FormatError(
+            f"input {info.name!r} takes {info.dtype}; the file holds {array.dtype} values that do not fit it"
+        )
+    return cast
+
+
+def _read_csv(path: Path) -> NDArray[np.float64]:
+    with path.open(encoding="utf-8-sig") as file:
+        lines = file.read().splitlines()
+    try:
+        [float(cell) for cell in lines[0].split(",")]
+    except (ValueError, IndexError):
+        lines = lines[1:]  # a header
+    try:
+        rows = [[float(cell) for cell in line.split(",")] for line in lines if line.strip()]
+        return np.array(rows, np.float64).reshape(len(rows), -1)
+    except ValueError as error:
+        raise FormatError(
+            f"{path}: expected numbers in columns separated by commas, as many in every row: {error}"
+        ) from error
+
+
+def _step_shape(info: InputInfo, model: Model) -> tuple[int | None, int | None, list[int]]:
+    """Time axis, batch axis, and the extents of the other axes."""
+    others = [
+        model.roles.open_sizes.get((info.name, a), 1) if n is None else n
+        for a, n in enumerate(info.shape)
+        if a not in (info.time_axis, info.batch_axis)
+    ]
+    return info.time_axis, info.batch_axis, others
+
+
+def _from_rows(rows: NDArray[Any], info: InputInfo, model: Model, path: Path) -> Signal:
+    """[steps, features] to the layout of the input, one signal."""
+    time, batch, others = _step_shape(info, model)
+    size = prod(others)
+    if time is None and rows.size == size and isinstance(stream_spec(model), NotStreamableError):  # one whole input
+        return Signal({info.name: rows.reshape([1 if a == batch else n or 1 for a, n in enumerate(info.shape)])})
+    if rows.shape[1] != size:
+        raise ShapeError(f"{path}: {rows.shape[1]} columns; a step of input {info.name!r} has {size} values {others}")
+    return Signal({info.name: _laid_out(rows[:, None, :], time, batch, others)})
+
+
+def _laid_out(values: NDArray[Any], time: int | None, batch: int | None, others: list[int]) -> NDArray[Any]:
+    """[steps, batch, features] to the model's axes; steps lead where there is no time axis."""
+    n, B = values.shape[:2]
+    array = values.reshape(n, B, *others)
+    if batch is None:
+        array = array[:, 0]
+    elif time is not None:
+        return np.moveaxis(array, (0, 1), (time, batch))
+    else:
+        return np.moveaxis(array, 1, 1 + batch)
+    return array if time is None else np.moveaxis(array, 0, time)
+
+
+def _from_wav(path: Path, info: InputInfo, model: Model) -> Signal:
+    samples, rate = read_wav(path)
+    time, batch, others = _step_shape(info, model)
+    n, channels = samples.shape
+    size = prod(others)
+    if size == channels and channels > 1:
+        return Signal({info.name: _laid_out(samples[:, None, :], time, batch, others)}, rate)
+    many = channels > 1 and batch is not None and model.roles.batch_size is None
+    notes = []
+    if many:
+        notes.append(f"{channels} channels become a batch of {channels} signals")
+    elif channels > 1:
+        notes.append(f"the first of {channels} channels is taken: the model takes one signal")
+        samples = samples[:, :1]
+    if size > 1:
+        missing = -n % size
+        notes.append(
+            f"cut into frames of {size} samples" + (f", the last one filled up with {missing} zeros" if missing else "")
+        )
+        samples = np.concatenate([samples, np.zeros((missing, samples.shape[1]), np.float32)])
+    frames = samples.reshape(-1, size, samples.shape[1]).transpose(0, 2, 1)
+    return Signal({info.name: _laid_out(frames, time, batch, others)}, rate, n if size > 1 else None, notes)
+
+
+def run_signal(
+    model: Model,
+    signal: Signal,
+    *,
+    whole: bool = False,
+    chunk: int = 256,
+    initial: Mapping[str, NDArray[Any]] | None = None,
+    progress: Callable[[int], None] = lambda done: None,
+) -> Outcome:
+    """Stream the signal in chunks, or run it whole where the model cannot stream (or `whole` is set).
+
+    Raises
+    ------
+    LstmInferError
+        Inputs or first states do not fit the model.
+    """
+    spec = stream_spec(model)
+    feeds = dict(signal.feeds)
+    notes: list[str] = []
+    if whole or isinstance(spec, NotStreamableError):
+        if isinstance(spec, NotStreamableError) and not whole:
+            notes.append(f"run whole: {spec}")
+        return _run_whole(model, feeds, initial or {}, notes)
+    first = {s.name: feeds.pop(s.name) for s in model.states if s.name in feeds} | dict(initial or {})
+    missing = [name for name in spec.streamed if name not in feeds]
+    unknown = [name for name in feeds if name not in (*spec.streamed, *spec.side)]
+    if missing or unknown:
+        raise FeedError(f"the model takes {[*spec.streamed, *spec.side]}; missing: {missing}, not known: {unknown}")
+    lengths = {name: feeds[name].shape[0 if spec.mode == "frame" else model.roles.time[name]] for name in spec.streamed}
+    if len(set(lengths.values())) != 1:
+        raise ShapeError(f"the streamed inputs have different numbers of steps: {lengths}")
+    n = next(iter(lengths.values()))
+    stream = model.stream(
+        batch=_batch(model, spec, feeds),
+        initial=first,
+        inputs={name: feeds[name] for name in spec.side if name in feeds},
+    )
+    made: dict[str, list[NDArray[Any]]] = {o.name: [] for o in spec.outputs}
+    for start in range(0, n, chunk):
+        part = {name: _part(feeds[name], spec, model, name, start, start + chunk) for name in spec.streamed}
+        _take(stream.run(part if len(part) != 1 else next(iter(part.values()))), spec, made)
+        progress(min(start + chunk, n))
+    if spec.mode == "time":
+        _take(stream.flush(), spec, made)
+    time = {o.name: o.axis if o.kind == "time" else 0 if o.kind == "frame" else None for o in spec.outputs}
+    arrays = {}
+    for name, pieces in made.items():
+        axis = time[name]
+        if pieces:
+            arrays[name] = pieces[-1] if axis is None else np.concatenate(pieces, axis)
+    return Outcome(arrays, time, True, n, _states(stream), notes)
+
+
+def _states(stream: Stream) -> Feeds:
+    return dict(stream.state)
+
+
+def _run_whole(model: Model, feeds: Feeds, initial: Mapping[str, NDArray[Any]], notes: list[str]) -> Outcome:
+    feeds |= initial
+    B = next(
+        (feeds[i.name].shape[i.batch_axis] for i in model.inputs if i.name in feeds and i.batch_axis is not None), 1
+    )
+    for state in model.states:
+        if state.kind == "input" and state.name not in feeds:
+            shape = [B if a == state.batch_axis else n for a, n in enumerate(state.shape)]
+            feeds[state.name] = np.zeros(shape, state.dtype)
+            notes.append(f"state {state.name!r} starts at zero")
+    arrays = model.run(feeds)
+    return Outcome(arrays, {o.name: o.time_axis for o in model.outputs}, False, 0, {}, notes)
+
+
+def _batch(model: Model, spec: StreamSpec, feeds: Feeds) -> int:
+    for name in spec.streamed:
+        axis = model.roles.batch.get(name)
+        if axis is not None:
+            axis += spec.mode == "frame"
+            if axis < feeds[name].ndim:
+                return int(feeds[name].shape[axis])
+    return 1
+
+
+def _part(array: NDArray[Any], spec: StreamSpec, model: Model, name: str, start: int, stop: int) -> NDArray[Any]:
+    axis = 0 if spec.mode == "frame" else model.roles.time[name]
+    return np.ascontiguousarray(array[(slice(None),) * axis + (slice(start, stop),)])
+
+
+def _take(results: Any, spec: StreamSpec, made: dict[str, list[NDArray[Any]]]) -> None:
+    if not isinstance(results, dict):
+        timed = [o.name for o in spec.outputs if o.kind in ("time", "frame")]
+        results = {spec.outputs[0].name if len(spec.outputs) == 1 else timed[0]: results}
+    for name, value in results.items():
+        if value is not None:
+            made[name].append(value)
+
+
+def write_outcome(
+    path: Path, outcome: Outcome, signal: Signal, *, output: str | None = None, rate: int | None = None
+) -> list[str]:
+    """Write outputs: all of them by name to .npz, one of them to .npy, .csv (a row a step) or .wav. Returns notes.
+
+    Raises
+    ------
+    FeedError
+        There are several outputs and none was chosen, or the one chosen does not exist.
+    FormatError, ShapeError
+        The file cannot hold it.
+    OSError
+        It cannot be written.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in (".npy", ".npz", ".csv", ".wav"):
+        raise FormatError(f"{path}: expected one of {KINDS}")
+    if output is not None and output not in outcome.arrays:
+        raise FeedError(f"there is no output {output!r}; there are {sorted(outcome.arrays)}")
+    if suffix == ".npz":
+        arrays: Any = outcome.arrays if output is None else {output: outcome.arrays[output]}
+        np.savez(path, **arrays)
+        return []
+    names = [output] if output is not None else list(outcome.arrays)
+    if len(names) != 1:
+        raise FeedError(
+            f"{path}: there are {len(names)} outputs, {names}; choose one with --select, or write an .npz file"
+        )
+    array, axis = outcome.arrays[names[0]], outcome.time[names[0]]
+    if suffix == ".npy":
+        np.save(path, array)
+        return []
+    rows = array[None] if axis is None else np.moveaxis(array, axis, 0)
+    rows = rows.reshape(len(rows), -1)
+    if suffix == ".csv":
+        np.savetxt(path, rows, fmt="%d" if array.dtype.kind in "iub" else "%.9g", delimiter=",")
+        return []
+    rate = rate or signal.rate
+    if rate is None:
+        raise FormatError(f"{path}: the input has no sample rate; give one with --rate 48000")
+    if signal.samples is not None and axis is not None and rows.size >= signal.samples:
+        rows = rows.reshape(-1, 1)[: signal.samples]
+    if array.dtype.kind != "f":
+        raise FormatError(f"{path}: output {names[0]!r} is {array.dtype}, which is no sound")
+    over = float(np.abs(rows).max(initial=0))
+    write_wav(path, rows, rate)
+    return [f"clipped: the loudest sample is {over:.2f} times full scale"] if over > 1 else []
+
+
+def check_output(path: Path) -> None:
+    """Refuse before the work what could only fail behind it."""
+    if path.suffix.lower() not in (".npy", ".npz", ".csv", ".wav"):
+        raise FormatError(f"{path}: expected one of {KINDS}")
+    if not path.parent.is_dir():
+        raise FormatError(f"{path}: the folder {path.parent} is not there")

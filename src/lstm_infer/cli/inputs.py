@@ -1,0 +1,137 @@
+"""Plausible random inputs for any model: what `verify` and `bench` feed to both sides.
+
+Sizes are those the model runs at. Integers that index a table stay inside it, lengths stay inside the sequence, and
+every other integer is 0 or 1: what a file means by them is not written in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..analysis.analyse import StreamSpec
+from ..errors import NotStreamableError, ShapeError
+from ..graph.ir import Port
+from ..model import Model
+from ..ops import recurrent
+from ..walk.walk import Walk
+
+__all__ = ["Feeds", "Inputs", "stream_spec"]
+
+Feeds = dict[str, NDArray[Any]]
+
+_PASS = {"Cast", "Identity", "Squeeze", "Unsqueeze", "Reshape", "Transpose", "Flatten", "Slice", "Expand"}
+"""Operators behind which an index is still the same index."""
+
+
+def stream_spec(model: Model) -> StreamSpec | NotStreamableError:
+    """How the model streams, or why it does not."""
+    return model._analysis()
+
+
+@dataclass(frozen=True)
+class _Range:
+    """Integers from `low` to `high`, or to the sequence's length where `high` is None."""
+
+    low: int
+    high: int | None
+    falling: bool = False
+    """Sorted, longest first: packed sequences want that."""
+
+
+class Inputs:
+    """Draws inputs for one model.
+
+    Raises
+    ------
+    ShapeError
+        The sizes of the model's inputs are open and could not be found.
+    """
+
+    def __init__(self, model: Model) -> None:
+        self.model, self.roles = model, model.roles
+        if self.roles.walkable:
+            raise ShapeError(
+                f"the sizes of the inputs are open and could not be found ({self.roles.walkable}); give them: on the "
+                'command line --shape NAME=1,512, in Python load(..., inputs={"NAME": (1, 512)})'
+            )
+        self.ports: list[Port] = self.roles.inputs
+        self.states = {s.name: s.output for s in model.states if s.kind == "input" and s.output is not None}
+        """State input to the output that holds its next value."""
+        self.positive = False
+        """Draw no negative numbers: spectra, say, of which the model takes a logarithm."""
+        self._ranges = dict(_ranges(self.roles.walk(*self.roles.analysis_sizes())))
+        for port in self.ports:
+            if port.name not in self._ranges and port.dtype.kind in "iu":
+                named = "len" in port.name.lower()
+                self._ranges[port.name] = _Range(1, None, falling=True) if named else _Range(0, 1)
+
+    @property
+    def opens(self) -> tuple[bool, bool]:
+        """Is the number of time steps open, and is the batch."""
+        return (
+            bool(self.roles.time) and self.roles.time_size is None,
+            bool(self.roles.batch) and self.roles.batch_size is None,
+        )
+
+    @property
+    def declared(self) -> tuple[int | None, int | None]:
+        """The numbers of time steps and signals that the file declares, whether it insists on them or not."""
+        found: list[int | None] = []
+        for axes in (self.roles.time, self.roles.batch):
+            sizes = [p.shape[axes[p.name]] for p in self.ports if p.name in axes and p.shape is not None]
+            found.append(next((size for size in sizes if isinstance(size, int)), None))
+        return found[0], found[1]
+
+    def sizes(self, T: int, B: int) -> tuple[int, int]:
+        """These, or those the file insists on."""
+        open_time, open_batch = self.opens
+        return T if open_time else self.roles.time_size or 1, B if open_batch else self.roles.batch_size or 1
+
+    def draw(self, rng: np.random.Generator, T: int, B: int) -> Feeds:
+        """All inputs at these sizes, states not zero."""
+        facts = self.roles.feeds(T, B)
+        return {port.name: self._one(rng, port, facts[port.name].shape, T) for port in self.ports}
+
+    def _one(self, rng: np.random.Generator, port: Port, shape: tuple[int, ...], T: int) -> NDArray[Any]:
+        if port.dtype.kind == "b":
+            return np.asarray(rng.integers(0, 2, shape)).astype(bool)
+        if port.dtype.kind in "iu":
+            found = self._ranges[port.name]
+            values = np.asarray(rng.integers(found.low, (T if found.high is None else found.high) + 1, shape))
+            if found.falling and values.ndim == 1:
+                values = np.sort(values)[::-1]
+            return np.ascontiguousarray(values.astype(port.dtype)).reshape(shape)
+        if port.dtype.kind != "f":
+            raise ShapeError(f"input {port.name!r} is {port.dtype}: nothing plausible can be drawn for it")
+        reach = 0.5 if port.name in self.states else 1.0
+        return np.asarray(rng.uniform(0 if self.positive else -reach, reach, shape)).astype(port.dtype)
+
+    def frames(self, feeds: Mapping[str, NDArray[Any]], names: list[str], start: int, stop: int) -> Feeds:
+        """Steps start to stop of the streamed inputs, the time axis kept."""
+        found = {}
+        for name in names:
+            axis = self.roles.time[name]
+            found[name] = np.ascontiguousarray(feeds[name][(slice(None),) * axis + (slice(start, stop),)])
+        return found
+
+
+def _ranges(walked: Walk) -> Iterator[tuple[str, _Range]]:
+    """What the integers of each input are good for, as far as the graph shows it."""
+    comes_from = {value: value for value in walked.facts}
+    for node in walked.nodes:
+        if node.op in _PASS and node.inputs[0] in comes_from:
+            comes_from[node.outputs[0]] = comes_from[node.inputs[0]]
+    for node in walked.nodes:
+        if node.op == "Gather":
+            axis = int(node.attrs.get("axis", 0))  # type: ignore[arg-type]
+            rows = walked.facts[node.inputs[0]].shape[axis]
+            yield comes_from[node.inputs[1]], _Range(0, max(rows - 1, 0))
+        elif recurrent.is_recurrent(node) and len(node.inputs) > 4 and node.inputs[4]:
+            yield comes_from[node.inputs[4]], _Range(0, None)
+        elif node.op == "ReverseSequence":
+            yield comes_from[node.inputs[1]], _Range(1, None)

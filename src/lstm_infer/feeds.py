@@ -1,0 +1,155 @@
+"""What load and the calls of a Model were told, checked against the ports of the graph."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .analysis.analyse import StreamSpec, meeting_point
+from .analysis.roles import Roles
+from .errors import DtypeError, FeedError, ShapeError, StateError
+from .graph.ir import Array, Graph, Port
+
+__all__ = ["Options", "bound_inputs", "check_batch", "check_sizes", "checked_feeds", "fed_ports"]
+
+
+@dataclass(frozen=True)
+class Options:
+    """What `load` was told, kept so that a pickled model comes back the same."""
+
+    isa: str | None
+    inputs: Mapping[str, tuple[int | None, ...]]
+    constants: Mapping[str, Array]
+    states: Mapping[str, str] | None
+    time_axis: Mapping[str, int] | None
+    seed: int | None
+
+
+def fed_ports(graph: Graph, options: Options) -> list[Port]:
+    """The fed inputs, with the sizes that the caller fixed."""
+    known = {port.name: port for port in graph.inputs}
+    for what, names in (
+        ("inputs", options.inputs), ("constants", options.constants),
+        ("states", options.states or {}), ("time_axis", options.time_axis or {}),
+    ):  # fmt: skip
+        for name in names:
+            if name not in known:
+                raise FeedError(f"{what}: there is no input {name!r}; the model takes {sorted(known)}")
+    for name, axis in (options.time_axis or {}).items():
+        shape = options.inputs.get(name, known[name].shape)
+        rank = len(shape) if shape is not None else axis + 1
+        if not -rank <= axis < rank:
+            raise ShapeError(f"time_axis: axis {axis} lies outside {name!r}, which has {rank} axes")
+        options.time_axis[name] = axis % rank  # type: ignore[index]
+    outputs = {port.name for port in graph.outputs}
+    for name, out in (options.states or {}).items():
+        if out not in outputs:
+            raise FeedError(f"states: there is no output {out!r} for {name!r}; the model has {sorted(outputs)}")
+    ports = []
+    for port in graph.inputs:
+        if port.name in options.constants:
+            value = options.constants[port.name]
+            if value.dtype != port.dtype:
+                options.constants[port.name] = _cast_constant(port, value)  # type: ignore[index]
+            continue
+        fixed = options.inputs.get(port.name)
+        if fixed is not None:
+            if not all(n is None or (isinstance(n, (int, np.integer)) and n >= 0) for n in fixed):
+                raise ShapeError(f"inputs: sizes of {port.name!r} are numbers from 0 on, or None, got {list(fixed)}")
+            if port.shape is not None and len(fixed) != len(port.shape):
+                raise ShapeError(f"inputs: {port.name!r} has {len(port.shape)} axes, got {list(fixed)}")
+            declared = port.shape or (None,) * len(fixed)
+            for axis, (old, new) in enumerate(zip(declared, fixed, strict=True)):
+                if isinstance(old, int) and new is not None and new != old:
+                    raise ShapeError(f"inputs: axis {axis} of {port.name!r} is {old} in the file, got {new}")
+            port = replace(port, shape=tuple(o if n is None else n for o, n in zip(declared, fixed, strict=True)))
+        ports.append(port)
+    return ports
+
+
+def _cast_constant(port: Port, value: Array) -> Array:
+    cast = value.astype(port.dtype)
+    if not np.array_equal(cast, value):
+        raise DtypeError(f"constants: {port.name!r} takes {port.dtype}, {value.tolist()} does not fit it")
+    return cast
+
+
+def _feed(port: Port, array: Any) -> NDArray[Any]:
+    """One fed array, checked against its port, in C order and native byte order."""
+    if not isinstance(array, np.ndarray):
+        raise DtypeError(
+            f"input {port.name!r} takes a NumPy array of {port.dtype}, got {type(array).__name__}; use np.asarray"
+        )
+    if array.dtype != port.dtype and array.dtype.newbyteorder("=") != port.dtype:
+        raise DtypeError(f"input {port.name!r} takes {port.dtype}, got {array.dtype}; convert it with astype")
+    if port.shape is not None:
+        fits = len(port.shape) == array.ndim
+        if not fits:
+            shown = [n if isinstance(n, int) else n or "?" for n in port.shape]
+            raise ShapeError(f"input {port.name!r} takes {len(port.shape)} axes {shown}, got {list(array.shape)}")
+    return np.ascontiguousarray(array, port.dtype).reshape(array.shape)
+
+
+def checked_feeds(ports: Sequence[Port], feeds: Mapping[str, NDArray[Any]], options: Options) -> list[NDArray[Any]]:
+    """The arrays of these ports in order, every one checked; nothing else may be fed."""
+    names = [port.name for port in ports]
+    for name in feeds:
+        if name not in names:
+            constant = f"; {name!r} was made a constant by load()" if name in options.constants else ""
+            raise FeedError(f"there is no input {name!r}{constant}; the model takes {names}")
+    arrays = []
+    for port in ports:
+        if port.name not in feeds:
+            raise FeedError(f"input {port.name!r} is missing; the model takes {names}")
+        arrays.append(_feed(port, feeds[port.name]))
+    return arrays
+
+
+def check_sizes(ports: Sequence[Port], arrays: Sequence[NDArray[Any]], roles: Roles) -> None:
+    """A size that the file declares holds, but for time and batch where they were found open: what an unrolled loop
+    or a baked constant would do with another size is not in the file."""
+    for port, array in zip(ports, arrays, strict=False):
+        for axis, (declared, size) in enumerate(zip(port.shape or (), array.shape, strict=False)):
+            if isinstance(declared, int) and size != declared and not roles.opens(port.name, axis):
+                raise ShapeError(
+                    f"input {port.name!r}: axis {axis} is {declared} in the file and was not found open, got {size}"
+                )
+
+
+def bound_inputs(fed: Sequence[Port], inputs: Mapping[str, ArrayLike], spec: StreamSpec) -> dict[str, Array]:
+    """What a stream fixes for its life: inputs that it neither streams nor carries."""
+    ports = {port.name: port for port in fed}
+    bound: dict[str, Array] = {}
+    for name, value in inputs.items():
+        if name not in ports:
+            raise FeedError(f"inputs: there is no input {name!r}; the model takes {sorted(ports)}")
+        if name in spec.pairs:
+            raise FeedError(f"inputs: {name!r} is a state; give its first value with initial={{{name!r}: ...}}")
+        if name in spec.roles.time and spec.mode == "time":
+            raise FeedError(f"inputs: {name!r} has the time axis and is streamed; it cannot be bound")
+        bound[name] = _feed(ports[name], np.asarray(value))
+    return bound
+
+
+def check_batch(batch: int, spec: StreamSpec) -> int:
+    """The batch of a stream: what was asked for, where the model can have it, or what the file is fixed to."""
+    if spec.roles.batch_size is not None:
+        if batch not in (1, spec.roles.batch_size):
+            raise ShapeError(f"the file is fixed to a batch of {spec.roles.batch_size}, asked for {batch}")
+        return spec.roles.batch_size
+    if batch > 1:
+        if not spec.roles.batch:
+            raise ShapeError(f"the model has no batch axis; asked for a batch of {batch}")
+        node = meeting_point(spec.roles)
+        if node is not None:
+            raise StateError(f"{node} brings the signals of a batch together; make {batch} streams of one signal each")
+        for info in spec.states:
+            if info.batch_axis is None:
+                raise StateError(
+                    f"state {info.name!r} has no batch axis, so {batch} signals cannot share a stream; make {batch} streams"
+                )
+    return batch

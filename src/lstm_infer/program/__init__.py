@@ -1,0 +1,1 @@
+"""Calls of kernels over placed memory: what operators lower themselves to."""

@@ -1,0 +1,296 @@
+"""Steps of a plan before and after they are turned into words for C (li_kernels.h describes the records)."""
+
+from __future__ import annotations
+
+import ctypes
+import struct
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from math import prod
+from typing import Any, Union
+
+import numpy as np
+
+from .. import _core
+from ..errors import UnsupportedOpError
+from ..graph.ir import Array, Node
+from .views import Buffer, View, dense_strides, merge_axes
+
+__all__ = ["Activation", "AnyStep", "BranchStep", "HostStep", "LoopStep", "MapStep", "Slice", "Step", "Word",
+           "can_fail", "dtype_code", "encode", "n_registers", "window"]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Activation:
+    """li_act: name as in li_act_code without its prefix ("SIGMOID"), alpha and beta as ONNX names them."""
+
+    name: str = "NONE"
+    alpha: float = 0.0
+    beta: float = 0.0
+
+
+Word = Union[int, float, View, None, Activation, Sequence["Word"]]  # noqa: UP007  (names itself)
+Address = Callable[[View], tuple[int, int]]
+
+
+def dtype_code(dtype: np.dtype[Any]) -> int:
+    """li_dtype of a NumPy dtype."""
+    code = _core.dtypes.get(dtype.name)
+    if code is None:
+        raise UnsupportedOpError(f"values of type {dtype} are not supported; see docs/ops.md")
+    return code
+
+
+@dataclass
+class Step:
+    """One call of a kernel slot."""
+
+    slot: str
+    words: list[Word]
+    reads: list[View]
+    writes: list[View]
+    node_name: str
+
+
+@dataclass
+class MapStep:
+    """An element-wise program. Registers are virtual here: inputs first, then one for each instruction."""
+
+    ints: bool
+    ins: list[View]
+    ops: list[tuple[Any, ...]]
+    outs: list[tuple[View, int]]
+    node_name: str
+
+    @property
+    def reads(self) -> list[View]:
+        return self.ins
+
+    @property
+    def writes(self) -> list[View]:
+        return [view for view, _ in self.outs]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.outs[0][0].shape
+
+
+@dataclass
+class HostStep:
+    """An operator's NumPy meaning, run between two C plans."""
+
+    node: Node
+    evaluate: Callable[[Node, list[Array | None]], Sequence[Array]]
+    ins: list[View | None]
+    outs: list[View | None]
+    dtypes: list[np.dtype[Any] | None]
+    node_name: str
+    _places: list[tuple[int, int]] = field(default_factory=list)
+
+    @property
+    def reads(self) -> list[View]:
+        return [view for view in self.ins if view is not None]
+
+    @property
+    def writes(self) -> list[View]:
+        return [view for view in self.outs if view is not None]
+
+    def place(self, address: Address) -> None:
+        """Addresses, once the buffers are placed."""
+        self._places = [(-1, 0) if view is None else address(view) for view in (*self.ins, *self.outs)]
+
+    def run(self, bases: Sequence[Array | int | None]) -> None:
+        """Evaluate over the memory of one call."""
+        arrays = [
+            None if view is None else _memory(bases[base], offset, view)
+            for view, (base, offset) in zip((*self.ins, *self.outs), self._places, strict=True)
+        ]
+        n = len(self.ins)
+        feeds = [
+            a if a is None or d is None or a.dtype == d else a.astype(d)
+            for a, d in zip(arrays[:n], self.dtypes, strict=True)
+        ]
+        for out, result in zip(arrays[n:], self.evaluate(self.node, feeds), strict=False):
+            if out is not None:
+                out[...] = result
+
+
+@dataclass(frozen=True)
+class Slice:
+    """A window on memory that moves from iteration to iteration: inside the loop it is `buffer`, of kind "slice"."""
+
+    buffer: Buffer
+    at: View
+    """Where it lies in the first iteration."""
+    advance: int
+    """Bytes to where it lies in the next one."""
+    written: bool
+
+
+def window(whole: View, axis: int, reverse: bool, *, written: bool) -> tuple[Slice, View]:
+    """One position of an axis an iteration: the window, and the view of it (without the axis) for the body."""
+    n = whole.shape[axis]
+    at = whole.part(axis, n - 1 if reverse and n else 0, min(n, 1))
+    step = whole.strides[axis] * whole.dtype.itemsize
+    buffer = Buffer("slice", prod(whole.shape) // max(n, 1) * whole.dtype.itemsize)
+    inside = View(buffer, at.shape, at.strides, at.dtype)
+    first = View(at.buffer, (), (), at.dtype, at.offset)
+    return Slice(buffer, first, -step if reverse else step, written), inside.drop(axis) if n else _empty(inside, axis)
+
+
+def _empty(view: View, axis: int) -> View:
+    shape = view.shape[:axis] + view.shape[axis + 1 :]
+    return View(view.buffer, shape, dense_strides(shape), view.dtype)
+
+
+@dataclass
+class LoopStep:
+    """The steps of a body over and over (li_loop). Stops where `trips` iterations are made or `go` is false."""
+
+    body: list[AnyStep]
+    table: Buffer
+    trips: View | None
+    go: View | None
+    iter: View | None
+    limit: int
+    slices: list[Slice]
+    node_name: str
+
+    @property
+    def own(self) -> list[View]:
+        """Memory that the loop itself uses, from before the first iteration to behind the last."""
+        table = View(self.table, (self.table.n_bytes,), (1,), np.dtype(np.uint8))
+        return [table, *(s.at for s in self.slices), *(v for v in (self.trips, self.go, self.iter) if v is not None)]
+
+    @property
+    def reads(self) -> list[View]:
+        return [v for step in self.body for v in step.reads] + self.own
+
+    @property
+    def writes(self) -> list[View]:
+        out = [v for step in self.body for v in step.writes] + [s.at for s in self.slices if s.written]
+        return out if self.iter is None else [*out, self.iter]
+
+
+@dataclass
+class BranchStep:
+    """The steps of one of two lists, by a condition (li_branch). None: the list that must not be chosen."""
+
+    cond: View
+    lists: tuple[list[AnyStep] | None, list[AnyStep] | None]
+    """Where the condition is false, and where it is true."""
+    node_name: str
+
+    @property
+    def reads(self) -> list[View]:
+        return [self.cond, *(v for steps in self.lists for step in steps or () for v in step.reads)]
+
+    @property
+    def writes(self) -> list[View]:
+        return [v for steps in self.lists for step in steps or () for v in step.writes]
+
+
+AnyStep = Step | MapStep | HostStep | LoopStep | BranchStep
+
+
+def _memory(base: Array | int | None, offset: int, view: View) -> Array:
+    address = base if isinstance(base, int) else (0 if base is None else base.ctypes.data)
+    n_bytes = max(view.size * view.dtype.itemsize, 1)
+    raw: Any = (ctypes.c_char * n_bytes).from_address(address + offset)
+    array: Array = np.frombuffer(raw, view.dtype, view.size)
+    return array.reshape(view.shape)
+
+
+def n_registers(step: MapStep) -> int:
+    """Registers the program needs at once."""
+    return max(_allocate(step)[1], len(step.ins))
+
+
+def _allocate(step: MapStep) -> tuple[dict[int, int], int]:
+    """Virtual registers to real ones, by last use. Inputs sit in the first ones from the start."""
+    n_in = len(step.ins)
+    last = {reg: len(step.ops) for _, reg in step.outs}
+    for index, op in enumerate(step.ops):
+        for reg in op[1:]:
+            last[reg] = max(last.get(reg, -1), index)
+    real = {reg: reg for reg in range(n_in)}
+    free: list[int] = [reg for reg in range(n_in) if reg not in last]
+    top = n_in
+    for index, op in enumerate(step.ops):
+        free.extend(real[reg] for reg in sorted({r for r in op[1:] if last[r] == index}))
+        virtual = n_in + index
+        if free:
+            real[virtual] = free.pop()
+        else:
+            real[virtual] = top
+            top += 1
+        if virtual not in last:
+            free.append(real[virtual])
+    return real, top
+
+
+def _encode_map(step: MapStep, address: Address) -> tuple[str, Array]:
+    real, top = _allocate(step)
+    if top > _core.MAP_REGS:
+        raise AssertionError(f"{step.node_name}: a program of {top} registers, {_core.MAP_REGS} is the most")
+    operands = [*step.ins, *(view for view, _ in step.outs)]
+    size, strides = merge_axes(step.shape, [view.strides for view in operands])
+    words: list[int] = [len(size), len(step.ins), len(step.outs), len(step.ops), *size]
+    for index, (view, stride) in enumerate(zip(operands, strides, strict=True)):
+        words += [*address(view), dtype_code(view.dtype), *stride]
+        if index >= len(step.ins):
+            words.append(real[step.outs[index - len(step.ins)][1]])
+    for index, op in enumerate(step.ops):
+        code, n_args = _core.map_codes[op[0]]
+        args = [real[reg] for reg in op[1:]]
+        if len(args) != n_args:
+            raise AssertionError(f"{step.node_name}: {op[0]} takes {n_args} registers, got {len(args)}")
+        words += [code, real[len(step.ins) + index], *args, *([0] * (3 - len(args)))]
+    return ("map_i64" if step.ints else "map_f32"), np.array(words, np.int64)
+
+
+def _flat(words: Sequence[Word], address: Address, out: list[int]) -> None:
+    for word in words:
+        if word is None:
+            out += [-1, 0]
+        elif isinstance(word, View):
+            out += address(word)
+        elif isinstance(word, Activation):
+            _flat([_core.act_codes[word.name], float(word.alpha), float(word.beta)], address, out)
+        elif isinstance(word, float):
+            out.append(struct.unpack("<q", struct.pack("<d", word))[0])
+        elif isinstance(word, (int, np.integer)):
+            out.append(int(word))
+        else:
+            _flat(word, address, out)
+
+
+def can_fail(step: AnyStep) -> bool:
+    """May a step refuse what it finds in its data: an index, a length, a divisor, a condition."""
+    if isinstance(step, MapStep):
+        return step.ints and any(op[0] in ("DIV", "MOD", "POW") for op in step.ops)
+    if isinstance(step, Step):
+        integers = any(view.dtype.kind in "iu" for view in step.reads)
+        return step.slot == "gather" or (step.slot in ("lstm_f32", "gru_f32", "rnn_f32") and integers)
+    return True
+
+
+def readers_and_writers(steps: Sequence[AnyStep]) -> tuple[dict[int, set[int]], dict[int, list[int]]]:
+    """By id of a buffer: the places of the steps that read it, and of those that write it."""
+    readers: dict[int, set[int]] = {}
+    writers: dict[int, list[int]] = {}
+    for index, step in enumerate(steps):
+        for view in step.reads:
+            readers.setdefault(id(view.buffer), set()).add(index)
+        for view in step.writes:
+            writers.setdefault(id(view.buffer), []).append(index)
+    return readers, writers
+
+
+def encode(step: Step | MapStep, address: Address) -> tuple[str, Array]:
+    """Slot name and words."""
+    if isinstance(step, MapStep):
+        return _encode_map(step, address)
+    out: list[int] = []
+    _flat(step.words, address, out)
+    return step.slot, np.array(out, np.int64)

@@ -1,0 +1,144 @@
+"""Fewer, longer element-wise programs: a map whose only reader is another map over the same shape joins it.
+
+A map whose only reader is a copy stores to the copy's destination (a part of a Concat, a state, an output).
+Fusing never changes a result: every instruction rounds as it did alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from .. import _core
+from .calls import AnyStep, BranchStep, LoopStep, MapStep, Step, n_registers, readers_and_writers
+from .fuse_products import join_products
+from .views import View
+
+__all__ = ["fuse"]
+
+_MOST_OPS = 48
+_LOGICAL = frozenset({"EQ", "LT", "LE", "NOT", "AND", "OR", "XOR", "ISNAN", "ISINF"})
+"""Instructions that give 1 or 0: stored as a boolean and loaded again these are the same."""
+
+
+def fuse(steps: Sequence[AnyStep]) -> list[AnyStep]:
+    """The same work in fewer steps."""
+    for step in steps:
+        if isinstance(step, LoopStep):
+            step.body = fuse(step.body)
+        elif isinstance(step, BranchStep):
+            step.lists = tuple(None if part is None else fuse(part) for part in step.lists)  # type: ignore[assignment]
+    steps = join_products(steps)
+    out: list[AnyStep | None] = list(steps)
+    readers, writers = readers_and_writers(steps)
+    for index in range(len(out)):
+        consumer = out[index]
+        if isinstance(consumer, Step) and consumer.slot == "copy":
+            consumer = _store_at(out, index, readers, writers)
+        if not isinstance(consumer, MapStep):
+            continue
+        for view in list(consumer.ins):
+            made = writers.get(id(view.buffer), [])
+            if view.buffer.kind != "arena" or len(made) != 1 or made[0] >= index:
+                continue
+            producer = out[made[0]]
+            if (
+                not isinstance(producer, MapStep)
+                or readers.get(id(view.buffer), set()) != {index}
+                or not _joins(producer, consumer, view)
+                or _overlaps(producer.ins, [v for v, _ in consumer.outs])
+                or _overwritten(producer, made[0], index, writers)
+            ):
+                continue
+            joined = _join(producer, consumer, view)
+            if n_registers(joined) > _core.MAP_REGS or len(joined.ops) > _MOST_OPS:
+                continue
+            for other in producer.ins:
+                readers[id(other.buffer)].discard(made[0])
+                readers[id(other.buffer)].add(index)
+            out[made[0]] = None
+            out[index] = consumer = joined
+    return [step for step in out if step is not None]
+
+
+def _joins(producer: MapStep, consumer: MapStep, view: View) -> bool:
+    if producer.ints != consumer.ints or len(producer.outs) != 1 or producer.shape != consumer.shape:
+        return False
+    made, reg = producer.outs[0]
+    last = producer.ops[reg - len(producer.ins)][0] if reg >= len(producer.ins) else ""
+    whole = made.dtype == (np.int64 if producer.ints else np.float32) or (made.dtype == np.bool_ and last in _LOGICAL)
+    return whole and all(
+        v.strides == made.strides and v.offset == made.offset for v in consumer.ins if v.buffer is view.buffer
+    )
+
+
+def _store_at(
+    out: list[AnyStep | None],
+    index: int,
+    readers: dict[int, set[int]],
+    writers: dict[int, list[int]],
+) -> AnyStep | None:
+    """The copy at `index`, or in its place the map that makes what it copies."""
+    copy = out[index]
+    assert copy is not None
+    view, target = copy.reads[0], copy.writes[0]
+    made = writers.get(id(view.buffer), [])
+    if view.buffer.kind != "arena" or len(made) != 1 or made[0] >= index or readers[id(view.buffer)] != {index}:
+        return copy
+    producer = out[made[0]]
+    if not isinstance(producer, MapStep) or len(producer.outs) != 1:
+        return copy
+    whole, reg = producer.outs[0]
+    same = (whole.shape, whole.strides, whole.offset, whole.dtype)
+    if (
+        same != (view.shape, view.strides, view.offset, target.dtype)
+        or _overlaps(producer.ins, [target])
+        or _overwritten(producer, made[0], index, writers)
+    ):
+        return copy
+    for other in producer.ins:
+        readers[id(other.buffer)].discard(made[0])
+        readers[id(other.buffer)].add(index)
+    out[made[0]] = None
+    out[index] = stored = MapStep(producer.ints, producer.ins, producer.ops, [(target, reg)], producer.node_name)
+    return stored
+
+
+def _overlaps(ins: Sequence[View], outs: Sequence[View]) -> bool:
+    """Would a map read memory that it writes at other places."""
+    places = [(view.buffer, (view.strides, view.offset, view.dtype)) for view in outs]
+    return any(i.buffer is o and (i.strides, i.offset, i.dtype) != place for i in ins for o, place in places)
+
+
+def _overwritten(producer: MapStep, start: int, stop: int, writers: dict[int, list[int]]) -> bool:
+    """Does a step between the two change what the producer reads."""
+    return any(start < w < stop for view in producer.ins for w in writers.get(id(view.buffer), []))
+
+
+def _join(producer: MapStep, consumer: MapStep, view: View) -> MapStep:
+    ins = list(producer.ins)
+    moved: dict[int, int] = {}
+    n_before = len(producer.ops)
+    place: dict[int, int] = {}
+    for reg, operand in enumerate(consumer.ins):
+        if operand.buffer is view.buffer:
+            place[reg] = -1
+            continue
+        if operand not in ins:
+            ins.append(operand)
+        place[reg] = ins.index(operand)
+    shift = len(ins)
+    for reg in range(len(producer.ins) + n_before):
+        moved[reg] = reg if reg < len(producer.ins) else shift + reg - len(producer.ins)
+    result = moved[producer.outs[0][1]]
+    ops = [(op[0], *(moved[reg] for reg in op[1:])) for op in producer.ops]
+
+    def of_consumer(reg: int) -> int:
+        if reg < len(consumer.ins):
+            return result if place[reg] < 0 else place[reg]
+        return shift + n_before + reg - len(consumer.ins)
+
+    ops += [(op[0], *(of_consumer(reg) for reg in op[1:])) for op in consumer.ops]
+    outs = [(v, of_consumer(reg)) for v, reg in consumer.outs]
+    return MapStep(consumer.ints, ins, ops, outs, consumer.node_name)

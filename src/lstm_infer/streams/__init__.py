@@ -1,0 +1,1 @@
+"""The programs and the memory of live signals."""

@@ -1,0 +1,138 @@
+"""A loop unrolled: its body walked once for each iteration, with names of its own each time."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..errors import ShapeError
+from ..graph.ir import Node
+from ..ops.control import Scanned, Stacked
+from ..ops.registry import Fact, unsupported
+from .graphs import instance
+from .scope import Scope
+from .spec import Spec, has_output
+
+__all__ = ["TooLong", "nothing", "unroll"]
+
+
+class TooLong(ShapeError):
+    """A loop with more iterations than are unrolled."""
+
+
+def unroll(spec: Spec, scope: Scope, trips: int | None, most: int, most_nodes: int) -> None:
+    """The body walked once for each iteration, with names of its own each time."""
+    node, facts = spec.node, scope.facts
+    limit = trips if trips is not None else spec.most
+    if not spec.start or limit == 0:
+        _unroll_nothing(spec, scope)
+        return
+    now = {c.inside: node.inputs[c.input] for c in spec.carried}
+    rows: list[list[str]] = [[] for _ in spec.stacked]
+    n_before = len(scope.nodes)
+    i = 0
+    while limit is None or i < limit:
+        if i >= most:
+            raise TooLong(f"{node}: would run more than {most} times; check its condition and the sizes in the file")
+        if len(scope.nodes) - n_before > most_nodes:
+            raise unsupported(node, f"a loop that unrolls to more than {most_nodes} nodes")
+        names: dict[str, str] = {}
+        copy = instance(spec.body, f"#{node.name}.{i}", names)
+        if spec.iter:
+            facts[names[spec.iter]] = Fact.of(np.array(i, np.int64))
+        if spec.cond:
+            facts[names[spec.cond]] = Fact.of(np.array(True))
+        for c in spec.carried:
+            scope.alias(node, now[c.inside], names[c.inside])
+        for s in spec.scanned:
+            _pick(node, scope, node.inputs[s.input], s, i, names[s.inside])
+        scope.walk(copy, scope)
+        now = {c.inside: names.get(c.result, c.result) for c in spec.carried}
+        for row, t in zip(rows, spec.stacked, strict=True):
+            row.append(names.get(t.result, t.result))
+        i += 1
+        if spec.again:
+            again = facts[names.get(spec.again, spec.again)].const
+            if again is None and trips is None:
+                raise unsupported(node, "a condition that depends on the data, in a loop that has to be unrolled,")
+            if again is not None and not bool(np.asarray(again).reshape(-1)[0]):
+                break
+    for c in spec.carried:
+        if has_output(node, c.output):
+            scope.alias(node, now[c.inside], node.outputs[c.output])
+    for row, t in zip(rows, spec.stacked, strict=True):
+        _stack(node, scope, row, t)
+
+
+def _unroll_nothing(spec: Spec, scope: Scope) -> None:
+    """Zero iterations: the body is walked for the shapes of its results only."""
+    if spec.stacked:
+        copy = scope.inner()
+        copy.facts = dict(scope.facts)
+        for c in spec.carried:
+            first = scope.facts[spec.node.inputs[c.input]]
+            copy.facts[c.inside] = Fact(first.shape, first.dtype)
+        for s in spec.scanned:
+            whole = scope.facts[spec.node.inputs[s.input]]
+            copy.facts[s.inside] = Fact(whole.shape[: s.axis] + whole.shape[s.axis + 1 :], whole.dtype)
+        if spec.iter:
+            copy.facts[spec.iter] = Fact((), np.dtype(np.int64))
+        if spec.cond:
+            copy.facts[spec.cond] = Fact((), np.dtype(np.bool_))
+        scope.walk(spec.body, copy)
+        for t in spec.stacked:
+            scope.facts[t.result] = copy.facts[t.result]
+    nothing(spec, scope)
+
+
+def nothing(spec: Spec, scope: Scope) -> None:
+    """A loop that never runs."""
+    for c in spec.carried:
+        if has_output(spec.node, c.output):
+            scope.alias(spec.node, spec.node.inputs[c.input], spec.node.outputs[c.output])
+    for t in spec.stacked:
+        fact = scope.facts[t.result]
+        axis = t.axis + (len(fact.shape) + 1) * (t.axis < 0)
+        empty = np.empty((*fact.shape[:axis], 0, *fact.shape[axis:]), fact.dtype)
+        scope.facts[spec.node.outputs[t.output]] = Fact.of(empty)
+
+
+def _pick(node: Node, scope: Scope, source: str, s: Scanned, i: int, name: str) -> None:
+    whole = scope.facts[source]
+    n = whole.shape[s.axis]
+    at = n - 1 - i if s.reverse else i
+    if whole.const is not None:
+        scope.facts[name] = Fact.of(np.take(whole.const, at, s.axis))
+        return
+    index = f"{name}/at"
+    scope.facts[index] = Fact.of(np.array(at, np.int64))
+    scope.facts[name] = Fact(whole.shape[: s.axis] + whole.shape[s.axis + 1 :], whole.dtype)
+    scope.nodes.append(Node("Gather", f"{node.name}/{name}", [source, index], [name], {"axis": s.axis}, opset=13))
+
+
+def _stack(node: Node, scope: Scope, row: list[str], t: Stacked) -> None:
+    """The scan output of an unrolled loop."""
+    facts, output = scope.facts, node.outputs[t.output]
+    first = facts[row[0]]
+    for name in row:
+        if facts[name].shape != first.shape or facts[name].dtype != first.dtype:
+            raise ShapeError(f"{node}: scan output {output!r} gets {list(first.shape)} and {list(facts[name].shape)}")
+    axis = t.axis + (len(first.shape) + 1) * (t.axis < 0)
+    if t.reverse:
+        row = row[::-1]
+    known = [array for name in row if (array := facts[name].const) is not None]
+    if len(known) == len(row):
+        facts[output] = Fact.of(np.stack(known, axis))
+        return
+    parts = []
+    shape = (*first.shape[:axis], 1, *first.shape[axis:])
+    where = f"{output}/axis"
+    facts[where] = Fact.of(np.array([axis], np.int64))
+    for k, name in enumerate(row):
+        part = f"{output}/part{k}"
+        const = facts[name].const
+        facts[part] = Fact(shape, first.dtype) if const is None else Fact.of(const.reshape(shape))
+        if const is None:
+            scope.nodes.append(Node("Unsqueeze", part, [name, where], [part], opset=13))
+        parts.append(part)
+    facts[output] = Fact((*first.shape[:axis], len(row), *first.shape[axis:]), first.dtype)
+    scope.nodes.append(Node("Concat", f"{node.name}/{output}", parts, [output], {"axis": axis}, opset=13))

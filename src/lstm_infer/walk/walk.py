@@ -1,0 +1,227 @@
+"""The walk: one pass in graph order over concrete input sizes.
+
+For each value it finds either a constant or shape and dtype. Everything known is folded, an `If` on a known
+condition keeps its taken branch only (the other is never looked at), so that what remains are the nodes that
+have to run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from .. import ops as _ops  # noqa: F401  (registers the operators)
+from ..errors import LstmInferError, OnnxImportError, ShapeError, UnsupportedOpError
+from ..graph.ir import Array, Graph, Node
+from ..ops import registry
+from ..ops.registry import Fact
+from .control import Scope, is_control, needed, walk_control
+
+__all__ = ["LIMIT_BYTES", "Instead", "Walk", "resume", "walk"]
+
+LIMIT_BYTES = 1 << 32
+"""No single value may be larger: absurd sizes in a file end in an error, not in an allocation."""
+
+FOLD_BYTES = 1 << 28
+"""Constants larger than this are computed when the plan runs, not when it is made."""
+
+
+_PYTHON_ERRORS = (
+    ValueError, IndexError, TypeError, OverflowError, ZeroDivisionError, KeyError, AttributeError, MemoryError, RuntimeError
+)  # fmt: skip
+
+
+@dataclass
+class Walk:
+    """The outcome: facts of every value, and the nodes that are left to run, in order."""
+
+    facts: dict[str, Fact]
+    nodes: list[Node] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Instead:
+    """What a node with a body is to be walked with, in place of the facts of its inputs."""
+
+    ins: list[Fact | None]
+
+
+OnNode = Callable[[Node, list[Fact | None]], list[Fact] | Instead | None]
+
+
+def walk(
+    graph: Graph,
+    feeds: Mapping[str, Fact],
+    *,
+    on_node: OnNode | None = None,
+) -> Walk:
+    """Walk `graph` with the given inputs.
+
+    Parameters
+    ----------
+    graph : Graph
+    feeds : mapping of input name to Fact
+        One for every graph input.
+    on_node : callable, optional
+        Asked first for the facts of a node's outputs; None leaves the node to its operator, and Instead one with a body
+        to its walk with other inputs.
+
+    Raises
+    ------
+    ShapeError
+        Sizes do not fit each other, or a value would be larger than `LIMIT_BYTES`.
+    UnsupportedOpError, OnnxImportError
+        A node that cannot be run; the message names it.
+    """
+    out = Walk(dict(feeds))
+    scope = resume(out, on_node)
+    scope.walk(graph, scope)
+    out.nodes = needed(out.nodes, [port.name for port in graph.outputs])
+    return out
+
+
+def resume(walked: Walk, on_node: OnNode | None = None) -> Scope:
+    """What the walk of a body works on, behind a walk of the graph around it."""
+
+    def into(part: Graph, scope: Scope) -> None:
+        _walk_into(part, scope, on_node)
+
+    return Scope(walked.facts, walked.nodes, into)
+
+
+def _walk_into(graph: Graph, out: Scope, on_node: OnNode | None) -> None:
+    facts = out.facts
+    for name, array in graph.consts.items():
+        if name not in facts:
+            facts[name] = Fact.of(array)
+    for node in graph.nodes:
+        if is_control(node):
+            try:
+                if not _asked(node, out, on_node):
+                    walk_control(node, out)
+            except LstmInferError:
+                raise
+            except _PYTHON_ERRORS as error:
+                raise ShapeError(f"{node}: its values do not fit its body: {error}") from error
+            for name in node.outputs:
+                if name:
+                    _check_size(node, facts[name])
+            continue
+        try:
+            ins = [facts[name] if name else None for name in node.inputs]
+        except KeyError as error:
+            raise OnnxImportError(
+                f"{node}: input {error.args[0]!r} is made by no node before it; the file is broken"
+            ) from None
+        said = on_node(node, ins) if on_node else None
+        outs = said if isinstance(said, list) else folded(graph, node, ins)
+        if len(outs) < len(node.outputs) and any(node.outputs[len(outs) :]):
+            raise OnnxImportError(f"{node}: has {len(node.outputs)} outputs, {node.op} makes {len(outs)}")
+        runs = False
+        for name, fact in zip(node.outputs, outs, strict=False):
+            if name:
+                facts[name] = fact
+                runs |= fact.const is None
+        if runs:
+            out.nodes.append(node)
+
+
+def _asked(node: Node, out: Scope, on_node: OnNode | None) -> bool:
+    """Does `on_node` say what a node with a body makes."""
+    if on_node is None or any(name and name not in out.facts for name in node.inputs):
+        return False
+    said = on_node(node, [out.facts[name] if name else None for name in node.inputs])
+    if said is None:
+        return False
+    if isinstance(said, Instead):
+        _walk_with(node, said.ins, out)
+        return True
+    for name, fact in zip(node.outputs, said, strict=False):
+        if name:
+            out.facts[name] = fact
+    out.nodes.append(node)
+    return True
+
+
+def _walk_with(node: Node, ins: list[Fact | None], out: Scope) -> None:
+    """Walk a node with a body as if its inputs had these facts."""
+    before = {name: out.facts[name] for name in node.inputs if name}
+    out.facts.update({name: fact for name, fact in zip(node.inputs, ins, strict=True) if fact is not None})
+    walk_control(node, out)
+    out.facts.update(before)
+
+
+def folded(graph: Graph, node: Node, ins: list[Fact | None]) -> list[Fact]:
+    """`node_facts`; where the constants that go in are the very arrays of the last walk, so is what comes out.
+
+    Weights that a file computes from its constants are then one array at every size, packed once for all plans.
+    """
+    consts = [None if fact is None else fact.const for fact in ins]
+    if any(const is None and fact is not None for const, fact in zip(consts, ins, strict=True)):
+        return node_facts(node, ins)
+    found = graph.folds.get(id(node))
+    if (
+        found is not None
+        and len(found[1]) == len(consts)
+        and all(a is b for a, b in zip(found[1], consts, strict=True))
+    ):
+        outs: list[Fact] = found[2]
+        return outs
+    outs = node_facts(node, ins)
+    if all(fact.const is not None for fact in outs):
+        graph.folds[id(node)] = (node, consts, outs)  # the node is held: its id is the key
+    return outs
+
+
+def node_facts(node: Node, ins: list[Fact | None]) -> list[Fact]:
+    """Facts of a node's outputs from those of its inputs; folded where every input is known."""
+    op = registry.find(node)
+    try:
+        registry.check_inputs(node, op)
+        outs = op.infer(node, ins)
+        for fact in outs:
+            _check_size(node, fact)
+        if op.random or any(fact is not None and fact.const is None for fact in ins):
+            return outs
+        if sum(_n_bytes(fact) for fact in outs) > FOLD_BYTES:
+            return outs
+        if all(fact.const is not None for fact in outs):
+            return outs
+        with np.errstate(all="ignore"):
+            arrays = op.evaluate(node, [None if fact is None else fact.const for fact in ins])
+        return [_folded(node, fact, array) for fact, array in zip(outs, arrays, strict=False)]
+    except LstmInferError:
+        raise
+    except _PYTHON_ERRORS as error:
+        shapes = ", ".join("-" if fact is None else f"{fact.dtype}{list(fact.shape)}" for fact in ins)
+        raise ShapeError(f"{node}: inputs {shapes} do not fit {node.op}: {error}") from error
+
+
+def _folded(node: Node, fact: Fact, array: Array) -> Fact:
+    array = np.asarray(array)
+    if array.shape != fact.shape or array.dtype != fact.dtype:
+        raise AssertionError(
+            f"{node}: folds to {array.dtype}{array.shape}, its shape rule says {fact.dtype}{fact.shape}"
+        )
+    return Fact.of(array)
+
+
+def _n_bytes(fact: Fact) -> int:
+    n = fact.dtype.itemsize
+    for size in fact.shape:
+        n *= size
+    return n
+
+
+def _check_size(node: Node, fact: Fact) -> None:
+    if fact.dtype.kind == "c":
+        raise UnsupportedOpError(f"{node}: element type {fact.dtype} is not supported; see docs/ops.md")
+    if any(size < 0 for size in fact.shape):
+        raise ShapeError(f"{node}: an output would have the shape {list(fact.shape)}; the input is too short for it")
+    if _n_bytes(fact) > LIMIT_BYTES:
+        raise ShapeError(
+            f"{node}: an output of shape {list(fact.shape)} would take {_n_bytes(fact) / 2**30:.1f} GiB, "
+            f"the limit is {LIMIT_BYTES // 2**30} GiB; feed smaller pieces, or check the sizes in the file"
+        )
