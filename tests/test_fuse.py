@@ -9,10 +9,11 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from lstm_infer import _core
+from lstm_infer.graph.fact import Fact
 from lstm_infer.graph.ir import Array
 from lstm_infer.importer import read
-from lstm_infer.ops.registry import Fact
-from lstm_infer.program.builder import Builder
+from lstm_infer.lower import builder, lower
+from lstm_infer.program.assemble import assemble
 from lstm_infer.program.store import ConstStore
 from lstm_infer.walk.walk import walk
 
@@ -28,10 +29,10 @@ def run(nodes: list[Any], out: str, shape: list[int], isa: str) -> tuple[Array, 
     )
     walked = walk(graph, {"x": Fact((3, 4), np.dtype(np.float32))})
     store = ConstStore()
-    b = Builder(walked.facts, store, isa)
+    b = builder(walked.facts, store, isa)
     b.input("x", 0)
-    b.lower(walked)
-    program = b.finish(1, [b.output(out, 0)])
+    lower(walked, b)
+    program = assemble(b, 1, [b.output(out, 0)])
     result = np.zeros(shape, np.float32)
     program.run([store.anchor, None, _core.aligned_empty(program.arena_bytes + 64), X, result])
     return result, program.slots
@@ -94,10 +95,10 @@ def run_values(
     graph = read(helper.make_model(made, opset_imports=[helper.make_opsetid("", 18)]))
     walked = walk(graph, {"x": Fact(feed.shape, feed.dtype)})
     store = ConstStore()
-    b = Builder(walked.facts, store, isa)
+    b = builder(walked.facts, store, isa)
     b.input("x", 0)
-    b.lower(walked)
-    program = b.finish(1, [b.output("y", 0)])
+    lower(walked, b)
+    program = assemble(b, 1, [b.output("y", 0)])
     result = np.zeros(shape, np.float32)
     program.run([store.anchor, None, _core.aligned_empty(program.arena_bytes + 64), feed, result])
     return result, program.slots

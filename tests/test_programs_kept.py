@@ -29,12 +29,12 @@ def test_a_short_program_is_kept_for_every_length(model: lstm_infer.Model) -> No
 
 
 def test_long_programs_push_one_another_out(model: lstm_infer.Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(model_module, "KEPT_STEPS", 0)
+    monkeypatch.setattr(model_module, "KEPT_CALLS", 0)
     assert kept(model, range(1, 100)) == model_module.KEPT_PROGRAMS
-    assert model._kept_steps == sum(program.n_steps for program in model._programs.values())
+    assert model._kept_calls == sum(program.n_calls for program in model._programs.values())
 
 
 def test_their_steps_are_bounded(model: lstm_infer.Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(model_module, "KEPT_STEPS", 100)
+    monkeypatch.setattr(model_module, "KEPT_CALLS", 100)
     assert model_module.KEPT_PROGRAMS < kept(model, range(1, 200)) < 100
-    assert model._kept_steps <= 100
+    assert model._kept_calls <= 100

@@ -19,10 +19,13 @@ from .analysis.analyse import StreamSpec, analyse
 from .analysis.roles import Roles, find_roles, sizes_of, sizes_that_fit
 from .errors import FeedError, LstmInferError, NotStreamableError, ShapeError, StateError
 from .feeds import Options, bound_inputs, check_batch, check_sizes, checked_feeds, fed_ports
+from .graph.fact import Fact
 from .graph.ir import Array, Graph, Node, Port
 from .isa import choose_isa
-from .ops.registry import Fact, is_built
-from .program.builder import Builder, Program
+from .lower import builder, lower
+from .ops.registry import is_built
+from .program.assemble import assemble
+from .program.program import Program
 from .program.store import ConstStore
 from .recognise import rewrite, thaw
 from .records import InputInfo, OutputInfo, StateInfo, StreamInfo
@@ -41,9 +44,9 @@ _Place = tuple[int, "int | None", "int | None"]
 """Rank of an output, its batch axis and its time axis."""
 
 KEPT_PROGRAMS = 16
-"""So many are kept whatever their length; more while all their steps together are few."""
-KEPT_STEPS = 1 << 15
-"""A step takes a few hundred bytes. A small model keeps programs for hundreds of lengths."""
+"""So many are kept whatever their length; more while all their calls together are few."""
+KEPT_CALLS = 1 << 15
+"""A call takes a few hundred bytes. A small model keeps programs for hundreds of lengths."""
 KEPT_BYTES = 1 << 20
 """Constants that belong to the sizes of kept programs, beyond those that the first one holds."""
 KEPT_ARENAS = 4
@@ -122,7 +125,7 @@ class Model:
         self._store = ConstStore()
         self._lock = threading.RLock()
         self._programs: dict[Any, Program] = {}
-        self._kept_steps = self._first_bytes = 0
+        self._kept_calls = self._first_bytes = 0
         self._plans: OrderedDict[Any, StreamPlan] = OrderedDict()
         self._arenas: deque[NDArray[np.uint8]] = deque(maxlen=KEPT_ARENAS)
         self._digest: bytes | None = None
@@ -438,12 +441,12 @@ class Model:
             if key in self._programs:  # another thread was first
                 return self._programs[key]
             self._programs[key] = made
-            self._kept_steps += made.n_steps
+            self._kept_calls += made.n_calls
             self._first_bytes = self._first_bytes or self._store.n_bytes
             while len(self._programs) > KEPT_PROGRAMS and (
-                self._kept_steps > KEPT_STEPS or self._store.n_bytes - self._first_bytes > KEPT_BYTES
+                self._kept_calls > KEPT_CALLS or self._store.n_bytes - self._first_bytes > KEPT_BYTES
             ):
-                self._kept_steps -= self._programs.pop(next(iter(self._programs))).n_steps
+                self._kept_calls -= self._programs.pop(next(iter(self._programs))).n_calls
         return made
 
     def program(self, facts: Mapping[str, Fact], wanted: Sequence[str]) -> Program:
@@ -452,12 +455,12 @@ class Model:
 
     def _build(self, facts: Mapping[str, Fact], wanted: Sequence[str], names: Sequence[str]) -> Program:
         walked = walk(self._graph, facts)
-        b = Builder(dict(walked.facts), self._store, self.isa, seed=self._options.seed)
+        b = builder(dict(walked.facts), self._store, self.isa, seed=self._options.seed)
         for index, name in enumerate(names):
             b.input(name, index)
-        b.lower(walked)
+        lower(walked, b)
         outs = [b.output(name, index) for index, name in enumerate(wanted)]
-        return b.finish(len(names), outs)
+        return assemble(b, len(names), outs)
 
     def _take_arena(self, n_bytes: int) -> NDArray[np.uint8]:
         """Working memory for one call: that of an earlier call where it is large enough."""

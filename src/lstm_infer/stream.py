@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from . import _core
 from .errors import DtypeError, FeedError, FormatError, ShapeError, StateError
-from .program.builder import BASE_FIRST, step_failed
+from .program.program import BASE_FIRST, step_failed
 from .program.views import View
 from .streams.plan import Block, Phase, StreamPlan
 

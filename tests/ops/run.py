@@ -9,10 +9,11 @@ import onnx
 from onnx import helper, numpy_helper
 
 from lstm_infer import _core
+from lstm_infer.graph.fact import Fact
 from lstm_infer.graph.ir import Array
 from lstm_infer.importer import read
-from lstm_infer.ops.registry import Fact
-from lstm_infer.program.builder import Builder
+from lstm_infer.lower import builder, lower
+from lstm_infer.program.assemble import assemble
 from lstm_infer.program.store import ConstStore
 from lstm_infer.walk.walk import walk
 
@@ -74,12 +75,12 @@ def through_plan(made: onnx.ModelProto, feeds: dict[str, Array], isa: str) -> tu
     graph = read(made)
     walked = walk(graph, {port.name: Fact(feeds[port.name].shape, feeds[port.name].dtype) for port in graph.inputs})
     store = ConstStore()
-    builder = Builder(walked.facts, store, isa)
+    b = builder(walked.facts, store, isa)
     for index, port in enumerate(graph.inputs):
-        builder.input(port.name, index)
-    builder.lower(walked)
-    facts = [builder.output(port.name, index) for index, port in enumerate(graph.outputs)]
-    program = builder.finish(len(graph.inputs), facts)
+        b.input(port.name, index)
+    lower(walked, b)
+    facts = [b.output(port.name, index) for index, port in enumerate(graph.outputs)]
+    program = assemble(b, len(graph.inputs), facts)
     arena = _core.aligned_empty(program.arena_bytes + 64)
     arena[:] = 0xA5  # nothing may rely on zeroed memory
     ins = [np.ascontiguousarray(feeds[port.name]) for port in graph.inputs]

@@ -12,10 +12,11 @@ from onnx import TensorProto, helper, numpy_helper
 from run import ISAS, close, expected, folded, model, through_plan
 
 from lstm_infer.errors import LstmInferError, OnnxImportError, ShapeError, UnsupportedOpError
+from lstm_infer.graph.fact import Fact
 from lstm_infer.graph.ir import Array
+from lstm_infer.graph.links import Link, Window
 from lstm_infer.importer import read
 from lstm_infer.ops import registry
-from lstm_infer.ops.registry import Fact, Link, Window
 from lstm_infer.walk.walk import walk
 
 NEWEST = 21

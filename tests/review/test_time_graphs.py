@@ -17,7 +17,7 @@ import time_graphs
 import lstm_infer
 import tolerances
 from engine import onnxruntime_run
-from lstm_infer.ops.registry import Fact
+from lstm_infer.graph.fact import Fact
 from lstm_infer.walk.walk import walk
 
 FIRST, LAST = (int(n) for n in os.environ.get("LSTM_INFER_SEEDS", "0:300").split(":"))

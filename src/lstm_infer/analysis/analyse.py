@@ -16,10 +16,11 @@ import numpy as np
 
 from ..errors import LstmInferError, NotStreamableError, StateError
 from ..graph.ir import Array, Graph, Node
+from ..graph.links import Link, Window
 from ..ops import carries, recurrent, registry
 from ..ops.common import pass_broadcast
 from ..ops.control import Choice, Repeat
-from ..ops.registry import Link, Window, attr
+from ..ops.registry import attr
 from ..records import StateInfo
 from ..walk.walk import Walk
 from .axes import Trace, links, trace

@@ -12,9 +12,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from math import prod
 
+from ..graph.fact import Fact
 from ..graph.ir import Node, Port
+from ..graph.links import Link
 from ..ops import control, registry
-from ..ops.registry import Fact, Link
 from ..walk.walk import Walk
 
 __all__ = ["Axis", "Factor", "Trace", "trace"]

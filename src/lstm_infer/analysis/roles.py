@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..errors import LstmInferError, ShapeError
+from ..graph.fact import Fact
 from ..graph.ir import Array, Graph, Node, Port
 from ..ops import carries, recurrent
 from ..ops.control import Choice
-from ..ops.registry import Fact
 from ..walk.walk import Walk, walk
 from .axes import Trace, links, trace
 

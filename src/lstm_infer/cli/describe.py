@@ -11,8 +11,8 @@ import numpy as np
 
 from ..analysis.roles import compared_with
 from ..errors import LstmInferError
+from ..graph.fact import Fact
 from ..model import Model
-from ..ops.registry import Fact
 from ..records import InputInfo, OutputInfo
 from ..stream import Stream
 

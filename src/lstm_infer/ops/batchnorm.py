@@ -7,18 +7,18 @@ Constant parameters become one factor and one summand per channel, in float32.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from ..errors import ShapeError
+from ..graph.fact import Fact
 from ..graph.ir import Array, Node
+from ..graph.links import Link
+from ..program.builder import Builder
 from ..program.views import View
 from .elementwise import apply
-from .registry import Fact, Link, Op, attr, need, register, unsupported
-
-if TYPE_CHECKING:
-    from ..program.builder import Builder
+from .registry import Op, attr, need, register, unsupported
 
 
 def infer(node: Node, ins: list[Fact | None]) -> list[Fact]:

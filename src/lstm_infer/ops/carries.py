@@ -12,12 +12,13 @@ from typing import Any
 
 import numpy as np
 
+from ..graph.fact import Fact
 from ..graph.ir import Node
 from ..program.views import View
 from . import recurrent
 from .control import Repeat, flow_repeat
 from .reduce import sum_axis
-from .registry import Fact, attr
+from .registry import attr
 
 __all__ = ["batch_axis", "carries", "first_state", "runs_over", "state_memory", "states", "sums"]
 

@@ -7,17 +7,17 @@ Refused: strings, complex numbers, bfloat16, 8-bit floats and what is narrower t
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from ..graph.fact import Fact
 from ..graph.ir import Array, Node
+from ..graph.links import Link
+from ..program.builder import Builder
 from ..program.views import storage
 from .common import onnx_dtype
-from .registry import Fact, Link, Op, attr, need, register
-
-if TYPE_CHECKING:
-    from ..program.builder import Builder
+from .registry import Op, attr, need, register
 
 
 def _target(node: Node, ins: list[Any]) -> np.dtype[Any]:

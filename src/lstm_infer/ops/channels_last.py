@@ -7,16 +7,16 @@ The operator over [N, C, ...] runs on a transposed view of X, and Y is a transpo
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from ..errors import ShapeError
+from ..graph.fact import Fact
 from ..graph.ir import Array, Node
-from .registry import Fact, Link, Op, attr, need
-
-if TYPE_CHECKING:
-    from ..program.builder import Builder
+from ..graph.links import Link
+from ..program.builder import Builder
+from .registry import Op, attr, need
 
 __all__ = ["channels_last"]
 

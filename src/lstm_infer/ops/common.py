@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 
 from ..errors import OnnxImportError, ShapeError
+from ..graph.fact import Fact
 from ..graph.ir import Node
-from .registry import Fact, Link, unsupported
+from ..graph.links import Link
+from .registry import unsupported
 
 __all__ = ["broadcast", "normal_axes", "normal_axis", "onnx_dtype", "pass_broadcast", "pass_same", "pass_through"]
 

@@ -14,17 +14,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..graph.fact import Fact
 from ..graph.ir import Array, Node
-from ..program.calls import AnyStep, BranchStep, LoopStep, Slice, window
+from ..graph.links import Link
+from ..program.builder import Builder
+from ..program.calls import AnyCall, BranchCall, LoopCall, Slice, window
 from ..program.views import Buffer, View, storage
-from .registry import Fact, Link, Op, register, unsupported
-
-if TYPE_CHECKING:
-    from ..program.builder import Builder
+from .registry import Op, register, unsupported
 
 __all__ = ["Carried", "Choice", "Repeat", "Scanned", "Stacked", "set_tracer"]
 
@@ -242,13 +241,13 @@ def lower_repeat(node: Node, b: Builder) -> None:
     elif node.inputs and node.inputs[0]:
         trips = b.view(node.inputs[0])
     if body and node.trips != 0:
-        b.steps.append(LoopStep(body, Buffer("arena", 8), trips, go, at_iter, node.limit, slices, str(node)))
+        b.calls.append(LoopCall(body, Buffer("arena", 8), trips, go, at_iter, node.limit, slices, str(node)))
     for c, kept in zip(node.carried, memory, strict=True):
         if kept is not None and b.wanted(node, c.output):
             b.bind(node.outputs[c.output], kept)
 
 
-def _can_become(result: View, stack: View, body: Sequence[AnyStep], fixed: set[int]) -> bool:
+def _can_become(result: View, stack: View, body: Sequence[AnyCall], fixed: set[int]) -> bool:
     """Is the memory of a result the body's own, and laid out as the output wants it."""
     buffer = result.buffer
     own = (
@@ -263,10 +262,10 @@ def lower_choice(node: Node, b: Builder) -> None:
     assert isinstance(node, Choice)
     cond = b.reshape(b.view(node.inputs[0]), ())
     if None in node.branches:  # a guard: nothing to run, but the condition must say so
-        lists: list[list[AnyStep] | None] = [None if part is None else [] for part in node.branches]
+        lists: list[list[AnyCall] | None] = [None if part is None else [] for part in node.branches]
         which = "else" if node.branches[0] is None else "then"
         text = f"{node}: at run time its condition chooses the {which} branch, which does not fit these input sizes ({node.cause})"
-        b.steps.append(BranchStep(cond, (lists[0], lists[1]), text))
+        b.calls.append(BranchCall(cond, (lists[0], lists[1]), text))
         b.bind(node.outputs[0], b.view(node.inputs[0]))
         return
     outs = [b.new(name) if name else None for name in node.outputs]
@@ -279,7 +278,7 @@ def lower_choice(node: Node, b: Builder) -> None:
                 if out is not None:
                     b.copy(out, b.view(result))
         made.append(steps)
-    b.steps.append(BranchStep(cond, (made[0], made[1]), str(node)))
+    b.calls.append(BranchCall(cond, (made[0], made[1]), str(node)))
 
 
 # ---- the operators -------------------------------------------------------------------------------------------

@@ -13,23 +13,23 @@ Refused: more than 3 spatial axes, negative pads.
 from __future__ import annotations
 
 from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from .. import _core
 from ..errors import OnnxImportError, ShapeError
+from ..graph.fact import Fact
 from ..graph.ir import Array, Node
+from ..graph.links import Link
+from ..program.builder import Builder
 from ..program.calls import Activation
 from ..program.views import View
 from . import activation
 from .elementwise import apply
 from .matmul import dynamic
-from .registry import Fact, Link, Op, attr, need, register, unsupported
+from .registry import Op, attr, need, register, unsupported
 from .window import Slide, padded, patches, patches_of, slide, windows
-
-if TYPE_CHECKING:
-    from ..program.builder import Builder
 
 __all__ = ["convolve", "sizes"]
 

@@ -17,22 +17,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product as combinations
 from math import gcd, prod
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from ..errors import OnnxImportError, ShapeError
+from ..graph.fact import Fact
 from ..graph.ir import Array, Node
+from ..graph.links import Link, Window
+from ..program.builder import Builder
 from ..program.calls import Activation
 from ..program.views import View
 from .conv import convolve
 from .elementwise import apply
 from .matmul import dynamic
-from .registry import Fact, Link, Op, Window, attr, need, register, unsupported
+from .registry import Op, attr, need, register, unsupported
 from .window import Slide, ints
-
-if TYPE_CHECKING:
-    from ..program.builder import Builder
 
 
 def sizes(node: Node, ins: list[Fact | None]) -> Slide:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from ..errors import OnnxImportError, ShapeError
+from ..graph.fact import Fact
 from ..graph.ir import Array, Node
-from .registry import Fact, Link, Op, attr, need, register
-
-if TYPE_CHECKING:
-    from ..program.builder import Builder
+from ..graph.links import Link
+from ..program.builder import Builder
+from .registry import Op, attr, need, register
 
 
 def _order(node: Node, shape: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:

@@ -6,19 +6,18 @@ Refused: three and more operands, an index twice in one operand (diagonals), ell
 from __future__ import annotations
 
 from math import prod
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..errors import OnnxImportError, ShapeError
+from ..graph.fact import Fact
 from ..graph.ir import Array, Node
+from ..graph.links import Link
+from ..program.builder import Builder
 from ..program.views import View
 from .matmul import dynamic
 from .reduce import reduce
-from .registry import Fact, Link, Op, attr, need, register, unsupported
-
-if TYPE_CHECKING:
-    from ..program.builder import Builder
+from .registry import Op, attr, need, register, unsupported
 
 
 def _equation(node: Node, n_in: int) -> tuple[list[str], str]:

@@ -12,18 +12,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from math import erf, log
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from ..errors import OnnxImportError
+from ..graph.fact import Fact
 from ..graph.ir import Array, Node
+from ..program.builder import Builder
 from ..program.views import View
 from .common import broadcast, pass_broadcast
-from .registry import Fact, Op, attr, need, register, unsupported
-
-if TYPE_CHECKING:
-    from ..program.builder import Builder
+from .registry import Op, attr, find, need, register, unsupported
 
 __all__ = ["Formula", "apply", "elementwise"]
 
@@ -120,7 +119,7 @@ def elementwise(
         types = [b.fact(value).dtype for value in names]
         whole = ints and all(found.kind in "iub" for found in types)
         if whole and not wraps and any(found == np.uint64 for found in types):
-            b.host(node)
+            b.host(node, find(node).evaluate)
             return
         made = formula(node, b) if callable(formula) else formula
         apply(b, made, [b.view(value) for value in names], b.new(node.outputs[0]), ints=whole)
@@ -188,7 +187,7 @@ def _pow_lower(node: Node, b: Builder) -> None:
     base, exponent = (b.fact(value).dtype.kind for value in node.inputs)
     ints = base in "iu" and exponent in "iu"
     if base in "iu":  # a float32 power would not be exact
-        b.host(node)
+        b.host(node, find(node).evaluate)
         return
     apply(b, _pow_formula(node, b), [b.view(value) for value in node.inputs], b.new(node.outputs[0]), ints=ints)
 
@@ -296,7 +295,7 @@ def _variadic(name: str, code: str, function: Callable[..., Any], *, ints: bool,
     def lower(node: Node, b: Builder) -> None:
         dtype, out = b.fact(node.inputs[0]).dtype, b.new(node.outputs[0])
         if dtype == np.uint64:
-            b.host(node)
+            b.host(node, find(node).evaluate)
             return
         whole = dtype.kind in "iu"
         left = [b.view(value) for value in node.inputs]

@@ -6,17 +6,15 @@ depend on the data.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from ..errors import ShapeError
+from ..graph.fact import Fact
 from ..graph.ir import Array, Node
+from ..graph.links import Link
+from ..program.builder import Builder
 from ..program.views import View
-from .registry import Fact, Link, Op, need, numbers, register
-
-if TYPE_CHECKING:
-    from ..program.builder import Builder
+from .registry import Op, need, numbers, register
 
 
 def _numbers(node: Node, ins: list[Fact | None], what: str) -> list[int]:

@@ -10,18 +10,18 @@ from __future__ import annotations
 
 from itertools import product
 from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from ..errors import OnnxImportError, ShapeError
+from ..graph.fact import Fact
 from ..graph.ir import Array, Node
+from ..graph.links import Link
+from ..program.builder import Builder
 from .elementwise import apply
-from .registry import Fact, Link, Op, known, need, register, unsupported
+from .registry import Op, find, known, need, register, unsupported
 from .window import Slide, ints
-
-if TYPE_CHECKING:
-    from ..program.builder import Builder
 
 _MOST = 256
 
@@ -76,7 +76,7 @@ def lower(node: Node, b: Builder) -> None:
     s = _slide(node, [b.fact(name) for name in node.inputs])
     n, shape = len(s.size), b.fact(node.outputs[0]).shape
     if prod(s.kernel) > _MOST or 2 + 2 * n > 8:
-        b.host(node)
+        b.host(node, find(node).evaluate)
         return
     x = b.reshape(b.f32(b.view(node.inputs[0])), (*shape[:2], *s.kernel, *s.out))
     y = b.alloc((*shape[:2], *(s.begin[a] + s.size[a] + s.end[a] for a in range(n))))

@@ -6,18 +6,18 @@ Refused: transBatchA, transBatchB.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from ..graph.fact import Fact
 from ..graph.ir import Array, Node
+from ..graph.links import Link
+from ..program.builder import Builder
 from ..program.views import View
 from . import matmul
 from .elementwise import apply
-from .registry import Fact, Link, Op, attr, need, register, unsupported
-
-if TYPE_CHECKING:
-    from ..program.builder import Builder
+from .registry import Op, attr, need, register, unsupported
 
 
 def _order(node: Node, index: int, rank: int) -> list[int]:

@@ -10,19 +10,19 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import pairwise
 from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from ..errors import OnnxImportError, ShapeError
+from ..graph.fact import Fact
 from ..graph.ir import Array, Node
+from ..graph.links import Link
+from ..program.builder import Builder
 from ..program.calls import Word, dtype_code
 from ..program.views import View
 from .common import normal_axis
-from .registry import Fact, Link, Op, attr, need, register
-
-if TYPE_CHECKING:
-    from ..program.builder import Builder
+from .registry import Op, attr, need, register
 
 
 def _index_dtype(node: Node, fact: Fact) -> None:

@@ -9,18 +9,17 @@ QuickGelu     x * sigmoid(alpha * x)
 from __future__ import annotations
 
 from math import erf, pi, sqrt
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from ..errors import OnnxImportError
+from ..graph.fact import Fact
 from ..graph.ir import Array, Node
+from ..program.builder import Builder
 from .common import broadcast, pass_broadcast
 from .elementwise import Formula, apply
-from .registry import Fact, Op, attr, need, register, unsupported
-
-if TYPE_CHECKING:
-    from ..program.builder import Builder
+from .registry import Op, attr, need, register, unsupported
 
 
 def _has_tanh(node: Node) -> bool:

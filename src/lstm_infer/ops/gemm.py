@@ -9,21 +9,21 @@ activation behind it. Integers run on the host.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from .. import _core
 from ..errors import OnnxImportError, ShapeError
+from ..graph.fact import Fact
 from ..graph.ir import Array, Node
+from ..graph.links import Link
+from ..program.builder import Builder
 from ..program.views import View
 from . import activation
 from .elementwise import apply
 from .matmul import dynamic, product, row_bias
-from .registry import Fact, Link, Op, attr, need, register, unsupported
-
-if TYPE_CHECKING:
-    from ..program.builder import Builder
+from .registry import Op, attr, find, need, register, unsupported
 
 __all__ = ["matrix_sizes"]
 
@@ -95,7 +95,7 @@ def flow(node: Node, ins: list[Fact | None], outs: list[Fact]) -> list[Link]:
 def lower(node: Node, b: Builder) -> None:
     ins = [b.fact(name) if name else None for name in node.inputs]
     if b.fact(node.outputs[0]).dtype.kind != "f":
-        b.host(node)
+        b.host(node, find(node).evaluate)
         return
     _, k, m = _sizes(node, ins)
     alpha, beta, act = _number(node, "alpha"), _number(node, "beta"), activation.of(node)

@@ -5,19 +5,18 @@ Refused: Range and ConstantOfShape whose size depends on the data, and OneHot wi
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from ..errors import ShapeError
+from ..graph.fact import Fact
 from ..graph.ir import Array, Node
+from ..graph.links import Link
+from ..program.builder import Builder
 from .common import normal_axis, onnx_dtype
 from .elementwise import apply
-from .registry import Fact, Link, Op, attr, known, need, register, unsupported
-
-if TYPE_CHECKING:
-    from ..program.builder import Builder
-
+from .registry import Op, attr, find, known, need, register, unsupported
 
 # ---- Range ---------------------------------------------------------------------------------------
 
@@ -121,7 +120,7 @@ def lower_one_hot(node: Node, b: Builder) -> None:
     index, values, out = b.view(node.inputs[0]), b.view(node.inputs[2]), b.new(node.outputs[0])
     ints = values.dtype.kind in "iub"
     if ints and index.dtype.kind == "f":
-        b.host(node)
+        b.host(node, find(node).evaluate)
         return
     shape = [1] * len(out.shape)
     shape[axis] = depth

@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 
 from ..errors import OnnxImportError, ShapeError
+from ..graph.fact import Fact
 from ..graph.ir import Array, Node
-from .registry import Fact, Link, Op, attr, need, register, unsupported
+from ..graph.links import Link
+from .registry import Op, attr, need, register, unsupported
 
 _MODES = ("nearest", "linear", "cubic")
 _PADDING = ("zeros", "border", "reflection")

@@ -5,16 +5,14 @@ Refused: Dropout with training_mode. Its mask is all true.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
+from ..graph.fact import Fact
 from ..graph.ir import Array, Node
+from ..graph.links import Link
+from ..program.builder import Builder
 from .common import pass_through
-from .registry import Fact, Link, Op, known, need, register, unsupported
-
-if TYPE_CHECKING:
-    from ..program.builder import Builder
+from .registry import Op, known, need, register, unsupported
 
 
 def infer(node: Node, ins: list[Fact | None]) -> list[Fact]:

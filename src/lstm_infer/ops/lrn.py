@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from ..errors import OnnxImportError, ShapeError
+from ..graph.fact import Fact
 from ..graph.ir import Array, Node
+from ..graph.links import Link
+from ..program.builder import Builder
 from .elementwise import apply
 from .pool import along
-from .registry import Fact, Link, Op, attr, need, register, unsupported
+from .registry import Op, attr, need, register, unsupported
 from .window import Slide
-
-if TYPE_CHECKING:
-    from ..program.builder import Builder
 
 
 def _slide(node: Node, x: Fact) -> Slide:

@@ -7,19 +7,19 @@ have a third input that no file has: a bias, which `recognise` brings from the A
 from __future__ import annotations
 
 from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from .. import _core
 from ..errors import OnnxImportError, ShapeError
+from ..graph.fact import Fact
 from ..graph.ir import Array, Node
+from ..graph.links import Link
+from ..program.builder import Builder
 from ..program.calls import Activation, Word
 from ..program.views import View
-from .registry import Fact, Link, Op, need, register
-
-if TYPE_CHECKING:
-    from ..program.builder import Builder
+from .registry import Op, find, need, register
 
 
 def infer(node: Node, ins: list[Fact | None]) -> list[Fact]:
@@ -88,7 +88,7 @@ def row_bias(b: Builder, key: Any, c: Array, m: int, keep: Any = None) -> View:
 
 def lower(node: Node, b: Builder) -> None:
     if b.fact(node.outputs[0]).dtype.kind != "f":
-        b.host(node)
+        b.host(node, find(node).evaluate)
         return
     right = b.fact(node.inputs[1])
     x, y = b.f32(b.view(node.inputs[0])), b.new(node.outputs[0])

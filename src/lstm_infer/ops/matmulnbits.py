@@ -9,18 +9,18 @@ needed. B, scales, zero points and bias must be known. Refused: g_idx.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from .. import _core
 from ..errors import ShapeError
+from ..graph.fact import Fact
 from ..graph.ir import Array, Node
+from ..graph.links import Link
+from ..program.builder import Builder
 from .matmul import product, row_bias
-from .registry import Fact, Link, Op, attr, known, need, register, unsupported
-
-if TYPE_CHECKING:
-    from ..program.builder import Builder
+from .registry import Op, attr, known, need, register, unsupported
 
 
 def _sizes(node: Node) -> tuple[int, int, int, int]:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..graph.fact import Fact
 from ..graph.ir import Array, Node
 from . import identity
-from .registry import Fact, Op, register, unsupported
+from .registry import Op, register, unsupported
 
 
 def infer(node: Node, ins: list[Fact | None]) -> list[Fact]:

@@ -6,17 +6,17 @@ Modes constant, reflect, edge, wrap, all of them copies. Refused: pads and axes 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from ..errors import OnnxImportError, ShapeError
+from ..graph.fact import Fact
 from ..graph.ir import Array, Node
+from ..graph.links import Link, Window
+from ..program.builder import Builder
 from .common import normal_axes, pass_through
-from .registry import Fact, Link, Op, Window, attr, need, numbers, register
-
-if TYPE_CHECKING:
-    from ..program.builder import Builder
+from .registry import Op, attr, need, numbers, register
 
 _MODES = ("constant", "reflect", "edge", "wrap")
 

@@ -11,21 +11,21 @@ the host. Refused: more than 3 spatial axes, negative pads.
 from __future__ import annotations
 
 from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from ..errors import OnnxImportError, ShapeError
+from ..graph.fact import Fact
 from ..graph.ir import Array, Node
+from ..graph.links import Link
+from ..program.builder import Builder
 from ..program.views import View
 from .channels_last import channels_last
 from .elementwise import Formula, apply
 from .reduce import reduce
-from .registry import Fact, Link, Op, attr, known, need, register, unsupported
+from .registry import Op, attr, find, known, need, register, unsupported
 from .window import Slide, ints, padded, patches_of, slide, windows
-
-if TYPE_CHECKING:
-    from ..program.builder import Builder
 
 _MOST_AT_ONCE = 8
 _MOST_IN_MAPS = 24
@@ -116,7 +116,7 @@ def flow(node: Node, ins: list[Fact | None], outs: list[Fact]) -> list[Link]:
 def lower(node: Node, b: Builder) -> None:
     x = b.view(node.inputs[0])
     if x.dtype.kind != "f" or b.wanted(node, 1):
-        b.host(node)
+        b.host(node, find(node).evaluate)
         return
     s, y = _slide(node, [b.fact(node.inputs[0])]), b.new(node.outputs[0])
     code = "MAX" if node.op == "MaxPool" else "ADD"

@@ -11,12 +11,15 @@ DynamicQuantizeLinear does.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from ..errors import ShapeError
+from ..graph.fact import Fact
 from ..graph.ir import Array, Node
+from ..graph.links import Link
+from ..program.builder import Builder
 from ..program.views import View
 from .channels_last import channels_last
 from .common import broadcast, normal_axis, pass_broadcast
@@ -43,10 +46,7 @@ from .quant import (
     round_to,
     scales_of,
 )
-from .registry import Fact, Link, Op, attr, need, register, unsupported
-
-if TYPE_CHECKING:
-    from ..program.builder import Builder
+from .registry import Op, attr, find, need, register, unsupported
 
 _EIGHT = ("int8", "uint8")
 
@@ -272,7 +272,7 @@ def flow_qconv(node: Node, ins: list[Fact | None], outs: list[Fact]) -> list[Lin
 def lower_qconv(node: Node, b: Builder) -> None:
     w = b.const_of(node.inputs[3])
     if w is None or not fits_block(b, node.inputs[3], node.inputs[5]):
-        b.host(node)
+        b.host(node, find(node).evaluate)
         return
     y, spatial = b.new(node.outputs[0]), len(b.fact(node.inputs[0]).shape) - 2
     s = conv_sizes(node, [b.fact(node.inputs[0]), b.fact(node.inputs[3])])

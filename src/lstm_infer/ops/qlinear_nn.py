@@ -13,12 +13,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from ..errors import ShapeError
+from ..graph.fact import Fact
 from ..graph.ir import Array, Node
+from ..graph.links import Link
+from ..program.builder import Builder
 from . import pool, softmax
 from .channels_last import channels_last
 from .common import broadcast, pass_broadcast
@@ -26,11 +29,7 @@ from .elementwise import Formula, apply
 from .qlinear import column_scale, eight_bits, real, real_view, requantise, view_scale
 from .quant import get, integers, limits, quantise, round_to
 from .reduce import reduce
-from .registry import Fact, Link, Op, attr, need, register, unsupported
-
-if TYPE_CHECKING:
-    from ..program.builder import Builder
-
+from .registry import Op, attr, need, register, unsupported
 
 # ---- an operator on floats between a dequantisation and a quantisation: inputs x, scale, zero, y scale, y zero -------
 

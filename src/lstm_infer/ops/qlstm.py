@@ -10,23 +10,23 @@ Refused: weights that are computed, streaming with sequence_lens.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from ..errors import ShapeError
+from ..graph.fact import Fact
 from ..graph.ir import Array, Node
-from ..program.calls import Activation, LoopStep, window
+from ..graph.links import Link
+from ..program.builder import Builder
+from ..program.calls import Activation, LoopCall, window
 from ..program.views import Buffer, View
 from . import activation, recurrent
 from .elementwise import Formula, apply
 from .qlinear import dynamic_left
 from .quant import exact_product, get, integers, range_of, round_to
 from .recurrent import Sizes, activations, clip, directions
-from .registry import Fact, Link, Op, attr, need, register, unsupported
-
-if TYPE_CHECKING:
-    from ..program.builder import Builder
+from .registry import Op, attr, find, need, register, unsupported
 
 __all__: list[str] = []
 
@@ -128,7 +128,7 @@ def lower(node: Node, b: Builder) -> None:
     if b.optional(node, 4):
         if carried:
             raise unsupported(node, "a stream with sequence_lens")
-        b.host(node)
+        b.host(node, find(node).evaluate)
         return
     consts = [b.const_of(name) if name else None for name in node.inputs]
     if any(consts[i] is None for i in (1, 2, 8, 9, 10, 11)):
@@ -217,7 +217,7 @@ def _direction(
     with b.nested() as body:
         step(zx_now, y_now)
     trips = b.scalar(s.T, np.int64)
-    b.steps.append(LoopStep(body, Buffer("arena", 8), trips, None, None, s.T, slices, str(node)))
+    b.calls.append(LoopCall(body, Buffer("arena", 8), trips, None, None, s.T, slices, str(node)))
 
 
 def _cell(

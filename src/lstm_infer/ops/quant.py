@@ -14,13 +14,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from .. import _core
 from ..errors import ShapeError
+from ..graph.fact import Fact
 from ..graph.ir import Array, Node
+from ..graph.links import Link
+from ..program.builder import Builder
 from ..program.calls import Activation
 from ..program.views import View
 from .common import normal_axis, onnx_dtype, pass_through
@@ -31,11 +34,8 @@ from .matmul import dynamic, product
 from .matmul import flow as matmul_flow
 from .matmul import infer as matmul_infer
 from .reduce import reduce
-from .registry import Fact, Link, Op, attr, need, register, unsupported
+from .registry import Op, attr, find, need, register, unsupported
 from .window import Slide
-
-if TYPE_CHECKING:
-    from ..program.builder import Builder
 
 __all__ = ["BLOCK", "centred", "exact_product", "quantise", "round_to", "scales_of"]
 
@@ -437,7 +437,7 @@ def fits_block(b: Builder, w: str, zero: str) -> bool:
 def lower_conv(node: Node, b: Builder) -> None:
     zero = b.optional(node, 3)
     if not fits_block(b, node.inputs[1], zero):
-        b.host(node)
+        b.host(node, find(node).evaluate)
         return
     y = b.new(node.outputs[0])
     s = conv_sizes(node, [b.fact(name) for name in node.inputs[:2]])

@@ -10,18 +10,18 @@ from __future__ import annotations
 import threading
 import zlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from ..errors import OnnxImportError, ShapeError
+from ..graph.fact import Fact
 from ..graph.ir import Array, Node
-from ..program.calls import HostStep
+from ..graph.links import Link
+from ..program.builder import Builder
+from ..program.calls import HostCall
 from .common import onnx_dtype
-from .registry import Fact, Link, Op, attr, need, register, unsupported
-
-if TYPE_CHECKING:
-    from ..program.builder import Builder
+from .registry import Op, attr, need, register, unsupported
 
 
 def _dtype(node: Node, ins: Sequence[Any]) -> np.dtype[Any]:
@@ -100,7 +100,7 @@ def lower(node: Node, b: Builder) -> None:
 
     ins = [b.dense(b.view(name)) for name in node.inputs]
     dtypes: list[np.dtype[Any] | None] = [b.fact(name).dtype for name in node.inputs]
-    b.steps.append(HostStep(node, drawn, list(ins), [b.new(node.outputs[0])], dtypes, str(node)))
+    b.calls.append(HostCall(node, drawn, list(ins), [b.new(node.outputs[0])], dtypes, str(node)))
 
 
 for _name in ("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli"):

@@ -7,19 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from .. import _core
 from ..errors import OnnxImportError, ShapeError
+from ..graph.fact import Fact
 from ..graph.ir import Array, Node
+from ..graph.links import Link
+from ..program.builder import Builder
 from ..program.calls import Activation
 from ..program.views import View
-from .registry import Fact, Link, attr, need, unsupported
-
-if TYPE_CHECKING:
-    from ..program.builder import Builder
+from .registry import attr, need, unsupported
 
 __all__ = [
     "Cell",

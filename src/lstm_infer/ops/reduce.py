@@ -9,20 +9,20 @@ Refused: axes that depend on the data.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from .. import _core
 from ..errors import ShapeError
+from ..graph.fact import Fact
 from ..graph.ir import Array, Node
+from ..graph.links import Link
+from ..program.builder import Builder
 from ..program.calls import Word
 from ..program.views import View
 from .common import normal_axes, normal_axis
-from .registry import Fact, Link, Op, attr, known, need, numbers, register, unsupported
-
-if TYPE_CHECKING:
-    from ..program.builder import Builder
+from .registry import Op, attr, find, known, need, numbers, register, unsupported
 
 # name in li_reduce_code, meaning in NumPy, and the result over no element
 _CODES: dict[str, tuple[str, Callable[..., Any], float]] = {
@@ -102,7 +102,7 @@ def flow(node: Node, ins: list[Fact | None], outs: list[Fact]) -> list[Link]:
 
 def lower(node: Node, b: Builder) -> None:
     if b.fact(node.inputs[0]).dtype.kind != "f":
-        b.host(node)
+        b.host(node, find(node).evaluate)
         return
     name = node.op.removeprefix("Reduce")
     axes = _axes(node, [b.fact(value) if value else None for value in node.inputs])
@@ -233,7 +233,7 @@ def lower_cumsum(node: Node, b: Builder) -> None:
     n, back, exclusive = x.shape[axis], bool(attr(node, "reverse", 0)), bool(attr(node, "exclusive", 0))
     carried = b.layout is not None and (node.name, "sum0") in b.layout.slots
     if n > _MOST_STEPS and not carried:
-        b.host(node)
+        b.host(node, find(node).evaluate)
         return
     shape, ints = (*x.shape[:axis], *x.shape[axis + 1 :]), x.dtype.kind in "iu"
     out = b.new(node.outputs[0])

@@ -8,21 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import Any
 
 from ..errors import OnnxImportError, OpenSizeError, ShapeError, UnsupportedOpError
+from ..graph.fact import Fact
 from ..graph.ir import Array, Graph, Node
-
-if TYPE_CHECKING:
-    from ..program.builder import Builder
+from ..graph.links import Link
+from ..program.builder import Builder
 
 __all__ = [
-    "Fact",
-    "Link",
     "Op",
-    "Window",
     "attr",
     "find",
     "need",
@@ -30,53 +25,6 @@ __all__ = [
     "registered",
     "unsupported",
 ]
-
-
-@dataclass(frozen=True)
-class Fact:
-    """What is known of a value at one set of input sizes: its shape and dtype, and its content where it is constant."""
-
-    shape: tuple[int, ...]
-    dtype: np.dtype[Any]
-    const: Array | None = None
-
-    @classmethod
-    def of(cls, array: Array) -> Fact:
-        return cls(array.shape, array.dtype, array)
-
-
-@dataclass(frozen=True)
-class Window:
-    """A sliding window along an axis: kernel extent, stride, dilation, padding before and after."""
-
-    kernel: int
-    stride: int = 1
-    dilation: int = 1
-    pad_begin: int = 0
-    pad_end: int = 0
-    pad_value: float = 0.0
-
-
-@dataclass(frozen=True)
-class Link:
-    """How one axis of an input reaches an axis of an output.
-
-    kind "same":   position i of the output needs position i of the input only.
-         "scan":   position i needs positions 0 .. i (a forward recurrence).
-         "whole":  the axes correspond, but position i needs them all (a backward recurrence).
-         "window": position i needs a window of positions (info: Window).
-         "slice":  a part of the axis (info: (start, stop, step), as for range()).
-         "pick":   one position; the axis is gone (output axis -1; info: index, negative from the end).
-         "last":   the state behind the last position; the axis is gone (output axis -1).
-    An input axis that no link names is needed whole by every output. `why` explains it to the user.
-    """
-
-    input: int
-    axis: int
-    output: int
-    out_axis: int
-    kind: str = "same"
-    info: Any = None
 
 
 Infer = Callable[[Node, list["Fact | None"]], list[Fact]]

@@ -6,17 +6,15 @@ A view wherever strides can say it, else one copy. Refused: target shapes and ax
 from __future__ import annotations
 
 from math import prod
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..errors import ShapeError
+from ..graph.fact import Fact
 from ..graph.ir import Array, Node
+from ..program.builder import Builder
 from .common import normal_axes
-from .registry import Fact, Infer, Op, attr, need, numbers, register
-
-if TYPE_CHECKING:
-    from ..program.builder import Builder
+from .registry import Infer, Op, attr, need, numbers, register
 
 
 def _reshape(node: Node, ins: list[Fact | None]) -> list[Fact]:

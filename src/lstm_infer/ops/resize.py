@@ -16,21 +16,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from math import floor
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from ..errors import OnnxImportError, ShapeError
+from ..graph.fact import Fact
 from ..graph.ir import Array, Node
+from ..graph.links import Link
+from ..program.builder import Builder
 from ..program.views import View, dense_strides
 from .common import normal_axes
 from .elementwise import Formula, apply
 from .gather import pick
 from .reduce import reduce
-from .registry import Fact, Link, Op, attr, known, need, register, unsupported
-
-if TYPE_CHECKING:
-    from ..program.builder import Builder
+from .registry import Op, attr, known, need, register, unsupported
 
 _F = np.float32
 _MOST_TAPS = 6

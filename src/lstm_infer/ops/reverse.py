@@ -5,17 +5,17 @@ Constant lengths: copies. Lengths from the data: on the host.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from ..errors import OnnxImportError, ShapeError
+from ..graph.fact import Fact
 from ..graph.ir import Array, Node
+from ..graph.links import Link
+from ..program.builder import Builder
 from .common import pass_through
-from .registry import Fact, Link, Op, attr, need, register
-
-if TYPE_CHECKING:
-    from ..program.builder import Builder
+from .registry import Op, attr, find, need, register
 
 
 def _axes(node: Node) -> tuple[int, int]:
@@ -57,7 +57,7 @@ def flow(node: Node, ins: list[Fact | None], outs: list[Fact]) -> list[Link]:
 def lower(node: Node, b: Builder) -> None:
     lens = b.const_of(node.inputs[1])
     if lens is None:
-        b.host(node)
+        b.host(node, find(node).evaluate)
         return
     batch, time = _axes(node)
     x = b.view(node.inputs[0])

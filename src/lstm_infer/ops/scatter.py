@@ -9,17 +9,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import pairwise
 from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from ..errors import OnnxImportError, ShapeError
+from ..graph.fact import Fact
 from ..graph.ir import Array, Node
+from ..graph.links import Link
+from ..program.builder import Builder
 from .common import normal_axis
-from .registry import Fact, Link, Op, attr, need, register
-
-if TYPE_CHECKING:
-    from ..program.builder import Builder
+from .registry import Op, attr, find, need, register
 
 _REDUCE: dict[str, Callable[..., Any] | None] = {
     "none": None,
@@ -113,7 +113,7 @@ def _runs(flat: Any) -> list[tuple[int, int, int]] | None:
 def lower_nd(node: Node, b: Builder) -> None:
     fact, name = b.fact(node.inputs[1]), node.outputs[0]
     if fact.const is None or attr(node, "reduction", "none") != "none":
-        b.host(node)
+        b.host(node, find(node).evaluate)
         return
     x, updates = b.view(node.inputs[0]), b.view(node.inputs[2])
     depth = fact.shape[-1]
@@ -136,7 +136,7 @@ def lower_nd(node: Node, b: Builder) -> None:
     flat = np.ravel_multi_index(tuple(index.reshape(-1, depth).T), x.shape[:depth])
     runs = _runs(flat)
     if runs is None:
-        b.host(node)
+        b.host(node, find(node).evaluate)
         return
     out = b.new(name)
     b.copy(out, x)

@@ -7,17 +7,17 @@ condition of Compress decide shapes: refused where they depend on the data.
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from ..errors import OnnxImportError, ShapeError
+from ..graph.fact import Fact
 from ..graph.ir import Array, Node
+from ..graph.links import Link
+from ..program.builder import Builder
 from .common import normal_axis, pass_through
-from .registry import Fact, Link, Op, attr, known, need, register
-
-if TYPE_CHECKING:
-    from ..program.builder import Builder
+from .registry import Op, attr, known, need, register
 
 
 def infer_nonzero(node: Node, ins: list[Fact | None]) -> list[Fact]:

@@ -6,8 +6,9 @@ from math import prod
 
 import numpy as np
 
+from ..graph.fact import Fact
 from ..graph.ir import Array, Node
-from .registry import Fact, Op, attr, need, register
+from .registry import Op, attr, need, register
 
 
 def _shape(node: Node, shape: tuple[int, ...]) -> Array:

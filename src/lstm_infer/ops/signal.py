@@ -12,21 +12,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import log10, pi
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from .. import _core
 from ..errors import OnnxImportError, ShapeError
+from ..graph.fact import Fact
 from ..graph.ir import Array, Node
+from ..graph.links import Link, Window
+from ..program.builder import Builder
 from ..program.views import View
 from .common import normal_axis, onnx_dtype
 from .elementwise import apply
 from .matmul import product
-from .registry import Fact, Link, Op, Window, attr, known, need, register, unsupported
-
-if TYPE_CHECKING:
-    from ..program.builder import Builder
+from .registry import Op, attr, find, known, need, register, unsupported
 
 _MOST = 1 << 22
 """Numbers in a table: 16 MiB."""
@@ -149,7 +149,7 @@ def flow_dft(node: Node, ins: list[Fact | None], outs: list[Fact]) -> list[Link]
 def lower_dft(node: Node, b: Builder) -> None:
     axis, t = _transform(node, [b.fact(name) if name else None for name in node.inputs])
     if t.size > _MOST:
-        b.host(node)
+        b.host(node, find(node).evaluate)
         return
     x = b.f32(b.view(node.inputs[0])).part(axis, 0, t.used)
     rank = len(x.shape)
@@ -216,7 +216,7 @@ def lower_stft(node: Node, b: Builder) -> None:
     window = b.optional(node, 2)
     weights = b.const_of(window) if window else np.ones(t.n)
     if t.size > _MOST:
-        b.host(node)
+        b.host(node, find(node).evaluate)
         return
     x = b.dense(b.f32(b.view(node.inputs[0])))
     signal, k = x.shape[0], t.n * t.parts

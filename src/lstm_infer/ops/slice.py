@@ -5,17 +5,15 @@ Refused: starts, ends, axes, steps and split sizes that depend on the data.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from ..errors import OnnxImportError, ShapeError
+from ..graph.fact import Fact
 from ..graph.ir import Array, Node
+from ..graph.links import Link
+from ..program.builder import Builder
 from .common import normal_axes, normal_axis, pass_through
-from .registry import Fact, Link, Op, attr, need, numbers, register
-
-if TYPE_CHECKING:
-    from ..program.builder import Builder
+from .registry import Op, attr, need, numbers, register
 
 
 def _numbers(node: Node, ins: list[Fact | None], index: int, what: str) -> list[int] | None:

@@ -9,16 +9,16 @@ host.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from ..errors import ShapeError
+from ..graph.fact import Fact
 from ..graph.ir import Array, Node
-from .registry import Fact, Link, Op, attr, need, register, unsupported
-
-if TYPE_CHECKING:
-    from ..program.builder import Builder
+from ..graph.links import Link
+from ..program.builder import Builder
+from .registry import Op, attr, need, register, unsupported
 
 
 def _axes(node: Node, rank: int) -> range:

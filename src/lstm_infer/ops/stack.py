@@ -5,16 +5,14 @@ new_axis = 1: the sequence's axis moves to `axis`. new_axis = 0: it is merged in
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
+from ..graph.fact import Fact
 from ..graph.ir import Array, Node
+from ..graph.links import Link
+from ..program.builder import Builder
 from .common import normal_axis
-from .registry import Fact, Link, Op, attr, need, register
-
-if TYPE_CHECKING:
-    from ..program.builder import Builder
+from .registry import Op, attr, need, register
 
 
 def _axis(node: Node, rank: int) -> tuple[int, bool]:

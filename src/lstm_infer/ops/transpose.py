@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from ..errors import ShapeError
+from ..graph.fact import Fact
 from ..graph.ir import Array, Node
-from .registry import Fact, Link, Op, attr, need, register
-
-if TYPE_CHECKING:
-    from ..program.builder import Builder
+from ..graph.links import Link
+from ..program.builder import Builder
+from .registry import Op, attr, need, register
 
 
 def _perm(node: Node, rank: int) -> list[int]:

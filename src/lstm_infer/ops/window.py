@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from ..errors import OnnxImportError, ShapeError
 from ..graph.ir import Node
+from ..graph.links import Link, Window
+from ..program.builder import Builder
 from ..program.views import View
-from .registry import Link, Window, attr, unsupported
-
-if TYPE_CHECKING:
-    from ..program.builder import Builder
+from .registry import attr, unsupported
 
 __all__ = ["Slide", "ints", "padded", "slide", "windows"]
 

@@ -16,8 +16,22 @@ from ..errors import UnsupportedOpError
 from ..graph.ir import Array, Node
 from .views import Buffer, View, dense_strides, merge_axes
 
-__all__ = ["Activation", "AnyStep", "BranchStep", "HostStep", "LoopStep", "MapStep", "Slice", "Step", "Word",
-           "can_fail", "dtype_code", "encode", "n_registers", "window"]  # fmt: skip
+__all__ = [
+    "Activation",
+    "AnyCall",
+    "BranchCall",
+    "Call",
+    "HostCall",
+    "LoopCall",
+    "MapCall",
+    "Slice",
+    "Word",
+    "can_fail",
+    "dtype_code",
+    "encode",
+    "n_registers",
+    "window",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -30,6 +44,8 @@ class Activation:
 
 
 Word = Union[int, float, View, None, Activation, Sequence["Word"]]  # noqa: UP007  (names itself)
+Evaluate = Callable[[Node, list["Array | None"]], Sequence[Array]]
+"""The NumPy meaning of an operator."""
 Address = Callable[[View], tuple[int, int]]
 
 
@@ -42,7 +58,7 @@ def dtype_code(dtype: np.dtype[Any]) -> int:
 
 
 @dataclass
-class Step:
+class Call:
     """One call of a kernel slot."""
 
     slot: str
@@ -53,7 +69,7 @@ class Step:
 
 
 @dataclass
-class MapStep:
+class MapCall:
     """An element-wise program. Registers are virtual here: inputs first, then one for each instruction."""
 
     ints: bool
@@ -76,11 +92,11 @@ class MapStep:
 
 
 @dataclass
-class HostStep:
+class HostCall:
     """An operator's NumPy meaning, run between two C plans."""
 
     node: Node
-    evaluate: Callable[[Node, list[Array | None]], Sequence[Array]]
+    evaluate: Evaluate
     ins: list[View | None]
     outs: list[View | None]
     dtypes: list[np.dtype[Any] | None]
@@ -144,10 +160,10 @@ def _empty(view: View, axis: int) -> View:
 
 
 @dataclass
-class LoopStep:
+class LoopCall:
     """The steps of a body over and over (li_loop). Stops where `trips` iterations are made or `go` is false."""
 
-    body: list[AnyStep]
+    body: list[AnyCall]
     table: Buffer
     trips: View | None
     go: View | None
@@ -173,11 +189,11 @@ class LoopStep:
 
 
 @dataclass
-class BranchStep:
+class BranchCall:
     """The steps of one of two lists, by a condition (li_branch). None: the list that must not be chosen."""
 
     cond: View
-    lists: tuple[list[AnyStep] | None, list[AnyStep] | None]
+    lists: tuple[list[AnyCall] | None, list[AnyCall] | None]
     """Where the condition is false, and where it is true."""
     node_name: str
 
@@ -190,7 +206,7 @@ class BranchStep:
         return [v for steps in self.lists for step in steps or () for v in step.writes]
 
 
-AnyStep = Step | MapStep | HostStep | LoopStep | BranchStep
+AnyCall = Call | MapCall | HostCall | LoopCall | BranchCall
 
 
 def _memory(base: Array | int | None, offset: int, view: View) -> Array:
@@ -201,12 +217,12 @@ def _memory(base: Array | int | None, offset: int, view: View) -> Array:
     return array.reshape(view.shape)
 
 
-def n_registers(step: MapStep) -> int:
+def n_registers(step: MapCall) -> int:
     """Registers the program needs at once."""
     return max(_allocate(step)[1], len(step.ins))
 
 
-def _allocate(step: MapStep) -> tuple[dict[int, int], int]:
+def _allocate(step: MapCall) -> tuple[dict[int, int], int]:
     """Virtual registers to real ones, by last use. Inputs sit in the first ones from the start."""
     n_in = len(step.ins)
     last = {reg: len(step.ops) for _, reg in step.outs}
@@ -229,7 +245,7 @@ def _allocate(step: MapStep) -> tuple[dict[int, int], int]:
     return real, top
 
 
-def _encode_map(step: MapStep, address: Address) -> tuple[str, Array]:
+def _encode_map(step: MapCall, address: Address) -> tuple[str, Array]:
     real, top = _allocate(step)
     if top > _core.MAP_REGS:
         raise AssertionError(f"{step.node_name}: a program of {top} registers, {_core.MAP_REGS} is the most")
@@ -265,17 +281,17 @@ def _flat(words: Sequence[Word], address: Address, out: list[int]) -> None:
             _flat(word, address, out)
 
 
-def can_fail(step: AnyStep) -> bool:
+def can_fail(step: AnyCall) -> bool:
     """May a step refuse what it finds in its data: an index, a length, a divisor, a condition."""
-    if isinstance(step, MapStep):
+    if isinstance(step, MapCall):
         return step.ints and any(op[0] in ("DIV", "MOD", "POW") for op in step.ops)
-    if isinstance(step, Step):
+    if isinstance(step, Call):
         integers = any(view.dtype.kind in "iu" for view in step.reads)
         return step.slot == "gather" or (step.slot in ("lstm_f32", "gru_f32", "rnn_f32") and integers)
     return True
 
 
-def readers_and_writers(steps: Sequence[AnyStep]) -> tuple[dict[int, set[int]], dict[int, list[int]]]:
+def readers_and_writers(steps: Sequence[AnyCall]) -> tuple[dict[int, set[int]], dict[int, list[int]]]:
     """By id of a buffer: the places of the steps that read it, and of those that write it."""
     readers: dict[int, set[int]] = {}
     writers: dict[int, list[int]] = {}
@@ -287,9 +303,9 @@ def readers_and_writers(steps: Sequence[AnyStep]) -> tuple[dict[int, set[int]], 
     return readers, writers
 
 
-def encode(step: Step | MapStep, address: Address) -> tuple[str, Array]:
+def encode(step: Call | MapCall, address: Address) -> tuple[str, Array]:
     """Slot name and words."""
-    if isinstance(step, MapStep):
+    if isinstance(step, MapCall):
         return _encode_map(step, address)
     out: list[int] = []
     _flat(step.words, address, out)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from .. import _core
-from .calls import AnyStep, BranchStep, LoopStep, MapStep, Step, n_registers, readers_and_writers
+from .calls import AnyCall, BranchCall, Call, LoopCall, MapCall, n_registers, readers_and_writers
 from .fuse_products import join_products
 from .views import View
 
@@ -22,21 +22,21 @@ _LOGICAL = frozenset({"EQ", "LT", "LE", "NOT", "AND", "OR", "XOR", "ISNAN", "ISI
 """Instructions that give 1 or 0: stored as a boolean and loaded again these are the same."""
 
 
-def fuse(steps: Sequence[AnyStep]) -> list[AnyStep]:
+def fuse(steps: Sequence[AnyCall]) -> list[AnyCall]:
     """The same work in fewer steps."""
     for step in steps:
-        if isinstance(step, LoopStep):
+        if isinstance(step, LoopCall):
             step.body = fuse(step.body)
-        elif isinstance(step, BranchStep):
+        elif isinstance(step, BranchCall):
             step.lists = tuple(None if part is None else fuse(part) for part in step.lists)  # type: ignore[assignment]
     steps = join_products(steps)
-    out: list[AnyStep | None] = list(steps)
+    out: list[AnyCall | None] = list(steps)
     readers, writers = readers_and_writers(steps)
     for index in range(len(out)):
         consumer = out[index]
-        if isinstance(consumer, Step) and consumer.slot == "copy":
+        if isinstance(consumer, Call) and consumer.slot == "copy":
             consumer = _store_at(out, index, readers, writers)
-        if not isinstance(consumer, MapStep):
+        if not isinstance(consumer, MapCall):
             continue
         for view in list(consumer.ins):
             made = writers.get(id(view.buffer), [])
@@ -44,7 +44,7 @@ def fuse(steps: Sequence[AnyStep]) -> list[AnyStep]:
                 continue
             producer = out[made[0]]
             if (
-                not isinstance(producer, MapStep)
+                not isinstance(producer, MapCall)
                 or readers.get(id(view.buffer), set()) != {index}
                 or not _joins(producer, consumer, view)
                 or _overlaps(producer.ins, [v for v, _ in consumer.outs])
@@ -62,7 +62,7 @@ def fuse(steps: Sequence[AnyStep]) -> list[AnyStep]:
     return [step for step in out if step is not None]
 
 
-def _joins(producer: MapStep, consumer: MapStep, view: View) -> bool:
+def _joins(producer: MapCall, consumer: MapCall, view: View) -> bool:
     if producer.ints != consumer.ints or len(producer.outs) != 1 or producer.shape != consumer.shape:
         return False
     made, reg = producer.outs[0]
@@ -74,11 +74,11 @@ def _joins(producer: MapStep, consumer: MapStep, view: View) -> bool:
 
 
 def _store_at(
-    out: list[AnyStep | None],
+    out: list[AnyCall | None],
     index: int,
     readers: dict[int, set[int]],
     writers: dict[int, list[int]],
-) -> AnyStep | None:
+) -> AnyCall | None:
     """The copy at `index`, or in its place the map that makes what it copies."""
     copy = out[index]
     assert copy is not None
@@ -87,7 +87,7 @@ def _store_at(
     if view.buffer.kind != "arena" or len(made) != 1 or made[0] >= index or readers[id(view.buffer)] != {index}:
         return copy
     producer = out[made[0]]
-    if not isinstance(producer, MapStep) or len(producer.outs) != 1:
+    if not isinstance(producer, MapCall) or len(producer.outs) != 1:
         return copy
     whole, reg = producer.outs[0]
     same = (whole.shape, whole.strides, whole.offset, whole.dtype)
@@ -101,7 +101,7 @@ def _store_at(
         readers[id(other.buffer)].discard(made[0])
         readers[id(other.buffer)].add(index)
     out[made[0]] = None
-    out[index] = stored = MapStep(producer.ints, producer.ins, producer.ops, [(target, reg)], producer.node_name)
+    out[index] = stored = MapCall(producer.ints, producer.ins, producer.ops, [(target, reg)], producer.node_name)
     return stored
 
 
@@ -111,12 +111,12 @@ def _overlaps(ins: Sequence[View], outs: Sequence[View]) -> bool:
     return any(i.buffer is o and (i.strides, i.offset, i.dtype) != place for i in ins for o, place in places)
 
 
-def _overwritten(producer: MapStep, start: int, stop: int, writers: dict[int, list[int]]) -> bool:
+def _overwritten(producer: MapCall, start: int, stop: int, writers: dict[int, list[int]]) -> bool:
     """Does a step between the two change what the producer reads."""
     return any(start < w < stop for view in producer.ins for w in writers.get(id(view.buffer), []))
 
 
-def _join(producer: MapStep, consumer: MapStep, view: View) -> MapStep:
+def _join(producer: MapCall, consumer: MapCall, view: View) -> MapCall:
     ins = list(producer.ins)
     moved: dict[int, int] = {}
     n_before = len(producer.ops)
@@ -141,4 +141,4 @@ def _join(producer: MapStep, consumer: MapStep, view: View) -> MapStep:
 
     ops += [(op[0], *(of_consumer(reg) for reg in op[1:])) for op in consumer.ops]
     outs = [(v, of_consumer(reg)) for v, reg in consumer.outs]
-    return MapStep(consumer.ints, ins, ops, outs, consumer.node_name)
+    return MapCall(consumer.ints, ins, ops, outs, consumer.node_name)

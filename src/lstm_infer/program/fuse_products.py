@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from .calls import Activation, AnyStep, MapStep, Step, readers_and_writers
+from .calls import Activation, AnyCall, Call, MapCall, readers_and_writers
 from .views import View, dense_strides
 
 __all__ = ["join_products"]
@@ -21,9 +21,9 @@ _Y = 3
 """Where both records have y."""
 
 
-def join_products(steps: Sequence[AnyStep]) -> list[AnyStep]:
+def join_products(steps: Sequence[AnyCall]) -> list[AnyCall]:
     """The same work in fewer steps."""
-    out: list[list[AnyStep]] = [[step] for step in steps]
+    out: list[list[AnyCall]] = [[step] for step in steps]
     readers, writers = readers_and_writers(steps)
     for index, step in enumerate(steps):
         found = _moves(step)
@@ -51,12 +51,12 @@ def join_products(steps: Sequence[AnyStep]) -> list[AnyStep]:
     return [step for part in out for step in part]
 
 
-def _moves(step: AnyStep) -> tuple[View, Activation, View] | None:
+def _moves(step: AnyCall) -> tuple[View, Activation, View] | None:
     """(what is read, activation, where it goes) of a step that does nothing else to each element."""
-    if isinstance(step, Step) and step.slot == "copy":
+    if isinstance(step, Call) and step.slot == "copy":
         view, target = step.reads[0], step.writes[0]
         return (view, Activation(), target) if view.dtype == target.dtype == np.float32 else None
-    if not isinstance(step, MapStep) or step.ints or len(step.outs) != 1:
+    if not isinstance(step, MapCall) or step.ints or len(step.outs) != 1:
         return None
     target, reg = step.outs[0]
     if reg != len(step.ins) + len(step.ops) - 1 or target.dtype != np.float32:
@@ -75,7 +75,7 @@ def _number(view: View) -> float | None:
     return float(view.buffer.keep[0].reshape(-1)[view.offset])
 
 
-def _activation(step: MapStep) -> tuple[int, Activation] | None:
+def _activation(step: MapCall) -> tuple[int, Activation] | None:
     """(input, activation) where the program is one."""
     ops, n = step.ops, len(step.ins)
     match ops:
@@ -98,9 +98,9 @@ def _activation(step: MapStep) -> tuple[int, Activation] | None:
     return None
 
 
-def _joined(step: AnyStep, view: View, act: Activation, target: View, *, single: bool) -> Step | None:
+def _joined(step: AnyCall, view: View, act: Activation, target: View, *, single: bool) -> Call | None:
     """The product with the activation, stored where the step behind it stored its part."""
-    if not isinstance(step, Step) or step.slot not in ("conv_f32", "matmul_f32"):
+    if not isinstance(step, Call) or step.slot not in ("conv_f32", "matmul_f32"):
         return None
     y, before = step.words[_Y], step.words[-1]
     assert isinstance(y, View) and isinstance(before, Activation)

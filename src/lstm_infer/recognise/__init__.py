@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from ..graph.fact import Fact
 from ..graph.ir import Array, Graph, Node, Port
 from ..ops import recurrent
-from ..ops.registry import Fact, attr
+from ..ops.registry import attr
 from .batchnorm import batchnorm
 from .bias import bias
 from .cells import Context, rewrite_cells

@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 
 from ..errors import LstmInferError
+from ..graph.fact import Fact
 from ..graph.ir import Array, Graph, Node
-from ..ops.registry import Fact, attr, find
+from ..ops.registry import attr, find
 from .known import Known
 
 __all__ = ["Editor", "Names", "Part"]

@@ -11,8 +11,9 @@ from collections.abc import Mapping
 import numpy as np
 
 from ..errors import LstmInferError
+from ..graph.fact import Fact
 from ..graph.ir import Array, Graph, Node
-from ..ops.registry import Fact, find
+from ..ops.registry import find
 from ..walk.control import is_control
 from ..walk.walk import node_facts
 

@@ -16,10 +16,11 @@ import numpy as np
 
 from ..analysis.axes import Axis, Trace, trace
 from ..errors import LstmInferError
+from ..graph.fact import Fact
 from ..graph.ir import Array, Graph, Node, Port
 from ..ops import carries, recurrent
 from ..ops.common import pass_broadcast
-from ..ops.registry import Fact, find
+from ..ops.registry import find
 from ..walk.walk import Walk, walk
 
 __all__ = ["native_walk", "thaw"]

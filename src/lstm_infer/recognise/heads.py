@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 
 from ..errors import LstmInferError
+from ..graph.fact import Fact
 from ..graph.ir import Array, Node
 from ..ops import recurrent
-from ..ops.registry import Fact, find
+from ..ops.registry import find
 from ..walk.control import is_control
 from .affine import Leaf
 from .cells import from_step, sequence

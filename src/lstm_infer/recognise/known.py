@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..errors import LstmInferError
+from ..graph.fact import Fact
 from ..graph.ir import Array, Graph, Node, Port
-from ..ops.registry import Fact
 from ..walk.walk import node_facts, walk
 from .frozen import _feeds, _native
 

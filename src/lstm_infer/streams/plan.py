@@ -17,11 +17,16 @@ import numpy as np
 
 from ..analysis.analyse import StreamSpec
 from ..errors import FeedError, LstmInferError, NotStreamableError, ShapeError
+from ..graph.fact import Fact
 from ..graph.ir import Array, Graph, Node
+from ..graph.links import Window
+from ..lower import builder
 from ..ops import carries, registry
-from ..ops.registry import Fact, Window
-from ..program.builder import Builder, Program, StateLayout
-from ..program.calls import AnyStep, BranchStep, LoopStep, Step
+from ..program.assemble import assemble
+from ..program.builder import Builder
+from ..program.calls import AnyCall, BranchCall, Call, LoopCall
+from ..program.memory import StateLayout
+from ..program.program import Program
 from ..program.store import ConstStore
 from ..program.views import View
 from ..records import StateInfo
@@ -427,7 +432,7 @@ class StreamPlan:
 
     def _init_program(self, one: Walk) -> Program:
         """Fills states that start from an expression, window histories, and all that depends on side inputs alone."""
-        b = Builder(dict(one.facts), self.store, self.isa, seed=self.seed)
+        b = builder(dict(one.facts), self.store, self.isa, seed=self.seed)
         names = list(self.bound)
         for index, name in enumerate(names):
             b.input(name, index)
@@ -455,7 +460,7 @@ class StreamPlan:
         for key, slot in self.layout.slots.items():
             if isinstance(key, tuple) and key[:2] == static_key("")[:2]:
                 b.copy(slot, b.view(str(key[2])))
-        return b.finish(len(names), [])
+        return assemble(b, len(names), [])
 
     # ---- steps ------------------------------------------------------------------------------------------
 
@@ -463,7 +468,7 @@ class StreamPlan:
         chunk = self._chunk(n, dict(zip(self.fills, phase, strict=True)), flush)
         walked = chunk.walked
         assert walked is not None
-        b = Builder(dict(walked.facts), self.store, self.isa, self.layout, self.seed)
+        b = builder(dict(walked.facts), self.store, self.isa, layout=self.layout, seed=self.seed)
         slots = self.layout.slots
         inputs = [*self.fed, *self.per_step]
         for index, name in enumerate(inputs):
@@ -491,11 +496,11 @@ class StreamPlan:
         outputs = [b.output(name, index) for index, name in enumerate(present)]
         if not chunk.absent.intersection(self.spec.pairs.values()):
             b.advance([(self.layout.slots[input_key(v)], b.view(out)) for v, out in self.spec.pairs.items()])
-        macs = _work(b.steps)
+        macs = _work(b.calls)
         after = chunk.after()
         if any(key not in self.fills for key in after) and self.fills:
             raise AssertionError("a queue appeared that was not foreseen")
-        program = b.finish(len(inputs), outputs)
+        program = assemble(b, len(inputs), outputs)
         return Block(n, program, macs >= RELEASE_MACS, tuple(after[key] for key in self.fills), tuple(present))
 
     def _lower(self, b: Builder, node: Node, chunk: _Chunk) -> None:
@@ -632,7 +637,7 @@ class StreamPlan:
 
     def _parts_apart(self, state: str, walked: Walk, nodes: Sequence[Node]) -> bool:
         """Do the readers of a state take different parts of it."""
-        b = Builder(walked.facts, self.store, self.isa)
+        b = builder(walked.facts, self.store, self.isa)
         b.views[state] = self.layout.slots[input_key(state)]
         taken: list[tuple[int, int]] = []
         derived = {state}
@@ -647,23 +652,23 @@ class StreamPlan:
                         return False
                     taken.append((view.offset, view.offset + view.size))
         taken.sort()
-        return not b.steps and all(a[1] <= c[0] for a, c in pairwise(taken))
+        return not b.calls and all(a[1] <= c[0] for a, c in pairwise(taken))
 
 
-def _work(steps: Sequence[AnyStep]) -> int:
+def _work(steps: Sequence[AnyCall]) -> int:
     """Multiply-adds of all steps, near enough to decide about the GIL."""
     total = 0
     for step in steps:
-        if isinstance(step, Step):
+        if isinstance(step, Call):
             total += _macs(step)
-        elif isinstance(step, LoopStep):
+        elif isinstance(step, LoopCall):
             total += step.limit * (_work(step.body) + 500 * len(step.body))
-        elif isinstance(step, BranchStep):
+        elif isinstance(step, BranchCall):
             total += max(_work(part or ()) for part in step.lists)
     return total
 
 
-def _macs(step: Step) -> int:
+def _macs(step: Call) -> int:
     """Multiply-adds of a step, near enough to decide about the GIL."""
     if step.slot == "matmul_f32":
         n, k, m = (int(w) for w in step.words[4:7])  # type: ignore[arg-type]

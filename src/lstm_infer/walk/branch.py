@@ -7,10 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..errors import LstmInferError, OnnxImportError, ShapeError
+from ..graph.fact import Fact
 from ..graph.ir import Graph, Node
 from ..ops import registry
 from ..ops.control import Choice
-from ..ops.registry import Fact, unsupported
+from ..ops.registry import unsupported
 from .scope import Scope, captures, needed
 
 __all__ = ["walk_if"]

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..graph.fact import Fact
 from ..graph.ir import Array, Graph, Node
 from ..ops import registry
 from ..ops.control import Carried
-from ..ops.registry import Fact
 from .graphs import source_of
 from .scope import Scope
 from .spec import Spec

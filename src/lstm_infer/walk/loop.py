@@ -7,10 +7,11 @@ from dataclasses import replace
 import numpy as np
 
 from ..errors import LstmInferError, OnnxImportError, OpenSizeError, ShapeError
+from ..graph.fact import Fact
 from ..graph.ir import Array
 from ..ops import registry
 from ..ops.control import Choice, Repeat
-from ..ops.registry import Fact, unsupported
+from ..ops.registry import unsupported
 from .count import n_trips
 from .graphs import outer_names, source_of
 from .scope import Scope, captures, needed

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ..errors import OnnxImportError
+from ..graph.fact import Fact
 from ..graph.ir import Graph, Node
 from ..ops.control import Choice
-from ..ops.registry import Fact
 
 __all__ = ["Scope", "captures", "needed"]
 

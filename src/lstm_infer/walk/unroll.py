@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from ..errors import ShapeError
+from ..graph.fact import Fact
 from ..graph.ir import Node
 from ..ops.control import Scanned, Stacked
-from ..ops.registry import Fact, unsupported
+from ..ops.registry import unsupported
 from .graphs import instance
 from .scope import Scope
 from .spec import Spec, has_output

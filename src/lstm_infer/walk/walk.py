@@ -14,9 +14,9 @@ import numpy as np
 
 from .. import ops as _ops  # noqa: F401  (registers the operators)
 from ..errors import LstmInferError, OnnxImportError, ShapeError, UnsupportedOpError
+from ..graph.fact import Fact
 from ..graph.ir import Array, Graph, Node
 from ..ops import registry
-from ..ops.registry import Fact
 from .control import Scope, is_control, needed, walk_control
 
 __all__ = ["LIMIT_BYTES", "Instead", "Walk", "resume", "walk"]

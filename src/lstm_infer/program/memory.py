@@ -1,0 +1,34 @@
+"""Where the states of a stream lie."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from .views import Buffer, View, dense_strides, storage
+
+__all__ = ["ALIGN", "StateLayout"]
+
+ALIGN = 64
+
+
+class StateLayout:
+    """Where each state of a stream lies in its state block: the same in every program of the stream."""
+
+    def __init__(self) -> None:
+        self.slots: dict[Hashable, View] = {}
+        self.n_bytes = 0
+
+    def slot(self, key: Hashable, shape: Sequence[int], dtype: Any) -> View:
+        """The state of this key; placed when first asked for."""
+        found = self.slots.get(key)
+        if found is None:
+            dtype = storage(np.dtype(dtype))
+            n_bytes = prod(shape) * dtype.itemsize
+            buffer = Buffer("state", n_bytes, offset=self.n_bytes)
+            found = self.slots[key] = View(buffer, tuple(shape), dense_strides(shape), dtype)
+            self.n_bytes += -(-n_bytes // ALIGN) * ALIGN
+        return found
