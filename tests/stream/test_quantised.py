@@ -100,4 +100,4 @@ def test_a_whole_sequence_is_one_plan_of_a_few_steps(model: onnx.ModelProto, T: 
     # the layer behind may round a value to the other side: one unit of its scale
     assert np.mean(np.abs(got["out"] - want[0]) > 1e-5 + 1e-4 * np.abs(want[0])) < 0.01
     (program,) = loaded._programs.values()
-    assert program.n_steps < 60
+    assert program.n_calls < 60
