@@ -32,7 +32,9 @@ DIRECT = {
     "stream": {"streams"},
     "feeds": {"analysis"},
     "summary": {"analysis"},
-    "model": {"importer", "recognise", "stream", "feeds", "summary", "isa"},
+    "fingerprint": {"graph"},
+    "programs": {"streams"},  # made when first used, kept by sizes
+    "model": {"importer", "recognise", "stream", "programs", "feeds", "summary", "fingerprint", "isa"},
     "doors": {"model"},
     "onnx_backend": {"doors"},
     "cli": {"doors"},

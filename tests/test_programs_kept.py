@@ -7,7 +7,7 @@ import pytest
 
 import lstm_infer
 import stream_models
-from lstm_infer import model as model_module
+from lstm_infer import programs as programs_module
 
 
 def kept(model: lstm_infer.Model, lengths: range) -> int:
@@ -16,7 +16,7 @@ def kept(model: lstm_infer.Model, lengths: range) -> int:
     for T in lengths:
         shape = [T if axis == port.time_axis else n or 1 for axis, n in enumerate(port.shape)]
         model.run({port.name: np.zeros(shape, np.float32)})
-    return len(model._programs)
+    return len(model._programs.kept)
 
 
 @pytest.fixture
@@ -29,12 +29,12 @@ def test_a_short_program_is_kept_for_every_length(model: lstm_infer.Model) -> No
 
 
 def test_long_programs_push_one_another_out(model: lstm_infer.Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(model_module, "KEPT_CALLS", 0)
-    assert kept(model, range(1, 100)) == model_module.KEPT_PROGRAMS
-    assert model._kept_calls == sum(program.n_calls for program in model._programs.values())
+    monkeypatch.setattr(programs_module, "KEPT_CALLS", 0)
+    assert kept(model, range(1, 100)) == programs_module.KEPT_PROGRAMS
+    assert model._programs.kept_calls == sum(program.n_calls for program in model._programs.kept.values())
 
 
 def test_their_steps_are_bounded(model: lstm_infer.Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(model_module, "KEPT_CALLS", 100)
-    assert model_module.KEPT_PROGRAMS < kept(model, range(1, 200)) < 100
-    assert model._kept_calls <= 100
+    monkeypatch.setattr(programs_module, "KEPT_CALLS", 100)
+    assert programs_module.KEPT_PROGRAMS < kept(model, range(1, 200)) < 100
+    assert model._programs.kept_calls <= 100

@@ -641,12 +641,12 @@ def _walker() -> Callable[[Graph], object]:
             with contextlib.suppress(errors.LstmInferError):
                 stream = model.stream()
                 stream.snapshot()
-            if model.roles.walkable:
+            if model._roles.walkable:
                 return
-            facts = model.roles.feeds(*model.roles.analysis_sizes())
-            fed = {port.name for port in model.roles.inputs}
+            facts = model._roles.feeds(*model._roles.analysis_sizes())
+            fed = {port.name for port in model._roles.inputs}
             if sum(math.prod(fact.shape) * fact.dtype.itemsize for fact in facts.values()) < MOST_BYTES:
-                program = model.program(facts, [port.name for port in graph.outputs])
+                program = model._program(facts, [port.name for port in graph.outputs])
                 if program.arena_bytes < MOST_BYTES:
                     model.run({name: np.ones(fact.shape, fact.dtype) for name, fact in facts.items() if name in fed})
 

@@ -3,36 +3,31 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import threading
 import warnings
-from collections import OrderedDict, deque
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from . import _core
 from .analysis.analyse import StreamSpec, analyse
 from .analysis.roles import Roles, find_roles, sizes_of, sizes_that_fit
 from .errors import FeedError, LstmInferError, NotStreamableError, ShapeError, StateError
 from .feeds import Options, bound_inputs, check_batch, check_sizes, checked_feeds, fed_ports
+from .fingerprint import fingerprint
 from .graph.fact import Fact
-from .graph.ir import Array, Graph, Node, Port
+from .graph.ir import Array, Graph, Port
 from .isa import choose_isa
-from .lower import builder, lower
 from .ops.registry import is_built
-from .program.assemble import assemble
 from .program.program import Program
-from .program.store import ConstStore
+from .programs import Programs
 from .recognise import rewrite, thaw
 from .records import InputInfo, OutputInfo, StateInfo, StreamInfo
 from .stream import Stream
 from .streams.plan import StreamPlan
 from .summary import summarize
-from .walk.walk import walk
 
 if TYPE_CHECKING:
     import onnx
@@ -42,14 +37,6 @@ __all__ = ["Model", "load"]
 MAX_CHUNK = 64
 _Place = tuple[int, "int | None", "int | None"]
 """Rank of an output, its batch axis and its time axis."""
-
-KEPT_PROGRAMS = 16
-"""So many are kept whatever their length; more while all their calls together are few."""
-KEPT_CALLS = 1 << 15
-"""A call takes a few hundred bytes. A small model keeps programs for hundreds of lengths."""
-KEPT_BYTES = 1 << 20
-"""Constants that belong to the sizes of kept programs, beyond those that the first one holds."""
-KEPT_ARENAS = 4
 
 
 def load(
@@ -119,26 +106,37 @@ def load(
 class Model:
     """A loaded model: immutable, picklable, shared freely between threads. Made by `load`."""
 
+    __slots__ = (
+        "__weakref__",
+        "_default_ports",
+        "_digest",
+        "_first",
+        "_graph",
+        "_lock",
+        "_options",
+        "_output_names",
+        "_ports",
+        "_programs",
+        "_quick",
+        "_repaired",
+        "_rewritten",
+        "_roles",
+        "_spec",
+    )
+
     def __init__(self, graph: Graph, options: Options) -> None:
         self._graph, self._options = graph, options
-        self._isa = choose_isa(options.isa)
-        self._store = ConstStore()
+        self._programs = Programs(graph, choose_isa(options.isa), options.seed)
         self._lock = threading.RLock()
-        self._programs: dict[Any, Program] = {}
-        self._kept_calls = self._first_bytes = 0
-        self._plans: OrderedDict[Any, StreamPlan] = OrderedDict()
-        self._arenas: deque[NDArray[np.uint8]] = deque(maxlen=KEPT_ARENAS)
         self._digest: bytes | None = None
         self._spec: StreamSpec | NotStreamableError | None = None
         self._ports = fed_ports(graph, options)
         graph.notes += rewrite(graph, self._ports, options.constants, options.states)
-        self.rewritten: tuple[str, ...] = tuple(graph.notes)
-        """Cells, loops and unrolled layers that run as recurrent operators, one text each."""
-        self.repaired: tuple[str, ...] = tuple(thaw(graph, self._ports, options.constants))
-        """Frozen sizes that were opened, one text per place."""
-        if self.repaired:
+        self._rewritten: tuple[str, ...] = tuple(graph.notes)
+        self._repaired: tuple[str, ...] = tuple(thaw(graph, self._ports, options.constants))
+        if self._repaired:
             warnings.warn(
-                "the file has the sizes of its example frozen in; they were opened: " + "; ".join(self.repaired),
+                "the file has the sizes of its example frozen in; they were opened: " + "; ".join(self._repaired),
                 stacklevel=3,
             )
         self._quick = [(p.name, p.dtype, -1 if p.shape is None else len(p.shape)) for p in self._ports]
@@ -150,7 +148,7 @@ class Model:
         self._refuse_unbuilt()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Model, (self._graph, self._options), {"repaired": self.repaired}
+        return Model, (self._graph, self._options), (None, {"_repaired": self._repaired})
 
     def __repr__(self) -> str:
         return f"<lstm_infer.Model {self._graph.name!r}: {len(self.inputs)} inputs, {len(self.outputs)} outputs, {self.isa}>"
@@ -158,12 +156,17 @@ class Model:
     @property
     def isa(self) -> str:
         """The instruction set whose kernels run."""
-        return self._isa
+        return self._programs.isa
 
     @property
-    def roles(self) -> Roles:
-        """What the axes of the inputs mean."""
-        return self._roles
+    def rewritten(self) -> tuple[str, ...]:
+        """Cells, loops and unrolled layers that run as recurrent operators, one text each."""
+        return self._rewritten
+
+    @property
+    def repaired(self) -> tuple[str, ...]:
+        """Frozen sizes that were opened, one text per place."""
+        return self._repaired
 
     @property
     def inputs(self) -> tuple[InputInfo, ...]:
@@ -249,16 +252,10 @@ class Model:
         else:
             if len(feeds) != len(arrays):
                 arrays = self._checked(feeds)
-        program = self._programs.get((wanted, *[array.shape for array in arrays]))
+        program = self._programs.kept.get((wanted, *[array.shape for array in arrays]))
         if program is None or len(arrays) != len(self._quick):
-            program = self._program(feeds, arrays, wanted)
-        results = [np.empty(fact.shape, fact.dtype) for fact in program.outputs]
-        arena = self._take_arena(program.arena_bytes)
-        try:
-            program.run([self._store.anchor, None, arena, *arrays, *results])
-        finally:
-            self._arenas.append(arena)
-        return dict(zip(wanted, results, strict=True))
+            program = self._make_program(feeds, arrays, wanted)
+        return dict(zip(wanted, self._programs.call(program, arrays), strict=True))
 
     def stream(
         self,
@@ -301,7 +298,7 @@ class Model:
         given = sizes_of(self._roles, {**bound, **(initial or {})})
 
         def plan(sizes: Mapping[tuple[str, int], int]) -> StreamPlan:
-            return self._stream_plan(spec, batch, bound, max_chunk, {**given, **sizes})
+            return self._programs.stream(spec, batch, bound, max_chunk, {**given, **sizes})
 
         try:
             first = plan({})
@@ -312,38 +309,6 @@ class Model:
                 raise
             first = plan(sizes)  # until the first frame shows the size
         return Stream(first, self._fingerprint(bound), initial=initial, replan=plan)
-
-    def _stream_plan(
-        self,
-        spec: StreamSpec,
-        batch: int,
-        bound: Mapping[str, Array],
-        max_chunk: int,
-        sizes: Mapping[tuple[str, int], int],
-    ) -> StreamPlan:
-        """The plan of a stream; shared by streams alike."""
-        shared = not any(a.dtype.kind == "f" for a in bound.values())
-        known = tuple((n, a.shape, a.tobytes()) for n, a in bound.items()) if shared else ()
-        key = (batch, max_chunk, known, tuple(sorted(sizes.items())))
-        with self._lock:
-            found = self._plans.get(key) if shared else None
-            if found is None:
-                found = StreamPlan(
-                    self._graph,
-                    spec,
-                    self._store,
-                    self.isa,
-                    batch=batch,
-                    bound=bound,
-                    max_chunk=max_chunk,
-                    seed=self._options.seed,
-                    sizes=sizes,
-                )
-                if shared:
-                    self._plans[key] = found
-                while len(self._plans) > KEPT_PROGRAMS:
-                    self._plans.popitem(last=False)
-            return found
 
     def summary(self) -> str:
         """Inputs, outputs, states and where they come from, layers, the time axis and the cost; print it."""
@@ -363,7 +328,7 @@ class Model:
         """What cannot be run is refused at load: a walk meets every node that a run would."""
         if not self._roles.walkable:
             # held: weights are packed now, and every later program finds them
-            self._first = self.program(self._roles.feeds(*self._roles.analysis_sizes()), self._output_names)
+            self._first = self._program(self._roles.feeds(*self._roles.analysis_sizes()), self._output_names)
 
     def _analysis(self) -> StreamSpec | NotStreamableError:
         with self._lock:
@@ -423,84 +388,29 @@ class Model:
                 raise FeedError(f"there is no output {name!r}; the model has {list(self._output_names)}")
         return tuple(dict.fromkeys(outputs))
 
-    def _program(
+    def _make_program(
         self, feeds: Mapping[str, NDArray[Any]], arrays: Sequence[NDArray[Any]], wanted: tuple[str, ...]
     ) -> Program:
         """The program for these shapes, from the cache where it was made before."""
         extra = tuple(p.name for p in self._default_ports if p.name in feeds)
         key = (wanted, *[array.shape for array in arrays], *extra)
-        found = self._programs.get(key)
+        found = self._programs.kept.get(key)
         if found is not None:
             return found
         names = [*(port.name for port in self._ports), *extra]
         check_sizes(self._ports, arrays, self._roles)
         facts = {name: Fact.of(array) for name, array in self._options.constants.items()}
         facts |= {name: Fact(array.shape, array.dtype) for name, array in zip(names, arrays, strict=True)}
-        made = self._build(facts, wanted, names)
-        with self._lock:
-            if key in self._programs:  # another thread was first
-                return self._programs[key]
-            self._programs[key] = made
-            self._kept_calls += made.n_calls
-            self._first_bytes = self._first_bytes or self._store.n_bytes
-            while len(self._programs) > KEPT_PROGRAMS and (
-                self._kept_calls > KEPT_CALLS or self._store.n_bytes - self._first_bytes > KEPT_BYTES
-            ):
-                self._kept_calls -= self._programs.pop(next(iter(self._programs))).n_calls
-        return made
+        return self._programs.keep(key, self._programs.build(facts, names, wanted))
 
-    def program(self, facts: Mapping[str, Fact], wanted: Sequence[str]) -> Program:
+    def _program(self, facts: Mapping[str, Fact], wanted: Sequence[str]) -> Program:
         """The program of a whole run at given input sizes."""
-        return self._build(facts, wanted, [port.name for port in self._ports])
-
-    def _build(self, facts: Mapping[str, Fact], wanted: Sequence[str], names: Sequence[str]) -> Program:
-        walked = walk(self._graph, facts)
-        b = builder(dict(walked.facts), self._store, self.isa, seed=self._options.seed)
-        for index, name in enumerate(names):
-            b.input(name, index)
-        lower(walked, b)
-        outs = [b.output(name, index) for index, name in enumerate(wanted)]
-        return assemble(b, len(names), outs)
-
-    def _take_arena(self, n_bytes: int) -> NDArray[np.uint8]:
-        """Working memory for one call: that of an earlier call where it is large enough."""
-        try:
-            arena = self._arenas.pop()
-        except IndexError:
-            arena = None
-        if arena is None or arena.nbytes < n_bytes:
-            arena = _core.aligned_empty(max(n_bytes, 64))
-        return arena
+        return self._programs.build(facts, [port.name for port in self._ports], wanted)
 
     def _fingerprint(self, bound: Mapping[str, Array]) -> bytes:
         """What a snapshot shares with its stream: the graph with all it holds, what load() was told, side inputs."""
         with self._lock:
             if self._digest is None:
-                digest = hashlib.sha256()
-                _digest_value(digest, self._graph)
                 options = self._options
-                _digest_value(digest, [options.states, options.time_axis, options.constants])
-                self._digest = digest.digest()
-        whole = hashlib.sha256(self._digest)
-        _digest_value(whole, bound)
-        return whole.digest()
-
-
-def _digest_value(digest: hashlib._Hash, value: Any) -> None:
-    """Feed a value to the digest so that different ones never give the same bytes."""
-    if isinstance(value, Graph):
-        _digest_value(digest, [value.inputs, value.outputs, value.nodes, value.consts, value.defaults])
-    elif isinstance(value, np.ndarray):
-        digest.update(f"array {value.dtype.str} {value.shape};".encode())
-        digest.update(np.ascontiguousarray(value).tobytes())
-    elif isinstance(value, Mapping):
-        _digest_value(digest, [item for name in sorted(value) for item in (name, value[name])])
-    elif isinstance(value, (list, tuple)):
-        digest.update(f"list {len(value)};".encode())
-        for item in value:
-            _digest_value(digest, item)
-    elif isinstance(value, Node):
-        called = [value.domain, value.op, value.opset, value.name]
-        _digest_value(digest, [*called, value.inputs, value.outputs, value.attrs])
-    else:
-        digest.update(f"{type(value).__name__} {value!r};".encode())
+                self._digest = fingerprint(self._graph, [options.states, options.time_axis, options.constants])
+        return fingerprint(bound, behind=self._digest)

@@ -66,5 +66,5 @@ def test_a_product_with_another_reader_stays(read: str) -> None:
 
 def test_product_bias_and_activation_are_one_step() -> None:
     model = lstm_infer.load(made((2, 3, 5), (7,)))
-    facts = model.roles.feeds(*model.roles.analysis_sizes())
-    assert model.program(facts, ["y"]).slots == ("matmul_f32",)
+    facts = model._roles.feeds(*model._roles.analysis_sizes())
+    assert model._program(facts, ["y"]).slots == ("matmul_f32",)

@@ -15,7 +15,7 @@ from test_states import FLOAT, H, I, X, build, node, noise, weights
 import lstm_infer
 import stream_models
 import tolerances
-from lstm_infer import model as model_module
+from lstm_infer import programs as programs_module
 
 
 def folded_weights(rng):
@@ -33,22 +33,22 @@ def folded_weights(rng):
 
 
 def test_constants_go_with_the_sizes_they_belong_to(rng, monkeypatch):
-    monkeypatch.setattr(model_module, "KEPT_BYTES", 1 << 14)
+    monkeypatch.setattr(programs_module, "KEPT_BYTES", 1 << 14)
     model = lstm_infer.load(folded_weights(rng))
     packed = 4 * 16 * (I + H) * 4  # one panel of 16 units, 4 gates
     held = []
     for T in range(1, 90):
         model.run({"x": noise(rng, T, 1, I)})
-        held.append(model._store.n_bytes)
+        held.append(model._programs.store.n_bytes)
     most = packed + 64 * 1024  # the sizes of the programs that are kept, and small change
     assert held[-1] <= most, f"{held[-1]} bytes of constants after 89 lengths, at most {most} expected"
 
 
 def test_streams_share_one_copy_of_computed_weights(rng):
     model = lstm_infer.load(folded_weights(rng))
-    before = model._store.n_bytes
+    before = model._programs.store.n_bytes
     streams = [model.stream(batch=b) for b in (1, 2, 3)]
-    grown = model._store.n_bytes - before
+    grown = model._programs.store.n_bytes - before
     assert grown < 16 * 1024, f"three streams of four blocks each hold {grown} more bytes of constants"
     del streams
 

@@ -181,14 +181,14 @@ def graphs(draw):
 
 def poisoned(model):
     """The model with working memory full of NaN."""
-    take = model._take_arena
+    take = model._programs.take_arena
 
     def arena(n_bytes):
         made = take(n_bytes)
         made[:] = 0xFF
         return made
 
-    model._take_arena = arena
+    model._programs.take_arena = arena
     return model
 
 

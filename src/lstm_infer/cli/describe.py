@@ -60,7 +60,7 @@ def describe(model: Model, source: str, *, load_options: str = "") -> Inspection
         _whole(model, found)
     else:
         _streamed(model, stream, found)
-    found.step_bytes = model._store.n_bytes
+    found.step_bytes = model._programs.store.n_bytes
     load = f"model = lstm_infer.load({os.fspath(source)!r}{load_options})"
     lines = ["import numpy as np", "import lstm_infer", "", load]
     found.snippet = "\n".join(lines + (_run_lines(model) if stream is None else _stream_lines(model, stream)))
@@ -69,9 +69,9 @@ def describe(model: Model, source: str, *, load_options: str = "") -> Inspection
 
 def _parameters(model: Model) -> int:
     """Floating-point constants that the nodes left after folding read, inside branches too."""
-    if model.roles.walkable:
+    if model._roles.walkable:
         return 0
-    walked = model.roles.walk(*model.roles.analysis_sizes())
+    walked = model._roles.walk(*model._roles.analysis_sizes())
     consts = {v: walked.facts[v].const for node in walked.nodes for v in node.inputs if v}
     return sum(array.size for array in consts.values() if array is not None and array.dtype.kind == "f")
 
@@ -80,7 +80,7 @@ def _open(model: Model) -> tuple[Stream | None, str]:
     """A stream with side inputs that might be meant, or why there is none."""
     try:
         side = model.streaming.side
-        facts = model.roles.feeds(1, model.roles.batch_size or 1)
+        facts = model._roles.feeds(1, model._roles.batch_size or 1)
         inputs = {name: np.full(facts[name].shape, _switch(model, name), facts[name].dtype) for name in side}
         return model.stream(inputs=inputs), ""
     except LstmInferError as error:
@@ -89,7 +89,7 @@ def _open(model: Model) -> tuple[Stream | None, str]:
 
 def _switch(model: Model, name: str) -> int:
     """What a side input may be: a number that the graph compares it with, else 0."""
-    return next(iter(compared_with(model.roles.graph, name)), 0)
+    return next(iter(compared_with(model._roles.graph, name)), 0)
 
 
 def _text(shape: Any) -> str:
@@ -110,7 +110,7 @@ def _streamed(model: Model, stream: Stream, found: Inspection) -> None:
     plan = stream._plan
     spec = plan.spec
     found.mode = spec.mode
-    batch_open = model.roles.batch_size is None
+    batch_open = model._roles.batch_size is None
 
     def shapes(info: InputInfo | OutputInfo, shape: tuple[int, ...], time: int | None) -> tuple[str, str]:
         sizes: list[Any] = ["B" if a == info.batch_axis and batch_open else n for a, n in enumerate(shape)]
@@ -126,7 +126,7 @@ def _streamed(model: Model, stream: Stream, found: Inspection) -> None:
         role = "state" if info.name in spec.pairs else "streamed" if info.name in spec.streamed else "side"
         step = run = _declared(info)
         if role == "streamed":
-            time = None if spec.mode == "frame" else model.roles.time[info.name]
+            time = None if spec.mode == "frame" else model._roles.time[info.name]
             step, run = shapes(info, plan.step_facts[info.name].shape, time)
         found.inputs.append({"name": info.name, "dtype": info.dtype.name, "role": role, "step": step, "run": run})
     kinds = {o.name: o for o in spec.outputs}
@@ -149,10 +149,10 @@ def _whole(model: Model, found: Inspection) -> None:
         for info in infos:
             row = {"name": info.name, "dtype": info.dtype.name, "role": "whole", "step": "-", "run": _declared(info)}
             getattr(found, kind).append(row)
-    roles = model.roles
+    roles = model._roles
     if not roles.walkable:
         try:
-            program = model.program(roles.feeds(*roles.analysis_sizes()), [o.name for o in model.outputs])
+            program = model._program(roles.feeds(*roles.analysis_sizes()), [o.name for o in model.outputs])
         except LstmInferError:
             return
         found.kernels = dict(Counter(program.slots))
@@ -171,7 +171,7 @@ def _side(fact: Fact, value: int) -> str:
 def _stream_lines(model: Model, stream: Stream) -> list[str]:
     plan = stream._plan
     spec = plan.spec
-    facts = model.roles.feeds(1, stream.batch)
+    facts = model._roles.feeds(1, stream.batch)
     side = ", ".join(f"{name!r}: {_side(facts[name], _switch(model, name))}" for name in spec.side)
     lines = [f"stream = model.stream(inputs={{{side}}})" if side else "stream = model.stream()"]
     steps, runs = {}, {}
@@ -180,7 +180,7 @@ def _stream_lines(model: Model, stream: Stream) -> list[str]:
         if spec.mode == "frame":
             steps[name], runs[name] = _zeros(fact.shape, fact.dtype), _zeros((100, *fact.shape), fact.dtype)
         else:
-            t = model.roles.time[name]
+            t = model._roles.time[name]
             steps[name] = _zeros(fact.shape[:t] + fact.shape[t + 1 :], fact.dtype)
             runs[name] = _zeros((*fact.shape[:t], 100, *fact.shape[t + 1 :]), fact.dtype)
     if not spec.steady:
@@ -205,7 +205,7 @@ def _argument(arrays: dict[str, str]) -> str:
 
 
 def _run_lines(model: Model) -> list[str]:
-    roles = model.roles
+    roles = model._roles
     if roles.walkable:
         return [f"# sizes unknown: {roles.walkable}"]
     facts = roles.feeds(roles.time_size or 20, roles.batch_size or 1)

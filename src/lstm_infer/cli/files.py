@@ -150,7 +150,7 @@ def _read_csv(path: Path) -> NDArray[np.float64]:
 def _step_shape(info: InputInfo, model: Model) -> tuple[int | None, int | None, list[int]]:
     """Time axis, batch axis, and the extents of the other axes."""
     others = [
-        model.roles.open_sizes.get((info.name, a), 1) if n is None else n
+        model._roles.open_sizes.get((info.name, a), 1) if n is None else n
         for a, n in enumerate(info.shape)
         if a not in (info.time_axis, info.batch_axis)
     ]
@@ -188,7 +188,7 @@ def _from_wav(path: Path, info: InputInfo, model: Model) -> Signal:
     size = prod(others)
     if size == channels and channels > 1:
         return Signal({info.name: _laid_out(samples[:, None, :], time, batch, others)}, rate)
-    many = channels > 1 and batch is not None and model.roles.batch_size is None
+    many = channels > 1 and batch is not None and model._roles.batch_size is None
     notes = []
     if many:
         notes.append(f"{channels} channels become a batch of {channels} signals")
@@ -233,7 +233,9 @@ def run_signal(
     unknown = [name for name in feeds if name not in (*spec.streamed, *spec.side)]
     if missing or unknown:
         raise FeedError(f"the model takes {[*spec.streamed, *spec.side]}; missing: {missing}, not known: {unknown}")
-    lengths = {name: feeds[name].shape[0 if spec.mode == "frame" else model.roles.time[name]] for name in spec.streamed}
+    lengths = {
+        name: feeds[name].shape[0 if spec.mode == "frame" else model._roles.time[name]] for name in spec.streamed
+    }
     if len(set(lengths.values())) != 1:
         raise ShapeError(f"the streamed inputs have different numbers of steps: {lengths}")
     n = next(iter(lengths.values()))
@@ -278,7 +280,7 @@ def _run_whole(model: Model, feeds: Feeds, initial: Mapping[str, NDArray[Any]], 
 
 def _batch(model: Model, spec: StreamSpec, feeds: Feeds) -> int:
     for name in spec.streamed:
-        axis = model.roles.batch.get(name)
+        axis = model._roles.batch.get(name)
         if axis is not None:
             axis += spec.mode == "frame"
             if axis < feeds[name].ndim:
@@ -287,7 +289,7 @@ def _batch(model: Model, spec: StreamSpec, feeds: Feeds) -> int:
 
 
 def _part(array: NDArray[Any], spec: StreamSpec, model: Model, name: str, start: int, stop: int) -> NDArray[Any]:
-    axis = 0 if spec.mode == "frame" else model.roles.time[name]
+    axis = 0 if spec.mode == "frame" else model._roles.time[name]
     return np.ascontiguousarray(array[(slice(None),) * axis + (slice(start, stop),)])
 
 

@@ -53,7 +53,7 @@ class Inputs:
     """
 
     def __init__(self, model: Model) -> None:
-        self.model, self.roles = model, model.roles
+        self.model, self.roles = model, model._roles
         if self.roles.walkable:
             raise ShapeError(
                 f"the sizes of the inputs are open and could not be found ({self.roles.walkable}); give them: on the "

@@ -1,0 +1,123 @@
+"""The programs of one model: made when first used, kept by the sizes they are for, with the memory that calls work in."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict, deque
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import _core
+from .analysis.analyse import StreamSpec
+from .graph.fact import Fact
+from .graph.ir import Array, Graph
+from .lower import builder, lower
+from .program.assemble import assemble
+from .program.program import Program
+from .program.store import ConstStore
+from .streams.plan import StreamPlan
+from .walk.walk import walk
+
+__all__ = ["Programs"]
+
+KEPT_PROGRAMS = 16
+"""So many are kept whatever their length; more while all their calls together are few."""
+KEPT_CALLS = 1 << 15
+"""A call takes a few hundred bytes. A small model keeps programs for hundreds of lengths."""
+KEPT_BYTES = 1 << 20
+"""Constants that belong to the sizes of kept programs, beyond those that the first one holds."""
+KEPT_ARENAS = 4
+
+
+class Programs:
+    """Programs of whole runs and of streams, over one store of constants. Any number of threads may ask."""
+
+    def __init__(self, graph: Graph, isa: str, seed: int | None) -> None:
+        self.graph, self.isa, self.seed = graph, isa, seed
+        self.store = ConstStore()
+        self.kept: dict[Any, Program] = {}
+        """By what is wanted and the shapes that are fed."""
+        self.kept_calls = 0
+        self._first_bytes = 0
+        self._plans: OrderedDict[Any, StreamPlan] = OrderedDict()
+        self._arenas: deque[NDArray[np.uint8]] = deque(maxlen=KEPT_ARENAS)
+        self._lock = threading.RLock()
+
+    def build(self, facts: Mapping[str, Fact], names: Sequence[str], wanted: Sequence[str]) -> Program:
+        """A program of the whole graph at these sizes: `names` are fed, `wanted` comes out. Not kept."""
+        walked = walk(self.graph, facts)
+        b = builder(dict(walked.facts), self.store, self.isa, seed=self.seed)
+        for index, name in enumerate(names):
+            b.input(name, index)
+        lower(walked, b)
+        outs = [b.output(name, index) for index, name in enumerate(wanted)]
+        return assemble(b, len(names), outs)
+
+    def keep(self, key: Any, made: Program) -> Program:
+        """Keep a program by its key; another thread may have been first. The oldest go where they are many."""
+        with self._lock:
+            if key in self.kept:
+                return self.kept[key]
+            self.kept[key] = made
+            self.kept_calls += made.n_calls
+            self._first_bytes = self._first_bytes or self.store.n_bytes
+            while len(self.kept) > KEPT_PROGRAMS and (
+                self.kept_calls > KEPT_CALLS or self.store.n_bytes - self._first_bytes > KEPT_BYTES
+            ):
+                self.kept_calls -= self.kept.pop(next(iter(self.kept))).n_calls
+        return made
+
+    def call(self, program: Program, arrays: Sequence[Array]) -> list[NDArray[Any]]:
+        """Run a program on fed arrays; its outputs, fresh."""
+        results: list[NDArray[Any]] = [np.empty(fact.shape, fact.dtype) for fact in program.outputs]
+        arena = self.take_arena(program.arena_bytes)
+        try:
+            program.run([self.store.anchor, None, arena, *arrays, *results])
+        finally:
+            self._arenas.append(arena)
+        return results
+
+    def take_arena(self, n_bytes: int) -> NDArray[np.uint8]:
+        """Working memory for one call: that of an earlier call where it is large enough."""
+        try:
+            arena = self._arenas.pop()
+        except IndexError:
+            arena = None
+        if arena is None or arena.nbytes < n_bytes:
+            arena = _core.aligned_empty(max(n_bytes, 64))
+        return arena
+
+    def stream(
+        self,
+        spec: StreamSpec,
+        batch: int,
+        bound: Mapping[str, Array],
+        max_chunk: int,
+        sizes: Mapping[tuple[str, int], int],
+    ) -> StreamPlan:
+        """The plan of a stream; shared by streams alike."""
+        shared = not any(a.dtype.kind == "f" for a in bound.values())
+        known = tuple((n, a.shape, a.tobytes()) for n, a in bound.items()) if shared else ()
+        key = (batch, max_chunk, known, tuple(sorted(sizes.items())))
+        with self._lock:
+            found = self._plans.get(key) if shared else None
+            if found is None:
+                found = StreamPlan(
+                    self.graph,
+                    spec,
+                    self.store,
+                    self.isa,
+                    batch=batch,
+                    bound=bound,
+                    max_chunk=max_chunk,
+                    seed=self.seed,
+                    sizes=sizes,
+                )
+                if shared:
+                    self._plans[key] = found
+                while len(self._plans) > KEPT_PROGRAMS:
+                    self._plans.popitem(last=False)
+            return found
