@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from ..graph.edit import Names, transaction
 from ..graph.fact import Fact
 from ..graph.ir import Array, Graph, Node, Port
 from ..ops import recurrent
@@ -11,7 +12,7 @@ from ..ops.registry import attr
 from .batchnorm import batchnorm
 from .bias import bias
 from .cells import Context, rewrite_cells
-from .edit import ACT_OPS, Editor, Names
+from .edit import ACT_OPS, Editor
 from .fold import fold
 from .frozen import thaw
 from .known import Known, know
@@ -118,23 +119,20 @@ def _scan_facts(node: Node, body: Graph, facts: Mapping[str, Fact], n: int) -> d
 
 def _one_graph(graph: Graph, known: Known, names: Names, context: Context) -> list[str]:
     """Cells, then layers of them. Steps that only made sense as a layer are undone where no layer came of it."""
-    before = list(graph.nodes), dict(graph.consts), names.copy()
     barred: set[str] = set()
     shared = True
     while True:
-        edit = Editor(graph, known, names)
-        texts = rewrite_cells(edit, context, shared=shared)
-        rolled, picked = roll_up(edit, barred)
-        made = {name for node in graph.nodes for name in node.outputs}
-        left = {layer for layer, value in picked if value in made}
-        lost = shared and any(node.op == "Gather" and "_picked" in node.outputs[0] for node in graph.nodes)
-        if not left and not lost:
-            return rolled or texts
-        graph.nodes[:] = before[0]
-        graph.consts.clear()
-        graph.consts.update(before[1])
-        # layers have the names they had before, by which they are barred
-        names.taken, names.next = set(before[2].taken), dict(before[2].next)
+        # taken back, layers have the names they had before, by which they are barred
+        with transaction(graph, names) as change:
+            edit = Editor(graph, known, names)
+            texts = rewrite_cells(edit, context, shared=shared)
+            rolled, picked = roll_up(edit, barred)
+            made = {name for node in graph.nodes for name in node.outputs}
+            left = {layer for layer, value in picked if value in made}
+            lost = shared and any(node.op == "Gather" and "_picked" in node.outputs[0] for node in graph.nodes)
+            if not left and not lost:
+                change.keep()
+                return rolled or texts
         known.forget()
         barred |= left
         shared = shared and not lost

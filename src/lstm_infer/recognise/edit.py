@@ -6,21 +6,21 @@ and the order of the others alone. All look-ups take constant time, so that a pa
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
 
 import numpy as np
 
 from ..errors import LstmInferError
+from ..graph.edit import Names, captured, live, ordered
 from ..graph.fact import Fact
 from ..graph.ir import Array, Graph, Node
 from ..ops.registry import attr, find
 from .known import Known
 
-__all__ = ["Editor", "Names", "Part"]
+__all__ = ["Editor", "Part"]
 
 _REGROUPS = {"Identity", "Dropout", "Squeeze", "Unsqueeze", "Reshape", "Flatten", "Cast", "Transpose", "Concat",
              "Split", "Expand", "Gather", "Slice"}  # fmt: skip
@@ -28,39 +28,6 @@ _REGROUPS = {"Identity", "Dropout", "Squeeze", "Unsqueeze", "Reshape", "Flatten"
 
 ACT_OPS = {"Sigmoid", "Tanh", "Relu", "Softsign", "Softplus", "HardSigmoid", "LeakyRelu", "Elu", "ThresholdedRelu",
            "Clip"}  # fmt: skip
-
-
-@dataclass
-class Names:
-    """Fresh names, unique over a graph and all that is inside it."""
-
-    taken: set[str]
-    next: dict[str, int] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, graph: Graph) -> Names:
-        """All names that occur."""
-        taken = set(graph.consts) | {port.name for port in graph.inputs}
-        for node in graph.walk():
-            taken.add(node.name)
-            taken.update(node.outputs)
-            for sub in node.subgraphs():
-                taken |= set(sub.consts) | {port.name for port in sub.inputs}
-        return cls(taken)
-
-    def fresh(self, hint: str) -> str:
-        """`hint`, with a number behind it where it is taken."""
-        name = hint
-        while name in self.taken:
-            number = self.next.get(hint, 1)
-            self.next[hint] = number + 1
-            name = f"{hint}_{number}"
-        self.taken.add(name)
-        return name
-
-    def copy(self) -> Names:
-        """As it is now."""
-        return Names(set(self.taken), dict(self.next))
 
 
 @dataclass(frozen=True)
@@ -99,7 +66,7 @@ class Editor:
             for name in node.outputs:
                 if name:
                     self.maker[name] = node
-            for name in dict.fromkeys([*node.inputs, *_captured(node)]):
+            for name in dict.fromkeys([*node.inputs, *captured(node)]):
                 if name:
                     self.readers.setdefault(name, []).append(node)
         self.alike: dict[str, list[str]] = {}
@@ -258,7 +225,7 @@ class Editor:
     def commit(self) -> None:
         """Put new nodes among the old ones, throw away what nobody reads, index anew."""
         nodes = [node for node in self.graph.nodes if id(node) not in self.gone] + self.fresh_nodes
-        self.graph.nodes[:] = _ordered(_live(nodes, self.outputs))
+        self.graph.nodes[:] = ordered(live(nodes, self.outputs))
         self.gone, self.fresh_nodes = set(), []
         self.index()
 
@@ -290,53 +257,6 @@ def _part(node: Node, name: str, facts: dict[str, Fact]) -> Part | None:
     every = range(starts.const.size) if axes is None or axes.const is None else axes.const.reshape(-1)
     raw = int(starts.const.reshape(-1)[[int(a) % len(x.shape) for a in every].index(cut[0].axis)])
     return Part(node.inputs[0], len(x.shape) - cut[0].axis, start, raw, stop - start)
-
-
-def _captured(node: Node) -> set[str]:
-    """Values of outer graphs that the subgraphs of a node may read (its own values among them: harmless)."""
-    found: set[str] = set()
-    for sub in node.subgraphs():
-        found |= {port.name for port in sub.outputs}
-        for inner in sub.walk():
-            found.update(inner.inputs)
-            for deeper in inner.subgraphs():
-                found |= {port.name for port in deeper.outputs}
-    return found
-
-
-def _live(nodes: list[Node], outputs: set[str]) -> list[Node]:
-    maker = {name: node for node in nodes for name in node.outputs if name}
-    todo, kept = [maker[name] for name in outputs if name in maker], set()
-    while todo:
-        node = todo.pop()
-        if id(node) in kept:
-            continue
-        kept.add(id(node))
-        todo += [maker[name] for name in {*node.inputs, *_captured(node)} if name in maker]
-    return [node for node in nodes if id(node) in kept]
-
-
-def _ordered(nodes: list[Node]) -> list[Node]:
-    """Every node behind the makers of its inputs, else as they stand."""
-    place = {name: i for i, node in enumerate(nodes) for name in node.outputs if name}
-    after: list[list[int]] = [[] for _ in nodes]
-    waits = [0] * len(nodes)
-    for i, node in enumerate(nodes):
-        for j in {place[name] for name in {*node.inputs, *_captured(node)} if name in place} - {i}:
-            after[j].append(i)
-            waits[i] += 1
-    ready = [i for i, n in enumerate(waits) if n == 0]
-    heapq.heapify(ready)
-    out = []
-    while ready:
-        i = heapq.heappop(ready)
-        out.append(nodes[i])
-        for j in after[i]:
-            waits[j] -= 1
-            if waits[j] == 0:
-                heapq.heappush(ready, j)
-    assert len(out) == len(nodes), "a rewrite made a circle"
-    return out
 
 
 def broadcastable(array: Array, out: tuple[int, ...]) -> Array | None:

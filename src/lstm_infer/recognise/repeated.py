@@ -13,9 +13,9 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from ..graph.edit import Names
 from ..graph.ir import Graph, Node, Port
 from ..ops.registry import attr
-from .edit import Names
 from .known import Known
 
 __all__ = ["roll_repeated"]

@@ -11,13 +11,14 @@ from dataclasses import replace
 
 import numpy as np
 
+from ..graph.edit import Names
 from ..graph.ir import Graph, Node
 from ..ops import recurrent
 from ..ops.common import pass_broadcast
 from ..ops.registry import attr, find
 from .affine import Leaf
 from .cells import from_step, to_step
-from .edit import Editor, Names
+from .edit import Editor
 from .known import Known
 from .unroll import ends, is_step
 
