@@ -21,6 +21,7 @@ from ..graph.ir import Array, Graph, Node, Port
 from ..ops import carries, recurrent
 from ..ops.common import pass_broadcast
 from ..ops.registry import find
+from ..walk.graphs import outer_names
 from ..walk.walk import Walk, walk
 
 __all__ = ["native_walk", "thaw"]
@@ -306,9 +307,9 @@ def _repair(
         for node in g.nodes:
             if node.name in live and node.op in ("Reshape", "Expand") and node.inputs[1] in graph.consts | g.consts:
                 node = _reshape(graph, g, node, native, labels, nodes, done)
-            elif node.op == "Steps" and node.inputs[1] not in given and _alone(native, node) in labels:
-                most = native.walked.facts[node.inputs[1]].const
-                done.append(f"{node.name}: the number of iterations was frozen at {most}")
+            elif node.op == "Steps" and _alone(native, node) in labels and _counts_to(graph, node, native, given):
+                made = native.walked.facts[node.inputs[0]].shape[int(node.attrs["axis"])]  # type: ignore[arg-type]
+                done.append(f"{node.name}: the number of iterations was frozen at {made}")
                 node = Node("Identity", node.name, node.inputs[:1], node.outputs, {}, "", 13)
             elif node.name in live and find(node).flow is pass_broadcast:
                 node = _constant(graph, g, node, native, labels, done)
@@ -326,6 +327,20 @@ def _alone(native: _Native, node: Node) -> int:
     axis = node.attrs["axis"]
     assert isinstance(axis, int)
     return native.traced.alone(node.inputs[0], axis)
+
+
+def _counts_to(graph: Graph, node: Node, native: _Native, given: Container[str]) -> bool:
+    """Does a loop count to a number of the file: M, or the numbers of its condition where M only says "no limit"."""
+    facts, most = native.walked.facts, node.inputs[1]
+    if most in given:
+        return False
+    made = facts[node.inputs[0]].shape[int(node.attrs["axis"])]  # type: ignore[arg-type]
+    limit = facts[most].const if most else None
+    if limit is not None and int(limit.reshape(-1)[0]) == made:
+        return True
+    read = {*node.inputs[2:], *(name for sub in node.subgraphs() for name in outer_names(sub))} - {""}
+    counters = [name for name in read if name in facts and facts[name].dtype.kind in "iu"]
+    return all(name in graph.consts and name not in given for name in counters)
 
 
 def _computed_from(graph: Graph, names: set[str]) -> set[str]:

@@ -140,24 +140,29 @@ class _Loop:
         self.iter, self.cond = body.inputs[0].name, body.inputs[1].name
 
     def scan(self) -> list[Node] | None:
+        n = self.trips()
+        reads = [read for inner in self.body.nodes if (read := self.read(inner, n)) is not None] if n else []
+        return self.build(reads) if reads else None
+
+    def trips(self) -> int:
+        """How often the loop runs: M, or fewer where its condition ends it, as where M is the largest number there is.
+        0: that depends on data."""
         node, facts = self.node, self.scope.facts
-        if len(node.inputs) < 2 or not node.inputs[0] or node.inputs[0] not in facts:
-            return None
-        trips = facts[node.inputs[0]].const
-        if trips is None or trips.size != 1 or int(trips.reshape(-1)[0]) < 1:
-            return None
-        n = int(trips.reshape(-1)[0])
+        if len(node.inputs) < 2 or any(name and name not in facts for name in node.inputs[:2]):
+            return 0
+        most: int | None = None
+        if node.inputs[0]:
+            given = facts[node.inputs[0]].const
+            if given is None or given.size != 1 or int(given.reshape(-1)[0]) < 1:
+                return 0
+            most = int(given.reshape(-1)[0])
         if node.inputs[1]:
             start = facts[node.inputs[1]].const
             if start is None or not start.reshape(-1)[0]:
-                return None
-        reads = [read for inner in self.body.nodes if (read := self.read(inner, n)) is not None]
-        if not reads:
-            return None
-        counted = count(node, self.body, self.iter, self.cond, self.carried, [self.body.outputs[0].name], self.scope)
-        if counted is None or counted.trips(self.body.outputs[0].name, n) != n:
-            return None
-        return self.build(reads)
+                return 0
+        again = self.body.outputs[0].name
+        counted = count(node, self.body, self.iter, self.cond, self.carried, [again], self.scope)
+        return (counted.trips(again, most) or 0) if counted is not None else 0
 
     # ---- what is read
 
@@ -168,36 +173,42 @@ class _Loop:
         data = source_of(self.body, node.inputs[0])
         data = self.fixed.get(data, data)
         inside = {port.name for port in self.body.inputs} | set(self.made) | set(self.body.consts)
-        if data in inside or data not in facts or node.outputs[0] not in facts:
+        if data in inside or data not in facts:
             return None
         shape = facts[data].shape
-        if node.op == "Gather":
-            axis = node.attrs.get("axis", 0)
-            index = node.inputs[1]
-            rank = len(facts[node.outputs[0]].shape) - len(shape) + 1
-            if not isinstance(axis, int) or rank not in (0, 1):
-                return None
-            keeps = rank == 1
-        else:
-            if len(node.inputs) < 4 or (len(node.inputs) > 4 and self.known(node.inputs[4]) != 1):
-                return None
-            found, index, keeps = self.known(node.inputs[3]), node.inputs[1], True
-            ends = self.sequence(node.inputs[2], n)
-            starts = self.sequence(index, n)
-            if found is None or ends is None or starts is None or not np.array_equal(ends, starts + 1):
-                return None
-            axis = found
+        axis = self.picked_axis(node, len(shape)) if node.op == "Gather" else self.cut_axis(node)
+        if axis is None:
+            return None
         axis += len(shape) * (axis < 0)
         if not 0 <= axis < len(shape) or shape[axis] != n:
             return None
+        index = node.inputs[1]
+        keeps = node.op == "Slice" or len(facts[node.outputs[0]].shape) == len(shape)
         at = self.sequence(index, n)
         if at is None:
             return None
+        if node.op == "Slice":
+            ends = self.sequence(node.inputs[2], n)
+            if ends is None or not np.array_equal(ends, at + 1):
+                return None
         if np.array_equal(at, np.arange(n)):
             return _Read(node, data, axis, False, index, keeps)
         if n > 1 and np.array_equal(at, np.arange(n)[::-1]):
             return _Read(node, data, axis, True, index, keeps)
         return None
+
+    def picked_axis(self, node: Node, rank: int) -> int | None:
+        """The axis of a Gather that takes one position."""
+        axis, made = node.attrs.get("axis", 0), self.scope.facts.get(node.outputs[0])
+        return axis if isinstance(axis, int) and made is not None and len(made.shape) in (rank - 1, rank) else None
+
+    def cut_axis(self, node: Node) -> int | None:
+        """The axis of a Slice along one, in steps of 1. How long it is a walk cannot say: its ends are counters."""
+        if len(node.inputs) < 3 or (len(node.inputs) > 4 and node.inputs[4] and self.known(node.inputs[4]) != 1):
+            return None
+        if len(node.inputs) < 4 or not node.inputs[3]:
+            return 0
+        return self.known(node.inputs[3])
 
     def known(self, name: str) -> int | None:
         const = self.body.consts.get(name)

@@ -66,8 +66,9 @@ def walk_loop(spec: Spec, scope: Scope) -> None:
         if trips is not None and trips <= UNROLLED_TRIPS and spec.again == "":
             unroll(spec, scope, trips, UNROLLED_TRIPS, UNROLLED_NODES)
             return
-        if _unrollable(spec, scope):
-            unroll(spec, scope, n_trips(spec, scope), UNROLLED_TRIPS, UNROLLED_NODES)
+        trips = n_trips(spec, scope, walked=False)
+        if trips is not None and trips <= UNROLLED_TRIPS:
+            unroll(spec, scope, trips, UNROLLED_TRIPS, UNROLLED_NODES)
             return
         raise
     for port in spec.body.outputs:
@@ -192,8 +193,3 @@ def _bind_fixed(spec: Spec, scope: Scope) -> set[str]:
             scope.alias(spec.node, spec.node.inputs[c.input], c.inside)
             fixed.add(c.inside)
     return fixed
-
-
-def _unrollable(spec: Spec, scope: Scope) -> bool:
-    trips = n_trips(spec, scope, walked=False)
-    return trips is not None and trips <= UNROLLED_TRIPS

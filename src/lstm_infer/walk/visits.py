@@ -30,14 +30,20 @@ def check_steps(node: Node, scope: Scope) -> None:
     carried = [Carried(2 + k, p.name, body.outputs[1 + k].name, k) for k, p in enumerate(body.inputs[2:])]
     again, index = body.outputs[0].name, body.outputs[-1].name
     counted = count(loop, body, body.inputs[0].name, body.inputs[1].name, carried, [again, index], scope)
-    known = counted is not None and most is not None and (start is not None or not loop.inputs[1])
+    known = (
+        counted is not None and (most is not None or not loop.inputs[0]) and (start is not None or not loop.inputs[1])
+    )
     runs = n == most == 0 or start is None or bool(start) or n == 0
     if counted is not None and known and runs and n == 0:
         runs = most == 0 or not (start is None or start)
     elif counted is not None and known and runs:
         at = counted.sequence(index, n)
         want = np.arange(n)[::-1] if attr(node, "reverse", 0) else np.arange(n)
-        runs = counted.trips(again, int(most)) == n and at is not None and np.array_equal(at, want)
+        runs = (
+            counted.trips(again, None if most is None else int(most)) == n
+            and at is not None
+            and np.array_equal(at, want)
+        )
     if not known or not runs:
         raise ShapeError(
             f"{node}: at these sizes the loop does not take the {n} positions of axis {axis} of {node.inputs[0]!r} one by "
