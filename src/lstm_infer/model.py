@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .analysis.analyse import StreamSpec, analyse
-from .analysis.roles import Roles, find_roles, sizes_of, sizes_that_fit
+from .analysis.roles import Roles, find_roles
+from .analysis.sizes import sizes_of, sizes_that_fit
 from .errors import FeedError, LstmInferError, NotStreamableError, ShapeError, StateError
 from .feeds import Options, bound_inputs, check_batch, check_sizes, checked_feeds, fed_ports
 from .fingerprint import fingerprint
@@ -295,7 +296,7 @@ class Model:
         bound = bound_inputs(self._ports, inputs or {}, spec)
         batch = check_batch(batch, spec)
 
-        given = sizes_of(self._roles, {**bound, **(initial or {})})
+        given = sizes_of(self._roles.inputs, self._roles.stay_open(), {**bound, **(initial or {})})
 
         def plan(sizes: Mapping[tuple[str, int], int]) -> StreamPlan:
             return self._programs.stream(spec, batch, bound, max_chunk, {**given, **sizes})
@@ -304,7 +305,7 @@ class Model:
             first = plan({})
         except ShapeError:
             known = {name: array for name, array in bound.items() if array.dtype.kind != "f"}
-            sizes = sizes_that_fit(self._roles, known) if known else None
+            sizes = sizes_that_fit(self._graph, self._ports, self._options.constants, known) if known else None
             if sizes is None:
                 raise
             first = plan(sizes)  # until the first frame shows the size

@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from ..errors import LstmInferError, ShapeError
 from ..graph.fact import Fact
@@ -18,26 +17,11 @@ from ..graph.ir import Array, Graph, Node, Port
 from ..ops import carries, recurrent
 from ..ops.control import Choice
 from ..walk.walk import Walk, walk
-from .axes import Trace, links, trace
+from .axes import Trace, trace
+from .free import BATCH_PROBES, LONG_PROBES, PROBES, free_sizes
+from .sizes import FirstWalk, Place, first_walk
 
-__all__ = ["Roles", "compared_with", "find_roles", "sizes_of", "sizes_that_fit"]
-
-PROBES = (37, 53)
-"""Time extents at which a model is analysed: primes, larger than the windows of usual convolutions."""
-LONG_PROBES = ((521, 769), (4099, 6151), (32771, 49157))
-"""The same for windows that are longer: samples under a front end that makes frames of them."""
-BATCH_PROBES = (3, 5)
-
-_WIDE = (37, 41, 43, 47, 59, 61, 67, 71, 73, 79, 83)
-_NARROW = (3, 5, 7, 11, 13, 17, 19, 23, 29, 31)
-FRAME_SIZES = (128, 512, 1024, 4096)
-"""Extents tried for open axes where smaller ones are too short for the model's windows: samples of a frame."""
-
-_SIZES = (
-    _WIDE, *((base, *_NARROW) for base in (37, 1, 6, *FRAME_SIZES)), *((base,) for base in (37, 1, 6, *FRAME_SIZES))
-)  # fmt: skip
-"""Sizes tried for open axes. Distinct and wide ones first: a time axis that is shorter than the windows over it shrinks
-to one step and looks like samples inside a frame. All equal last: for axes that have to agree without saying so."""
+__all__ = ["Roles", "compared_with", "find_roles"]
 
 SWITCHES = 16
 """Most settings of the scalar inputs that are tried."""
@@ -67,7 +51,7 @@ class Roles:
     """Every independent time axis that was found; streaming needs exactly one."""
     sequences: frozenset[str] = frozenset()
     """Inputs along which some recurrence runs, chosen as time or not."""
-    open_sizes: dict[tuple[str, int], int] = field(default_factory=dict)
+    open_sizes: dict[Place, int] = field(default_factory=dict)
     """Extents tried for open axes that are neither time nor batch."""
     switches: list[dict[str, Array]] = field(default_factory=list)
     """Values of scalar inputs that choose between networks, one for every choice; empty where none does."""
@@ -99,6 +83,12 @@ class Roles:
             return self.batch_size is None
         several = len(self.runs_over) > 1 and any(places.get(name) == axis for places in self.runs_over)
         return several or (self.time.get(name) == axis and self.time_size is None)
+
+    def stay_open(self) -> list[Place]:
+        """Axes whose size the file leaves open, and which are neither time nor batch."""
+        return [
+            place for place in self.open_sizes if place[1] not in (self.time.get(place[0]), self.batch.get(place[0]))
+        ]
 
     def one_step(self) -> bool:
         """Does the file declare one time step, wherever there is time."""
@@ -136,91 +126,14 @@ def find_roles(
     return roles
 
 
-def sizes_of(roles: Roles, arrays: Mapping[str, ArrayLike]) -> dict[tuple[str, int], int]:
-    """Extents of open axes that are neither time nor batch, as given arrays have them: also of the other axes that the
-    file calls by the same name."""
-    found, named = {}, {}
-    places = [
-        (port.name, axis, size if isinstance(size, str) else "", len(port.shape or ()))
-        for port in roles.inputs
-        for axis, size in enumerate(port.shape or ())
-        if (port.name, axis) in roles.open_sizes and axis not in (roles.time.get(port.name), roles.batch.get(port.name))
-    ]
-    for name, axis, symbol, rank in places:
-        shape = np.shape(arrays[name]) if name in arrays else ()
-        if len(shape) == rank:
-            found[name, axis] = named[symbol] = shape[axis]
-    same = {(name, axis): named[symbol] for name, axis, symbol, _ in places if symbol and symbol in named}
-    return {**same, **found}
-
-
-def sizes_that_fit(roles: Roles, bound: Mapping[str, Array]) -> dict[tuple[str, int], int] | None:
-    """Extents of open axes at which the graph walks with these inputs known: a network that they choose may want other
-    sizes than the one chosen before. None: there are none."""
-    other = replace(roles, constants={**roles.constants, **bound}, open_sizes={})
-    other.inputs = [port for port in roles.inputs if port.name not in bound]
-    return None if _first_walk(other) is None else other.open_sizes
-
-
 def _first_walk(roles: Roles) -> tuple[Walk, Trace] | None:
-    """A walk at declared sizes, open axes at sizes that tell them apart, or else all equal."""
-    failure = "an input has no declared rank"
-    known = _sizes_by_weights(roles.graph, roles.inputs)
-    for primes, leading in ((_SIZES[0], False), (_SIZES[0], True), *((primes, False) for primes in _SIZES[1:])):
-        sizes = _open_sizes(roles.inputs, primes, leading)
-        if sizes is None:
-            break
-        sizes |= {place: n for place, n in known.items() if place in sizes}
-        facts = {name: Fact.of(array) for name, array in roles.constants.items()}
-        for port in roles.inputs:
-            assert port.shape is not None
-            shape = [n if isinstance(n, int) else sizes[port.name, a] for a, n in enumerate(port.shape)]
-            facts[port.name] = Fact(tuple(shape), port.dtype)
-        try:
-            walked = walk(roles.graph, facts)
-        except ShapeError as error:
-            failure = str(error)
-            continue
-        roles.open_sizes = sizes
-        return walked, trace(roles.inputs, walked)
-    roles.walkable = failure
-    return None
-
-
-def _sizes_by_weights(graph: Graph, inputs: Sequence[Port]) -> dict[tuple[str, int], int]:
-    """Extents of input axes that meet constant weights directly: features of X, units of a first state."""
-    rank = {port.name: len(port.shape or ()) for port in inputs}
-    found: dict[tuple[str, int], int] = {}
-    for node in graph.walk():
-        consts = [graph.consts.get(name) for name in node.inputs]
-        first = node.inputs[0] if node.inputs else ""
-        if recurrent.is_recurrent(node) and len(consts) > 2 and consts[1] is not None and consts[1].ndim == 3:
-            found[first, 2] = consts[1].shape[2]
-            for _, index, _ in recurrent.states(node):
-                if index < len(node.inputs) and consts[2] is not None and consts[2].ndim == 3:
-                    found[node.inputs[index], 2] = consts[2].shape[2]
-                    found[node.inputs[index], recurrent.direction_axis(node)] = consts[2].shape[0]
-        elif (
-            node.op == "MatMul" and len(consts) > 1 and consts[1] is not None and consts[1].ndim == 2 and first in rank
-        ):
-            found[first, rank[first] - 1] = consts[1].shape[0]
-    return found
-
-
-def _open_sizes(inputs: Sequence[Port], primes: Sequence[int], leading: bool) -> dict[tuple[str, int], int] | None:
-    """One size for each open axis, the same for axes of one name; the last of `primes` for all that are left. `leading`:
-    the first axes of all inputs are one, as Keras means them without saying so."""
-    sizes: dict[tuple[str, int], int] = {}
-    by_name: dict[str, int] = {}
-    for port in inputs:
-        if port.shape is None:
-            return None
-        for axis, size in enumerate(port.shape):
-            if not isinstance(size, int):
-                key = size if isinstance(size, str) and size else f"{port.name}.{axis}"
-                key = "" if leading and axis == 0 else key
-                sizes[port.name, axis] = by_name.setdefault(key, primes[min(len(by_name), len(primes) - 1)])
-    return sizes
+    """A walk at sizes that fit; where there is none, `walkable` says why."""
+    first = first_walk(roles.graph, roles.inputs, roles.constants)
+    if not isinstance(first, FirstWalk):
+        roles.walkable = first
+        return None
+    roles.open_sizes = first.sizes
+    return first.walked, trace(roles.inputs, first.walked)
 
 
 def _recurrences(walked: Walk) -> list[Node]:
@@ -397,64 +310,21 @@ def _called(roles: Roles, name: int | str | None) -> AxisOf:
 
 def _free_sizes(roles: Roles) -> None:
     """Is the graph right at other sizes? Where not, the declared ones are the only ones."""
-    time_size = _declared(roles, roles.time, roles.open_sizes)
-    batch_size = _declared(roles, roles.batch, roles.open_sizes)
-
-    def works(pairs: list[tuple[int, int]]) -> bool:
-        try:
-            for T, B in pairs:
-                roles.walk(T, B)
-        except LstmInferError:
-            return False
-        return True
-
-    B0 = 1 if batch_size is None else batch_size
-    if roles.batch:
-        T0 = time_size or PROBES[0]
-        tries = [(T0, B) for B in BATCH_PROBES]
-        if not works(tries) and not (roles.time and works([(PROBES[0], B) for B in BATCH_PROBES])):
-            roles.batch_size = B0
-    if roles.time:
-        B = roles.batch_size or BATCH_PROBES[0]
-        fixed = any(isinstance((p.shape or ())[roles.time[p.name]], int) for p in roles.inputs if p.name in roles.time)
-        if not fixed and not works([(T, B) for T in PROBES]):
-            roles.probes = next((two for two in LONG_PROBES if _runs_long(roles, two, B)), PROBES)
-        if not works([(T, B) for T in roles.probes]) or (fixed and _cuts_short(roles, time_size or 0, B)):
-            roles.time_size = time_size or roles.open_sizes.get(next(iter(roles.time.items())), 1)
+    found = free_sizes(
+        roles.walk,
+        _declared(roles, roles.time, roles.open_sizes),
+        _declared(roles, roles.batch, roles.open_sizes),
+        timed=bool(roles.time),
+        batched=bool(roles.batch),
+        declared=any(
+            isinstance((p.shape or ())[roles.time[p.name]], int) for p in roles.inputs if p.name in roles.time
+        ),
+        tried=roles.open_sizes.get(next(iter(roles.time.items()), ("", 0)), 1),
+    )
+    roles.time_size, roles.batch_size, roles.probes = found.time, found.batch, found.probes
 
 
-def _runs_long(roles: Roles, probes: tuple[int, int], B: int) -> bool:
-    """Does the graph walk at these lengths, with several steps in each recurrence whose length follows them."""
-    try:
-        short, longer = (roles.walk(T, B) for T in probes)
-    except LstmInferError:
-        return False
-    extents = [
-        [w.facts[n.inputs[i]].shape[a] for n in _recurrences(w) for i, a in carries.runs_over(n)]
-        for w in (short, longer)
-    ]
-    return all(a == b or a > 3 for a, b in zip(*extents, strict=True))
-
-
-def _cuts_short(roles: Roles, T0: int, B: int) -> bool:
-    """Does the graph end longer sequences than the exporter's example, of T0 steps, at the same step."""
-    try:
-        walked, longer = (roles.walk(T0 + T, B) for T in PROBES)
-    except LstmInferError:
-        return True
-    again = {node.name: node for node in longer.nodes}
-    for node in walked.nodes:
-        if node.op not in ("Slice", "Gather") or node.name not in again:
-            continue
-        x, y = walked.facts[node.inputs[0]].shape, longer.facts[again[node.name].inputs[0]].shape
-        ends = {(k.axis, k.info) for k in links(node, walked) if k.kind == "slice" or (k.kind == "pick" and k.info > 0)}
-        ends &= {(k.axis, k.info) for k in links(again[node.name], longer)}
-        if any(x[axis] != y[axis] for axis, _ in ends):
-            return True
-    return False
-
-
-def _declared(roles: Roles, axes: AxisOf, tried: Mapping[tuple[str, int], int]) -> int | None:
+def _declared(roles: Roles, axes: AxisOf, tried: Mapping[Place, int]) -> int | None:
     """The size the file declares for these axes, else the one the first walk succeeded with."""
     for port in roles.inputs:
         if port.name in axes and port.shape is not None:
