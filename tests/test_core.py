@@ -67,7 +67,7 @@ def make_stream(
         "y_time": 0,
         "release_gil": [release] * len(sizes),
     }
-    stream.bind(**{**arguments, **change})
+    stream._bind(**{**arguments, **change})
     return stream
 
 
@@ -229,8 +229,8 @@ def test_failed_step(isa: str) -> None:
     for call in (stream.step, stream.run):
         with pytest.raises(_core.StepError):
             call(x)
-        stream.lock()  # the failed call has left the stream
-        stream.unlock()
+        stream._lock()  # the failed call has left the stream
+        stream._unlock()
 
 
 @pytest.mark.parametrize("isa", ISAS)
@@ -405,7 +405,7 @@ def test_bind_refuses(change: dict[str, Any]) -> None:
 def test_bind_again() -> None:
     stream = make_stream()
     with pytest.raises(ValueError, match="axes"):
-        stream.bind(
+        stream._bind(
             consts=None, state=None, arena=None, blocks=[(1, delay_plan("scalar", 1))], x_dtype="f4", y_dtype="f4",
             x_step_shape=(1,), x_time=3, y_step_shape=(1,), y_time=0, release_gil=[False],
         )  # fmt: skip
@@ -415,11 +415,11 @@ def test_bind_again() -> None:
 
 def test_lock() -> None:
     stream = make_stream()
-    stream.lock()
-    for enter in (stream.lock, lambda: stream.step(frames(1)), lambda: stream.run(frames(2))):
+    stream._lock()
+    for enter in (stream._lock, lambda: stream.step(frames(1)), lambda: stream.run(frames(2))):
         with pytest.raises(StateError, match="another thread"):
             enter()
-    stream.unlock()
+    stream._unlock()
     stream.step(frames(1))
 
 
@@ -441,8 +441,8 @@ def test_second_thread_is_refused() -> None:
     refused = 0
     while thread.is_alive() and not refused:
         try:
-            stream.lock()
-            stream.unlock()
+            stream._lock()
+            stream._unlock()
         except StateError:
             refused += 1
     thread.join()

@@ -181,7 +181,7 @@ class StreamCore:
     `_step_slow` and `_run_slow`, which do the general thing or raise the precise error.
     """
 
-    def bind(
+    def _bind(
         self,
         *,
         consts: Base,
@@ -254,7 +254,7 @@ class StreamCore:
         The fast path takes arrays in which nothing with an extent above 1 stands before the time axis.
         Parameters and errors as in `step`.
         """
-    def lock(self) -> None:
+    def _lock(self) -> None:
         """Enter the stream: the busy flag that `step` and `run` use too. It does not wait and does not nest.
 
         Raises
@@ -262,8 +262,8 @@ class StreamCore:
         StateError
             The stream is entered already.
         """
-    def unlock(self) -> None:
-        """Leave the stream. Only after a `lock` that succeeded."""
+    def _unlock(self) -> None:
+        """Leave the stream. Only after a `_lock` that succeeded."""
     def _step_slow(self, x: Any, out: Any) -> Any:
         """Hook: do what the fast path of `step` does not take, or raise the precise error. Called without the lock."""
     def _run_slow(self, x: Any, out: Any) -> Any:

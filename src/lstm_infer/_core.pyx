@@ -1,5 +1,6 @@
 """The one bridge to C: hands memory to the kernels and takes statuses back. No arithmetic, no loops over elements."""
 
+cimport cython
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from libc.stdint cimport int64_t, uintptr_t
 from libc.string cimport memcpy
@@ -179,6 +180,7 @@ cdef str owner(li_slot_fn fn, int slot):
             return li_isa_name(i).decode()
 
 
+@cython.auto_pickle(False)
 cdef class Plan:
     def __cinit__(self, str isa not None, steps, nested=()):
         cdef const li_kernels *kernels = find_isa(isa)
@@ -287,8 +289,9 @@ cdef Shape shape_of(tuple dims, int time) except *:
     return shape
 
 
+@cython.auto_pickle(False)
 cdef class StreamCore:
-    def bind(self, *, consts, state, arena, blocks, x_dtype, y_dtype, tuple x_step_shape, int x_time,
+    def _bind(self, *, consts, state, arena, blocks, x_dtype, y_dtype, tuple x_step_shape, int x_time,
              tuple y_step_shape, int y_time, release_gil, backup=None, int input_base=3, int output_base=4):
         """Set all that the fast path needs: for the package itself; _core.pyi says what each argument is."""
         cdef Plan plan
@@ -304,7 +307,7 @@ cdef class StreamCore:
             raise ValueError("y has a time axis but x has none")
         if backup is not None and (state is None or backup.nbytes != state.nbytes):
             raise ValueError("backup: as many bytes as the state has expected")
-        self.lock()
+        self._lock()
         try:
             self.step_bound = self.run_bound = False
             self.x_step[0], self.y_step[0] = shape_of(x_step_shape, x_time), shape_of(y_step_shape, y_time)
@@ -339,15 +342,15 @@ cdef class StreamCore:
             self.run_bound = (all([n == 1 for n in x_step_shape[:max(x_time, 0)]])
                               and all([n == 1 for n in y_step_shape[:max(y_time, 0)]]))
         finally:
-            self.unlock()
+            self._unlock()
 
-    def lock(self):
+    def _lock(self):
         """Enter the stream, as step and run do; StateError where it is entered already."""
         if not LI_TAKE(&self.busy):
             raise StateError("stream is in use by another thread; give each thread a stream of its own "
                              "(model.stream() or stream.fork())")
 
-    def unlock(self):
+    def _unlock(self):
         """Leave the stream, after a lock that succeeded."""
         LI_GIVE(&self.busy)
 
@@ -396,7 +399,7 @@ cdef class StreamCore:
         elif not takes(out, self.y_type, &self.y_step[kept], self.y_frame_bytes, <cnp.ndarray>x, self.x_frame_bytes):
             return self._step_slow(x, out)
         if not LI_TAKE(&self.busy):
-            self.lock()  # raises
+            self._lock()  # raises
         self.base[self.input_base] = cnp.PyArray_BYTES(<cnp.ndarray>x)
         self.base[self.output_base] = cnp.PyArray_BYTES(<cnp.ndarray>out)
         self.remember()
@@ -457,7 +460,7 @@ cdef class StreamCore:
                        <cnp.ndarray>x, n_frames * self.x_frame_bytes):
             return self._run_slow(x, out)
         if not LI_TAKE(&self.busy):
-            self.lock()  # raises
+            self._lock()  # raises
         while first < self.n_blocks - 1 and self.blocks[first].n > n_frames:
             first += 1
         x_data, y_data = cnp.PyArray_BYTES(<cnp.ndarray>x), cnp.PyArray_BYTES(<cnp.ndarray>out)

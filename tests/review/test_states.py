@@ -188,10 +188,10 @@ def test_a_state_is_neither_read_nor_set_while_a_call_runs(rng):
 
     thread = threading.Thread(target=other)
     thread.start()
-    stream.lock()  # what a call does
+    stream._lock()  # what a call does
     started.set()
     thread.join()
-    stream.unlock()
+    stream._unlock()
     assert done == ["refused"] * 4
     tolerances.exact(stream.state["h0"], held)
 

@@ -124,9 +124,8 @@ def evaluate(node: Node, ins: list[Array | None]) -> list[Array]:
 
 def lower(node: Node, b: Builder) -> None:
     s = sizes(node, [b.fact(name) if name else None for name in node.inputs])
-    carried = b.layout is not None and (node.name, "h0") in b.layout.slots
     if b.optional(node, 4):
-        if carried:
+        if b.carried(node, "h0") is not None:
             raise unsupported(node, "a stream with sequence_lens")
         b.host(node, find(node).evaluate)
         return

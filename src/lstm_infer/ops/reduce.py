@@ -231,7 +231,7 @@ def lower_cumsum(node: Node, b: Builder) -> None:
     x = b.view(node.inputs[0])
     axis = _sum_axis(node, [b.fact(value) for value in node.inputs])
     n, back, exclusive = x.shape[axis], bool(attr(node, "reverse", 0)), bool(attr(node, "exclusive", 0))
-    carried = b.layout is not None and (node.name, "sum0") in b.layout.slots
+    carried = b.carried(node, "sum0") is not None
     if n > _MOST_STEPS and not carried:
         b.host(node, find(node).evaluate)
         return

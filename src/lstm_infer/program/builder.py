@@ -209,13 +209,18 @@ class Builder:
         dtypes = [self.facts[name].dtype if name else None for name in node.inputs]
         self.calls.append(HostCall(node, evaluate, ins, outs, dtypes, self._node))
 
+    def carried(self, node: Node, what: str) -> View | None:
+        """Where a node's state lies, if a stream carries it."""
+        return self.layout.carried(node.name, what) if self.layout is not None else None
+
     def carry(self, node: Node, what: str, init: View | None, shape: Sequence[int], dtype: Any = np.float32) -> View:
         """Memory of a recurrence's state, dense.
 
         It persists in a stream where the layout has a slot for it, or where `init` is itself a state that may be
         updated in place; else it is fresh and starts from `init` (or 0)."""
-        if self.layout is not None and (node.name, what) in self.layout.slots:
-            return self.layout.slots[node.name, what]
+        kept = self.carried(node, what)
+        if kept is not None:
+            return kept
         if init is not None and id(init.buffer) in self.in_place and init.is_dense:
             return View(init.buffer, tuple(shape), dense_strides(shape), init.dtype, init.offset)
         state = self.alloc(shape, dtype)

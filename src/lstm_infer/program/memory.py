@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
 from math import prod
 from typing import Any
 
@@ -10,9 +11,17 @@ import numpy as np
 
 from .views import Buffer, View, dense_strides, storage
 
-__all__ = ["ALIGN", "StateLayout"]
+__all__ = ["ALIGN", "NodeState", "StateLayout"]
 
 ALIGN = 64
+
+
+@dataclass(frozen=True, order=True)
+class NodeState:
+    """The key of a state that a node carries; `what`: its name in the node, and the direction ("h0")."""
+
+    node: str
+    what: str
 
 
 class StateLayout:
@@ -21,6 +30,10 @@ class StateLayout:
     def __init__(self) -> None:
         self.slots: dict[Hashable, View] = {}
         self.n_bytes = 0
+
+    def carried(self, node: str, what: str) -> View | None:
+        """Where a node's state lies, if the stream carries it."""
+        return self.slots.get(NodeState(node, what))
 
     def slot(self, key: Hashable, shape: Sequence[int], dtype: Any) -> View:
         """The state of this key; placed when first asked for."""

@@ -1,0 +1,228 @@
+"""The general path of a stream: any number of inputs and outputs, any phase, steps on the host.
+
+What `_core.StreamCore` does not take in C comes here: it is checked, cut into blocks, run, and joined again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import _core
+from ..errors import ShapeError, StateError
+from ..program.program import BASE_FIRST, step_failed
+from ..records import StateInfo
+from . import shapes
+from .plan import Block, Phase, StreamPlan
+from .shapes import Arrays
+from .states import memory_of
+
+__all__ = ["Frames", "GeneralPath", "Replan", "Results"]
+
+Replan = Callable[[Mapping[tuple[str, int], int]], StreamPlan]
+"""Makes the plan of the same stream for other extents of open axes, by (input, axis)."""
+
+Frames = NDArray[Any] | Mapping[str, NDArray[Any]]
+Results = NDArray[Any] | dict[str, NDArray[Any] | None]
+
+
+class GeneralPath(_core.StreamCore):
+    """A plan, the memory it runs over, and where in it the stream stands."""
+
+    def __init__(self, plan: StreamPlan, replan: Replan | None) -> None:
+        self._plan, self._replan = plan, replan
+        self._state = _core.aligned_empty(max(plan.layout.n_bytes, 1))
+        self._arena = _core.aligned_empty(
+            max([64, plan.init.arena_bytes, *(block.program.arena_bytes for block in plan.blocks)])
+        )
+        self._phase: Phase = plan.first_phase
+        self._flushed = False
+        self._places: dict[str, tuple[NDArray[Any], StateInfo]] = {
+            name: (memory_of(view, self._state), info) for name, (view, info) in plan.states().items()
+        }
+        plan.init.run([plan.store.anchor, self._state, self._arena, *plan.fed.bound.values()])
+
+    @contextmanager
+    def _entered(self) -> Iterator[None]:
+        """Alone in the stream."""
+        self._lock()
+        try:
+            yield
+        finally:
+            self._unlock()
+
+    # ---- the fast path ----------------------------------------------------------------------------------
+
+    def _bind_fast(self) -> None:
+        """Tell the fast path what it needs, where the model takes it: one input, one output, one C plan a block."""
+        plan = self._plan
+        if len(plan.fed.streamed) != 1 or plan.fed.per_step or len(plan.spec.outputs) != 1 or not plan.blocks:
+            return
+        if any(block.program.plan is None for block in plan.blocks):
+            return
+        (x_name,), output = plan.fed.streamed, plan.spec.outputs[0]
+        x, y = plan.step_facts[x_name], plan.out_facts[output.name]
+        frame = plan.spec.mode == "frame"
+        x_time = -1 if frame else plan.spec.roles.time[x_name]
+        y_time = -1 if frame or output.kind != "time" else output.axis
+        if any(n != 1 for n in x.shape[: max(x_time, 0)]) or any(n != 1 for n in y.shape[: max(y_time, 0)]):
+            return
+        if not frame and output.kind == "time" and (x.shape[x_time] != 1 or y.shape[y_time] != 1):
+            return
+        self._bind(
+            consts=plan.store.anchor,
+            state=self._state,
+            arena=self._arena,
+            blocks=[(block.n, block.program.plan) for block in plan.blocks if block.program.plan is not None],
+            x_dtype=x.dtype,
+            y_dtype=y.dtype,
+            x_step_shape=x.shape,
+            x_time=x_time,
+            y_step_shape=y.shape,
+            y_time=y_time,
+            release_gil=[block.release_gil for block in plan.blocks],
+            backup=np.empty_like(self._state) if any(block.program.can_fail for block in plan.blocks) else None,
+            input_base=BASE_FIRST,
+            output_base=BASE_FIRST + 1,
+        )
+
+    def _step_failed(self, error: _core.StepError, plan: _core.Plan) -> NoReturn:
+        for block in self._plan.blocks:
+            if block.program.plan is plan:
+                raise step_failed(error, block.program.nodes[0])
+        raise error
+
+    # ---- calls ------------------------------------------------------------------------------------------
+
+    def _step_slow(self, x: Frames, out: Any) -> Results:
+        feeds = shapes.checked_feeds(self._plan, self._places, x)
+        self._adapt(feeds, lead=0)
+        plan = self._plan
+        ready, dropped = shapes.step_arrays(plan, feeds)
+        if plan.spec.lag or plan.spec.rate != 1:
+            raise ShapeError(
+                f"step: this model looks ahead by {plan.spec.lag} steps and gives one step for {plan.spec.rate}; "
+                "use run(), which returns what is complete, and flush() at the end"
+            )
+        block = plan.block(1, self._phase)
+        wanted = {
+            o.name: tuple(n for a, n in enumerate(f.shape) if not (dropped and o.kind == "time" and a == o.axis))
+            for o, f in zip(plan.spec.outputs, block.program.outputs, strict=True)
+        }
+        shapes.check_out(plan, out, wanted, ready)
+        results = self._locked([(block, ready)])[0]
+        final: dict[str, NDArray[Any] | None] = {}
+        for spec in plan.spec.outputs:
+            result = results[spec.name]
+            final[spec.name] = np.squeeze(result, spec.axis) if dropped and spec.kind == "time" else result
+        return self._deliver(final, out)
+
+    def _run_slow(self, x: Frames, out: Any) -> Results:
+        feeds = shapes.checked_feeds(self._plan, self._places, x)
+        self._adapt(feeds, lead=1 if self._plan.spec.mode == "frame" else 0)
+        n = shapes.chunk_length(self._plan, feeds)
+        if self._flushed:
+            raise StateError("the stream was flushed; reset() begins a new signal")
+        pieces: list[tuple[Block, dict[str, NDArray[Any]]]] = []
+        at = 0
+        blocks = self._plan.cut(n, self._phase)
+        for block in blocks:
+            pieces.append((block, {name: self._piece(name, a, at, block.n) for name, a in feeds.items()}))
+            at += block.n
+        shapes.check_out(self._plan, out, shapes.run_shapes(self._plan, blocks), feeds)
+        return self._deliver(self._joined(self._locked(pieces)), out)
+
+    def _flush(self) -> Results:
+        """The outputs that are still behind."""
+        plan = self._plan
+        if plan.spec.steady or plan.spec.mode != "time":
+            return self._deliver(self._joined([]), None)
+        if self._flushed:
+            raise StateError("the stream was flushed; reset() begins a new signal")
+        block = plan.block(0, self._phase, flush=True)
+        facts = {name: plan.step_facts[name] for name in plan.fed.names}
+        feeds = {
+            name: np.zeros([0 if a == plan.spec.roles.time.get(name) else n for a, n in enumerate(f.shape)], f.dtype)
+            for name, f in facts.items()
+        }
+        made = self._locked([(block, feeds)])
+        self._flushed = True
+        return self._deliver(self._joined(made), None)
+
+    def _adapt(self, feeds: Arrays, lead: int) -> None:
+        """Take the extents of axes that the file leaves open from what is fed."""
+        new = shapes.other_sizes(self._plan, feeds, lead)
+        if not new or self._replan is None:
+            return
+        plan = self._replan({**self._plan.fed.sizes, **new})
+        if {k: v.shape for k, v in plan.layout.slots.items()} != {
+            k: v.shape for k, v in self._plan.layout.slots.items()
+        }:
+            raise ShapeError(f"the states of this stream do not fit the sizes {new}; make a new stream for them")
+        with self._entered():
+            self._plan = plan
+            need = max([64, *(block.program.arena_bytes for block in plan.blocks)])
+            if need > self._arena.nbytes:
+                self._arena = _core.aligned_empty(need)
+        self._bind_fast()
+
+    def _piece(self, name: str, array: NDArray[Any], at: int, n: int) -> NDArray[Any]:
+        """The part of an input that a block reads."""
+        if self._plan.spec.mode == "frame":
+            return np.ascontiguousarray(array[at] if name in self._plan.spec.streamed else array)
+        axis = shapes.time_axis(self._plan, name)
+        if axis is None:
+            return np.ascontiguousarray(array)
+        return np.ascontiguousarray(array[(slice(None),) * axis + (slice(at, at + n),)])
+
+    def _joined(self, made: Sequence[Arrays]) -> dict[str, NDArray[Any] | None]:
+        """The outputs of all blocks, each behind the one before."""
+        joined: dict[str, NDArray[Any] | None] = {}
+        for spec in self._plan.spec.outputs:
+            name, fact = spec.name, self._plan.out_facts[spec.name]
+            if self._plan.spec.mode == "frame":
+                joined[name] = np.stack([m[name] for m in made]) if made else np.empty((0, *fact.shape), fact.dtype)
+            elif spec.kind == "time":
+                empty = [0 if a == spec.axis else n for a, n in enumerate(fact.shape)]
+                parts = [m[name] for m in made if name in m]
+                joined[name] = np.concatenate(parts, spec.axis) if parts else np.empty(empty, fact.dtype)
+            else:
+                joined[name] = next((m[name] for m in reversed(made) if name in m), None)
+        return joined
+
+    def _locked(self, pieces: Sequence[tuple[Block, Arrays]]) -> list[dict[str, NDArray[Any]]]:
+        """Run the blocks, all or none."""
+        with self._entered():
+            before = self._phase, self._state.copy() if any(block.program.can_fail for block, _ in pieces) else None
+            try:
+                made = []
+                for block, feeds in pieces:
+                    made.append(self._call(block, feeds))
+                    self._phase = block.next_phase
+                return made
+            except BaseException:
+                self._phase = before[0]
+                if before[1] is not None:
+                    self._state[:] = before[1]
+                raise
+
+    def _call(self, block: Block, feeds: Arrays) -> dict[str, NDArray[Any]]:
+        plan, program = self._plan, block.program
+        outs = [np.empty(f.shape, f.dtype) for f in program.outputs]
+        if program.arena_bytes > self._arena.nbytes:
+            self._arena = _core.aligned_empty(program.arena_bytes)
+        program.run([plan.store.anchor, self._state, self._arena, *(feeds[name] for name in plan.fed.names), *outs])
+        return dict(zip(block.present, outs, strict=True))
+
+    def _deliver(self, results: dict[str, NDArray[Any] | None], out: Any) -> Results:
+        if out is None:
+            return next(iter(results.values())) if len(results) == 1 else results  # type: ignore[return-value]
+        for name, target in shapes.targets(self._plan, out).items():
+            result = results[name]
+            assert result is not None
+            target[...] = result
+        return out  # type: ignore[no-any-return]

@@ -1,0 +1,176 @@
+"""What a call of a stream was given, checked before anything runs: inputs, their shapes, and `out`."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import DtypeError, FeedError, ShapeError
+from .plan import Block, StreamPlan
+
+__all__ = ["Arrays", "Shapes", "check_out", "checked_feeds", "chunk_length", "other_sizes", "run_shapes", "step_arrays",
+           "targets", "time_axis"]  # fmt: skip
+
+Arrays = Mapping[str, NDArray[Any]]
+Shapes = Mapping[str, "tuple[int, ...] | None"]
+"""By output; None: it does not exist yet."""
+
+
+def time_axis(plan: StreamPlan, name: str) -> int | None:
+    """The time axis of an input, None where it has none."""
+    return None if plan.spec.mode == "frame" else plan.spec.roles.time.get(name)
+
+
+def checked_feeds(plan: StreamPlan, states: Container[str], x: Any) -> dict[str, NDArray[Any]]:
+    """The inputs of a call by name, in their declared dtypes."""
+    names = plan.fed.names
+    if not isinstance(x, Mapping):
+        if len(names) != 1:
+            raise FeedError(f"this stream takes {len(names)} inputs; feed a dict with {names}")
+        x = {names[0]: x}
+    for name in x:
+        if name not in names:
+            why = _why_not(plan, states, name)
+            raise FeedError(f"there is no input {name!r} to feed; the stream takes {names}{why}")
+    for name in names:
+        if name not in x:
+            bind = f" (or bind it once with stream(inputs={{{name!r}: ...}}))"
+            hint = bind if name in plan.fed.per_step else ""
+            raise FeedError(f"input {name!r} is missing{hint}; the stream takes {names}")
+    found: dict[str, NDArray[Any]] = {}
+    for name in names:
+        array, want = x[name], plan.step_facts[name].dtype
+        if not isinstance(array, np.ndarray):
+            raise DtypeError(
+                f"input {name!r} takes a NumPy array of {want}, got {type(array).__name__}; use np.asarray"
+            )
+        if array.dtype != want:
+            raise DtypeError(f"input {name!r} takes {want}, got {array.dtype}; convert it with astype")
+        found[name] = array
+    return found
+
+
+def _why_not(plan: StreamPlan, states: Container[str], name: str) -> str:
+    if name in states:
+        return f"; {name!r} is a state the stream carries, set it with stream.state[{name!r}] = ... or initial="
+    bound = name in plan.fed.bound or name in plan.fed.known
+    return f"; {name!r} was bound when the stream was made" if bound else ""
+
+
+def step_arrays(plan: StreamPlan, feeds: Arrays) -> tuple[dict[str, NDArray[Any]], bool]:
+    """The inputs of one step with their time axis, and whether it was dropped."""
+    ready: dict[str, NDArray[Any]] = {}
+    dropped = False
+    for name, array in feeds.items():
+        want = plan.step_facts[name].shape
+        axis = time_axis(plan, name)
+        if axis is not None and array.ndim == len(want) - 1:
+            if array.shape != want[:axis] + want[axis + 1 :]:
+                raise _wrong_shape(plan, name, array, "step")
+            array = np.expand_dims(array, axis)
+            dropped = True
+        elif array.shape != want:
+            raise _wrong_shape(plan, name, array, "step")
+        ready[name] = np.ascontiguousarray(array)
+    return ready, dropped
+
+
+def chunk_length(plan: StreamPlan, feeds: Arrays) -> int:
+    """How many steps are fed; all streamed inputs say the same."""
+    spec = plan.spec
+    lengths: dict[str, int] = {}
+    for name, array in feeds.items():
+        want = plan.step_facts[name].shape
+        if spec.mode == "frame" and name in spec.streamed:
+            if array.shape[1:] != want or array.ndim != len(want) + 1:
+                raise _wrong_shape(plan, name, array, "run")
+            lengths[name] = array.shape[0]
+            continue
+        axis = time_axis(plan, name)
+        shape = array.shape if axis is None else (*array.shape[:axis], 1, *array.shape[axis + 1 :])
+        if shape != want or array.ndim != len(want):
+            raise _wrong_shape(plan, name, array, "run")
+        if axis is not None:
+            lengths[name] = array.shape[axis]
+    if len(set(lengths.values())) > 1:
+        raise ShapeError(f"the streamed inputs have different numbers of steps: {lengths}")
+    return next(iter(lengths.values()), 1)
+
+
+def other_sizes(plan: StreamPlan, feeds: Arrays, lead: int) -> dict[tuple[str, int], int]:
+    """Extents of open axes that differ from the plan's; `lead`: axes in front of a streamed input's own."""
+    found = {}
+    for name, array in feeds.items():
+        want = plan.step_facts[name].shape
+        skip = lead if name in plan.spec.streamed else 0
+        for axis, size in enumerate(want):
+            if array.ndim == len(want) + skip and plan.fed.is_open(name, axis) and array.shape[axis + skip] != size:
+                found[name, axis] = array.shape[axis + skip]
+    return found
+
+
+def _wrong_shape(plan: StreamPlan, name: str, array: NDArray[Any], call: str) -> ShapeError:
+    want: list[Any] = list(plan.step_facts[name].shape)
+    axis = time_axis(plan, name)
+    if plan.spec.mode == "frame" and name in plan.spec.streamed:
+        takes = str(want) if call == "step" else str(["T", *want])
+    elif axis is None:
+        takes = str(want)
+    elif call == "step":
+        takes = f"{want} or {want[:axis] + want[axis + 1 :]}"
+    else:
+        takes = str([*want[:axis], "T", *want[axis + 1 :]])
+    return ShapeError(f"{call}: input {name!r} takes {takes}, got {list(array.shape)}".replace("'T'", "T"))
+
+
+def run_shapes(plan: StreamPlan, blocks: Sequence[Block]) -> Shapes:
+    """Shapes of what a run over these blocks returns."""
+    shapes: dict[str, tuple[int, ...] | None] = {}
+    for o in plan.spec.outputs:
+        shape = plan.out_facts[o.name].shape
+        if plan.spec.mode == "frame":
+            shapes[o.name] = (len(blocks), *shape)
+        elif o.kind == "time":
+            steps = sum(
+                f.shape[o.axis]
+                for b in blocks
+                for name, f in zip(b.present, b.program.outputs, strict=True)
+                if name == o.name
+            )
+            shapes[o.name] = (*shape[: o.axis], steps, *shape[o.axis + 1 :])
+        else:
+            shapes[o.name] = shape if any(o.name in b.present for b in blocks) else None
+    return shapes
+
+
+def targets(plan: StreamPlan, out: Any) -> Mapping[str, Any]:
+    """`out` by output."""
+    return out if isinstance(out, Mapping) else {plan.spec.outputs[0].name: out}
+
+
+def check_out(plan: StreamPlan, out: Any, shapes: Shapes, feeds: Arrays) -> None:
+    """Refuse what cannot be filled."""
+    if out is None:
+        return
+    if len(shapes) > 1 and not isinstance(out, Mapping):
+        raise FeedError(f"out: the stream returns {len(shapes)} outputs; give a dict with {sorted(shapes)}")
+    for name, target in targets(plan, out).items():
+        if name not in shapes:
+            raise FeedError(f"out: there is no output {name!r}; the stream returns {sorted(shapes)}")
+        shape, dtype = shapes[name], plan.out_facts[name].dtype
+        if not isinstance(target, np.ndarray) or target.dtype != dtype or not target.dtype.isnative:
+            got = target.dtype if isinstance(target, np.ndarray) else type(target).__name__
+            raise DtypeError(f"out: output {name!r} takes a NumPy array of {dtype}, got {got}")
+        if shape is None:
+            raise ShapeError(f"out: output {name!r} does not exist before the first step")
+        if target.shape != shape:
+            raise ShapeError(f"out: output {name!r} has shape {list(shape)}, got {list(target.shape)}")
+        if not target.flags.writeable:
+            raise FeedError(f"out: the array for output {name!r} is read-only")
+        if not target.flags.c_contiguous or not target.flags.aligned:
+            raise FeedError(f"out: the array for output {name!r} is not C-contiguous and aligned")
+        if any(np.may_share_memory(target, array) for array in feeds.values()):
+            raise FeedError(f"out: the array for output {name!r} shares memory with an input")
