@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..graph.ir import Node
-from ..program.calls import Activation
+from ..program.arguments import Activation
 from . import recurrent
 from .elementwise import Formula
 from .registry import attr, unsupported

@@ -22,8 +22,8 @@ from ..errors import OnnxImportError, ShapeError
 from ..graph.fact import Fact
 from ..graph.ir import Array, Node
 from ..graph.links import Link
+from ..program.arguments import Activation, Conv, filled
 from ..program.builder import Builder
-from ..program.calls import Activation
 from ..program.views import View
 from . import activation
 from .elementwise import apply
@@ -153,19 +153,15 @@ def convolve(
     weights = b.packed((key or ("conv", id(w)), groups), pack, w if keep is None else keep)
     start = None if bias is None else b.packed(("conv bias", id(bias), groups), pack_bias, bias)
 
-    def three(values: tuple[int, ...], fill: int) -> list[int]:
-        return [*values, *([fill] * (3 - spatial))]
-
-    lead, out_lead = x.strides, y.strides
-    extents = (three(v, 1) for v in (s.kernel, s.out, s.stride, s.dilation))
-    scratch = b.scratch(_core.conv_scratch(x.shape[1], groups, *extents))
-    words = [
-        x, weights, start, y, scratch, x.shape[0], x.shape[1], filters, groups, spatial,
-        three(s.size, 1), three(s.out, 1), three(s.kernel, 1), three(s.stride, 1), three(s.dilation, 1),
-        three(s.begin, 0), [*lead, *([0] * (5 - len(lead)))], [*out_lead, *([0] * (5 - len(out_lead)))],
-        panel_floats * k, act,
-    ]  # fmt: skip
-    b.emit("conv_f32", words, [v for v in (x, weights, start) if v is not None], [y, scratch])
+    kernel, out, stride, dilation = (filled(v, 3, 1) for v in (s.kernel, s.out, s.stride, s.dilation))
+    scratch = b.scratch(_core.conv_scratch(x.shape[1], groups, kernel, out, stride, dilation))
+    args = Conv(
+        x=x, w=weights, bias=start, y=y, scratch=scratch,
+        n=x.shape[0], channels=x.shape[1], filters=filters, groups=groups, spatial=spatial,
+        in_=filled(s.size, 3, 1), out=out, kernel=kernel, stride=stride, dilation=dilation, pad=filled(s.begin, 3),
+        x_stride=filled(x.strides, 5), y_stride=filled(y.strides, 5), w_group=panel_floats * k, act=act,
+    )  # fmt: skip
+    b.emit("conv_f32", args)
 
 
 def _computed(b: Builder, x: View, w: View, y: View, s: Slide, groups: int) -> None:

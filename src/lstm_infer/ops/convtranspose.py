@@ -25,8 +25,8 @@ from ..errors import OnnxImportError, ShapeError
 from ..graph.fact import Fact
 from ..graph.ir import Array, Node
 from ..graph.links import Link, Window
+from ..program.arguments import Activation
 from ..program.builder import Builder
-from ..program.calls import Activation
 from ..program.views import View
 from .conv import convolve
 from .elementwise import apply

@@ -18,8 +18,8 @@ from ..errors import OnnxImportError, ShapeError
 from ..graph.fact import Fact
 from ..graph.ir import Array, Node
 from ..graph.links import Link
+from ..program.arguments import Gather, dtype_code
 from ..program.builder import Builder
-from ..program.calls import Word, dtype_code
 from ..program.views import View
 from .common import normal_axis
 from .registry import Op, attr, need, register
@@ -132,8 +132,11 @@ def _gather(b: Builder, x: View, axis: int, index: View, out: View) -> None:
     data, at = b.dense(x), b.dense(index)
     inner = prod(x.shape[axis + 1 :]) * x.dtype.itemsize
     outer, count = prod(x.shape[:axis]), prod(at.shape)
-    words: list[Word] = [out, data, at, dtype_code(at.dtype), outer, x.shape[axis], count, inner]
-    b.emit("gather", words, [data, at], [out])
+    args = Gather(
+        dst=out, src=data, index=at, index_dtype=dtype_code(at.dtype),
+        n_outer=outer, axis=x.shape[axis], n_index=count, inner_bytes=inner,
+    )  # fmt: skip
+    b.emit("gather", args)
 
 
 # ---- GatherElements: out[i][j] = x[index[i][j]][j] for axis 0 ----------------------------------------------------

@@ -11,7 +11,7 @@ Weights that are fed are packed in every call.
 from __future__ import annotations
 
 from ..graph.ir import Array, Node
-from ..program.calls import Activation
+from ..program.arguments import Activation
 from . import recurrent
 from .registry import Op, attr, register
 

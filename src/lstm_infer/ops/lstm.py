@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..graph.ir import Array, Node
-from ..program.calls import Activation
+from ..program.arguments import Activation
 from . import recurrent
 from .registry import Op, attr, register
 

@@ -16,8 +16,8 @@ from ..errors import OnnxImportError, ShapeError
 from ..graph.fact import Fact
 from ..graph.ir import Array, Node
 from ..graph.links import Link
+from ..program.arguments import RANK, Activation, MatMul, MatMulDyn, filled
 from ..program.builder import Builder
-from ..program.calls import Activation, Word
 from ..program.views import View
 from .registry import Op, find, need, register
 
@@ -113,8 +113,11 @@ def product(
     if flat is None:
         flat = b.dense(x).reshape((n, k))
         assert flat is not None
-    words = [flat, w, bias, y, n, k, m, flat.strides[0], flat.strides[1], m, 1, act or Activation()]
-    b.emit("matmul_f32", words, [flat, w] if bias is None else [flat, w, bias], [y])
+    args = MatMul(
+        x=flat, w=w, bias=bias, y=y, n=n, k=k, m=m, x_row=flat.strides[0], x_k=flat.strides[1], y_row=m, y_col=1,
+        act=act or Activation(),
+    )  # fmt: skip
+    b.emit("matmul_f32", args)
 
 
 def dynamic(b: Builder, left: View, right: View, y: View) -> None:
@@ -129,18 +132,15 @@ def dynamic(b: Builder, left: View, right: View, y: View) -> None:
     out = y.reshape((*batch, n, m))
     assert out is not None
     left, right = left.expand((*batch, n, k)), right.expand((*batch, k, m))
-    rank = len(batch)
-
-    def padded(values: tuple[int, ...]) -> list[int]:
-        return [*values, *([0] * (8 - rank))]
-
     scratch = b.scratch(_core.matmul_dyn_scratch(k, m))
-    words: list[Word] = [
-        left, right, out, scratch, n, k, m,
-        left.strides[-2], left.strides[-1], right.strides[-2], right.strides[-1], m,
-        rank, padded(batch), padded(left.strides[:-2]), padded(right.strides[:-2]), padded(out.strides[:-2]),
-    ]  # fmt: skip
-    b.emit("matmul_dyn_f32", words, [left, right], [out, scratch])
+    (a_row, a_k), (b_k, b_col) = left.strides[-2:], right.strides[-2:]
+    args = MatMulDyn(
+        a=left, b=right, y=out, scratch=scratch, n=n, k=k, m=m,
+        a_row=a_row, a_k=a_k, b_k=b_k, b_col=b_col, y_row=m, batch_rank=len(batch),
+        batch=filled(batch, RANK), a_batch=filled(left.strides[:-2], RANK), b_batch=filled(right.strides[:-2], RANK),
+        y_batch=filled(out.strides[:-2], RANK),
+    )  # fmt: skip
+    b.emit("matmul_dyn_f32", args)
 
 
 _NOTE = "integers run on the host"

@@ -24,6 +24,7 @@ from ..errors import OnnxImportError, ShapeError
 from ..graph.fact import Fact
 from ..graph.ir import Array, Node
 from ..graph.links import Link
+from ..program.arguments import LayerNorm
 from ..program.builder import Builder
 from ..program.views import View
 from .common import normal_axes, normal_axis
@@ -90,9 +91,11 @@ def normalise(
 ) -> None:
     """Rows of n elements of x to zero mean and unit variance. scale, bias [n]; outputs mean, inverse [rows]."""
     flat = rows_of(b, x, n)
-    words = [flat, scale, bias, y, mean, inverse, flat.shape[0], n, flat.strides[0], n, epsilon]
-    reads = [v for v in (flat, scale, bias) if v is not None]
-    b.emit("layernorm_f32", words, reads, [v for v in (y, mean, inverse) if v is not None])
+    args = LayerNorm(
+        x=flat, scale=scale, bias=bias, y=y, mean=mean, inv_std=inverse, rows=flat.shape[0], n=n,
+        x_row=flat.strides[0], y_row=n, epsilon=epsilon,
+    )  # fmt: skip
+    b.emit("layernorm_f32", args)
 
 
 def root_mean_square(b: Builder, x: View, y: View, n: int, epsilon: float, scale: View | None) -> View:

@@ -18,8 +18,9 @@ from ..errors import ShapeError
 from ..graph.fact import Fact
 from ..graph.ir import Array, Node
 from ..graph.links import Link
+from ..program.arguments import Activation
 from ..program.builder import Builder
-from ..program.calls import Activation, LoopCall, window
+from ..program.calls import LoopCall, window
 from ..program.views import Buffer, View
 from . import activation, recurrent
 from .elementwise import Formula, apply

@@ -23,8 +23,8 @@ from ..errors import ShapeError
 from ..graph.fact import Fact
 from ..graph.ir import Array, Node
 from ..graph.links import Link
+from ..program.arguments import Activation
 from ..program.builder import Builder
-from ..program.calls import Activation
 from ..program.views import View
 from .common import normal_axis, onnx_dtype, pass_through
 from .conv import convolve, sums

@@ -16,8 +16,8 @@ from ..errors import OnnxImportError, ShapeError
 from ..graph.fact import Fact
 from ..graph.ir import Array, Node
 from ..graph.links import Link
+from ..program.arguments import Activation, Recur
 from ..program.builder import Builder
-from ..program.calls import Activation
 from ..program.views import View
 from .registry import attr, need, unsupported
 
@@ -387,16 +387,16 @@ def lower(node: Node, b: Builder) -> None:
         h, c = memory["h"], memory.get("c")
         out = y.part(y_d, d, 1) if y is not None else None
         scratch = b.scratch(_core.recur_scratch(GATES[node.op], s.T, s.B, s.I, s.H))
-        acts = [*activations(node)[d], Activation(), Activation()][:3]
-        words = [
-            x, weights.w, weights.r, weights.r_h, weights.bias, weights.peephole, now, h, c, out, scratch,
-            s.T, s.B, s.I, s.H, x.strides[t_axis], x.strides[b_axis], y_t, y_b, s.H, s.H if c is not None else 0,
-            weights.panel, weights.panel, weights.r_h_panel,
-            int(backwards), int(attr(node, "input_forget", 0)), int(attr(node, "linear_before_reset", 0)), clip(node), acts,
-        ]  # fmt: skip
-        reads = [v for v in (x, weights.w, weights.bias, weights.peephole, weights.r_h, now, h, c) if v is not None]
-        writes = [v for v in (out, h, c, scratch) if v is not None]
-        b.emit(f"{node.op.lower()}_f32", words, reads, writes)
+        f, g, last, *_ = *activations(node)[d], Activation(), Activation()
+        args = Recur(
+            x=x, w=weights.w, r=weights.r, r_h=weights.r_h, bias=weights.bias, peephole=weights.peephole,
+            lens=now, h=h, c=c, y=out, scratch=scratch, T=s.T, B=s.B, I=s.I, H=s.H,
+            x_t=x.strides[t_axis], x_b=x.strides[b_axis], y_t=y_t, y_b=y_b, h_b=s.H, c_b=0 if c is None else s.H,
+            w_panel=weights.panel, r_panel=weights.panel, r_h_panel=weights.r_h_panel, reverse=int(backwards),
+            input_forget=int(attr(node, "input_forget", 0)),
+            linear_before_reset=int(attr(node, "linear_before_reset", 0)), clip=clip(node), act=(f, g, last),
+        )  # fmt: skip
+        b.emit(f"{node.op.lower()}_f32", args)
     for output, parts in finals.items():
         if not b.wanted(node, output):
             continue

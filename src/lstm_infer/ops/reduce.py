@@ -18,8 +18,8 @@ from ..errors import ShapeError
 from ..graph.fact import Fact
 from ..graph.ir import Array, Node
 from ..graph.links import Link
+from ..program.arguments import Reduce
 from ..program.builder import Builder
-from ..program.calls import Word
 from ..program.views import View
 from .common import normal_axes, normal_axis
 from .registry import Op, attr, find, known, need, numbers, register, unsupported
@@ -128,8 +128,12 @@ def reduce(b: Builder, name: str, x: View, axes: tuple[int, ...], out: View) -> 
         assert flat is not None
     n_outer, _, n_inner = flat.shape
     code = _core.reduce_codes[_CODES[name][0]]
-    words: list[Word] = [flat, out, code, n_outer, n, n_inner, *flat.strides, n_inner, 1]
-    b.emit("reduce_f32", words, [flat], [out])
+    x_outer, x_r, x_inner = flat.strides
+    args = Reduce(
+        x=flat, y=out, code=code, n_outer=n_outer, n=n, n_inner=n_inner,
+        x_outer=x_outer, x_r=x_r, x_inner=x_inner, y_outer=n_inner, y_inner=1,
+    )  # fmt: skip
+    b.emit("reduce_f32", args)
 
 
 for _name in _CODES:

@@ -17,6 +17,7 @@ from ..errors import ShapeError
 from ..graph.fact import Fact
 from ..graph.ir import Array, Node
 from ..graph.links import Link
+from ..program.arguments import Softmax
 from ..program.builder import Builder
 from .registry import Op, attr, need, register, unsupported
 
@@ -82,7 +83,7 @@ def lower(node: Node, b: Builder) -> None:
         y = out.transpose([order.index(axis) for axis in range(rank)])
         b.bind(node.outputs[0], y)
     log = int(node.op == "LogSoftmax")
-    b.emit("softmax_f32", [flat, out, flat.shape[0], n, flat.strides[0], n, log], [flat], [out])
+    b.emit("softmax_f32", Softmax(x=flat, y=out, rows=flat.shape[0], n=n, x_row=flat.strides[0], y_row=n, log=log))
 
 
 register(

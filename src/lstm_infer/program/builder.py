@@ -14,7 +14,8 @@ from .. import _core
 from ..errors import UnsupportedOpError
 from ..graph.fact import Fact
 from ..graph.ir import Array, Node
-from .calls import AnyCall, Call, Evaluate, HostCall, MapCall, Word
+from .arguments import Copy, Record
+from .calls import AnyCall, Call, Evaluate, HostCall, MapCall
 from .memory import StateLayout
 from .store import ConstStore
 from .views import Buffer, View, dense_strides, merge_axes, storage
@@ -145,11 +146,10 @@ class Builder:
 
     # ---- steps ------------------------------------------------------------------------------------------
 
-    def emit(self, slot: str, words: Sequence[Word], reads: Sequence[View], writes: Sequence[View]) -> None:
-        """A step. `words` are the fields of the slot's record in order (li_kernels.h): a View or None stands for a
-        li_ref (two words), an int or float for itself, an Activation for li_act, a nested sequence for its items."""
-        if all(view.size for view in writes):
-            self.calls.append(Call(slot, list(words), list(reads), list(writes), self._node))
+    def emit(self, slot: str, args: Record) -> None:
+        """A call of a kernel, with the record that the slot takes; none where nothing is written."""
+        if all(view.size for view in args.writes):
+            self.calls.append(Call(slot, args, self._node))
 
     def copy(self, dst: View, src: View) -> None:
         """Elements moved as bits, src broadcast to dst. dtypes must have the same size."""
@@ -157,8 +157,8 @@ class Builder:
             return
         src = src.expand(dst.shape)
         size, (d, s) = merge_axes(dst.shape, [dst.strides, src.strides])
-        words: list[Word] = [dst.dtype.itemsize, len(size), dst, src, *size, *d, *s]
-        self.calls.append(Call("copy", words, [src], [dst], self._node))
+        args = Copy(dst.dtype.itemsize, len(size), dst, src, tuple(size), tuple(d), tuple(s))
+        self.calls.append(Call("copy", args, self._node))
 
     def advance(self, pairs: Sequence[tuple[View, View]]) -> None:
         """(memory, its next value), all at once: a next value that lies in one of these memories is read before any is

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import ctypes
-import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from math import prod
-from typing import Any, Union
+from typing import Any
 
 import numpy as np
 
 from .. import _core
-from ..errors import UnsupportedOpError
 from ..graph.ir import Array, Node
+from .arguments import Address, Record, dtype_code
 from .views import Buffer, View, dense_strides, merge_axes
 
 __all__ = [
-    "Activation",
     "AnyCall",
     "BranchCall",
     "Call",
@@ -25,36 +23,15 @@ __all__ = [
     "LoopCall",
     "MapCall",
     "Slice",
-    "Word",
     "can_fail",
-    "dtype_code",
     "encode",
     "n_registers",
     "window",
 ]  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Activation:
-    """li_act: name as in li_act_code without its prefix ("SIGMOID"), alpha and beta as ONNX names them."""
-
-    name: str = "NONE"
-    alpha: float = 0.0
-    beta: float = 0.0
-
-
-Word = Union[int, float, View, None, Activation, Sequence["Word"]]  # noqa: UP007  (names itself)
 Evaluate = Callable[[Node, list["Array | None"]], Sequence[Array]]
 """The NumPy meaning of an operator."""
-Address = Callable[[View], tuple[int, int]]
-
-
-def dtype_code(dtype: np.dtype[Any]) -> int:
-    """li_dtype of a NumPy dtype."""
-    code = _core.dtypes.get(dtype.name)
-    if code is None:
-        raise UnsupportedOpError(f"values of type {dtype} are not supported; see docs/ops.md")
-    return code
 
 
 @dataclass
@@ -62,10 +39,16 @@ class Call:
     """One call of a kernel slot."""
 
     slot: str
-    words: list[Word]
-    reads: list[View]
-    writes: list[View]
+    args: Record
     node_name: str
+
+    @property
+    def reads(self) -> list[View]:
+        return self.args.reads
+
+    @property
+    def writes(self) -> list[View]:
+        return self.args.writes
 
 
 @dataclass
@@ -265,29 +248,12 @@ def _encode_map(step: MapCall, address: Address) -> tuple[str, Array]:
     return ("map_i64" if step.ints else "map_f32"), np.array(words, np.int64)
 
 
-def _flat(words: Sequence[Word], address: Address, out: list[int]) -> None:
-    for word in words:
-        if word is None:
-            out += [-1, 0]
-        elif isinstance(word, View):
-            out += address(word)
-        elif isinstance(word, Activation):
-            _flat([_core.act_codes[word.name], float(word.alpha), float(word.beta)], address, out)
-        elif isinstance(word, float):
-            out.append(struct.unpack("<q", struct.pack("<d", word))[0])
-        elif isinstance(word, (int, np.integer)):
-            out.append(int(word))
-        else:
-            _flat(word, address, out)
-
-
 def can_fail(step: AnyCall) -> bool:
     """May a step refuse what it finds in its data: an index, a length, a divisor, a condition."""
     if isinstance(step, MapCall):
         return step.ints and any(op[0] in ("DIV", "MOD", "POW") for op in step.ops)
     if isinstance(step, Call):
-        integers = any(view.dtype.kind in "iu" for view in step.reads)
-        return step.slot == "gather" or (step.slot in ("lstm_f32", "gru_f32", "rnn_f32") and integers)
+        return step.args.can_fail
     return True
 
 
@@ -307,6 +273,4 @@ def encode(step: Call | MapCall, address: Address) -> tuple[str, Array]:
     """Slot name and words."""
     if isinstance(step, MapCall):
         return _encode_map(step, address)
-    out: list[int] = []
-    _flat(step.words, address, out)
-    return step.slot, np.array(out, np.int64)
+    return step.slot, np.array(step.args.words(address), np.int64)

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from .. import _core
+from .arguments import Copy
 from .calls import AnyCall, BranchCall, Call, LoopCall, MapCall, n_registers, readers_and_writers
 from .fuse_products import join_products
 from .views import View
@@ -34,8 +35,8 @@ def fuse(steps: Sequence[AnyCall]) -> list[AnyCall]:
     readers, writers = readers_and_writers(steps)
     for index in range(len(out)):
         consumer = out[index]
-        if isinstance(consumer, Call) and consumer.slot == "copy":
-            consumer = _store_at(out, index, readers, writers)
+        if isinstance(consumer, Call) and isinstance(consumer.args, Copy):
+            consumer = _store_at(out, index, consumer.args, readers, writers)
         if not isinstance(consumer, MapCall):
             continue
         for view in list(consumer.ins):
@@ -76,13 +77,12 @@ def _joins(producer: MapCall, consumer: MapCall, view: View) -> bool:
 def _store_at(
     out: list[AnyCall | None],
     index: int,
+    args: Copy,
     readers: dict[int, set[int]],
     writers: dict[int, list[int]],
 ) -> AnyCall | None:
     """The copy at `index`, or in its place the map that makes what it copies."""
-    copy = out[index]
-    assert copy is not None
-    view, target = copy.reads[0], copy.writes[0]
+    copy, view, target = out[index], args.src, args.dst
     made = writers.get(id(view.buffer), [])
     if view.buffer.kind != "arena" or len(made) != 1 or made[0] >= index or readers[id(view.buffer)] != {index}:
         return copy

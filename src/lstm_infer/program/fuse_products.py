@@ -12,13 +12,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from .calls import Activation, AnyCall, Call, MapCall, readers_and_writers
+from .arguments import Activation, Conv, Copy, MatMul
+from .calls import AnyCall, Call, MapCall, readers_and_writers
 from .views import View, dense_strides
 
 __all__ = ["join_products"]
-
-_Y = 3
-"""Where both records have y."""
 
 
 def join_products(steps: Sequence[AnyCall]) -> list[AnyCall]:
@@ -53,8 +51,8 @@ def join_products(steps: Sequence[AnyCall]) -> list[AnyCall]:
 
 def _moves(step: AnyCall) -> tuple[View, Activation, View] | None:
     """(what is read, activation, where it goes) of a step that does nothing else to each element."""
-    if isinstance(step, Call) and step.slot == "copy":
-        view, target = step.reads[0], step.writes[0]
+    if isinstance(step, Call) and isinstance(step.args, Copy):
+        view, target = step.args.src, step.args.dst
         return (view, Activation(), target) if view.dtype == target.dtype == np.float32 else None
     if not isinstance(step, MapCall) or step.ints or len(step.outs) != 1:
         return None
@@ -100,26 +98,16 @@ def _activation(step: MapCall) -> tuple[int, Activation] | None:
 
 def _joined(step: AnyCall, view: View, act: Activation, target: View, *, single: bool) -> Call | None:
     """The product with the activation, stored where the step behind it stored its part."""
-    if not isinstance(step, Call) or step.slot not in ("conv_f32", "matmul_f32"):
+    if not isinstance(step, Call) or not isinstance(step.args, (Conv, MatMul)):
         return None
-    y, before = step.words[_Y], step.words[-1]
-    assert isinstance(y, View) and isinstance(before, Activation)
-    if act.name != "NONE" and before.name != "NONE":
+    args = step.args
+    if act.name != "NONE" and args.act.name != "NONE":
         return None
-    place = _whole(y, view, target) if single else _part(y, view, target)
-    if place is None:
+    place = _whole(args.y, view, target) if single else _part(args.y, view, target)
+    moved = None if place is None else args.stored_to(place)
+    if moved is None:
         return None
-    words = list(step.words)
-    words[-1] = before if act.name == "NONE" else act
-    words[_Y] = place
-    if step.slot == "conv_f32":
-        words[17] = [*place.strides, *([0] * (5 - len(place.strides)))]
-    else:
-        flat = place.reshape((int(words[4]), int(words[6])))  # type: ignore[arg-type]
-        if flat is None:
-            return None
-        words[9:11] = flat.strides
-    return replace(step, words=words, writes=[place if w.buffer is y.buffer else w for w in step.writes])
+    return replace(step, args=moved if act.name == "NONE" else replace(moved, act=act))
 
 
 def _whole(y: View, view: View, target: View) -> View | None:

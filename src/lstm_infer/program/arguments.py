@@ -1,0 +1,337 @@
+"""Arguments of kernels: a dataclass for each record of li_kernels.h, with the fields of the C struct in its order.
+
+What a call reads, writes, costs and may refuse is asked of its record; no one else knows where a field lies. A View or
+None is a li_ref (two words), a float a double, an Activation a li_act, a tuple an array.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from math import prod
+from typing import Any, ClassVar
+
+import numpy as np
+
+from .. import _core
+from ..errors import UnsupportedOpError
+from .views import View
+
+__all__ = [
+    "RANK", "Activation", "Address", "Conv", "Copy", "Gather", "LayerNorm", "MatMul", "MatMulDyn", "Record", "Recur", "Reduce",
+    "Softmax", "dtype_code", "filled",
+]  # fmt: skip
+
+Address = Callable[[View], tuple[int, int]]
+RANK = 8
+"""LI_RANK: most axes of a strided operand."""
+
+
+@dataclass(frozen=True)
+class Activation:
+    """li_act: name as in li_act_code without its prefix ("SIGMOID"), alpha and beta as ONNX names them."""
+
+    name: str = "NONE"
+    alpha: float = 0.0
+    beta: float = 0.0
+
+
+def dtype_code(dtype: np.dtype[Any]) -> int:
+    """li_dtype of a NumPy dtype."""
+    code = _core.dtypes.get(dtype.name)
+    if code is None:
+        raise UnsupportedOpError(f"values of type {dtype} are not supported; see docs/ops.md")
+    return code
+
+
+def filled(values: tuple[int, ...], n: int, fill: int = 0) -> tuple[int, ...]:
+    """A tuple as an array of n."""
+    return (*values, *([fill] * (n - len(values))))
+
+
+@dataclass(frozen=True)
+class Record:
+    """The arguments of one call. A subclass names the operands that are read, and those that are written."""
+
+    READ: ClassVar[tuple[str, ...]]
+    WRITTEN: ClassVar[tuple[str, ...]]
+
+    @property
+    def reads(self) -> list[View]:
+        return [view for name in self.READ if (view := getattr(self, name)) is not None]
+
+    @property
+    def writes(self) -> list[View]:
+        return [view for name in self.WRITTEN if (view := getattr(self, name)) is not None]
+
+    @property
+    def work(self) -> int:
+        """Multiply-adds, or elements where there are none."""
+        return sum(prod(view.shape) for view in self.writes)
+
+    @property
+    def can_fail(self) -> bool:
+        """May the call refuse what it finds in its data."""
+        return False
+
+    def words(self, address: Address) -> list[int]:
+        """The record as C reads it."""
+        out: list[int] = []
+        for field in fields(self):
+            _add(getattr(self, field.name), address, out)
+        return out
+
+
+def _add(value: object, address: Address, out: list[int]) -> None:
+    if isinstance(value, View):
+        out += address(value)
+    elif isinstance(value, (int, np.integer)):
+        out.append(int(value))
+    elif value is None:
+        out += (-1, 0)
+    elif isinstance(value, tuple):
+        for item in value:
+            _add(item, address, out)
+    elif isinstance(value, Activation):
+        _add((_core.act_codes[value.name], float(value.alpha), float(value.beta)), address, out)
+    else:
+        assert isinstance(value, float), f"no field of a record holds {value!r}"
+        out.append(struct.unpack("<q", struct.pack("<d", value))[0])
+
+
+@dataclass(frozen=True)
+class MatMul(Record):
+    """li_matmul_args: y[n][m] = act(x[n][k] w[k][m] + bias[m])."""
+
+    x: View
+    w: View
+    bias: View | None
+    y: View
+    n: int
+    k: int
+    m: int
+    x_row: int
+    x_k: int
+    y_row: int
+    y_col: int
+    act: Activation
+
+    READ = ("x", "w", "bias")
+    WRITTEN = ("y",)
+
+    @property
+    def work(self) -> int:
+        return self.n * self.k * self.m
+
+    def stored_to(self, y: View) -> MatMul | None:
+        """The same product, stored elsewhere; None where two strides cannot say it."""
+        flat = y.reshape((self.n, self.m))
+        return None if flat is None else replace(self, y=y, y_row=flat.strides[0], y_col=flat.strides[1])
+
+
+@dataclass(frozen=True)
+class MatMulDyn(Record):
+    """li_matmul_dyn_args: batched y = a b, both made at run time."""
+
+    a: View
+    b: View
+    y: View
+    scratch: View
+    n: int
+    k: int
+    m: int
+    a_row: int
+    a_k: int
+    b_k: int
+    b_col: int
+    y_row: int
+    batch_rank: int
+    batch: tuple[int, ...]
+    a_batch: tuple[int, ...]
+    b_batch: tuple[int, ...]
+    y_batch: tuple[int, ...]
+
+    READ = ("a", "b")
+    WRITTEN = ("y", "scratch")
+
+    @property
+    def work(self) -> int:
+        return self.n * self.k * self.m * prod(self.batch[: self.batch_rank])
+
+
+@dataclass(frozen=True)
+class Recur(Record):
+    """li_recur_args: T steps of one direction of an LSTM, GRU or RNN layer. h and c are updated where they lie."""
+
+    x: View
+    w: View
+    r: View
+    r_h: View | None
+    bias: View
+    peephole: View | None
+    lens: View | None
+    h: View
+    c: View | None
+    y: View | None
+    scratch: View
+    T: int
+    B: int
+    I: int
+    H: int
+    x_t: int
+    x_b: int
+    y_t: int
+    y_b: int
+    h_b: int
+    c_b: int
+    w_panel: int
+    r_panel: int
+    r_h_panel: int
+    reverse: int
+    input_forget: int
+    linear_before_reset: int
+    clip: float
+    act: tuple[Activation, Activation, Activation]
+
+    READ = ("x", "w", "r", "r_h", "bias", "peephole", "lens", "h", "c")
+    WRITTEN = ("y", "h", "c", "scratch")
+
+    @property
+    def work(self) -> int:
+        panels = -(-self.H // _core.UNITS)  # one holds the weights of x and of h side by side
+        return self.T * self.B * panels * (self.w_panel + self.r_h_panel)
+
+    @property
+    def can_fail(self) -> bool:
+        return self.lens is not None
+
+
+@dataclass(frozen=True)
+class Conv(Record):
+    """li_conv_args: y = act(Conv(x, w) + bias) over up to three spatial axes."""
+
+    x: View
+    w: View
+    bias: View | None
+    y: View
+    scratch: View
+    n: int
+    channels: int
+    filters: int
+    groups: int
+    spatial: int
+    in_: tuple[int, ...]
+    out: tuple[int, ...]
+    kernel: tuple[int, ...]
+    stride: tuple[int, ...]
+    dilation: tuple[int, ...]
+    pad: tuple[int, ...]
+    x_stride: tuple[int, ...]
+    y_stride: tuple[int, ...]
+    w_group: int
+    act: Activation
+
+    READ = ("x", "w", "bias")
+    WRITTEN = ("y", "scratch")
+
+    @property
+    def work(self) -> int:
+        return self.n * self.filters * prod(self.out) * prod(self.kernel) * (self.channels // self.groups)
+
+    def stored_to(self, y: View) -> Conv | None:
+        """The same convolution, stored elsewhere."""
+        return replace(self, y=y, y_stride=filled(y.strides, 5))
+
+
+@dataclass(frozen=True)
+class Copy(Record):
+    """copy: dst = src, elements moved as bits. Its length goes with the rank."""
+
+    elem_bytes: int
+    rank: int
+    dst: View
+    src: View
+    size: tuple[int, ...]
+    dst_stride: tuple[int, ...]
+    src_stride: tuple[int, ...]
+
+    READ = ("src",)
+    WRITTEN = ("dst",)
+
+
+@dataclass(frozen=True)
+class Gather(Record):
+    """li_gather_args: dst[o][j][i] = src[o][index[j]][i]."""
+
+    dst: View
+    src: View
+    index: View
+    index_dtype: int
+    n_outer: int
+    axis: int
+    n_index: int
+    inner_bytes: int
+
+    READ = ("src", "index")
+    WRITTEN = ("dst",)
+
+    @property
+    def can_fail(self) -> bool:
+        return True
+
+
+@dataclass(frozen=True)
+class Reduce(Record):
+    """li_reduce_args: y[o][i] = the reduction over r of x[o][r][i]."""
+
+    x: View
+    y: View
+    code: int
+    n_outer: int
+    n: int
+    n_inner: int
+    x_outer: int
+    x_r: int
+    x_inner: int
+    y_outer: int
+    y_inner: int
+
+    READ = ("x",)
+    WRITTEN = ("y",)
+
+
+@dataclass(frozen=True)
+class Softmax(Record):
+    """li_softmax_args: rows of n."""
+
+    x: View
+    y: View
+    rows: int
+    n: int
+    x_row: int
+    y_row: int
+    log: int
+
+    READ = ("x",)
+    WRITTEN = ("y",)
+
+
+@dataclass(frozen=True)
+class LayerNorm(Record):
+    """li_layernorm_args: rows of n to zero mean and unit variance."""
+
+    x: View
+    scale: View | None
+    bias: View | None
+    y: View
+    mean: View | None
+    inv_std: View | None
+    rows: int
+    n: int
+    x_row: int
+    y_row: int
+    epsilon: float
+
+    READ = ("x", "scale", "bias")
+    WRITTEN = ("y", "mean", "inv_std")
