@@ -99,15 +99,6 @@ class StreamSpec:
     """Pad nodes over time: done by the windows behind them."""
 
 
-# Inputs that give sizes or positions: a length in them is resolved when the graph is walked.
-_SIZES: dict[str, frozenset[int]] = {
-    "Reshape": frozenset({1}), "Expand": frozenset({1}), "Slice": frozenset({1, 2, 3, 4}), "Pad": frozenset({1, 3}),
-    "Tile": frozenset({1}), "Squeeze": frozenset({1}), "Unsqueeze": frozenset({1}), "Split": frozenset({1}),
-    "ConstantOfShape": frozenset({0}), "TopK": frozenset({1}), "Range": frozenset({0, 1, 2}),
-    "Resize": frozenset({1, 2, 3}), "DFT": frozenset({1, 2}), "STFT": frozenset({1, 3}),
-}  # fmt: skip
-
-
 def analyse(graph: Graph, roles: Roles, states: Mapping[str, str] | None) -> StreamSpec:
     """Decide how the model streams.
 
@@ -307,23 +298,6 @@ def _time_label(roles: Roles, traced: Trace) -> int:
     return traced.root(traced.axes[name][axis][0].label)
 
 
-_REASONS = {
-    "Softmax": "normalises over time", "LogSoftmax": "normalises over time", "MatMul": "sums over time",
-    "Gemm": "sums over time", "Concat": "joins along time", "ReverseSequence": "reverses time", "TopK": "ranks over time",
-    "Slice": "cuts the sequence", "Gather": "picks positions of the sequence", "Reshape": "mixes time with another axis",
-    "Flatten": "mixes time with another axis", "ScatterND": "writes at positions of the sequence",
-    "ScatterElements": "writes at positions of the sequence", "GatherElements": "reads at positions of the sequence",
-    "ConvTranspose": "spreads every step over its neighbours", "LayerNormalization": "normalises over time",
-    "InstanceNormalization": "normalises over time", "Einsum": "sums over time", "Resize": "resamples time",
-}  # fmt: skip
-
-
-_MOVES = {"Unsqueeze", "Squeeze", "Transpose", "Identity"}
-"""Move axes about and leave every value as it is."""
-
-_PASS_ON = {*_MOVES, "Slice", "Split", "Gather", "Reshape", "Flatten", "Concat", "Cast", "Expand"}
-"""Regroup the parts of a state on the way to the layers that start from them."""
-
 LONG = 4096
 """A length that shows what a constant in the file cuts off, far beyond the usual."""
 
@@ -344,9 +318,7 @@ def _reason(node: Node) -> str:
         direction = str(node.attrs.get("direction", "forward")).lower()
         if direction != "forward":
             return f"direction is {direction}: it needs the end of the sequence first"
-    if node.op.startswith("Reduce") or "Pool" in node.op or node.op in ("ArgMax", "ArgMin"):
-        return "reduces over the whole time axis"
-    return _REASONS.get(node.op, _WHOLE)
+    return registry.find(node).why or _WHOLE
 
 
 def _refusal(node: Node, reason: str, kind: type[NotStreamableError] = NotStreamableError) -> NotStreamableError:
@@ -697,7 +669,7 @@ class _Flow:
     def window_before(self, value: str) -> Node | None:
         """The window that makes a value, also behind moves of its axes."""
         maker = next((n for n in self.walked.nodes if value in n.outputs), None)
-        while maker is not None and maker.op in _MOVES:
+        while maker is not None and registry.moves(maker) == "axes":
             source = maker.inputs[0]
             maker = next((n for n in self.walked.nodes if source in n.outputs), None)
         return maker if maker is not None and maker.name in self.windows and maker.op != "Pad" else None
@@ -764,7 +736,7 @@ class _Flow:
 
     def moves(self, node: Node) -> bool:
         """Does a node leave every value of a sequence as it is, and every step in its place."""
-        return node.op in _MOVES or (node.op in ("Slice", "Split") and self.along_time(node) == {"same"})
+        return registry.moves(node) == "axes" or (node.op in ("Slice", "Split") and self.along_time(node) == {"same"})
 
     def slides(self, node: Node) -> bool:
         """Does a node read a few neighbouring steps for each of its own."""
@@ -777,7 +749,7 @@ class _Flow:
 
     def constants(self, node: Node, timed: list[int]) -> None:
         """A constant must not know the position in the sequence or its length."""
-        sizes = _SIZES.get(node.op, frozenset({1}) if node.op.startswith("Reduce") else frozenset())
+        sizes = registry.find(node).sizes
         for i, value in enumerate(node.inputs):
             if not value or i in sizes or i in timed or self.positions(node, i):
                 continue
@@ -864,7 +836,7 @@ class _Flow:
             maker = made.get(todo.pop())
             if maker is None or maker.name in seen or carries.carries(maker):
                 continue
-            if maker.op not in _PASS_ON:
+            if not registry.moves(maker):
                 raise _refusal(maker, f"changes a state once a call, before {node} starts from it", _EachCallError)
             seen.add(maker.name)
             todo += [name for name in maker.inputs if name in made]
@@ -878,7 +850,7 @@ class _Flow:
             maker = made.get(value)
             if maker is None or maker.name in seen or carries.carries(maker) or self.has_time(value):
                 continue
-            if maker.op not in _PASS_ON:
+            if not registry.moves(maker):
                 raise _refusal(maker, "changes a state once a call, behind the sequence", _EachCallError)
             seen.add(maker.name)
             todo += [name for name in maker.inputs if name in made]

@@ -53,4 +53,6 @@ def lower(node: Node, b: Builder) -> None:
 
 _NOTE = "floats are computed in float32: a cast to float16 does not round"
 for _name in ("Cast", "CastLike"):
-    register(Op(_name, infer, evaluate, flow, lower, note=_NOTE, dtypes="any", runs="map; view between floats"))
+    register(
+        Op(_name, infer, evaluate, flow, lower, note=_NOTE, dtypes="any", runs="map; view between floats", moves="cast")
+    )

@@ -84,5 +84,14 @@ def channels_last(name: str, inside: Op, inputs: tuple[int, int | None], *, alwa
         b.bind(node.outputs[0], b.view(part.outputs[0]).transpose(back))
 
     return Op(
-        name, infer, evaluate, flow, lower, domain="com.microsoft", dtypes="int8, uint8", inputs=inputs, note=note
+        name,
+        infer,
+        evaluate,
+        flow,
+        lower,
+        domain="com.microsoft",
+        dtypes="int8, uint8",
+        inputs=inputs,
+        note=note,
+        why=inside.why,
     )

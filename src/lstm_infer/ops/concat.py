@@ -60,4 +60,4 @@ def lower(node: Node, b: Builder) -> None:
         start += part.shape[axis]
 
 
-register(Op("Concat", infer, evaluate, flow, lower, dtypes="any", runs="copy"))
+register(Op("Concat", infer, evaluate, flow, lower, dtypes="any", runs="copy", moves="join", why="joins along time"))

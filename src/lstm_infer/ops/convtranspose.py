@@ -249,4 +249,14 @@ def _gather(b: Builder, full: View, spread: View, s: Slide) -> None:
         apply(b, ("ADD", 0, 1), [to, part.transpose(order)], to)
 
 
-register(Op("ConvTranspose", infer, evaluate, flow, lower, note="up to 3 spatial axes"))
+register(
+    Op(
+        "ConvTranspose",
+        infer,
+        evaluate,
+        flow,
+        lower,
+        note="up to 3 spatial axes",
+        why="spreads every step over its neighbours",
+    )
+)

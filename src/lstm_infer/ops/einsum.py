@@ -110,5 +110,6 @@ register(
         lower,
         note="one or two operands; no ellipsis, no diagonal",
         runs="matmul_dyn_f32",
+        why="sums over time",
     )
 )

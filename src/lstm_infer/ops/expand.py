@@ -83,5 +83,29 @@ def lower_tile(node: Node, b: Builder) -> None:
     b.copy(out, repeated)
 
 
-register(Op("Expand", infer_expand, evaluate_expand, flow_expand, lower_expand, dtypes="any", runs="view"))
-register(Op("Tile", infer_tile, evaluate_tile, flow_tile, lower_tile, dtypes="any", runs="view, else copy"))
+register(
+    Op(
+        "Expand",
+        infer_expand,
+        evaluate_expand,
+        flow_expand,
+        lower_expand,
+        dtypes="any",
+        runs="view",
+        moves="repeat",
+        sizes=(1,),
+    )
+)
+register(
+    Op(
+        "Tile",
+        infer_tile,
+        evaluate_tile,
+        flow_tile,
+        lower_tile,
+        dtypes="any",
+        runs="view, else copy",
+        moves="repeat",
+        sizes=(1,),
+    )
+)

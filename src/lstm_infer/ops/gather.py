@@ -199,7 +199,24 @@ def flow_nd(node: Node, ins: list[Fact | None], outs: list[Fact]) -> list[Link]:
 
 
 register(
-    Op("Gather", infer, evaluate, flow, lower, dtypes="any", runs="view, else gather"),
-    Op("GatherElements", infer_elements, evaluate_elements, flow_elements, dtypes="any"),
-    Op("GatherND", infer_nd, evaluate_nd, flow_nd, dtypes="any"),
+    Op(
+        "Gather",
+        infer,
+        evaluate,
+        flow,
+        lower,
+        dtypes="any",
+        runs="view, else gather",
+        moves="part",
+        why="picks positions of the sequence",
+    ),
+    Op(
+        "GatherElements",
+        infer_elements,
+        evaluate_elements,
+        flow_elements,
+        dtypes="any",
+        why="reads at positions of the sequence",
+    ),
+    Op("GatherND", infer_nd, evaluate_nd, flow_nd, dtypes="any", why="reads at positions of the sequence"),
 )

@@ -140,6 +140,6 @@ def _pack(node: Node, b: Builder, weights: Array, alpha: float, k: int, m: int) 
 
 
 register(
-    Op("Gemm", infer, evaluate, flow, lower, opsets=(7, None), note="integers run on the host"),
-    Op("FusedGemm", infer, evaluate, flow, lower, domain="com.microsoft", inputs=(2, 3)),
+    Op("Gemm", infer, evaluate, flow, lower, opsets=(7, None), note="integers run on the host", why="sums over time"),
+    Op("FusedGemm", infer, evaluate, flow, lower, domain="com.microsoft", inputs=(2, 3), why="sums over time"),
 )

@@ -171,8 +171,16 @@ def lower_trilu(node: Node, b: Builder) -> None:
 
 
 register(
-    Op("Range", infer_range, evaluate_range, note="constant only", dtypes="float, int", runs="known"),
-    Op("ConstantOfShape", infer_constant, evaluate_constant, lower=lower_constant, dtypes="any", runs="known"),
+    Op("Range", infer_range, evaluate_range, note="constant only", dtypes="float, int", runs="known", sizes=(0, 1, 2)),
+    Op(
+        "ConstantOfShape",
+        infer_constant,
+        evaluate_constant,
+        lower=lower_constant,
+        dtypes="any",
+        runs="known",
+        sizes=(0,),
+    ),
     Op("EyeLike", infer_eye, evaluate_eye, dtypes="any", runs="known"),
     Op(
         "OneHot",

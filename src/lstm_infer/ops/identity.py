@@ -45,5 +45,5 @@ def evaluate_dropout(node: Node, ins: list[Array | None]) -> list[Array]:
     return [x, np.ones(x.shape, np.bool_)][: max(len(node.outputs), 1)]
 
 
-register(Op("Identity", infer, evaluate, flow, lower, dtypes="any", runs="view"))
-register(Op("Dropout", infer_dropout, evaluate_dropout, flow, lower, note="inference only", runs="view"))
+register(Op("Identity", infer, evaluate, flow, lower, dtypes="any", runs="view", moves="axes"))
+register(Op("Dropout", infer_dropout, evaluate_dropout, flow, lower, note="inference only", runs="view", moves="axes"))

@@ -145,5 +145,15 @@ def dynamic(b: Builder, left: View, right: View, y: View) -> None:
 
 _NOTE = "integers run on the host"
 register(
-    Op("MatMul", infer, evaluate, flow, lower, note=_NOTE, dtypes="float, int, uint", runs="matmul_f32, matmul_dyn_f32")
+    Op(
+        "MatMul",
+        infer,
+        evaluate,
+        flow,
+        lower,
+        note=_NOTE,
+        dtypes="float, int, uint",
+        runs="matmul_f32, matmul_dyn_f32",
+        why="sums over time",
+    )
 )

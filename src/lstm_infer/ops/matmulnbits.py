@@ -110,5 +110,5 @@ def lower(node: Node, b: Builder) -> None:
 
 register(
     Op("MatMulNBits", infer, evaluate, flow, lower, domain="com.microsoft", inputs=(3, 6), runs="matmul_f32",
-       note="constant weights; no g_idx")
+       note="constant weights; no g_idx", why="sums over time")
 )  # fmt: skip

@@ -199,8 +199,18 @@ def _row(b: Builder, view: View, tail: tuple[int, ...]) -> View | None:
 
 
 for _name in ("LayerNormalization", "RMSNormalization"):
-    register(Op(_name, infer_layer, evaluate_layer, flow_layer, lower_layer))
-register(Op("SimplifiedLayerNormalization", infer_layer, evaluate_layer, flow_layer, lower_layer, inputs=(2, 2)))
+    register(Op(_name, infer_layer, evaluate_layer, flow_layer, lower_layer, why="normalises over time"))
+register(
+    Op(
+        "SimplifiedLayerNormalization",
+        infer_layer,
+        evaluate_layer,
+        flow_layer,
+        lower_layer,
+        inputs=(2, 2),
+        why="normalises over time",
+    )
+)
 
 
 # ---- InstanceNormalization, GroupNormalization ------------------------------------------------------------
@@ -254,8 +264,16 @@ def lower_group(node: Node, b: Builder) -> None:
 
 
 register(
-    Op("InstanceNormalization", infer_group, evaluate_group, flow_first, lower_group),
-    Op("GroupNormalization", infer_group, evaluate_group, flow_first, lower_group, opsets=(21, None)),
+    Op("InstanceNormalization", infer_group, evaluate_group, flow_first, lower_group, why="normalises over time"),
+    Op(
+        "GroupNormalization",
+        infer_group,
+        evaluate_group,
+        flow_first,
+        lower_group,
+        opsets=(21, None),
+        why="normalises over time",
+    ),
 )
 
 
@@ -315,8 +333,8 @@ def lower_own(node: Node, b: Builder) -> None:
 
 
 register(
-    Op("MeanVarianceNormalization", infer_own, evaluate_own, flow_own, lower_own),
-    Op("LpNormalization", infer_own, evaluate_own, flow_own, lower_own),
+    Op("MeanVarianceNormalization", infer_own, evaluate_own, flow_own, lower_own, why="normalises over time"),
+    Op("LpNormalization", infer_own, evaluate_own, flow_own, lower_own, why="normalises over time"),
 )
 
 

@@ -174,12 +174,12 @@ def along(b: Builder, x: View, axis: int, s: Slide, a: int, code: str) -> View:
 
 
 _NOTE = "integers and Indices run on the host"
-_MAX = Op("MaxPool", infer, evaluate, flow, lower, note=_NOTE)
+_MAX = Op("MaxPool", infer, evaluate, flow, lower, note=_NOTE, why="reduces over the whole time axis")
 register(
     _MAX,
     channels_last("NhwcMaxPool", _MAX, (1, 1), always=True, note=_NOTE),
-    Op("AveragePool", infer, evaluate, flow, lower),
-    Op("LpPool", infer, evaluate, flow, lower),
+    Op("AveragePool", infer, evaluate, flow, lower, why="reduces over the whole time axis"),
+    Op("LpPool", infer, evaluate, flow, lower, why="reduces over the whole time axis"),
 )
 
 
@@ -212,7 +212,17 @@ def evaluate_unpool(node: Node, ins: list[Array | None]) -> list[Array]:
     return [y]
 
 
-register(Op("MaxUnpool", infer_unpool, evaluate_unpool, opsets=(9, None), dtypes="any", runs="host"))
+register(
+    Op(
+        "MaxUnpool",
+        infer_unpool,
+        evaluate_unpool,
+        opsets=(9, None),
+        dtypes="any",
+        runs="host",
+        why="reduces over the whole time axis",
+    )
+)
 
 
 # ---- whole axes ------------------------------------------------------------------------------------------------
@@ -262,4 +272,6 @@ def lower_global(node: Node, b: Builder) -> None:
 
 
 for _name in ("GlobalMaxPool", "GlobalAveragePool", "GlobalLpPool"):
-    register(Op(_name, infer_global, evaluate_global, flow_global, lower_global))
+    register(
+        Op(_name, infer_global, evaluate_global, flow_global, lower_global, why="reduces over the whole time axis")
+    )

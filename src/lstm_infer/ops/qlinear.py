@@ -168,7 +168,7 @@ def dynamic_left(b: Builder, x: View) -> tuple[View, View]:
 
 
 register(
-    Op("QLinearMatMul", infer_matmul, evaluate_matmul, flow_matmul, lower_matmul, dtypes="int8, uint8"),
+    Op("QLinearMatMul", infer_matmul, evaluate_matmul, flow_matmul, lower_matmul, dtypes="int8, uint8", why="sums over time"),
     *(
         Op(name, infer_matmul, evaluate_matmul, flow_matmul, lower_matmul, domain="com.microsoft", inputs=inputs,
            dtypes="int8, uint8", stepwise=stepwise)
@@ -233,7 +233,7 @@ def lower_gemm(node: Node, b: Builder) -> None:
 
 register(
     Op("QGemm", infer_gemm, evaluate_gemm, flow_gemm, lower_gemm, domain="com.microsoft", inputs=(6, 9),
-       dtypes="int8, uint8")
+       dtypes="int8, uint8", why="sums over time")
 )  # fmt: skip
 
 

@@ -149,11 +149,19 @@ def lower_where(node: Node, b: Builder) -> None:
 
 
 _HOW: dict[str, Any] = {"domain": "com.microsoft", "dtypes": "int8, uint8"}
-_AVERAGE = Op("QLinearAveragePool", infer, evaluate, flow, lower, **_HOW)
-_GLOBAL = Op("QLinearGlobalAveragePool", infer_global, evaluate_global, flow_global, lower_global, **_HOW)
+_AVERAGE = Op("QLinearAveragePool", infer, evaluate, flow, lower, **_HOW, why="reduces over the whole time axis")
+_GLOBAL = Op(
+    "QLinearGlobalAveragePool",
+    infer_global,
+    evaluate_global,
+    flow_global,
+    lower_global,
+    **_HOW,
+    why="reduces over the whole time axis",
+)
 register(
     channels_last("QLinearAveragePool", _AVERAGE, (4, 5)),
     channels_last("QLinearGlobalAveragePool", _GLOBAL, (5, 5)),
-    Op("QLinearSoftmax", infer, evaluate, flow, lower, inputs=(4, 5), **_HOW),
+    Op("QLinearSoftmax", infer, evaluate, flow, lower, inputs=(4, 5), **_HOW, why="normalises over time"),
     Op("QLinearWhere", infer_where, evaluate_where, flow_where, lower_where, inputs=(9, 9), **_HOW),
 )

@@ -373,7 +373,7 @@ def flow_matmul(node: Node, ins: list[Fact | None], outs: list[Fact]) -> list[Li
     return links
 
 
-register(Op("MatMulInteger", infer_matmul, evaluate_matmul, flow_matmul, lower_matmul))
+register(Op("MatMulInteger", infer_matmul, evaluate_matmul, flow_matmul, lower_matmul, why="sums over time"))
 
 
 # ---- ConvInteger -------------------------------------------------------------------------------------------

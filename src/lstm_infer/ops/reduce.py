@@ -149,6 +149,8 @@ for _name in _CODES:
             if _name.startswith("Log")
             else "float, int, uint" + (", bool" if _name in ("Max", "Min") else ""),
             runs="reduce_f32",
+            sizes=(1,),
+            why="reduces over the whole time axis",
         )
     )
 
@@ -187,7 +189,9 @@ def flow_arg(node: Node, ins: list[Fact | None], outs: list[Fact]) -> list[Link]
 
 
 for _name in ("ArgMax", "ArgMin"):
-    register(Op(_name, infer_arg, evaluate_arg, flow_arg, dtypes="float, int, uint"))
+    register(
+        Op(_name, infer_arg, evaluate_arg, flow_arg, dtypes="float, int, uint", why="reduces over the whole time axis")
+    )
 
 
 # ---- CumSum ----------------------------------------------------------------------------------------------------------

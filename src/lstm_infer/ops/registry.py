@@ -20,6 +20,7 @@ __all__ = [
     "Op",
     "attr",
     "find",
+    "moves",
     "need",
     "register",
     "registered",
@@ -58,6 +59,14 @@ class Op:
     """Its result depends on how a sequence is cut (scales over a whole tensor): a stream runs one step at a time."""
     random: bool = False
     """Draws from the model's generator: never folded."""
+    moves: str = ""
+    """What it does where it computes nothing: "axes" moves whole axes about, every value and every step stays as it is;
+    "order" regroups the elements under other sizes; "part" takes a part; "join" joins its inputs; "repeat" repeats;
+    "cast" changes the element type. Empty: it computes."""
+    sizes: tuple[int, ...] = ()
+    """Inputs that give sizes or positions: a length in them is resolved when the graph is walked."""
+    why: str = ""
+    """Why a sequence cannot be streamed through it where time does not pass: "sums over time"."""
     note: str = ""
     """What is refused or restricted, for docs/ops.md."""
     dtypes: str = "float"
@@ -125,6 +134,12 @@ def is_random(node: Node) -> bool:
     """Does a node draw from the model's generator."""
     op = _OPS.get((node.domain, node.op))
     return op is not None and op.random
+
+
+def moves(node: Node) -> str:
+    """What a node does that computes nothing (`Op.moves`); empty where it computes, or is not built."""
+    op = _OPS.get((node.domain, node.op))
+    return op.moves if op is not None else ""
 
 
 def unsupported(node: Node, what: str) -> UnsupportedOpError:

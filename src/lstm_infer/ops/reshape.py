@@ -72,16 +72,30 @@ def lower(node: Node, b: Builder) -> None:
     b.bind(name, b.reshape(b.view(node.inputs[0]), b.fact(name).shape))
 
 
-def _register(name: str, infer: Infer) -> None:
+def _register(name: str, infer: Infer, moves: str, *, sizes: tuple[int, ...] = (), why: str = "") -> None:
     def evaluate(node: Node, ins: list[Array | None]) -> list[Array]:
         x: Array = need(node, ins, 0)
         facts = [None if a is None else Fact.of(a) for a in ins]
         return [np.reshape(x, infer(node, facts)[0].shape)]
 
-    register(Op(name, infer, evaluate, lower=lower, reshapes=True, dtypes="any", runs="view, else copy"))
+    register(
+        Op(
+            name,
+            infer,
+            evaluate,
+            lower=lower,
+            reshapes=True,
+            dtypes="any",
+            runs="view, else copy",
+            moves=moves,
+            sizes=sizes,
+            why=why,
+        )
+    )
 
 
-_register("Reshape", _reshape)
-_register("Squeeze", _squeeze)
-_register("Unsqueeze", _unsqueeze)
-_register("Flatten", _flatten)
+_MIXES = "mixes time with another axis"
+_register("Reshape", _reshape, "order", sizes=(1,), why=_MIXES)
+_register("Squeeze", _squeeze, "axes", sizes=(1,))
+_register("Unsqueeze", _unsqueeze, "axes", sizes=(1,))
+_register("Flatten", _flatten, "order", why=_MIXES)

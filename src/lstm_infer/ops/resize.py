@@ -399,5 +399,5 @@ def _weights(b: Builder, weight: Array, t: int, shape: list[int], key: Any) -> V
 
 register(
     Op("Resize", infer, evaluate, flow, lower, dtypes="any", runs="view or copy (nearest); gather and map",
-       note="constant scales, sizes and roi only; integers: nearest"),
+       note="constant scales, sizes and roi only; integers: nearest", sizes=(1, 2, 3), why="resamples time"),
 )  # fmt: skip

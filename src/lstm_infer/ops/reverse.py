@@ -73,4 +73,4 @@ def lower(node: Node, b: Builder) -> None:
         b.copy(here.part(time, length, n - length), there.part(time, length, n - length))
 
 
-register(Op("ReverseSequence", infer, evaluate, flow, lower, dtypes="any", runs="copy, else host"))
+register(Op("ReverseSequence", infer, evaluate, flow, lower, dtypes="any", runs="copy, else host", why="reverses time"))

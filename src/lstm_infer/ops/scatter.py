@@ -215,6 +215,14 @@ register(
         note="constant indices in boxes or runs: copies",
         dtypes="any",
         runs="copy, else host",
+        why="writes at positions of the sequence",
     ),
-    Op("ScatterElements", infer_elements, evaluate_elements, flow_elements, dtypes="any"),
+    Op(
+        "ScatterElements",
+        infer_elements,
+        evaluate_elements,
+        flow_elements,
+        dtypes="any",
+        why="writes at positions of the sequence",
+    ),
 )

@@ -146,6 +146,15 @@ register(
         dtypes="any",
         runs="copy",
     ),
-    Op("TopK", infer_topk, evaluate_topk, flow_topk, note="constant k only", dtypes="float, int, uint"),
+    Op(
+        "TopK",
+        infer_topk,
+        evaluate_topk,
+        flow_topk,
+        note="constant k only",
+        dtypes="float, int, uint",
+        sizes=(1,),
+        why="ranks over time",
+    ),
     Op("Unique", infer_unique, evaluate_unique, note="constant input only", dtypes="any", runs="known"),
 )

@@ -272,8 +272,8 @@ def evaluate_mel(node: Node, ins: list[Array | None]) -> list[Array]:
 
 _RUNS = "matmul_f32; large ones on the host"
 register(
-    Op("DFT", infer_dft, evaluate_dft, flow_dft, lower_dft, opsets=(17, None), runs=_RUNS),
+    Op("DFT", infer_dft, evaluate_dft, flow_dft, lower_dft, opsets=(17, None), runs=_RUNS, sizes=(1, 2)),
     Op("STFT", infer_stft, evaluate_stft, flow_stft, lower_stft, opsets=(17, None), runs=_RUNS,
-       note="over time a strided window"),
+       note="over time a strided window", sizes=(1, 3)),
     Op("MelWeightMatrix", infer_mel, evaluate_mel, opsets=(17, None), runs="known"),
 )  # fmt: skip

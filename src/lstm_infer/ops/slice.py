@@ -127,5 +127,30 @@ def lower_split(node: Node, b: Builder) -> None:
         start += n
 
 
-register(Op("Slice", infer_slice, evaluate_slice, flow_slice, lower_slice, dtypes="any", runs="view"))
-register(Op("Split", infer_split, evaluate_split, flow_split, lower_split, dtypes="any", runs="view"))
+register(
+    Op(
+        "Slice",
+        infer_slice,
+        evaluate_slice,
+        flow_slice,
+        lower_slice,
+        dtypes="any",
+        runs="view",
+        moves="part",
+        sizes=(1, 2, 3, 4),
+        why="cuts the sequence",
+    )
+)
+register(
+    Op(
+        "Split",
+        infer_split,
+        evaluate_split,
+        flow_split,
+        lower_split,
+        dtypes="any",
+        runs="view",
+        moves="part",
+        sizes=(1,),
+    )
+)

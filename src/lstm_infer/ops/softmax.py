@@ -87,7 +87,7 @@ def lower(node: Node, b: Builder) -> None:
 
 
 register(
-    Op("Softmax", infer, evaluate, flow, lower),
-    Op("LogSoftmax", infer, evaluate, flow, lower),
-    Op("Hardmax", infer, evaluate, flow, note="runs on the host"),
+    Op("Softmax", infer, evaluate, flow, lower, why="normalises over time"),
+    Op("LogSoftmax", infer, evaluate, flow, lower, why="normalises over time"),
+    Op("Hardmax", infer, evaluate, flow, note="runs on the host", why="normalises over time"),
 )

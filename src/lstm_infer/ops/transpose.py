@@ -38,4 +38,4 @@ def lower(node: Node, b: Builder) -> None:
     b.bind(node.outputs[0], x.transpose(_perm(node, len(x.shape))))
 
 
-register(Op("Transpose", infer, evaluate, flow, lower, dtypes="any", runs="view"))
+register(Op("Transpose", infer, evaluate, flow, lower, dtypes="any", runs="view", moves="axes"))
