@@ -1,6 +1,7 @@
 """The operators that are built. Importing this package registers them."""
 
 from . import (
+    activate,
     activation,
     batchnorm,
     cast,
@@ -14,6 +15,7 @@ from . import (
     elementwise,
     expand,
     fold,
+    formula,
     fusedmatmul,
     gather,
     gelu,
@@ -22,6 +24,7 @@ from . import (
     gridsample,
     gru,
     identity,
+    logic,
     lrn,
     lstm,
     matmul,
@@ -48,10 +51,13 @@ from . import (
     softmax,
     stack,
     transpose,
+    trigonometry,
+    variadic,
     window,
 )
 
 __all__ = [
+    "activate",
     "activation",
     "batchnorm",
     "cast",
@@ -65,6 +71,7 @@ __all__ = [
     "elementwise",
     "expand",
     "fold",
+    "formula",
     "fusedmatmul",
     "gather",
     "gelu",
@@ -73,6 +80,7 @@ __all__ = [
     "gridsample",
     "gru",
     "identity",
+    "logic",
     "lrn",
     "lstm",
     "matmul",
@@ -99,5 +107,7 @@ __all__ = [
     "softmax",
     "stack",
     "transpose",
+    "trigonometry",
+    "variadic",
     "window",
 ]

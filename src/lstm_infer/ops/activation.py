@@ -1,67 +1,148 @@
-"""Activations that onnxruntime fuses behind other operators (FusedGemm, FusedConv, FusedMatMulActivation).
+"""Activations, one row each: the ONNX name, the kernels' code, the NumPy meaning, the formula, the coefficients.
 
-Attribute `activation` names an ONNX operator, `activation_params` (FusedConv) or `activation_alpha`, `activation_beta`,
-`activation_gamma` (FusedGemm) hold its attributes. Without the attribute: none.
+A row serves the operator of that name (activate.py), the `activations` of recurrent operators, and those that
+onnxruntime fuses behind another one (FusedGemm, FusedConv, FusedMatMulActivation): there attribute `activation` names
+an ONNX operator, `activation_params` (FusedConv) or `activation_alpha`, `activation_beta`, `activation_gamma`
+(FusedGemm) hold its attributes. Without the attribute: none.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from ..graph.ir import Node
+from ..graph.ir import Array, Node
 from ..program.arguments import Activation
-from . import recurrent
-from .elementwise import Formula
+from .formula import Formula
 from .registry import attr, unsupported
 
-__all__ = ["formula", "meaning", "of"]
+__all__ = ["KINDS", "Kind", "apply", "by_name", "formula", "is_activation", "meaning", "of"]
 
-# ONNX operator -> (kernel name, default alpha, default beta)
-_BUILT = {
-    "": ("NONE", 0.0, 0.0), "Relu": ("RELU", 0.0, 0.0), "Sigmoid": ("SIGMOID", 0.0, 0.0), "Tanh": ("TANH", 0.0, 0.0),
-    "LeakyRelu": ("LEAKY_RELU", 0.01, 0.0), "HardSigmoid": ("HARD_SIGMOID", 0.2, 0.5), "Elu": ("ELU", 1.0, 0.0),
-    "Softplus": ("SOFTPLUS", 0.0, 0.0), "Softsign": ("SOFTSIGN", 0.0, 0.0),
-    "ThresholdedRelu": ("THRESHOLDED_RELU", 1.0, 0.0),
-}  # fmt: skip
+
+@dataclass(frozen=True)
+class Kind:
+    """One activation."""
+
+    name: str
+    """As ONNX writes it; recurrent operators in any case."""
+    code: str
+    """li_act_code without its prefix."""
+    meaning: Callable[[Any, float, float], Any]
+    """(x, alpha, beta) in NumPy."""
+    formula: Callable[[Formula, float, float], Formula]
+    """The same in the arithmetic of the kernels' own."""
+    alpha: float | None = None
+    """Default; None: it takes none."""
+    beta: float | None = None
+    unsettled: tuple[str, ...] = ()
+    """Coefficients whose default in a recurrent operator text and onnxruntime disagree about (docs/lstm.md)."""
+    operator: bool = True
+    """Is it an operator of its own too."""
+
+    def coefficients(self, node: Node) -> tuple[float, ...]:
+        """Those it takes, from the attributes of the operator of its name."""
+        defaults = (("alpha", self.alpha), ("beta", self.beta))
+        return tuple(float(attr(node, name, default)) for name, default in defaults if default is not None)
+
+    def made(self, alpha: float | None = None, beta: float | None = None) -> Activation:
+        """With these coefficients, or the defaults."""
+        a, b = self.alpha if alpha is None else alpha, self.beta if beta is None else beta
+        return Activation(self.code, float(np.float32(a or 0.0)), float(np.float32(b or 0.0)))
+
+
+def _sigmoid(x: Any, a: float = 0.0, b: float = 0.0) -> Any:
+    e = np.exp(-np.abs(x))
+    return np.where(x < 0, e / (1 + e), 1 / (1 + e))
+
+
+def _softplus(x: Any, a: float = 0.0, b: float = 0.0) -> Any:
+    return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
+
+
+def _unit(part: Formula) -> Formula:
+    return ("MIN", ("MAX", part, 0.0), 1.0)
+
+
+def _exp_minus_1(part: Formula) -> Formula:
+    return ("SUB", ("EXP", part), 1.0)
+
+
+KINDS = (
+    Kind("Sigmoid", "SIGMOID", _sigmoid, lambda x, a, b: ("SIGMOID", x)),
+    Kind("Tanh", "TANH", lambda x, a, b: np.tanh(x), lambda x, a, b: ("TANH", x)),
+    Kind("Relu", "RELU", lambda x, a, b: np.maximum(x, 0), lambda x, a, b: ("MAX", x, 0.0)),
+    Kind("Softplus", "SOFTPLUS", _softplus, lambda x, a, b: ("SOFTPLUS", x)),
+    Kind("Softsign", "SOFTSIGN", lambda x, a, b: x / (1 + np.abs(x)), lambda x, a, b: ("DIV", x, ("ADD", 1.0, ("ABS", x)))),
+    Kind(
+        "LeakyRelu", "LEAKY_RELU", lambda x, a, b: np.where(x < 0, a * x, x),
+        lambda x, a, b: ("SELECT", ("LT", x, 0.0), ("MUL", a, x), x), alpha=0.01,
+    ),
+    Kind(
+        "Elu", "ELU", lambda x, a, b: np.where(x < 0, a * np.expm1(np.minimum(x, 0)), x),
+        lambda x, a, b: ("SELECT", ("LT", x, 0.0), ("MUL", a, _exp_minus_1(x)), x), alpha=1.0,
+    ),
+    Kind(
+        "ThresholdedRelu", "THRESHOLDED_RELU", lambda x, a, b: np.where(x > a, x, np.zeros_like(x)),
+        lambda x, a, b: ("SELECT", ("LT", a, x), x, 0.0), alpha=1.0, unsettled=("alpha",),
+    ),
+    Kind(
+        "HardSigmoid", "HARD_SIGMOID", lambda x, a, b: np.clip(a * x + b, 0, 1),
+        lambda x, a, b: _unit(("ADD", ("MUL", a, x), b)), alpha=0.2, beta=0.5,
+    ),
+    Kind(
+        "Affine", "AFFINE", lambda x, a, b: a * x + b, lambda x, a, b: ("ADD", ("MUL", a, x), b),
+        alpha=1.0, beta=0.0, unsettled=("alpha",), operator=False,
+    ),
+    Kind(
+        "ScaledTanh", "SCALED_TANH", lambda x, a, b: a * np.tanh(b * x), lambda x, a, b: ("MUL", a, ("TANH", ("MUL", b, x))),
+        alpha=1.0, beta=1.0, unsettled=("alpha", "beta"), operator=False,
+    ),
+)  # fmt: skip
+
+_BY_NAME = {kind.name.lower(): kind for kind in KINDS}
+_BY_CODE = {kind.code: kind for kind in KINDS}
+_OPERATORS = {kind.name: kind for kind in KINDS if kind.operator}
+
+
+def by_name(name: str) -> Kind | None:
+    """The activation of a name, in any case."""
+    return _BY_NAME.get(name.lower())
+
+
+def is_activation(node: Node) -> bool:
+    """Is a node one of the activations that recurrent operators take."""
+    return node.domain == "" and node.op in _OPERATORS
+
+
+def apply(act: Activation, x: Array) -> Array:
+    """An activation in NumPy."""
+    return np.asarray(_BY_CODE[act.name].meaning(x, act.alpha, act.beta))
+
+
+def formula(act: Activation, x: Formula) -> Formula:
+    """An activation as part of an element-wise program."""
+    return x if act.name == "NONE" else _BY_CODE[act.name].formula(x, act.alpha, act.beta)
+
+
+# ---- fused behind an operator -----------------------------------------------------------------------------------
 
 
 def of(node: Node) -> Activation:
     """The activation behind a fused node; NONE for a plain one."""
-    if node.domain != "com.microsoft":
+    name = str(attr(node, "activation", "")) if node.domain == "com.microsoft" else ""
+    if not name:
         return Activation()
-    name = str(attr(node, "activation", ""))
-    if name not in _BUILT:
+    if name not in _OPERATORS:
         raise unsupported(node, f"activation {name!r}")
-    code, alpha, beta = _BUILT[name]
-    params = [float(p) for p in attr(node, "activation_params", [])]
-    params += [alpha, beta][len(params) :]
-    alpha, beta = attr(node, "activation_alpha", params[0]), attr(node, "activation_beta", params[1])
-    return Activation(code, float(np.float32(alpha)), float(np.float32(beta)))
+    params = [*attr(node, "activation_params", []), None, None]
+    alpha, beta = params[:2]
+    return _OPERATORS[name].made(attr(node, "activation_alpha", alpha), attr(node, "activation_beta", beta))
 
 
 def meaning(node: Node, x: Any) -> Any:
-    """The activation in NumPy."""
+    """The activation behind a fused node in NumPy."""
     act = of(node)
-    return x if act.name == "NONE" else recurrent.apply(act, x)
-
-
-def formula(act: Activation, x: Formula) -> Formula:
-    """The activation as part of an element-wise program, in the same arithmetic as the kernels' own."""
-    a, b = act.alpha, act.beta
-    made: dict[str, Formula] = {
-        "NONE": x,
-        "RELU": ("MAX", x, 0.0),
-        "SIGMOID": ("SIGMOID", x),
-        "TANH": ("TANH", x),
-        "AFFINE": ("ADD", ("MUL", a, x), b),
-        "SCALED_TANH": ("MUL", a, ("TANH", ("MUL", b, x))),
-        "LEAKY_RELU": ("SELECT", ("LT", x, 0.0), ("MUL", a, x), x),
-        "HARD_SIGMOID": ("MIN", ("MAX", ("ADD", ("MUL", a, x), b), 0.0), 1.0),
-        "ELU": ("SELECT", ("LT", x, 0.0), ("MUL", a, ("SUB", ("EXP", x), 1.0)), x),
-        "SOFTPLUS": ("SOFTPLUS", x),
-        "SOFTSIGN": ("DIV", x, ("ADD", 1.0, ("ABS", x))),
-        "THRESHOLDED_RELU": ("SELECT", ("LT", a, x), x, 0.0),
-    }
-    return made[act.name]
+    return x if act.name == "NONE" else apply(act, x)

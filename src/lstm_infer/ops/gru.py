@@ -13,6 +13,7 @@ from __future__ import annotations
 from ..graph.ir import Array, Node
 from ..program.arguments import Activation
 from . import recurrent
+from .activation import apply
 from .registry import Op, attr, register
 
 
@@ -20,11 +21,11 @@ def _cell(node: Node, state: dict[str, Array], w: dict[str, Array], x: Array, ac
     H, n = state["h"], state["h"].shape[1]
     zx = x @ w["W"].T + w["Wb"]
     zh = H @ w["R"][: 2 * n].T + w["Rb"][: 2 * n]
-    z = recurrent.apply(acts[0], recurrent.limited(node, zx[:, :n] + zh[:, :n]))
-    r = recurrent.apply(acts[0], recurrent.limited(node, zx[:, n : 2 * n] + zh[:, n:]))
+    z = apply(acts[0], recurrent.limited(node, zx[:, :n] + zh[:, :n]))
+    r = apply(acts[0], recurrent.limited(node, zx[:, n : 2 * n] + zh[:, n:]))
     rh, rb = w["R"][2 * n :], w["Rb"][2 * n :]
     part = r * (H @ rh.T + rb) if attr(node, "linear_before_reset", 0) else (r * H) @ rh.T + rb
-    h = recurrent.apply(acts[1], recurrent.limited(node, zx[:, 2 * n :] + part))
+    h = apply(acts[1], recurrent.limited(node, zx[:, 2 * n :] + part))
     state["h"] = (1 - z) * h + z * H
 
 

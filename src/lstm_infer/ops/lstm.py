@@ -14,6 +14,7 @@ import numpy as np
 from ..graph.ir import Array, Node
 from ..program.arguments import Activation
 from . import recurrent
+from .activation import apply
 from .registry import Op, attr, register
 
 
@@ -21,15 +22,11 @@ def _cell(node: Node, state: dict[str, Array], w: dict[str, Array], x: Array, ac
     z = x @ w["W"].T + state["h"] @ w["R"].T + (w["Wb"] + w["Rb"])
     zi, zo, zf, zc = np.split(z, 4, axis=1)
     pi, po, pf = np.split(w["P"], 3)
-    i = recurrent.apply(acts[0], recurrent.limited(node, zi + pi * state["c"]))
-    f = (
-        1 - i
-        if attr(node, "input_forget", 0)
-        else recurrent.apply(acts[0], recurrent.limited(node, zf + pf * state["c"]))
-    )
-    state["c"] = f * state["c"] + i * recurrent.apply(acts[1], recurrent.limited(node, zc))
-    o = recurrent.apply(acts[0], recurrent.limited(node, zo + po * state["c"]))
-    state["h"] = o * recurrent.apply(acts[2], state["c"])
+    i = apply(acts[0], recurrent.limited(node, zi + pi * state["c"]))
+    f = 1 - i if attr(node, "input_forget", 0) else apply(acts[0], recurrent.limited(node, zf + pf * state["c"]))
+    state["c"] = f * state["c"] + i * apply(acts[1], recurrent.limited(node, zc))
+    o = apply(acts[0], recurrent.limited(node, zo + po * state["c"]))
+    state["h"] = o * apply(acts[2], state["c"])
 
 
 register(

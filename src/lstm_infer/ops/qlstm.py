@@ -108,13 +108,13 @@ def evaluate(node: Node, ins: list[Array | None]) -> list[Array]:
             z = zx[step] + _product(seen, *_parts(node, ins, d, 2)) + (bias[: 4 * s.H] + bias[4 * s.H :])
             zi, zo, zf, zc = np.split(z, 4, axis=1)
             pi, po, pf = np.split(P, 3)
-            i = recurrent.apply(acts[0], recurrent.limited(node, zi + pi * c))
-            forget = recurrent.apply(acts[0], recurrent.limited(node, zf + pf * c))
+            i = activation.apply(acts[0], recurrent.limited(node, zi + pi * c))
+            forget = activation.apply(acts[0], recurrent.limited(node, zf + pf * c))
             f = 1 - i if attr(node, "input_forget", 0) else forget
-            new_c = f * c + i * recurrent.apply(acts[1], recurrent.limited(node, zc))
-            o = recurrent.apply(acts[0], recurrent.limited(node, zo + po * new_c))
+            new_c = f * c + i * activation.apply(acts[1], recurrent.limited(node, zc))
+            o = activation.apply(acts[0], recurrent.limited(node, zo + po * new_c))
             live = (step < lens)[:, None]
-            h, c = np.where(live, o * recurrent.apply(acts[2], new_c), h), np.where(live, new_c, c)
+            h, c = np.where(live, o * activation.apply(acts[2], new_c), h), np.where(live, new_c, c)
             seen = np.where(live, h, 0)
             for row in np.flatnonzero(live):
                 Y[order[step, row], d, row] = h[row]

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
@@ -19,6 +18,7 @@ from ..graph.links import Link
 from ..program.arguments import Activation, Recur
 from ..program.builder import Builder
 from ..program.views import View
+from .activation import Kind, by_name
 from .registry import attr, need, unsupported
 
 __all__ = [
@@ -34,25 +34,7 @@ __all__ = [
 ]
 
 GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
-_DEFAULTS = {"LSTM": ["Sigmoid", "Tanh", "Tanh"], "GRU": ["Sigmoid", "Tanh"], "RNN": ["Tanh"]}
-
-# ONNX name -> (kernel name, default alpha, default beta); the defaults of the operator text.
-_ACTIVATIONS = {
-    "sigmoid": ("SIGMOID", 0.0, 0.0),
-    "tanh": ("TANH", 0.0, 0.0),
-    "relu": ("RELU", 0.0, 0.0),
-    "affine": ("AFFINE", 1.0, 0.0),
-    "leakyrelu": ("LEAKY_RELU", 0.01, 0.0),
-    "thresholdedrelu": ("THRESHOLDED_RELU", 1.0, 0.0),
-    "scaledtanh": ("SCALED_TANH", 1.0, 1.0),
-    "hardsigmoid": ("HARD_SIGMOID", 0.2, 0.5),
-    "elu": ("ELU", 1.0, 0.0),
-    "softsign": ("SOFTSIGN", 0.0, 0.0),
-    "softplus": ("SOFTPLUS", 0.0, 0.0),
-}
-_HAS_ALPHA = {"affine", "leakyrelu", "thresholdedrelu", "scaledtanh", "hardsigmoid", "elu"}
-_HAS_BETA = {"affine", "scaledtanh", "hardsigmoid"}
-_NO_DEFAULT = {("affine", "alpha"), ("thresholdedrelu", "alpha"), ("scaledtanh", "alpha"), ("scaledtanh", "beta")}
+DEFAULTS = {"LSTM": ["Sigmoid", "Tanh", "Tanh"], "GRU": ["Sigmoid", "Tanh"], "RNN": ["Tanh"]}
 
 
 def is_recurrent(node: Node) -> bool:
@@ -99,7 +81,7 @@ def directions(node: Node) -> list[bool]:
 
 def activations(node: Node) -> list[list[Activation]]:
     """Per direction, in the operator's order. alpha and beta lists are consumed by the activations that take them."""
-    defaults = _DEFAULTS[node.op.removeprefix("DynamicQuantize")]
+    defaults = DEFAULTS[node.op.removeprefix("DynamicQuantize")]
     n = len(defaults)
     names = list(attr(node, "activations", None) or defaults * len(directions(node)))
     if len(names) != n * len(directions(node)):
@@ -107,25 +89,24 @@ def activations(node: Node) -> list[list[Activation]]:
     alphas, betas = list(attr(node, "activation_alpha", [])), list(attr(node, "activation_beta", []))
     made = []
     for name in names:
-        key = str(name).lower()
-        if key not in _ACTIVATIONS:
+        kind = by_name(str(name))
+        if kind is None:
             raise unsupported(node, f"activation {name!r}")
-        code, alpha, beta = _ACTIVATIONS[key]
-        alpha = _coefficient(node, name, "alpha", alphas, alpha) if key in _HAS_ALPHA else alpha
-        beta = _coefficient(node, name, "beta", betas, beta) if key in _HAS_BETA else beta
-        made.append(Activation(code, float(np.float32(alpha)), float(np.float32(beta))))
+        alpha = None if kind.alpha is None else _coefficient(node, kind, "alpha", alphas)
+        beta = None if kind.beta is None else _coefficient(node, kind, "beta", betas)
+        made.append(kind.made(alpha, beta))
     return [made[i * n : (i + 1) * n] for i in range(len(directions(node)))]
 
 
-def _coefficient(node: Node, name: str, which: str, given: list[float], default: float) -> float:
-    """The next alpha or beta of the list. Some have no default that text and onnxruntime agree on (docs/lstm.md)."""
+def _coefficient(node: Node, kind: Kind, which: str, given: list[float]) -> float | None:
+    """The next alpha or beta of the list; None: the default, where there is one."""
     if given:
         return float(given.pop(0))
-    if (str(name).lower(), which) in _NO_DEFAULT:
+    if which in kind.unsettled:
         raise unsupported(
-            node, f"activation {name!r} without activation_{which} (onnxruntime and ONNX differ about its default)"
+            node, f"activation {kind.name!r} without activation_{which} (onnxruntime and ONNX differ about its default)"
         )
-    return default
+    return None
 
 
 def clip(node: Node) -> float:
@@ -418,26 +399,6 @@ def ended(b: Builder, state: View, lens: View) -> View:
 
 
 # ---- NumPy meaning --------------------------------------------------------------------------------------------
-
-_MEANING: dict[str, Callable[[Array, float, float], Any]] = {
-    "SIGMOID": lambda x, a, b: 1 / (1 + np.exp(-x)),
-    "TANH": lambda x, a, b: np.tanh(x),
-    "RELU": lambda x, a, b: np.maximum(x, 0),
-    "AFFINE": lambda x, a, b: a * x + b,
-    "LEAKY_RELU": lambda x, a, b: np.where(x >= 0, x, a * x),
-    "THRESHOLDED_RELU": lambda x, a, b: np.where(x <= a, 0, x),
-    "SCALED_TANH": lambda x, a, b: a * np.tanh(b * x),
-    "HARD_SIGMOID": lambda x, a, b: np.clip(a * x + b, 0, 1),
-    "ELU": lambda x, a, b: np.where(x >= 0, x, a * np.expm1(x)),
-    "SOFTSIGN": lambda x, a, b: x / (1 + np.abs(x)),
-    "SOFTPLUS": lambda x, a, b: np.log1p(np.exp(-np.abs(x))) + np.maximum(x, 0),
-}
-
-
-def apply(act: Activation, x: Array) -> Array:
-    """An activation in NumPy."""
-    return np.asarray(_MEANING[act.name](x, act.alpha, act.beta))
-
 
 Cell = Callable[[Node, dict[str, Array], dict[str, Array], Array, list[Activation]], None]
 """Advances the states of one direction by one step: (node, states, weights, x [B, I], activations)."""

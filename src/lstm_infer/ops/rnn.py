@@ -8,12 +8,13 @@ from __future__ import annotations
 from ..graph.ir import Array, Node
 from ..program.arguments import Activation
 from . import recurrent
+from .activation import apply
 from .registry import Op, register
 
 
 def _cell(node: Node, state: dict[str, Array], w: dict[str, Array], x: Array, acts: list[Activation]) -> None:
     z = x @ w["W"].T + state["h"] @ w["R"].T + (w["Wb"] + w["Rb"])
-    state["h"] = recurrent.apply(acts[0], recurrent.limited(node, z))
+    state["h"] = apply(acts[0], recurrent.limited(node, z))
 
 
 register(

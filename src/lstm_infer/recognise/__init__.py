@@ -8,11 +8,12 @@ from ..graph.edit import Names, transaction
 from ..graph.fact import Fact
 from ..graph.ir import Array, Graph, Node, Port
 from ..ops import recurrent
+from ..ops.activation import is_activation
 from ..ops.registry import attr
 from .batchnorm import batchnorm
 from .bias import bias
 from .cells import Context, rewrite_cells
-from .edit import ACT_OPS, Editor
+from .edit import Editor
 from .fold import fold
 from .frozen import thaw
 from .known import Known, know
@@ -60,8 +61,10 @@ def _repeated(graph: Graph, inputs: Sequence[Port], constants: Mapping[str, Arra
 
 def _worth_it(graph: Graph) -> bool:
     """Is there anything that could be a cell, or one step of one."""
-    ops = {node.op for node in graph.walk()}
-    return bool(ops & ACT_OPS and ops & {"MatMul", "Gemm"}) or bool(ops & set(recurrent.GATES))
+    nodes = list(graph.walk())
+    gates = any(is_activation(node) or node.op == "Clip" for node in nodes)
+    products = any(node.op in ("MatMul", "Gemm") for node in nodes)
+    return (gates and products) or any(node.op in recurrent.GATES for node in nodes)
 
 
 def _cells(

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..graph.ir import Node
+from ..ops.activation import by_name, is_activation
 from ..ops.registry import attr
 from .edit import Editor, broadcastable
 
@@ -21,12 +22,6 @@ __all__ = ["Act", "Affine", "Leaf", "Reader"]
 
 _DEEPEST = 24
 """Nodes between a gate and its products; also keeps long residual sums from being followed."""
-
-_ACTS: dict[str, tuple[float, ...]] = {
-    "Sigmoid": (), "Tanh": (), "Relu": (), "Softsign": (), "Softplus": (), "HardSigmoid": (0.2, 0.5),
-    "LeakyRelu": (0.01,), "Elu": (1.0,), "ThresholdedRelu": (1.0,),
-}  # fmt: skip
-"""ONNX activation: defaults of alpha and beta, as the operators have them."""
 
 
 @dataclass(frozen=True)
@@ -299,9 +294,9 @@ class Reader:
         node = self.edit.maker.get(root)
         if node is None or node.domain:
             return None
-        if node.op in _ACTS:
-            params = tuple(float(attr(node, k, d)) for k, d in zip(("alpha", "beta"), _ACTS[node.op], strict=False))
-            return node.op, params, node.inputs[0], frozenset({id(node)})
+        kind = by_name(node.op) if is_activation(node) else None
+        if kind is not None:
+            return kind.name, kind.coefficients(node), node.inputs[0], frozenset({id(node)})
         if node.op == "Clip":
             top = self._top(node)
             return ("HardSigmoid", (1.0, 0.0), node.inputs[0], frozenset({id(node)})) if top == 1 else None

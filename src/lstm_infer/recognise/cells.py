@@ -23,14 +23,13 @@ import numpy as np
 
 from ..analysis.names import affinity
 from ..graph.ir import Array, Node
+from ..ops import recurrent
 from .affine import Act, Affine, Leaf, Reader
 from .edit import Editor
 
 __all__ = ["Cell", "Context", "from_step", "rewrite_cells", "sequence", "to_step"]
 
 _ORDER = {"LSTM": "iofc", "GRU": "zrh", "RNN": "h"}
-_DEFAULTS = {"LSTM": ["Sigmoid", "Tanh", "Tanh"], "GRU": ["Sigmoid", "Tanh"], "RNN": ["Tanh"]}
-_ALPHA = {"LeakyRelu", "HardSigmoid", "Elu", "ThresholdedRelu"}
 _MOVES = {"Identity", "Squeeze", "Unsqueeze", "Reshape", "Flatten", "Transpose", "Concat", "Split", "Slice", "Gather",
           "Cast"}  # fmt: skip
 
@@ -648,10 +647,10 @@ def _emit(edit: Editor, cell: Cell, inside: list[Node]) -> None:
     if cell.op == "GRU":
         attrs["linear_before_reset"] = cell.reset
     names = [name for name, _ in cell.acts]
-    if names != _DEFAULTS[cell.op]:
+    if names != recurrent.DEFAULTS[cell.op]:
         attrs["activations"] = names
-        attrs["activation_alpha"] = [p[0] for n, p in cell.acts if n in _ALPHA]
-        attrs["activation_beta"] = [p[1] for n, p in cell.acts if n == "HardSigmoid"]
+        attrs["activation_alpha"] = [params[0] for _, params in cell.acts if params]
+        attrs["activation_beta"] = [params[1] for _, params in cell.acts if len(params) > 1]
     outputs = ["", edit.names.fresh(f"{hint}/Y_h")] + ([edit.names.fresh(f"{hint}/Y_c")] if cell.op == "LSTM" else [])
     edit.add_node(Node(cell.op, edit.names.fresh(hint), inputs, outputs, attrs, opset=14))
     from_step(edit, outputs[1], cell.h_out, f"{hint}/h_out")

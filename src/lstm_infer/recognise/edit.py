@@ -17,6 +17,7 @@ from ..errors import LstmInferError
 from ..graph.edit import Names, captured, live, ordered
 from ..graph.fact import Fact
 from ..graph.ir import Array, Graph, Node
+from ..ops.activation import is_activation
 from ..ops.registry import attr, find
 from .known import Known
 
@@ -24,10 +25,6 @@ __all__ = ["Editor", "Part"]
 
 _REGROUPS = {"Identity", "Dropout", "Squeeze", "Unsqueeze", "Reshape", "Flatten", "Cast", "Transpose", "Concat",
              "Split", "Expand", "Gather", "Slice"}  # fmt: skip
-
-
-ACT_OPS = {"Sigmoid", "Tanh", "Relu", "Softsign", "Softplus", "HardSigmoid", "LeakyRelu", "Elu", "ThresholdedRelu",
-           "Clip"}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -150,7 +147,7 @@ class Editor:
     @staticmethod
     def act_op(node: Node) -> bool:
         """May the node end an activation."""
-        return node.domain == "" and node.op in ACT_OPS
+        return is_activation(node) or (node.domain == "" and node.op == "Clip")  # relu6 and kin
 
     def part(self, name: str) -> Part | None:
         """Is this value a part of one axis of another (Split, Slice, Gather with one index)."""
