@@ -52,7 +52,7 @@ def lower(node: Node, b: Builder) -> None:
     parts = [b.view(name) for name in node.inputs if b.fact(name).shape[axis]]
     whole = adjoined(parts, axis)
     if whole is not None:
-        b.bind(node.outputs[0], whole)
+        b.bind(node.outputs[0], b.in_place.join(parts, whole))
         return
     out, start = b.new(node.outputs[0]), 0
     for part in parts:

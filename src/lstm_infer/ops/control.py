@@ -209,7 +209,9 @@ def lower_repeat(node: Node, b: Builder) -> None:
     for s in node.scanned:
         fact = b.fact(s.inside)
         if fact.const is None:
-            piece, view = window(b.view(node.inputs[s.input]), s.axis, s.reverse, written=False)
+            whole = b.view(node.inputs[s.input])
+            b.in_place.read(whole)
+            piece, view = window(whole, s.axis, s.reverse, written=False)
             b.views[s.inside] = view
             slices.append(piece)
     stacks = [window(b.new(node.outputs[t.output]), t.axis, t.reverse, written=True) for t in node.stacked]
@@ -241,7 +243,7 @@ def lower_repeat(node: Node, b: Builder) -> None:
     elif node.inputs and node.inputs[0]:
         trips = b.view(node.inputs[0])
     if body and node.trips != 0:
-        b.calls.append(LoopCall(body, Buffer("arena", 8), trips, go, at_iter, node.limit, slices, str(node)))
+        b.add(LoopCall(body, Buffer("arena", 8), trips, go, at_iter, node.limit, slices, str(node)))
     for c, kept in zip(node.carried, memory, strict=True):
         if kept is not None and b.wanted(node, c.output):
             b.bind(node.outputs[c.output], kept)
@@ -265,7 +267,7 @@ def lower_choice(node: Node, b: Builder) -> None:
         lists: list[list[AnyCall] | None] = [None if part is None else [] for part in node.branches]
         which = "else" if node.branches[0] is None else "then"
         text = f"{node}: at run time its condition chooses the {which} branch, which does not fit these input sizes ({node.cause})"
-        b.calls.append(BranchCall(cond, (lists[0], lists[1]), text))
+        b.add(BranchCall(cond, (lists[0], lists[1]), text))
         b.bind(node.outputs[0], b.view(node.inputs[0]))
         return
     outs = [b.new(name) if name else None for name in node.outputs]
@@ -278,7 +280,7 @@ def lower_choice(node: Node, b: Builder) -> None:
                 if out is not None:
                     b.copy(out, b.view(result))
         made.append(steps)
-    b.calls.append(BranchCall(cond, (made[0], made[1]), str(node)))
+    b.add(BranchCall(cond, (made[0], made[1]), str(node)))
 
 
 # ---- the operators -------------------------------------------------------------------------------------------

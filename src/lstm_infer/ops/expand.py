@@ -6,6 +6,8 @@ depend on the data.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from ..errors import ShapeError
@@ -13,7 +15,6 @@ from ..graph.fact import Fact
 from ..graph.ir import Array, Node
 from ..graph.links import Link
 from ..program.builder import Builder
-from ..program.views import View
 from .registry import Op, need, numbers, register
 
 
@@ -73,7 +74,7 @@ def lower_tile(node: Node, b: Builder) -> None:
     for n, stride, r in zip(x.shape, x.strides, _repeats(node, [b.fact(v) for v in node.inputs]), strict=True):
         shape += [r, n]
         strides += [0, stride]
-    repeated = View(x.buffer, tuple(shape), tuple(strides), x.dtype, x.offset)
+    repeated = replace(x, shape=tuple(shape), strides=tuple(strides))
     view = repeated.reshape(b.fact(name).shape)
     if view is not None:
         b.bind(name, view)

@@ -10,6 +10,7 @@ the host. Refused: more than 3 spatial axes, negative pads.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import prod
 from typing import Any
 
@@ -151,12 +152,10 @@ def along(b: Builder, x: View, axis: int, s: Slide, a: int, code: str) -> View:
     out = b.alloc(parts[0].shape)
     if kernel > _MOST_IN_MAPS:
         step = x.strides[axis]
-        window = View(
-            x.buffer,
-            (*parts[0].shape[: axis + 1], kernel, *x.shape[axis + 1 :]),
-            (*parts[0].strides[: axis + 1], step * dilation, *x.strides[axis + 1 :]),
-            x.dtype,
-            x.offset,
+        window = replace(
+            x,
+            shape=(*parts[0].shape[: axis + 1], kernel, *x.shape[axis + 1 :]),
+            strides=(*parts[0].strides[: axis + 1], step * dilation, *x.strides[axis + 1 :]),
         )
         reduce(b, "Max" if code == "MAX" else "Sum", window, (axis + 1,), out)
         return out

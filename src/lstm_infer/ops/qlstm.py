@@ -217,7 +217,7 @@ def _direction(
     with b.nested() as body:
         step(zx_now, y_now)
     trips = b.scalar(s.T, np.int64)
-    b.calls.append(LoopCall(body, Buffer("arena", 8), trips, None, None, s.T, slices, str(node)))
+    b.add(LoopCall(body, Buffer("arena", 8), trips, None, None, s.T, slices, str(node)))
 
 
 def _cell(

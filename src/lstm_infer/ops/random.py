@@ -100,7 +100,7 @@ def lower(node: Node, b: Builder) -> None:
 
     ins = [b.dense(b.view(name)) for name in node.inputs]
     dtypes: list[np.dtype[Any] | None] = [b.fact(name).dtype for name in node.inputs]
-    b.calls.append(HostCall(node, drawn, list(ins), [b.new(node.outputs[0])], dtypes, str(node)))
+    b.add(HostCall(node, drawn, list(ins), [b.new(node.outputs[0])], dtypes, str(node)))
 
 
 for _name in ("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli"):

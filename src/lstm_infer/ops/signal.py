@@ -10,7 +10,7 @@ Over time STFT is a strided window, as a Conv is. Refused: lengths, steps and ax
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import log10, pi
 from typing import Any
 
@@ -221,7 +221,7 @@ def lower_stft(node: Node, b: Builder) -> None:
     x = b.dense(b.f32(b.view(node.inputs[0])))
     signal, k = x.shape[0], t.n * t.parts
     shape, strides = (signal, frames, k), (x.size // max(signal, 1), step * t.parts, 1)
-    taken = View(x.buffer, shape, strides, x.dtype, x.offset)
+    taken = replace(x, shape=shape, strides=strides)
     if weights is None:
         weighted = b.alloc(shape)
         row = b.f32(b.view(window)).add_axis(1).expand((t.n, t.parts))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -122,17 +122,8 @@ def patches(x: View, s: Slide) -> View:
     """[N, C, out..., kernel...] over x as `padded` gives it: overlapping windows, a view."""
     n = len(s.size)
     strides = x.strides[2:]
-    return View(
-        x.buffer,
-        (*x.shape[:2], *s.out, *s.kernel),
-        (
-            *x.strides[:2],
-            *(strides[a] * s.stride[a] for a in range(n)),
-            *(strides[a] * s.dilation[a] for a in range(n)),
-        ),
-        x.dtype,
-        x.offset,
-    )
+    steps = (strides[a] * s.stride[a] for a in range(n)), (strides[a] * s.dilation[a] for a in range(n))
+    return replace(x, shape=(*x.shape[:2], *s.out, *s.kernel), strides=(*x.strides[:2], *steps[0], *steps[1]))
 
 
 def patches_of(x: Any, s: Slide, value: Any) -> Any:

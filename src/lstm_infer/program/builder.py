@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import prod
 from typing import Any
 
@@ -15,7 +15,8 @@ from ..errors import UnsupportedOpError
 from ..graph.fact import Fact
 from ..graph.ir import Array, Node
 from .arguments import Copy, Record
-from .calls import AnyCall, Call, Evaluate, HostCall, MapCall
+from .calls import AnyCall, BranchCall, Call, Evaluate, HostCall, LoopCall, MapCall
+from .inplace import InPlace
 from .memory import StateLayout
 from .store import ConstStore
 from .views import Buffer, View, dense_strides, merge_axes, storage
@@ -35,8 +36,8 @@ class Builder:
     layout: StateLayout | None = None
     """Set for a stream: recurrences then keep their state in it."""
     seed: int | None = None
-    in_place: set[int] = field(default_factory=set)
-    """Buffers (by id) of state inputs that nobody reads but the recurrences they seed: updated where they lie."""
+    in_place: InPlace = field(default_factory=InPlace)
+    """The states that recurrences may update where they lie."""
     lens: dict[str, View] = field(default_factory=dict)
     """By node: the part of its sequence_lens that falls into this block of a stream."""
     calls: list[AnyCall] = field(default_factory=list)
@@ -121,7 +122,7 @@ class Builder:
     def dense(self, view: View) -> View:
         """The same elements in C order; copied only where they are not."""
         if view.is_dense:
-            return View(view.buffer, view.shape, dense_strides(view.shape), view.dtype, view.offset)
+            return replace(view, strides=dense_strides(view.shape))
         out = self.alloc(view.shape, view.dtype)
         self.copy(out, view)
         return out
@@ -146,10 +147,21 @@ class Builder:
 
     # ---- steps ------------------------------------------------------------------------------------------
 
+    def add(self, call: AnyCall) -> None:
+        """The next call."""
+        if isinstance(call, LoopCall):  # its body was seen as it was made
+            self.in_place.reads(call.own)
+        elif isinstance(call, BranchCall):
+            self.in_place.read(call.cond)
+        else:
+            self.in_place.reads(call.reads)
+            self.in_place.writes(call.writes)
+        self.calls.append(call)
+
     def emit(self, slot: str, args: Record) -> None:
         """A call of a kernel, with the record that the slot takes; none where nothing is written."""
         if all(view.size for view in args.writes):
-            self.calls.append(Call(slot, args, self._node))
+            self.add(Call(slot, args, self._node))
 
     def copy(self, dst: View, src: View) -> None:
         """Elements moved as bits, src broadcast to dst. dtypes must have the same size."""
@@ -158,16 +170,18 @@ class Builder:
         src = src.expand(dst.shape)
         size, (d, s) = merge_axes(dst.shape, [dst.strides, src.strides])
         args = Copy(dst.dtype.itemsize, len(size), dst, src, tuple(size), tuple(d), tuple(s))
-        self.calls.append(Call("copy", args, self._node))
+        self.add(Call("copy", args, self._node))
 
     def advance(self, pairs: Sequence[tuple[View, View]]) -> None:
         """(memory, its next value), all at once: a next value that lies in one of these memories is read before any is
         overwritten. Goes behind everything that reads the old values."""
+        self.in_place.reads(value for _, value in pairs)
         held = {id(memory.buffer) for memory, _ in pairs}
         moves = []
         for memory, value in pairs:
             alike = value.strides == memory.strides or (value.is_dense and memory.is_dense)
             if value.buffer is memory.buffer and value.offset == memory.offset and alike:
+                self.in_place.settle(memory, value)
                 continue
             if id(value.buffer) in held:
                 copy = self.alloc(value.shape, value.dtype)
@@ -185,18 +199,20 @@ class Builder:
             raise UnsupportedOpError(f"{self._node}: {len(ins)} inputs are more than an element-wise operator takes")
         if out.size:
             views = [view.expand(out.shape) for view in ins]
-            self.calls.append(MapCall(ints, views, list(ops), [(out, len(views) + len(ops) - 1)], self._node))
+            self.add(MapCall(ints, views, list(ops), [(out, len(views) + len(ops) - 1)], self._node))
 
     @contextmanager
     def nested(self) -> Iterator[list[AnyCall]]:
         """Steps made inside go to a list of their own, for a loop or a branch."""
         outer, self.calls, node = self.calls, [], self._node
+        before = self.in_place.before()
         self._depth += 1
         try:
             yield self.calls
         finally:
             self.calls, self._node = outer, node
             self._depth -= 1
+            self.in_place.behind(before)
 
     def host(self, node: Node, evaluate: Evaluate) -> None:
         """Run the operator's NumPy meaning on the host: exact operators only."""
@@ -207,7 +223,7 @@ class Builder:
         ins = [self.dense(self.view(name)) if name else None for name in node.inputs]
         outs = [self.new(name) if name else None for name in node.outputs]
         dtypes = [self.facts[name].dtype if name else None for name in node.inputs]
-        self.calls.append(HostCall(node, evaluate, ins, outs, dtypes, self._node))
+        self.add(HostCall(node, evaluate, ins, outs, dtypes, self._node))
 
     def carried(self, node: Node, what: str) -> View | None:
         """Where a node's state lies, if a stream carries it."""
@@ -221,8 +237,8 @@ class Builder:
         kept = self.carried(node, what)
         if kept is not None:
             return kept
-        if init is not None and id(init.buffer) in self.in_place and init.is_dense:
-            return View(init.buffer, tuple(shape), dense_strides(shape), init.dtype, init.offset)
+        if init is not None and self.in_place.may_start(init):
+            return self.in_place.start(init, shape)
         state = self.alloc(shape, dtype)
         self.copy(state, self.scalar(0, dtype) if init is None else init)
         return state

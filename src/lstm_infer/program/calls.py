@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import prod
 from typing import Any
 
@@ -133,7 +133,7 @@ def window(whole: View, axis: int, reverse: bool, *, written: bool) -> tuple[Sli
     step = whole.strides[axis] * whole.dtype.itemsize
     buffer = Buffer("slice", prod(whole.shape) // max(n, 1) * whole.dtype.itemsize)
     inside = View(buffer, at.shape, at.strides, at.dtype)
-    first = View(at.buffer, (), (), at.dtype, at.offset)
+    first = replace(at, shape=(), strides=())
     return Slice(buffer, first, -step if reverse else step, written), inside.drop(axis) if n else _empty(inside, axis)
 
 

@@ -38,13 +38,15 @@ class Buffer:
 
 @dataclass(frozen=True)
 class View:
-    """A strided window on a buffer. offset and strides in elements; stride 0 repeats."""
+    """A strided window on a buffer. offset and strides in elements; stride 0 repeats. version: which of the states that
+    follow each other in this memory is meant (program/inplace.py)."""
 
     buffer: Buffer
     shape: tuple[int, ...]
     strides: tuple[int, ...]
     dtype: np.dtype[Any]
     offset: int = 0
+    version: int = 0
 
     @property
     def size(self) -> int:

@@ -7,7 +7,7 @@ once, when a stream is made, and kept beside its states.
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,13 +19,14 @@ from ..graph.ir import Array, Graph
 from ..lower import builder
 from ..program.assemble import assemble
 from ..program.builder import Builder
+from ..program.inplace import InPlace
+from ..program.memory import NodeState
 from ..program.program import Program
 from ..program.store import ConstStore
 from ..program.views import View
 from ..records import StateInfo
 from .chunk import Chunk, first_fills, walk_chunk
 from .fed import Fed, check_lens
-from .inplace import readers, seeds_only
 from .memory import InputState, Remaining, Static, first_program, place_states, public_states, static_values
 from .reference import Reference
 from .windows import Lowering
@@ -79,6 +80,8 @@ class StreamPlan:
         self.layout = place_states(spec, one, self.static, self.capacity)
         self.init = first_program(self.fed, one, self.static, self.layout, store, isa, seed)
         self._made: dict[tuple[int, Phase, bool], Block] = {}
+        self._copied: set[int] = set()
+        """Buffers (by id) of states that cannot be updated where they lie."""
         self.first_phase: Phase = tuple(self.fills.values())
         self.blocks = [self.block(n, self.first_phase) for n in self.lengths] if spec.steady else []
         self.step_facts: dict[str, Fact] = {name: one.facts[name] for name in self.fed.names}
@@ -108,18 +111,11 @@ class StreamPlan:
 
     def _block(self, n: int, phase: Phase, flush: bool) -> Block:
         chunk = walk_chunk(self.reference, n, dict(zip(self.fills, phase, strict=True)), flush)
-        b = builder(dict(chunk.walked.facts), self.store, self.isa, layout=self.layout, seed=self.seed)
-        for index, name in enumerate(self.fed.names):
-            b.input(name, index)
-        self._bind_states(b, chunk, n)
-        lowering = Lowering(b, chunk, self.layout)
-        for node in chunk.walked.nodes:
-            if any(v and v not in self.static for v in node.outputs):
-                lowering.node(node)
         present = [o.name for o in self.spec.outputs if o.name not in chunk.absent]
-        outputs = [b.output(name, index) for index, name in enumerate(present)]
-        if not chunk.absent.intersection(self.spec.pairs.values()):
-            b.advance([(self.layout.slots[InputState(v)], b.view(out)) for v, out in self.spec.pairs.items()])
+        b, outputs = self._lowered(chunk, n, present)
+        if lost := b.in_place.finish():
+            self._copied |= lost
+            b, outputs = self._lowered(chunk, n, present)
         release = work(b.calls) >= RELEASE_MACS
         after = chunk.after()
         if self.fills and any(key not in self.fills for key in after):
@@ -127,14 +123,28 @@ class StreamPlan:
         program = assemble(b, len(self.fed.names), outputs)
         return Block(n, program, release, tuple(after[key] for key in self.fills), tuple(present))
 
-    def _bind_states(self, b: Builder, chunk: Chunk, n: int) -> None:
+    def _lowered(self, chunk: Chunk, n: int, present: Sequence[str]) -> tuple[Builder, list[Fact]]:
+        """The calls of a chunk, states updated in place where they may be."""
+        b = builder(dict(chunk.walked.facts), self.store, self.isa, layout=self.layout, seed=self.seed)
+        kept = [view.buffer for key, view in self.layout.slots.items() if isinstance(key, (InputState, NodeState))]
+        b.in_place = InPlace(buffer for buffer in kept if id(buffer) not in self._copied)
+        for index, name in enumerate(self.fed.names):
+            b.input(name, index)
+        self._bind_states(b, n)
+        lowering = Lowering(b, chunk, self.layout)
+        for node in chunk.walked.nodes:
+            if any(v and v not in self.static for v in node.outputs):
+                lowering.node(node)
+        outputs = [b.output(name, index) for index, name in enumerate(present)]
+        if not chunk.absent.intersection(self.spec.pairs.values()):
+            b.advance([(self.layout.slots[InputState(v)], b.view(out)) for v, out in self.spec.pairs.items()])
+        return b, outputs
+
+    def _bind_states(self, b: Builder, n: int) -> None:
         """States that are inputs, values that were computed once, and the lengths that fall into this block."""
         slots = self.layout.slots
-        found = readers(chunk.walked) if self.spec.pairs else {}
         for name in self.spec.pairs:
-            slot = b.views[name] = slots[InputState(name)]
-            if seeds_only(name, slot, self.spec, chunk.walked, found, self.store, self.isa):
-                b.in_place.add(id(slot.buffer))
+            b.views[name] = slots[InputState(name)]
         for key, slot in slots.items():
             if isinstance(key, Static):
                 b.views[key.value] = slot
