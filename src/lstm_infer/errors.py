@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 __all__ = [
+    "BudgetError",
     "DtypeError",
     "FeedError",
     "FormatError",
@@ -38,6 +39,10 @@ class OpenSizeError(UnsupportedOpError):
 
 class FormatError(LstmInferError):
     """A snapshot, or another file of our own, is broken or belongs to something else."""
+
+
+class BudgetError(LstmInferError):
+    """What a model asks for before it runs, or to run, is out of proportion to its file, or more than the machine has."""
 
 
 class ShapeError(LstmInferError, ValueError):

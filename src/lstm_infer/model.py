@@ -18,6 +18,7 @@ from .analysis.sizes import sizes_of, sizes_that_fit
 from .errors import FeedError, LstmInferError, NotStreamableError, ShapeError, StateError
 from .feeds import Options, bound_inputs, check_batch, check_sizes, checked_feeds, fed_ports
 from .fingerprint import fingerprint
+from .graph.budget import Allowance, open_budget, too_large, within_memory
 from .graph.fact import Fact
 from .graph.ir import Array, Graph, Port
 from .isa import choose_isa
@@ -92,7 +93,6 @@ def load(
         raise ValueError(
             f"threads={threads!r} is not built; this version runs every call in its own thread (threads=1)"
         )
-    graph = read(source, is_built)
     options = Options(
         isa,
         {name: tuple(shape) for name, shape in (inputs or {}).items()},
@@ -101,7 +101,8 @@ def load(
         None if time_axis is None else dict(time_axis),
         seed,
     )
-    return Model(graph, options)
+    with open_budget(Allowance()), within_memory("load"):
+        return Model(read(source, is_built), options)
 
 
 class Model:
@@ -132,13 +133,19 @@ class Model:
         self._digest: bytes | None = None
         self._spec: StreamSpec | NotStreamableError | None = None
         self._ports = fed_ports(graph, options)
+        with open_budget(graph.allowance):
+            self._prepare()
+
+    def _prepare(self) -> None:
+        """Rewrite the graph, and find out what its inputs mean."""
+        graph, options = self._graph, self._options
         graph.notes += rewrite(graph, self._ports, options.constants, options.states)
         self._rewritten: tuple[str, ...] = tuple(graph.notes)
         self._repaired: tuple[str, ...] = tuple(thaw(graph, self._ports, options.constants))
         if self._repaired:
             warnings.warn(
                 "the file has the sizes of its example frozen in; they were opened: " + "; ".join(self._repaired),
-                stacklevel=3,
+                stacklevel=4,
             )
         self._quick = [(p.name, p.dtype, -1 if p.shape is None else len(p.shape)) for p in self._ports]
         self._output_names = tuple(p.name for p in graph.outputs)
@@ -253,10 +260,13 @@ class Model:
         else:
             if len(feeds) != len(arrays):
                 arrays = self._checked(feeds)
-        program = self._programs.kept.get((wanted, *[array.shape for array in arrays]))
-        if program is None or len(arrays) != len(self._quick):
-            program = self._make_program(feeds, arrays, wanted)
-        return dict(zip(wanted, self._programs.call(program, arrays), strict=True))
+        try:
+            program = self._programs.kept.get((wanted, *[array.shape for array in arrays]))
+            if program is None or len(arrays) != len(self._quick):
+                program = self._make_program(feeds, arrays, wanted)
+            return dict(zip(wanted, self._programs.call(program, arrays), strict=True))
+        except (MemoryError, RecursionError) as error:
+            raise too_large("the run", error) from error
 
     def stream(
         self,
@@ -288,6 +298,16 @@ class Model:
         FeedError, ShapeError, DtypeError
             `initial` or `inputs` do not fit.
         """
+        with within_memory("the stream"):
+            return self._stream(batch, initial, inputs, max_chunk)
+
+    def _stream(
+        self,
+        batch: int,
+        initial: Mapping[str, ArrayLike] | None,
+        inputs: Mapping[str, ArrayLike] | None,
+        max_chunk: int,
+    ) -> Stream:
         spec = self._analysis()
         if isinstance(spec, NotStreamableError):
             raise spec
@@ -335,7 +355,8 @@ class Model:
         with self._lock:
             if self._spec is None:
                 try:
-                    self._spec = analyse(self._graph, self._roles, self._options.states)
+                    with open_budget(self._graph.allowance), within_memory("the analysis"):
+                        self._spec = analyse(self._graph, self._roles, self._options.states)
                 except NotStreamableError as error:
                     self._spec = error
             return self._spec

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from . import _core
 from .analysis.analyse import StreamSpec
+from .graph.budget import open_budget
 from .graph.fact import Fact
 from .graph.ir import Array, Graph
 from .lower import builder, lower
@@ -48,13 +49,14 @@ class Programs:
 
     def build(self, facts: Mapping[str, Fact], names: Sequence[str], wanted: Sequence[str]) -> Program:
         """A program of the whole graph at these sizes: `names` are fed, `wanted` comes out. Not kept."""
-        walked = walk(self.graph, facts)
-        b = builder(dict(walked.facts), self.store, self.isa, seed=self.seed)
-        for index, name in enumerate(names):
-            b.input(name, index)
-        lower(walked, b)
-        outs = [b.output(name, index) for index, name in enumerate(wanted)]
-        return assemble(b, len(names), outs)
+        with open_budget(self.graph.allowance):
+            walked = walk(self.graph, facts)
+            b = builder(dict(walked.facts), self.store, self.isa, seed=self.seed)
+            for index, name in enumerate(names):
+                b.input(name, index)
+            lower(walked, b)
+            outs = [b.output(name, index) for index, name in enumerate(wanted)]
+            return assemble(b, len(names), outs)
 
     def keep(self, key: Any, made: Program) -> Program:
         """Keep a program by its key; another thread may have been first. The oldest go where they are many."""
@@ -105,17 +107,18 @@ class Programs:
         with self._lock:
             found = self._plans.get(key) if shared else None
             if found is None:
-                found = StreamPlan(
-                    self.graph,
-                    spec,
-                    self.store,
-                    self.isa,
-                    batch=batch,
-                    bound=bound,
-                    max_chunk=max_chunk,
-                    seed=self.seed,
-                    sizes=sizes,
-                )
+                with open_budget(self.graph.allowance):
+                    found = StreamPlan(
+                        self.graph,
+                        spec,
+                        self.store,
+                        self.isa,
+                        batch=batch,
+                        bound=bound,
+                        max_chunk=max_chunk,
+                        seed=self.seed,
+                        sizes=sizes,
+                    )
                 if shared:
                     self._plans[key] = found
                 while len(self._plans) > KEPT_PROGRAMS:

@@ -11,6 +11,7 @@ from typing import Any
 
 from numpy.typing import ArrayLike, NDArray
 
+from .graph.budget import within_memory
 from .streams.general import GeneralPath, Replan, Results
 from .streams.plan import StreamPlan
 from .streams.snapshot import Snapshot
@@ -77,11 +78,13 @@ class Stream(GeneralPath):
             self._state[:] = self._first
             self._phase, self._flushed = self._plan.first_phase, False
 
+    @within_memory("the stream")
     def snapshot(self) -> bytes:
         """All states as bytes, for `restore` of a stream of the same model and batch; versioned, checked."""
         with self._entered():
             return self._stands().pack()
 
+    @within_memory("the stream")
     def restore(self, snapshot: bytes) -> None:
         """Continue from a snapshot.
 
@@ -95,6 +98,7 @@ class Stream(GeneralPath):
             self._state[:] = found.state
             self._phase, self._flushed = found.phase, found.flushed
 
+    @within_memory("the stream")
     def fork(self) -> Stream:
         """A second stream that starts where this one stands."""
         twin = Stream(self._plan, self._fingerprint, replan=self._replan)
@@ -104,6 +108,7 @@ class Stream(GeneralPath):
             twin._phase, twin._flushed = self._phase, self._flushed
         return twin
 
+    @within_memory("the stream")
     def flush(self) -> Results:
         """The outputs that are still behind (`lag`), as the whole run gives them. Then only `reset` goes on.
 

@@ -14,6 +14,8 @@ from typing import Any, Union
 import numpy as np
 from numpy.typing import NDArray
 
+from .budget import Allowance
+
 __all__ = ["Array", "AttrValue", "Graph", "Node", "Port"]
 
 Array = NDArray[Any]
@@ -71,6 +73,9 @@ class Graph:
     split_whole: set[int] = field(default_factory=set)
     """Numbers of single positions that a SplitToSequence was taken apart into, all of them read: an exporter that
     unrolls a loop over an open axis writes as many copies as its example was long."""
+
+    allowance: Allowance = field(default_factory=Allowance)
+    """What folding, unrolling and walking it may cost."""
 
     folds: dict[int, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
     """Constants that the last walk computed, by node: see facts.folded."""

@@ -15,6 +15,7 @@ import numpy as np
 import onnx
 
 from lstm_infer.errors import OnnxImportError
+from lstm_infer.graph.budget import Allowance, allow, spend
 from lstm_infer.graph.ir import Array, AttrValue, Graph, Node, Port
 from lstm_infer.importer.attrs import plain_value
 from lstm_infer.importer.external import ExternalData
@@ -41,11 +42,20 @@ __all__ = ["build"]
 MAX_NODES = 100_000
 """Nodes after inlining: a small file of functions that call each other twice could ask for any number."""
 
+NODE_BUILT = 100_000
+"""What each of them costs, of the budget of the load."""
+
 MAX_INLINED_BYTES = 2**26
 """Bytes of all functions inlined, each counted as often as it is called."""
 
 LATEST_IR = 14
 """The newest file format whose fields were compared with this importer (onnx 1.23)."""
+
+
+def _count(nodes: list[RawNode]) -> int:
+    """Nodes as the file has them, those of subgraphs too."""
+    inner = (graph for node in nodes for attr in node.attrs.values() for graph in attr.graphs)
+    return len(nodes) + sum(_count(graph.nodes) for graph in inner)
 
 
 def build(model: onnx.ModelProto, source: Source, built: Built | None = None) -> Graph:
@@ -160,6 +170,8 @@ class _Builder:
                 f"or export with opset_version={LATEST_OPSET} or less"
             )
         raw = raw_graph(model.graph, label)
+        n_nodes = _count(raw.nodes) + sum(len(function.node) for function in model.functions)
+        allow(Allowance.of(n_nodes, 0))
         if not raw.outputs:
             raise OnnxImportError(f"{label}: the graph has no outputs, so there is nothing to run; export it again")
         inputs = [graph_port(info, "input", label) for info in raw.inputs if info.name not in raw.tensors]
@@ -174,6 +186,9 @@ class _Builder:
             graph.defaults = {name: value for name, value in graph.consts.items() if name in fed}
         graph.producer = f"{text(model.producer_name, label)} {text(model.producer_version, label)}".strip()
         graph.opsets = opsets
+        n_bytes = sum(array.nbytes for part in graph.graphs() for array in part.consts.values())
+        graph.allowance = Allowance.of(n_nodes, max(n_bytes - self._tensors.sparse_bytes, 0))
+        allow(graph.allowance)
         return graph
 
     # Graphs
@@ -300,6 +315,7 @@ class _Builder:
         if not any(outputs):
             return
         self._n_nodes += 1
+        spend(raw, NODE_BUILT)
         if self._n_nodes > MAX_NODES:
             raise OnnxImportError(f"{self._label}: more than {MAX_NODES} nodes once its functions are inlined")
         inputs = [scope.find(name) or "" if name else "" for name in raw.inputs]

@@ -6,14 +6,14 @@ them are there; the types come from ONNX's shape inference, done once, and only 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any
 
 import onnx
 
 from lstm_infer.errors import OnnxImportError
-from lstm_infer.importer.tree import RawFunction, RawNode, raw_attr, raw_function
+from lstm_infer.importer.tree import MAX_DEPTH, RawFunction, RawNode, raw_attr, raw_function
 
 __all__ = ["Bodies", "Built"]
 
@@ -71,8 +71,40 @@ class Bodies:
     def _types_of(self, raw: RawNode, in_function: bool) -> list[bytes]:
         """A serialised TypeProto for each input, empty where nothing is known."""
         if self._types is None:
+            _refuse_many(self._model, self._label)
             self._types = _inferred(self._model)
         return [b"" if in_function else self._types.get(name, b"") for name in raw.inputs]
+
+
+MAX_CALLS = 20_000
+"""ONNX's shape inference goes through the body of a function at every call: no more nodes than that."""
+
+
+def _refuse_many(model: onnx.ModelProto, label: str) -> None:
+    """Functions that call each other twice, and their callees again, are more work than a file may ask for."""
+    bodies = {(function.domain, function.name): function.node for function in model.functions}
+    sizes: dict[tuple[str, str], int] = {}
+
+    def size(nodes: Iterable[onnx.NodeProto], depth: int) -> int:
+        total = 0
+        for node in nodes:
+            key = (node.domain, node.op_type)
+            total += 1
+            if key in bodies and depth <= MAX_DEPTH:
+                if key not in sizes:
+                    sizes[key] = MAX_CALLS  # of one that calls itself, until it is known
+                    sizes[key] = size(bodies[key], depth + 1)
+                total += sizes[key]
+            for attribute in node.attribute:
+                for graph in [attribute.g] if attribute.HasField("g") else attribute.graphs:
+                    total += size(graph.node, depth)
+        return total
+
+    if size(model.graph.node, 0) > max(MAX_CALLS, len(model.graph.node)):
+        raise OnnxImportError(
+            f"{label}: its functions come to more than {MAX_CALLS} nodes once each call is counted, too many to infer the "
+            "types that an operator needs here; export it again with fewer or shorter functions"
+        )
 
 
 def _newest(versions: list[int], opset: int) -> int | None:

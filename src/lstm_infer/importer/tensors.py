@@ -74,7 +74,7 @@ class Tensors:
 
     def __init__(self, external: ExternalData) -> None:
         self._external = external
-        self._dense_bytes = 0
+        self.sparse_bytes = 0
 
     def dense(self, tensor: onnx.TensorProto, where: str) -> Array:
         """The array of a TensorProto: bfloat16 as float32, 4- and 2-bit integers as int8 or uint8."""
@@ -138,8 +138,8 @@ class Tensors:
         shape, count = _shape(tensor.dims, where)
         values: NDArray[Any] = self.dense(tensor.values, f"{where} (values)")
         indices: NDArray[Any] = self.dense(tensor.indices, f"{where} (indices)")
-        self._dense_bytes += count * values.dtype.itemsize
-        if self._dense_bytes > MAX_DENSE_BYTES:
+        self.sparse_bytes += count * values.dtype.itemsize
+        if self.sparse_bytes > MAX_DENSE_BYTES:
             raise OnnxImportError(
                 f"{where}: sparse tensors take more than {MAX_DENSE_BYTES} bytes written out; save dense"
             )

@@ -94,4 +94,5 @@ def channels_last(name: str, inside: Op, inputs: tuple[int, int | None], *, alwa
         inputs=inputs,
         note=note,
         why=inside.why,
+        work=inside.work,
     )

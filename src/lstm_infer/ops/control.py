@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from ..graph.budget import NODE, spend
 from ..graph.fact import Fact
 from ..graph.ir import Array, Node
 from ..graph.links import Link
@@ -97,6 +98,8 @@ class Choice(Node):
     outs: list[Fact] = field(default_factory=list)
     cause: str = ""
     """Why the other branch does not fit."""
+    links: list[Link] | None = None
+    """What `flow_choice` found."""
 
 
 BodyLink = tuple[str, int, str, int]
@@ -123,6 +126,7 @@ def _body_links(
     results: Sequence[str],
     carried: Sequence[tuple[str, str]] = (),
 ) -> list[BodyLink]:
+    spend("the trace of a body", NODE * len(nodes))
     return _tracer[0](facts, nodes, sources, results, carried) if _tracer else []
 
 
@@ -177,6 +181,8 @@ def flow_choice(node: Node, ins: list[Fact | None], outs: list[Fact]) -> list[Li
     """Axes that pass straight through both branches."""
     if not isinstance(node, Choice):
         return []
+    if node.links is not None:
+        return node.links
     found: list[set[Link]] = []
     for nodes, results in zip(node.branches, node.results, strict=True):
         if nodes is None:
@@ -187,7 +193,8 @@ def flow_choice(node: Node, ins: list[Fact | None], outs: list[Fact]) -> list[Li
                 if name == result:
                     links.add(Link(node.inputs.index(source, 1), axis, output, out_axis))
         found.append(links)
-    return sorted(set.intersection(*found), key=str) if found else []
+    node.links = sorted(set.intersection(*found), key=str) if found else []
+    return node.links
 
 
 # ---- steps ---------------------------------------------------------------------------------------------------

@@ -25,7 +25,7 @@ from ..graph.links import Link
 from ..program.arguments import Activation, Conv, filled
 from ..program.builder import Builder
 from ..program.views import View
-from . import activation
+from . import activation, work
 from .elementwise import apply
 from .matmul import dynamic
 from .registry import Op, attr, need, register, unsupported
@@ -176,6 +176,16 @@ def _computed(b: Builder, x: View, w: View, y: View, s: Slide, groups: int) -> N
 
 
 register(
-    Op("Conv", infer, evaluate, flow, lower, note="up to 3 spatial axes"),
-    Op("FusedConv", infer, evaluate, flow, lower, domain="com.microsoft", inputs=(2, 4), note="up to 3 spatial axes"),
+    Op("Conv", infer, evaluate, flow, lower, work=work.windows(1), note="up to 3 spatial axes"),
+    Op(
+        "FusedConv",
+        infer,
+        evaluate,
+        flow,
+        lower,
+        work=work.windows(1),
+        domain="com.microsoft",
+        inputs=(2, 4),
+        note="up to 3 spatial axes",
+    ),
 )

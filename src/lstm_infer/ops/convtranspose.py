@@ -249,6 +249,14 @@ def _gather(b: Builder, full: View, spread: View, s: Slide) -> None:
         apply(b, ("ADD", 0, 1), [to, part.transpose(order)], to)
 
 
+def _work(node: Node, ins: list[Fact | None], outs: list[Fact]) -> int:
+    """A product for each position, and some calls of NumPy for each place of the kernel."""
+    x: tuple[int, ...] = need(node, ins, 0).shape
+    w: tuple[int, ...] = need(node, ins, 1).shape
+    spread = x[0] * prod(x[2:]) * prod(w[1:]) * max(int(attr(node, "group", 1)), 1)
+    return spread * (8 + x[1] // 8) + 8 * prod(outs[0].shape) + 5_000 * prod(w[2:])
+
+
 register(
     Op(
         "ConvTranspose",
@@ -256,6 +264,7 @@ register(
         evaluate,
         flow,
         lower,
+        work=_work,
         note="up to 3 spatial axes",
         why="spreads every step over its neighbours",
     )

@@ -101,6 +101,13 @@ def lower(node: Node, b: Builder) -> None:
     b.bind(node.outputs[0], made.transpose([order.index(c) for c in right]))
 
 
+def _work(node: Node, ins: list[Fact | None], outs: list[Fact]) -> int:
+    """NumPy visits each combination of all indices."""
+    terms, _ = _equation(node, len(ins))
+    sizes = {c: n for term, fact in zip(terms, ins, strict=True) if fact for c, n in zip(term, fact.shape, strict=True)}
+    return 4 * prod(sizes.values())
+
+
 register(
     Op(
         "Einsum",
@@ -108,6 +115,7 @@ register(
         evaluate,
         flow,
         lower,
+        work=_work,
         note="one or two operands; no ellipsis, no diagonal",
         runs="matmul_dyn_f32",
         why="sums over time",

@@ -15,7 +15,7 @@ from ..graph.ir import Array, Node
 from ..graph.links import Link
 from ..program.builder import Builder
 from ..program.views import View
-from . import matmul
+from . import matmul, work
 from .elementwise import apply
 from .registry import Op, attr, need, register, unsupported
 
@@ -81,4 +81,4 @@ def lower(node: Node, b: Builder) -> None:
 
 
 for _name in ("FusedMatMul", "TransposeMatMul"):
-    register(Op(_name, infer, evaluate, flow, lower, domain="com.microsoft", inputs=(2, 2)))
+    register(Op(_name, infer, evaluate, flow, lower, domain="com.microsoft", inputs=(2, 2), work=work.products()))

@@ -175,7 +175,7 @@ def infer_nd(node: Node, ins: list[Fact | None]) -> list[Fact]:
         raise OnnxImportError(f"{node}: indices are {index.dtype}, GatherND takes int64; the file is broken")
     batch = int(attr(node, "batch_dims", 0))
     depth = index.shape[-1] if index.shape else 0
-    short = batch >= min(len(x.shape), len(index.shape)) or batch + depth > len(x.shape)
+    short = batch < 0 or batch >= min(len(x.shape), len(index.shape)) or batch + depth > len(x.shape)
     if short or x.shape[:batch] != index.shape[:batch]:
         raise ShapeError(f"{node}: indices {list(index.shape)}, batch_dims={batch}, do not fit {list(x.shape)}")
     return [Fact((*index.shape[:-1], *x.shape[batch + depth :]), x.dtype)]

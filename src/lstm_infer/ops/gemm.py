@@ -20,7 +20,7 @@ from ..graph.ir import Array, Node
 from ..graph.links import Link
 from ..program.builder import Builder
 from ..program.views import View
-from . import activation
+from . import activation, work
 from .elementwise import apply
 from .matmul import dynamic, product, row_bias
 from .registry import Op, attr, find, need, register, unsupported
@@ -140,6 +140,26 @@ def _pack(node: Node, b: Builder, weights: Array, alpha: float, k: int, m: int) 
 
 
 register(
-    Op("Gemm", infer, evaluate, flow, lower, opsets=(7, None), note="integers run on the host", why="sums over time"),
-    Op("FusedGemm", infer, evaluate, flow, lower, domain="com.microsoft", inputs=(2, 3), why="sums over time"),
+    Op(
+        "Gemm",
+        infer,
+        evaluate,
+        flow,
+        lower,
+        work=work.products(),
+        opsets=(7, None),
+        note="integers run on the host",
+        why="sums over time",
+    ),
+    Op(
+        "FusedGemm",
+        infer,
+        evaluate,
+        flow,
+        lower,
+        work=work.products(),
+        domain="com.microsoft",
+        inputs=(2, 3),
+        why="sums over time",
+    ),
 )

@@ -14,6 +14,7 @@ from ..errors import OnnxImportError, ShapeError
 from ..graph.fact import Fact
 from ..graph.ir import Array, Node
 from ..graph.links import Link
+from . import work
 from .registry import Op, attr, need, register, unsupported
 
 _MODES = ("nearest", "linear", "cubic")
@@ -105,4 +106,4 @@ def flow(node: Node, ins: list[Fact | None], outs: list[Fact]) -> list[Link]:
     return [Link(0, 0, 0, 0), Link(0, 1, 0, 1), Link(1, 0, 0, 0), *(Link(1, 1 + a, 0, 2 + a) for a in range(rank))]
 
 
-register(Op("GridSample", infer, evaluate, flow, opsets=(16, None), runs="host"))
+register(Op("GridSample", infer, evaluate, flow, work=work.per_element(100), opsets=(16, None), runs="host"))

@@ -30,6 +30,6 @@ def _cell(node: Node, state: dict[str, Array], w: dict[str, Array], x: Array, ac
 
 
 register(
-    Op("GRU", recurrent.infer, recurrent.meaning(_cell), recurrent.flow, recurrent.lower, opsets=(7, None),
+    Op("GRU", recurrent.infer, recurrent.meaning(_cell), recurrent.flow, recurrent.lower, work=recurrent.work, opsets=(7, None),
        note="weights that are fed are packed in every call")
 )  # fmt: skip

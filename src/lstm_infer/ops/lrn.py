@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -66,4 +67,8 @@ def lower(node: Node, b: Builder) -> None:
     apply(b, ("DIV", 0, ("POW", ("FMA", 1, scale, bias), beta)), [x, total], y)
 
 
-register(Op("LRN", infer, evaluate, flow, lower))
+def _work(node: Node, ins: list[Fact | None], outs: list[Fact]) -> int:
+    return (20 + 2 * int(attr(node, "size"))) * prod(outs[0].shape)
+
+
+register(Op("LRN", infer, evaluate, flow, lower, work=_work))

@@ -19,6 +19,7 @@ from ..graph.links import Link
 from ..program.arguments import RANK, Activation, MatMul, MatMulDyn, filled
 from ..program.builder import Builder
 from ..program.views import View
+from . import work
 from .registry import Op, find, need, register
 
 
@@ -151,6 +152,7 @@ register(
         evaluate,
         flow,
         lower,
+        work=work.products(),
         note=_NOTE,
         dtypes="float, int, uint",
         runs="matmul_f32, matmul_dyn_f32",

@@ -19,6 +19,7 @@ from ..graph.fact import Fact
 from ..graph.ir import Array, Node
 from ..graph.links import Link
 from ..program.builder import Builder
+from . import work
 from .matmul import product, row_bias
 from .registry import Op, attr, known, need, register, unsupported
 
@@ -109,6 +110,6 @@ def lower(node: Node, b: Builder) -> None:
 
 
 register(
-    Op("MatMulNBits", infer, evaluate, flow, lower, domain="com.microsoft", inputs=(3, 6), runs="matmul_f32",
+    Op("MatMulNBits", infer, evaluate, flow, lower, work=work.products(), domain="com.microsoft", inputs=(3, 6), runs="matmul_f32",
        note="constant weights; no g_idx", why="sums over time")
 )  # fmt: skip

@@ -22,6 +22,7 @@ from ..graph.ir import Array, Node
 from ..graph.links import Link
 from ..program.builder import Builder
 from ..program.views import View
+from . import work
 from .channels_last import channels_last
 from .elementwise import Formula, apply
 from .reduce import reduce
@@ -146,19 +147,20 @@ def lower(node: Node, b: Builder) -> None:
 def along(b: Builder, x: View, axis: int, s: Slide, a: int, code: str) -> View:
     """Windows of one axis, combined."""
     kernel, stride, dilation, n = s.kernel[a], s.stride[a], s.dilation[a], s.out[a]
-    parts = [x.part(axis, k * dilation, n, stride) for k in range(kernel)]
+    first = x.part(axis, 0, n, stride)
     if kernel == 1:
-        return parts[0]
-    out = b.alloc(parts[0].shape)
+        return first
+    out = b.alloc(first.shape)
     if kernel > _MOST_IN_MAPS:
         step = x.strides[axis]
         window = replace(
             x,
-            shape=(*parts[0].shape[: axis + 1], kernel, *x.shape[axis + 1 :]),
-            strides=(*parts[0].strides[: axis + 1], step * dilation, *x.strides[axis + 1 :]),
+            shape=(*first.shape[: axis + 1], kernel, *x.shape[axis + 1 :]),
+            strides=(*first.strides[: axis + 1], step * dilation, *x.strides[axis + 1 :]),
         )
         reduce(b, "Max" if code == "MAX" else "Sum", window, (axis + 1,), out)
         return out
+    parts = [x.part(axis, k * dilation, n, stride) for k in range(kernel)]
     done: list[View] = []
     while parts:
         take = _MOST_AT_ONCE - len(done)
@@ -173,12 +175,14 @@ def along(b: Builder, x: View, axis: int, s: Slide, a: int, code: str) -> View:
 
 
 _NOTE = "integers and Indices run on the host"
-_MAX = Op("MaxPool", infer, evaluate, flow, lower, note=_NOTE, why="reduces over the whole time axis")
+_MAX = Op(
+    "MaxPool", infer, evaluate, flow, lower, work=work.windows(), note=_NOTE, why="reduces over the whole time axis"
+)
 register(
     _MAX,
     channels_last("NhwcMaxPool", _MAX, (1, 1), always=True, note=_NOTE),
-    Op("AveragePool", infer, evaluate, flow, lower, why="reduces over the whole time axis"),
-    Op("LpPool", infer, evaluate, flow, lower, why="reduces over the whole time axis"),
+    Op("AveragePool", infer, evaluate, flow, lower, work=work.windows(), why="reduces over the whole time axis"),
+    Op("LpPool", infer, evaluate, flow, lower, work=work.windows(), why="reduces over the whole time axis"),
 )
 
 

@@ -21,6 +21,7 @@ from ..graph.ir import Array, Node
 from ..graph.links import Link
 from ..program.builder import Builder
 from ..program.views import View
+from . import work
 from .channels_last import channels_last
 from .common import broadcast, normal_axis, pass_broadcast
 from .conv import sizes as conv_sizes
@@ -168,9 +169,11 @@ def dynamic_left(b: Builder, x: View) -> tuple[View, View]:
 
 
 register(
-    Op("QLinearMatMul", infer_matmul, evaluate_matmul, flow_matmul, lower_matmul, dtypes="int8, uint8", why="sums over time"),
+    Op("QLinearMatMul", infer_matmul, evaluate_matmul, flow_matmul, lower_matmul, work=work.products(),
+       dtypes="int8, uint8", why="sums over time"),
     *(
-        Op(name, infer_matmul, evaluate_matmul, flow_matmul, lower_matmul, domain="com.microsoft", inputs=inputs,
+        Op(name, infer_matmul, evaluate_matmul, flow_matmul, lower_matmul, work=work.products(),
+           domain="com.microsoft", inputs=inputs,
            dtypes="int8, uint8", stepwise=stepwise)
         for name, inputs, stepwise in (("MatMulIntegerToFloat", (4, 7), False), ("DynamicQuantizeMatMul", (3, 5), True))
     ),
@@ -232,7 +235,7 @@ def lower_gemm(node: Node, b: Builder) -> None:
 
 
 register(
-    Op("QGemm", infer_gemm, evaluate_gemm, flow_gemm, lower_gemm, domain="com.microsoft", inputs=(6, 9),
+    Op("QGemm", infer_gemm, evaluate_gemm, flow_gemm, lower_gemm, work=work.products(), domain="com.microsoft", inputs=(6, 9),
        dtypes="int8, uint8", why="sums over time")
 )  # fmt: skip
 
@@ -289,7 +292,8 @@ def lower_qconv(node: Node, b: Builder) -> None:
 
 
 _NOTE = "kernels of more than 256 terms on the host"
-_CONV = Op("QLinearConv", infer_qconv, evaluate_qconv, flow_qconv, lower_qconv, opsets=(10, None), dtypes="int8, uint8",
+_CONV = Op("QLinearConv", infer_qconv, evaluate_qconv, flow_qconv, lower_qconv, work=work.windows(3),
+           opsets=(10, None), dtypes="int8, uint8",
            note=_NOTE)  # fmt: skip
 register(_CONV, channels_last("QLinearConv", _CONV, (8, 9), note=_NOTE))
 

@@ -22,7 +22,7 @@ from ..graph.fact import Fact
 from ..graph.ir import Array, Node
 from ..graph.links import Link
 from ..program.builder import Builder
-from . import pool, softmax
+from . import pool, softmax, work
 from .channels_last import channels_last
 from .common import broadcast, pass_broadcast
 from .elementwise import Formula, apply
@@ -149,7 +149,16 @@ def lower_where(node: Node, b: Builder) -> None:
 
 
 _HOW: dict[str, Any] = {"domain": "com.microsoft", "dtypes": "int8, uint8"}
-_AVERAGE = Op("QLinearAveragePool", infer, evaluate, flow, lower, **_HOW, why="reduces over the whole time axis")
+_AVERAGE = Op(
+    "QLinearAveragePool",
+    infer,
+    evaluate,
+    flow,
+    lower,
+    work=work.windows(),
+    **_HOW,
+    why="reduces over the whole time axis",
+)
 _GLOBAL = Op(
     "QLinearGlobalAveragePool",
     infer_global,

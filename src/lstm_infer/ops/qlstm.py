@@ -10,6 +10,7 @@ Refused: weights that are computed, streaming with sequence_lens.
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -248,7 +249,14 @@ def _cell(
     apply(b, ("MUL", 0, activation.formula(acts[2], 1)), [o, c], h)
 
 
+def _work(node: Node, ins: list[Fact | None], outs: list[Fact]) -> int:
+    """Some calls of NumPy for each step."""
+    x: tuple[int, ...] = need(node, ins, 0).shape
+    r: tuple[int, ...] = need(node, ins, 2).shape
+    return x[0] * r[0] * 200_000 + x[0] * x[1] * prod(r) * 4
+
+
 register(
-    Op("DynamicQuantizeLSTM", infer, evaluate, flow, lower, domain="com.microsoft", inputs=(12, 12), stepwise=True,
+    Op("DynamicQuantizeLSTM", infer, evaluate, flow, lower, work=_work, domain="com.microsoft", inputs=(12, 12), stepwise=True,
        note="weights must be known; a stream runs one step at a time")
 )  # fmt: skip

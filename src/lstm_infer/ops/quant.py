@@ -26,6 +26,7 @@ from ..graph.links import Link
 from ..program.arguments import Activation
 from ..program.builder import Builder
 from ..program.views import View
+from . import work
 from .common import normal_axis, onnx_dtype, pass_through
 from .conv import convolve, sums
 from .conv import sizes as conv_sizes
@@ -373,7 +374,17 @@ def flow_matmul(node: Node, ins: list[Fact | None], outs: list[Fact]) -> list[Li
     return links
 
 
-register(Op("MatMulInteger", infer_matmul, evaluate_matmul, flow_matmul, lower_matmul, why="sums over time"))
+register(
+    Op(
+        "MatMulInteger",
+        infer_matmul,
+        evaluate_matmul,
+        flow_matmul,
+        lower_matmul,
+        work=work.products(),
+        why="sums over time",
+    )
+)
 
 
 # ---- ConvInteger -------------------------------------------------------------------------------------------

@@ -31,6 +31,7 @@ __all__ = [
 Infer = Callable[[Node, list["Fact | None"]], list[Fact]]
 Evaluate = Callable[[Node, list["Array | None"]], Sequence[Array]]
 Flow = Callable[[Node, list["Fact | None"], list[Fact]], list[Link]]
+Work = Callable[[Node, list["Fact | None"], list[Fact]], int]
 Lower = Callable[[Node, "Builder"], None]
 
 
@@ -57,6 +58,8 @@ class Op:
     """The output holds the input's elements in the same order under other sizes (Reshape, Squeeze, Flatten ...)."""
     stepwise: bool = False
     """Its result depends on how a sequence is cut (scales over a whole tensor): a stream runs one step at a time."""
+    work: Work | None = None
+    """What `evaluate` costs, in nanoseconds or so; None: in proportion to the elements that go in and out."""
     random: bool = False
     """Draws from the model's generator: never folded."""
     moves: str = ""

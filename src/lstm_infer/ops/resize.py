@@ -26,6 +26,7 @@ from ..graph.ir import Array, Node
 from ..graph.links import Link
 from ..program.builder import Builder
 from ..program.views import View, dense_strides
+from . import work
 from .common import normal_axes
 from .elementwise import Formula, apply
 from .gather import pick
@@ -398,6 +399,7 @@ def _weights(b: Builder, weight: Array, t: int, shape: list[int], key: Any) -> V
 
 
 register(
-    Op("Resize", infer, evaluate, flow, lower, dtypes="any", runs="view or copy (nearest); gather and map",
+    Op("Resize", infer, evaluate, flow, lower, work=work.per_element(30), dtypes="any",
+       runs="view or copy (nearest); gather and map",
        note="constant scales, sizes and roi only; integers: nearest", sizes=(1, 2, 3), why="resamples time"),
 )  # fmt: skip

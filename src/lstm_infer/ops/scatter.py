@@ -18,6 +18,7 @@ from ..graph.fact import Fact
 from ..graph.ir import Array, Node
 from ..graph.links import Link
 from ..program.builder import Builder
+from . import work
 from .common import normal_axis
 from .registry import Op, attr, find, need, register
 
@@ -212,6 +213,7 @@ register(
         evaluate_nd,
         flow_nd,
         lower_nd,
+        work=work.per_element(30),
         note="constant indices in boxes or runs: copies",
         dtypes="any",
         runs="copy, else host",
@@ -222,6 +224,7 @@ register(
         infer_elements,
         evaluate_elements,
         flow_elements,
+        work=work.per_element(30),
         dtypes="any",
         why="writes at positions of the sequence",
     ),

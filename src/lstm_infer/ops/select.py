@@ -16,6 +16,7 @@ from ..graph.fact import Fact
 from ..graph.ir import Array, Node
 from ..graph.links import Link
 from ..program.builder import Builder
+from . import work
 from .common import normal_axis, pass_through
 from .registry import Op, attr, known, need, register
 
@@ -151,10 +152,19 @@ register(
         infer_topk,
         evaluate_topk,
         flow_topk,
+        work=work.per_element(30),
         note="constant k only",
         dtypes="float, int, uint",
         sizes=(1,),
         why="ranks over time",
     ),
-    Op("Unique", infer_unique, evaluate_unique, note="constant input only", dtypes="any", runs="known"),
+    Op(
+        "Unique",
+        infer_unique,
+        evaluate_unique,
+        work=work.per_element(100),
+        note="constant input only",
+        dtypes="any",
+        runs="known",
+    ),
 )

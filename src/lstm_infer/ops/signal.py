@@ -23,6 +23,7 @@ from ..graph.ir import Array, Node
 from ..graph.links import Link, Window
 from ..program.builder import Builder
 from ..program.views import View
+from . import work
 from .common import normal_axis, onnx_dtype
 from .elementwise import apply
 from .matmul import product
@@ -270,10 +271,15 @@ def evaluate_mel(node: Node, ins: list[Array | None]) -> list[Array]:
     return [_mel(node, [None if a is None else Fact.of(a) for a in ins]).astype(_mel_dtype(node))]
 
 
+def _stft_work(node: Node, ins: list[Fact | None], outs: list[Fact]) -> int:
+    frames, _, t = _frames(node, ins)
+    return 200 * outs[0].shape[0] * frames * t.n
+
+
 _RUNS = "matmul_f32; large ones on the host"
 register(
-    Op("DFT", infer_dft, evaluate_dft, flow_dft, lower_dft, opsets=(17, None), runs=_RUNS, sizes=(1, 2)),
-    Op("STFT", infer_stft, evaluate_stft, flow_stft, lower_stft, opsets=(17, None), runs=_RUNS,
+    Op("DFT", infer_dft, evaluate_dft, flow_dft, lower_dft, work=work.per_element(50), opsets=(17, None), runs=_RUNS, sizes=(1, 2)),
+    Op("STFT", infer_stft, evaluate_stft, flow_stft, lower_stft, work=_stft_work, opsets=(17, None), runs=_RUNS,
        note="over time a strided window", sizes=(1, 3)),
     Op("MelWeightMatrix", infer_mel, evaluate_mel, opsets=(17, None), runs="known"),
 )  # fmt: skip

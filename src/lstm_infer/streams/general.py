@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from .. import _core
 from ..errors import ShapeError, StateError
+from ..graph.budget import within_memory
 from ..program.program import BASE_FIRST, step_failed
 from ..records import StateInfo
 from . import shapes
@@ -98,6 +99,7 @@ class GeneralPath(_core.StreamCore):
 
     # ---- calls ------------------------------------------------------------------------------------------
 
+    @within_memory("the stream")
     def _step_slow(self, x: Frames, out: Any) -> Results:
         feeds = shapes.checked_feeds(self._plan, self._places, x)
         self._adapt(feeds, lead=0)
@@ -121,6 +123,7 @@ class GeneralPath(_core.StreamCore):
             final[spec.name] = np.squeeze(result, spec.axis) if dropped and spec.kind == "time" else result
         return self._deliver(final, out)
 
+    @within_memory("the stream")
     def _run_slow(self, x: Frames, out: Any) -> Results:
         feeds = shapes.checked_feeds(self._plan, self._places, x)
         self._adapt(feeds, lead=1 if self._plan.spec.mode == "frame" else 0)

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from ..errors import LstmInferError, OnnxImportError, OpenSizeError, ShapeError
+from ..graph.budget import is_left, leave
 from ..graph.fact import Fact
 from ..graph.ir import Array
 from ..ops import registry
@@ -24,7 +25,8 @@ UNROLLED_TRIPS, UNROLLED_NODES = 64, 5_000
 """A loop is unrolled up to so many iterations, and nodes in all of them together."""
 
 FOLDED_TRIPS = 1_000
-"""A loop over known values is computed when the plan is made, up to so many iterations; a longer one runs in the plan."""
+"""A loop over known values is computed when the plan is made, up to so many iterations, and as long as it takes a small
+part of the budget; a longer one runs in the plan."""
 
 MOST_TRIPS = 1 << 26
 """More iterations are absurd."""
@@ -32,17 +34,17 @@ MOST_TRIPS = 1 << 26
 WORK = 1 << 25
 """What a loop whose end depends on the data may do, in elements and steps, before it counts as endless."""
 
-_NO_LIMIT = 1 << 62
-
 
 def walk_loop(spec: Spec, scope: Scope) -> None:
     node, facts = spec.node, scope.facts
-    if _all_known(spec, scope) and (spec.most is None or spec.most <= FOLDED_TRIPS or spec.again):
+    short = spec.most is None or spec.most <= FOLDED_TRIPS or spec.again != ""
+    if short and not is_left(spec.body) and _all_known(spec, scope):
         before = len(scope.nodes)
         try:
-            unroll(spec, scope, None, FOLDED_TRIPS, _NO_LIMIT)
+            unroll(spec, scope, None, FOLDED_TRIPS, 0, computed=True)
             return
         except TooLong:
+            leave(spec.body)
             del scope.nodes[before:]
     fixed = _bind_fixed(spec, scope)
     for c in spec.carried:
@@ -155,8 +157,8 @@ def _repeat(spec: Spec, scope: Scope, inner: Scope, trips: int | None, fixed: se
 
 
 def _equal_slices(array: Array, axis: int) -> bool:
-    first = np.take(array, [0], axis)
-    return bool(np.array_equal(array, np.repeat(first, array.shape[axis], axis), equal_nan=array.dtype.kind == "f"))
+    first = np.broadcast_to(np.take(array, [0], axis), array.shape)
+    return bool(np.array_equal(array, first, equal_nan=array.dtype.kind == "f"))
 
 
 def _why_unroll(spec: Spec, scope: Scope, inner: Scope) -> str | None:

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ..errors import OnnxImportError
 from ..graph.fact import Fact
 from ..graph.ir import Graph, Node
 from ..ops.control import Choice
 
-__all__ = ["Scope", "captures", "needed"]
+__all__ = ["Held", "Scope", "captures", "needed"]
+
+
+@dataclass
+class Held:
+    """The bytes of all constants that a walk computed."""
+
+    n_bytes: int = 0
 
 
 @dataclass
@@ -20,10 +27,11 @@ class Scope:
     facts: dict[str, Fact]
     nodes: list[Node]
     walk: Callable[[Graph, Scope], None]
+    held: Held = field(default_factory=Held)
 
     def inner(self) -> Scope:
         """The same facts, other nodes."""
-        return Scope(self.facts, [], self.walk)
+        return Scope(self.facts, [], self.walk, self.held)
 
     def alias(self, node: Node, source: str, name: str) -> None:
         """`name` is the value `source`."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..errors import ShapeError
+from ..graph.budget import limits, spend, spent
 from ..graph.fact import Fact
 from ..graph.ir import Node
 from ..ops.control import Scanned, Stacked
@@ -20,9 +21,25 @@ class TooLong(ShapeError):
     """A loop with more iterations than are unrolled."""
 
 
-def unroll(spec: Spec, scope: Scope, trips: int | None, most: int, most_nodes: int) -> None:
-    """The body walked once for each iteration, with names of its own each time."""
+COPY = 20_000
+"""What a node of the copy of a body costs, beside the walk of it."""
+
+FOLDED_SHARE = 4
+"""A loop over known values may take this part of the budget."""
+
+
+def unroll(spec: Spec, scope: Scope, trips: int | None, most: int, most_nodes: int, *, computed: bool = False) -> None:
+    """The body walked once for each iteration, with names of its own each time.
+
+    computed: all that goes in is known, so that no node may be left.
+
+    Raises
+    ------
+    TooLong
+        More than `most` iterations; or, where it is to be computed, too much work, or a value that is not.
+    """
     node, facts = spec.node, scope.facts
+    work = spent() + limits().work // FOLDED_SHARE if computed else None
     limit = trips if trips is not None else spec.most
     if not spec.start or limit == 0:
         _unroll_nothing(spec, scope)
@@ -34,9 +51,12 @@ def unroll(spec: Spec, scope: Scope, trips: int | None, most: int, most_nodes: i
     while limit is None or i < limit:
         if i >= most:
             raise TooLong(f"{node}: would run more than {most} times; check its condition and the sizes in the file")
+        if work is not None and (spent() > work or len(scope.nodes) > n_before):
+            raise TooLong(f"{node}: takes too much work to be computed before it runs")
         if len(scope.nodes) - n_before > most_nodes:
             raise unsupported(node, f"a loop that unrolls to more than {most_nodes} nodes")
         names: dict[str, str] = {}
+        spend(node, COPY * sum(1 for _ in spec.body.walk()))
         copy = instance(spec.body, f"#{node.name}.{i}", names)
         if spec.iter:
             facts[names[spec.iter]] = Fact.of(np.array(i, np.int64))

@@ -7,17 +7,19 @@ have to run.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from .. import ops as _ops  # noqa: F401  (registers the operators)
 from ..errors import LstmInferError, OnnxImportError, ShapeError, UnsupportedOpError
+from ..graph.budget import NODE, limits, open_budget, spend
 from ..graph.fact import Fact
 from ..graph.ir import Array, Graph, Node
-from ..ops import registry
+from ..ops import registry, work
 from .control import Scope, is_control, needed, walk_control
+from .scope import Held
 
 __all__ = ["LIMIT_BYTES", "Instead", "Walk", "resume", "walk"]
 
@@ -26,6 +28,9 @@ LIMIT_BYTES = 1 << 32
 
 FOLD_BYTES = 1 << 28
 """Constants larger than this are computed when the plan runs, not when it is made."""
+
+_SMALL = 1 << 12
+"""Constants below this are always computed: sizes, shapes, axes."""
 
 
 _PYTHON_ERRORS = (
@@ -76,8 +81,9 @@ def walk(
         A node that cannot be run; the message names it.
     """
     out = Walk(dict(feeds))
-    scope = resume(out, on_node)
-    scope.walk(graph, scope)
+    with open_budget(graph.allowance):
+        scope = resume(out, on_node)
+        scope.walk(graph, scope)
     out.nodes = needed(out.nodes, [port.name for port in graph.outputs])
     return out
 
@@ -97,6 +103,7 @@ def _walk_into(graph: Graph, out: Scope, on_node: OnNode | None) -> None:
         if name not in facts:
             facts[name] = Fact.of(array)
     for node in graph.nodes:
+        spend(node, NODE)
         if is_control(node):
             try:
                 if not _asked(node, out, on_node):
@@ -116,7 +123,7 @@ def _walk_into(graph: Graph, out: Scope, on_node: OnNode | None) -> None:
                 f"{node}: input {error.args[0]!r} is made by no node before it; the file is broken"
             ) from None
         said = on_node(node, ins) if on_node else None
-        outs = said if isinstance(said, list) else folded(graph, node, ins)
+        outs = said if isinstance(said, list) else folded(graph, node, ins, out.held)
         if len(outs) < len(node.outputs) and any(node.outputs[len(outs) :]):
             raise OnnxImportError(f"{node}: has {len(node.outputs)} outputs, {node.op} makes {len(outs)}")
         runs = False
@@ -153,14 +160,16 @@ def _walk_with(node: Node, ins: list[Fact | None], out: Scope) -> None:
     out.facts.update(before)
 
 
-def folded(graph: Graph, node: Node, ins: list[Fact | None]) -> list[Fact]:
+def folded(graph: Graph, node: Node, ins: list[Fact | None], held: Held) -> list[Fact]:
     """`node_facts`; where the constants that go in are the very arrays of the last walk, so is what comes out.
 
-    Weights that a file computes from its constants are then one array at every size, packed once for all plans.
+    Weights that a file computes from its constants are then one array at every size, packed once for all plans. What
+    would not fit beside the constants that the walk computed so far stays a node.
     """
     consts = [None if fact is None else fact.const for fact in ins]
     if any(const is None and fact is not None for const, fact in zip(consts, ins, strict=True)):
         return node_facts(node, ins)
+    room = limits().held_bytes - held.n_bytes
     found = graph.folds.get(id(node))
     if (
         found is not None
@@ -168,15 +177,34 @@ def folded(graph: Graph, node: Node, ins: list[Fact | None]) -> list[Fact]:
         and all(a is b for a, b in zip(found[1], consts, strict=True))
     ):
         outs: list[Fact] = found[2]
-        return outs
-    outs = node_facts(node, ins)
-    if all(fact.const is not None for fact in outs):
-        graph.folds[id(node)] = (node, consts, outs)  # the node is held: its id is the key
+        n_bytes = _fresh_bytes(outs, consts)
+        outs = outs if n_bytes <= max(room, 0) else [Fact(fact.shape, fact.dtype) for fact in outs]
+    else:
+        outs = node_facts(node, ins, room)
+        n_bytes = _fresh_bytes(outs, consts)
+        if all(fact.const is not None for fact in outs):
+            graph.folds[id(node)] = (node, consts, outs)  # the node is held: its id is the key
+    held.n_bytes += n_bytes if outs and outs[0].const is not None else 0
     return outs
 
 
-def node_facts(node: Node, ins: list[Fact | None]) -> list[Fact]:
-    """Facts of a node's outputs from those of its inputs; folded where every input is known."""
+def _fresh_bytes(outs: Sequence[Fact], consts: Sequence[Array | None]) -> int:
+    """The bytes of constants that are no mere views of what they were computed from."""
+    total = 0
+    for fact in outs:
+        made = fact.const
+        if made is None or made.nbytes < _SMALL:
+            continue
+        if not any(a is not None and made.nbytes <= a.nbytes and np.may_share_memory(a, made) for a in consts):
+            total += made.nbytes
+    return total
+
+
+def node_facts(node: Node, ins: list[Fact | None], room: int = FOLD_BYTES) -> list[Fact]:
+    """Facts of a node's outputs from those of its inputs; folded where every input is known, and it costs little enough.
+
+    `room`: the bytes that all outputs together may take to be folded.
+    """
     op = registry.find(node)
     try:
         registry.check_inputs(node, op)
@@ -185,10 +213,15 @@ def node_facts(node: Node, ins: list[Fact | None]) -> list[Fact]:
             _check_size(node, fact)
         if op.random or any(fact is not None and fact.const is None for fact in ins):
             return outs
-        if sum(_n_bytes(fact) for fact in outs) > FOLD_BYTES:
+        n_bytes = sum(_n_bytes(fact) for fact in outs)
+        if n_bytes > FOLD_BYTES or (n_bytes > room and n_bytes >= _SMALL):
             return outs
         if all(fact.const is not None for fact in outs):
             return outs
+        cost = work.of(node, ins, outs)
+        if cost > limits().fold_work:
+            return outs
+        spend(node, cost)
         with np.errstate(all="ignore"):
             arrays = op.evaluate(node, [None if fact is None else fact.const for fact in ins])
         return [_folded(node, fact, array) for fact, array in zip(outs, arrays, strict=False)]

@@ -1,0 +1,202 @@
+"""A small file that asks for much is answered at once: by a model that computes at run time, or by an error of ours."""
+
+from __future__ import annotations
+
+import resource
+import time
+from contextlib import suppress
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from onnx import TensorProto as T
+from onnx import helper as H
+from onnx import numpy_helper
+
+import lstm_infer
+from lstm_infer import _core
+from lstm_infer.graph.budget import Allowance, open_budget, spend
+
+F, I = T.FLOAT, T.INT64
+N = H.make_node
+SECONDS = 4.0
+"""Of its own time, on a busy machine; most take a twentieth of it."""
+
+
+def model(nodes, inputs, outputs, inits=(), functions=(), opset=20):
+    """A model of these parts; inputs (name, dtype, shape), inits by name."""
+    ports = [H.make_tensor_value_info(name, dtype, shape) for name, dtype, shape in inputs]
+    ends = [H.make_tensor_value_info(name, F, None) for name in outputs]
+    arrays = [numpy_helper.from_array(np.asarray(array), name) for name, array in dict(inits).items()]
+    graph = H.make_graph(list(nodes), "g", ports, ends, arrays)
+    opsets = [H.make_opsetid("", opset)] + ([H.make_opsetid("f", 1)] if functions else [])
+    return H.make_model(graph, opset_imports=opsets, functions=list(functions), ir_version=10)
+
+
+def of_constants(nodes, shape, dtype=F, more=()):
+    """`nodes` make `r` from the constant `m0` of this shape; it is added to the input."""
+    made = N("ConstantOfShape", ["s"], ["m0"], value=H.make_tensor("v", dtype, [1], [1]))
+    ends = [N("Cast", ["last"], ["f"], to=F), N("ReduceSum", ["f"], ["r"], keepdims=0), N("Add", ["x", "r"], ["y"])]
+    inits = {"s": np.array(shape, np.int64), **dict(more)}
+    return model([made, *nodes, *ends], [("x", F, ["T", 4])], ["y"], inits)
+
+
+def graph(nodes, name, inputs=(), outputs=()):
+    ports = [H.make_tensor_value_info(n, dtype, shape) for n, dtype, shape in inputs]
+    return H.make_graph(list(nodes), name, ports, [H.make_tensor_value_info(n, d, s) for n, d, s in outputs])
+
+
+def nested_loops(depth, trips, *, known=True):
+    """Loops in loops, over a constant or over the input."""
+    inner = None
+    for level in map(str, range(depth)):
+        work = N("Tanh", ["v" + level], ["w" + level])
+        if inner is not None:
+            work = N("Loop", ["n", "ct", "v" + level], ["w" + level], body=inner)
+        inputs = [("i" + level, I, []), ("c" + level, T.BOOL, []), ("v" + level, F, None)]
+        outputs = [("d" + level, T.BOOL, []), ("w" + level, F, None)]
+        inner = graph([N("Identity", ["c" + level], ["d" + level]), work], "b" + level, inputs, outputs)
+    loop = N("Loop", ["n", "ct", "k" if known else "x"], ["z"], body=inner)
+    inits = {"n": np.array(trips), "ct": np.array(True), "k": np.zeros((1, 4), np.float32)}
+    return model([loop, N("Add", ["x", "z"], ["y"])], [("x", F, ["T", 4])], ["y"], inits)
+
+
+def nested_ifs(depth):
+    """Ifs in Ifs, all on an input."""
+    inner = None
+    for d in range(depth):
+        nodes = [N("Neg", ["x"], [f"o{d}"])] if inner is None else [_choice(inner, f"o{d}", f"e{d}")]
+        inner = graph(nodes, f"g{d}", (), [(f"o{d}", F, None)])
+    return model([_choice(inner, "y", "e")], [("x", F, ["T", 4]), ("cx", T.BOOL, [])], ["y"])
+
+
+def _choice(then, output, other):
+    otherwise = graph([N("Identity", ["x"], [other])], other, (), [(other, F, None)])
+    return N("If", ["cx"], [output], then_branch=then, else_branch=otherwise)
+
+
+def doubling_functions(depth, fan):
+    """Functions of which each calls the one before `fan` times."""
+    made = []
+    for d in range(depth):
+        names = ["a", *(f"t{k}" for k in range(fan - 1)), "b"]
+        op, domain = (f"f{d - 1}", "f") if d else ("Tanh", "")
+        nodes = [N(op, [a], [b], domain=domain) for a, b in pairwise(names)]
+        opsets = [H.make_opsetid("", 20), H.make_opsetid("f", 1)]
+        made.append(H.make_function("f", f"f{d}", ["a"], ["b"], nodes, opsets))
+    return made
+
+
+def chain(op, n):
+    return [N(op, [f"m{i}"] * 2, [f"m{i + 1}" if i < n - 1 else "last"]) for i in range(n)]
+
+
+def cropped(depth, fan):
+    nodes = [N(f"f{depth - 1}", ["x"], ["y0"], domain="f"), N("CenterCropPad", ["y0", "sh"], ["y"])]
+    return model(nodes, [("x", F, ["T", 4])], ["y"], {"sh": np.array([2, 2])}, doubling_functions(depth, fan))
+
+
+_SMALL_LSTM = {"W": np.ones((1, 256, 4), np.float32), "R": np.ones((1, 256, 64), np.float32)}
+BOMBS = {
+    "products": lambda: of_constants(chain("MatMul", 50), (7000, 7000)),
+    "an integer product": lambda: of_constants(chain("MatMul", 1), (4000, 4000), I),
+    "Einsum": lambda: of_constants([N("Einsum", ["m0", "m0"], ["last"], equation="ab,cb->ac")], (5000, 5000)),
+    "Conv": lambda: of_constants([N("Conv", ["m0", "m0"], ["last"], pads=[399] * 4)], (1, 1, 400, 400)),
+    "LSTM": lambda: of_constants([N("LSTM", ["m0", "W", "R"], ["last"], hidden_size=64)], (10**6, 1, 4), more=_SMALL_LSTM),
+    "pool": lambda: of_constants([N("AveragePool", ["m0"], ["last"], kernel_shape=[300, 300])], (1, 1, 1500, 1500)),
+    "TopK": lambda: of_constants([N("TopK", ["m0", "k"], ["last", ""])], (1, 1 << 24), more={"k": np.array([5])}),
+    "memory": lambda: of_constants(chain("Add", 300), (1000, 1000)),
+    "loops over constants": lambda: nested_loops(3, 1000),
+    "loops over an input": lambda: nested_loops(12, 1000, known=False),
+    "Ifs": lambda: nested_ifs(24),
+    "functions that need types": lambda: cropped(30, 2),
+    "functions": lambda: model(
+        [N("f29", ["x"], ["y"], domain="f")], [("x", F, ["T", 4])], ["y"], functions=doubling_functions(30, 2)
+    ),
+    "a window of 2^40": lambda: model(
+        [N("MaxPool", ["x"], ["y"], kernel_shape=[1 << 40], auto_pad="SAME_UPPER")], [("x", F, [1, 1, 5])], ["y"]
+    ),
+    "a window of 4 million": lambda: model(
+        [N("MaxPool", ["x"], ["y"], kernel_shape=[4 * 10**6], auto_pad="SAME_UPPER")], [("x", F, [1, 1, 5])], ["y"]
+    ),
+    "batch_dims": lambda: model(
+        [N("GatherND", ["x", "i"], ["y"], batch_dims=-(1 << 63))], [("x", F, [2, "A", "B"])], ["y"],
+        {"i": np.array([[1], [0]])}, opset=13,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_a_bomb_is_answered_at_once(name):
+    data = BOMBS[name]().SerializeToString()
+    before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
+    with suppress(lstm_infer.LstmInferError):
+        lstm_infer.load(data).summary()
+    assert time.process_time() - start < SECONDS
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 400 << 10
+
+
+def test_a_product_that_is_not_folded_is_computed_when_it_runs():
+    x = np.zeros((2, 4), np.float32)
+    y = lstm_infer.load(of_constants(chain("MatMul", 1), (1500, 1500))).run({"x": x})["y"]
+    np.testing.assert_allclose(y, np.full((2, 4), 1500.0**3), rtol=5e-3)  # a sum of 2 million numbers
+
+
+def test_loops_that_are_not_computed_before_run_in_the_plan():
+    x = np.ones((2, 4), np.float32)
+    np.testing.assert_array_equal(lstm_infer.load(nested_loops(2, 1000)).run({"x": x})["y"], x)
+
+
+def test_a_nested_choice_runs():
+    x = np.ones((3, 4), np.float32)
+    net = lstm_infer.load(nested_ifs(24))
+    np.testing.assert_array_equal(net.run({"x": x, "cx": np.array(True)})["y"], -x)
+    np.testing.assert_array_equal(net.run({"x": x, "cx": np.array(False)})["y"], x)
+
+
+def test_a_budget_stays_used_up():
+    """Whoever catches the error and goes on another way is refused again, and at the end."""
+
+    def work():
+        with open_budget(Allowance(work=10)):
+            for name in "ab":
+                with suppress(lstm_infer.LstmInferError):
+                    spend(f"node {name!r}", 11)
+
+    with pytest.raises(lstm_infer.errors.BudgetError, match="node 'a'"):
+        work()
+
+
+def test_one_budget_for_all_that_is_done_inside():
+    with open_budget(Allowance(work=10)) as outer, open_budget(Allowance(work=1000)) as inner:
+        assert inner is outer
+
+
+def test_a_large_file_may_do_more():
+    small, large = Allowance.of(1, 0), Allowance.of(1000, 1 << 20)
+    assert large.work > small.work
+    assert large.held_bytes > small.held_bytes
+
+
+def test_a_deep_graph_loads():
+    names = ["x", *(f"v{i}" for i in range(3000)), "y"]
+    nodes = [N("Tanh", [a], [b]) for a, b in pairwise(names)]
+    net = lstm_infer.load(model(nodes, [("x", F, ["T", 4])], ["y"]))
+    assert net.run({"x": np.ones((2, 4), np.float32)})["y"].shape == (2, 4)
+
+
+def test_functions_nested_without_end_are_refused():
+    calls = [N("f59", ["x"], ["y"], domain="f")]
+    with pytest.raises(lstm_infer.OnnxImportError, match="nested"):
+        lstm_infer.load(model(calls, [("x", F, ["T", 4])], ["y"], functions=doubling_functions(60, 1)))
+
+
+def test_memory_that_is_not_there(monkeypatch):
+    net = lstm_infer.load(model([N("Tanh", ["x"], ["y"])], [("x", F, ["T", 4])], ["y"]))
+
+    def none(*_):
+        raise MemoryError("no memory")
+
+    monkeypatch.setattr(_core, "aligned_empty", none)
+    with pytest.raises(lstm_infer.errors.BudgetError, match="no memory"):
+        net.run({"x": np.ones((2, 4), np.float32)})
