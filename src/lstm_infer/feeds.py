@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .analysis.analyse import StreamSpec, meeting_point
-from .analysis.roles import Roles
+from .analysis.analyse import meeting_point
+from .analysis.spec import StreamSpec
 from .errors import DtypeError, FeedError, ShapeError, StateError
 from .graph.ir import Array, Graph, Port
 
@@ -109,12 +109,12 @@ def checked_feeds(ports: Sequence[Port], feeds: Mapping[str, NDArray[Any]], opti
     return arrays
 
 
-def check_sizes(ports: Sequence[Port], arrays: Sequence[NDArray[Any]], roles: Roles) -> None:
-    """A size that the file declares holds, but for time and batch where they were found open: what an unrolled loop
+def check_sizes(ports: Sequence[Port], arrays: Sequence[NDArray[Any]], opens: Callable[[str, int], bool]) -> None:
+    """A size that the file declares holds, but for time and batch where they were found open (`opens`): what an unrolled loop
     or a baked constant would do with another size is not in the file."""
     for port, array in zip(ports, arrays, strict=False):
         for axis, (declared, size) in enumerate(zip(port.shape or (), array.shape, strict=False)):
-            if isinstance(declared, int) and size != declared and not roles.opens(port.name, axis):
+            if isinstance(declared, int) and size != declared and not opens(port.name, axis):
                 raise ShapeError(
                     f"input {port.name!r}: axis {axis} is {declared} in the file and was not found open, got {size}"
                 )

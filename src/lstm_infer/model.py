@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import threading
 import warnings
@@ -12,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .analysis.analyse import StreamSpec, analyse
+from .analysis.analyse import Reading, read
 from .analysis.roles import Roles, find_roles
 from .analysis.sizes import sizes_of, sizes_that_fit
-from .errors import FeedError, LstmInferError, NotStreamableError, ShapeError, StateError
+from .analysis.spec import StreamSpec
+from .errors import FeedError, LstmInferError, NotStreamableError, ShapeError
 from .feeds import Options, bound_inputs, check_batch, check_sizes, checked_feeds, fed_ports
 from .fingerprint import fingerprint
 from .graph.budget import Allowance, open_budget, too_large, within_memory
@@ -120,10 +120,10 @@ class Model:
         "_ports",
         "_programs",
         "_quick",
+        "_reading",
         "_repaired",
         "_rewritten",
-        "_roles",
-        "_spec",
+        "_walked_roles",
     )
 
     def __init__(self, graph: Graph, options: Options) -> None:
@@ -131,7 +131,7 @@ class Model:
         self._programs = Programs(graph, choose_isa(options.isa), options.seed)
         self._lock = threading.RLock()
         self._digest: bytes | None = None
-        self._spec: StreamSpec | NotStreamableError | None = None
+        self._reading: Reading | None = None
         self._ports = fed_ports(graph, options)
         with open_budget(graph.allowance):
             self._prepare()
@@ -152,7 +152,7 @@ class Model:
         self._default_ports = [
             Port(n, a.dtype, a.shape) for n, a in graph.defaults.items() if n not in options.constants
         ]
-        self._roles = self._find_roles()
+        self._walked_roles = find_roles(graph, self._ports, options.constants, options.time_axis)
         self._refuse_unbuilt()
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -179,13 +179,11 @@ class Model:
     @property
     def inputs(self) -> tuple[InputInfo, ...]:
         """The inputs in the graph's order, without those turned into constants."""
-        self._settle_axes()
         return tuple(self._info(InputInfo, port) for port in self._ports)
 
     @property
     def outputs(self) -> tuple[OutputInfo, ...]:
         """The outputs in the graph's order."""
-        self._settle_axes()
         places = self._output_places()
         return tuple(self._output_info(port, places.get(port.name)) for port in self._graph.outputs)
 
@@ -200,7 +198,7 @@ class Model:
     @property
     def states(self) -> tuple[StateInfo, ...]:
         """What a stream carries; empty where the model cannot be streamed."""
-        spec = self._analysis()
+        spec = self._answer()
         return () if isinstance(spec, NotStreamableError) else spec.states
 
     @property
@@ -212,9 +210,7 @@ class Model:
         NotStreamableError
             It needs its whole input at once; says which node and why.
         """
-        spec = self._analysis()
-        if isinstance(spec, NotStreamableError):
-            raise spec
+        spec = self._spec()
         return StreamInfo(
             spec.mode, tuple(spec.streamed), tuple(spec.side), dict(spec.pairs), {o.name: o.kind for o in spec.outputs},
             spec.lag, spec.rate, spec.steady, spec.stepwise,
@@ -308,9 +304,7 @@ class Model:
         inputs: Mapping[str, ArrayLike] | None,
         max_chunk: int,
     ) -> Stream:
-        spec = self._analysis()
-        if isinstance(spec, NotStreamableError):
-            raise spec
+        spec = self._spec()
         if batch < 1 or max_chunk < 1:
             raise ShapeError(f"batch and max_chunk must be at least 1, got {batch} and {max_chunk}")
         bound = bound_inputs(self._ports, inputs or {}, spec)
@@ -333,38 +327,44 @@ class Model:
 
     def summary(self) -> str:
         """Inputs, outputs, states and where they come from, layers, the time axis and the cost; print it."""
-        spec: StreamSpec | NotStreamableError | StateError
-        try:
-            spec = self._analysis()
-        except StateError as error:  # which output holds which state is the caller's to say: here is what there is
-            spec = error
-        return summarize(self._graph, self.inputs, self.outputs, spec, self._roles, self.isa)
+        reading = self._analysis()
+        return summarize(self._graph, self.inputs, self.outputs, reading.spec, reading.roles, self.isa)
 
     # ---- inside -----------------------------------------------------------------------------------------
 
-    def _find_roles(self) -> Roles:
-        return find_roles(self._graph, self._ports, self._options.constants, self._options.time_axis)
-
     def _refuse_unbuilt(self) -> None:
         """What cannot be run is refused at load: a walk meets every node that a run would."""
-        if not self._roles.walkable:
+        if not self._walked_roles.walkable:
             # held: weights are packed now, and every later program finds them
-            self._first = self._program(self._roles.feeds(*self._roles.analysis_sizes()), self._output_names)
+            self._first = self._program(
+                self._walked_roles.feeds(*self._walked_roles.analysis_sizes()), self._output_names
+            )
 
-    def _analysis(self) -> StreamSpec | NotStreamableError:
+    def _analysis(self) -> Reading:
+        """What the analysis found, made once: whatever is asked first, the answers are the same."""
         with self._lock:
-            if self._spec is None:
-                try:
-                    with open_budget(self._graph.allowance), within_memory("the analysis"):
-                        self._spec = analyse(self._graph, self._roles, self._options.states)
-                except NotStreamableError as error:
-                    self._spec = error
-            return self._spec
+            if self._reading is None:
+                with open_budget(self._graph.allowance), within_memory("the analysis"):
+                    self._reading = read(self._graph, self._walked_roles, self._options.states)
+            return self._reading
 
-    def _settle_axes(self) -> None:
-        """Pairing states takes the time axis off those that only looked as if they had it."""
-        with contextlib.suppress(LstmInferError):
-            self._analysis()
+    @property
+    def _roles(self) -> Roles:
+        """What the axes of the inputs mean."""
+        return self._analysis().roles
+
+    def _answer(self) -> StreamSpec | NotStreamableError:
+        """How the model streams, or why it cannot; raises where the caller has to say which states there are."""
+        spec = self._analysis().spec
+        if isinstance(spec, LstmInferError) and not isinstance(spec, NotStreamableError):
+            raise spec
+        return spec
+
+    def _spec(self) -> StreamSpec:
+        spec = self._answer()
+        if isinstance(spec, NotStreamableError):
+            raise spec
+        return spec
 
     def _info(self, kind: type[InputInfo], port: Port) -> InputInfo:
         time, batch = self._roles.time.get(port.name), self._roles.batch.get(port.name)
@@ -385,9 +385,10 @@ class Model:
         walked = self._roles.walk(T, B)
         traced = trace(self._roles.inputs, walked)
         timed: dict[str, int | None] = {}
-        if isinstance(self._spec, StreamSpec):
-            timed |= {output.name: output.axis for output in self._spec.outputs if output.kind == "time"}
-            timed |= dict.fromkeys(self._spec.pairs.values())  # states, whatever they were computed from
+        spec = self._analysis().spec
+        if isinstance(spec, StreamSpec):
+            timed |= {output.name: output.axis for output in spec.outputs if output.kind == "time"}
+            timed |= dict.fromkeys(spec.pairs.values())  # states, whatever they were computed from
         found = {}
         for port in self._graph.outputs:
             places = []
@@ -420,7 +421,7 @@ class Model:
         if found is not None:
             return found
         names = [*(port.name for port in self._ports), *extra]
-        check_sizes(self._ports, arrays, self._roles)
+        check_sizes(self._ports, arrays, lambda name, axis: self._roles.opens(name, axis))
         facts = {name: Fact.of(array) for name, array in self._options.constants.items()}
         facts |= {name: Fact(array.shape, array.dtype) for name, array in zip(names, arrays, strict=True)}
         return self._programs.keep(key, self._programs.build(facts, names, wanted))

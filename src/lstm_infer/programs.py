@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _core
-from .analysis.analyse import StreamSpec
+from .analysis.spec import StreamSpec
 from .graph.budget import open_budget
 from .graph.fact import Fact
 from .graph.ir import Array, Graph

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from .analysis.analyse import StreamSpec
 from .analysis.roles import Roles, compared_with
-from .errors import LstmInferError, NotStreamableError, StateError
+from .analysis.spec import StreamSpec
+from .errors import LstmInferError
 from .graph.ir import Graph
 from .ops.registry import is_random
 from .records import InputInfo
@@ -27,7 +27,7 @@ def summarize(
     graph: Graph,
     inputs: Sequence[InputInfo],
     outputs: Sequence[InputInfo],
-    spec: StreamSpec | NotStreamableError | StateError,
+    spec: StreamSpec | LstmInferError,
     roles: Roles,
     isa: str,
 ) -> str:

@@ -8,8 +8,7 @@ over which input axis are all read from here.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from math import prod
 
 from ..graph.fact import Fact
@@ -17,80 +16,10 @@ from ..graph.ir import Node, Port
 from ..graph.links import Link
 from ..ops import control, registry
 from ..walk.walk import Walk
+from .labels import Axis, Factor, Trace, plain
+from .regroup import regroup
 
-__all__ = ["Axis", "Factor", "Trace", "trace"]
-
-
-@dataclass(frozen=True)
-class Factor:
-    """A part of an axis; label 0 is none."""
-
-    label: int
-    extent: int
-
-
-Axis = tuple[Factor, ...]
-
-
-@dataclass
-class Trace:
-    """Axes of every computed value, and what each value depends on."""
-
-    axes: dict[str, tuple[Axis, ...]] = field(default_factory=dict)
-    deps: dict[str, frozenset[int]] = field(default_factory=dict)
-    """Labels of the input axes a value was computed from, whether it still has them or not."""
-    sources: dict[int, tuple[str, int]] = field(default_factory=dict)
-    """Label to (graph input, axis)."""
-    parent: dict[int, int] = field(default_factory=dict)
-
-    def root(self, label: int) -> int:
-        """The label that stands for all it was found equal to."""
-        while self.parent.get(label, label) != label:
-            label = self.parent[label]
-        return label
-
-    def join(self, a: int, b: int) -> None:
-        """Two labels are the same axis."""
-        a, b = self.root(a), self.root(b)
-        if a and b and a != b:
-            self.parent[max(a, b)] = min(a, b)
-
-    def inputs_of(self, label: int) -> list[tuple[str, int]]:
-        """The graph input axes behind a label."""
-        root = self.root(label)
-        return [place for other, place in self.sources.items() if self.root(other) == root]
-
-    def find(self, value: str, label: int) -> int | None:
-        """The axis of a value that holds the label."""
-        root = self.root(label)
-        for axis, factors in enumerate(self.axes.get(value, ())):
-            if any(self.root(f.label) == root for f in factors if f.label):
-                return axis
-        return None
-
-    def steps(self, value: str, label: int) -> int:
-        """How many positions of the label a value has, whatever else shares its axis; 0: it does not have it."""
-        root = self.root(label)
-        factors = (f for axis in self.axes.get(value, ()) for f in axis if f.label)
-        return next((f.extent for f in factors if self.root(f.label) == root), 0)
-
-    def alone(self, value: str, axis: int) -> int:
-        """The label of an axis that consists of it alone, else 0."""
-        axes = self.axes.get(value)
-        if axes is None:
-            return 0
-        factors = [f for f in axes[axis] if f.extent != 1] or [f for f in axes[axis] if f.label]
-        return self.root(factors[0].label) if len(factors) == 1 else 0
-
-    def depends(self, value: str, label: int) -> bool:
-        """Was the value computed from an input that has this axis."""
-        root = self.root(label)
-        return any(self.root(other) == root for other in self.deps.get(value, ()))
-
-
-def plain(shape: Iterable[int]) -> tuple[Axis, ...]:
-    """Axes without labels."""
-    return tuple((Factor(0, n),) for n in shape)
+__all__ = ["body_links", "links", "trace"]
 
 
 def trace(inputs: Sequence[Port], walked: Walk) -> Trace:
@@ -256,55 +185,3 @@ def _meet(out: Trace, axes: list[Axis], extent: int) -> Axis:
         if len(b) > len(a):
             first = other
     return first
-
-
-def regroup(axes: Sequence[Axis], shape: Sequence[int]) -> tuple[Axis, ...]:
-    """The factors of a value under another shape. A labelled factor that would have to be cut loses its label."""
-    if 0 in shape:
-        return plain(shape)  # nothing tells the factors of an empty value apart
-    todo = [f for axis in axes for f in axis if f.label or f.extent != 1]
-    out: list[Axis] = []
-    for position, extent in enumerate(shape):
-        got: list[Factor] = []
-        need = extent
-        rest = len(shape) - position - 1
-        while todo:
-            head = todo[0]
-            if head.extent == 1:
-                # extent 1 with a label: belongs to an axis of extent 1, or is carried along where none follows
-                if extent == 1 and got:
-                    break
-                if extent != 1 and need == 1 and rest:
-                    break
-                later = sum(n == 1 for n in shape[position + 1 :])
-                if extent != 1 and later > sum(f.extent == 1 for f in todo[1:]):
-                    todo.pop(0)  # moves past another axis: a transposition that only holds at extent 1
-                    continue
-                got.append(todo.pop(0))
-                if extent == 1:
-                    break
-                continue
-            if need == 1:
-                break
-            if need % head.extent == 0:
-                got.append(todo.pop(0))
-                need //= head.extent
-            elif head.extent % need == 0:
-                label = 0 if head.label else head.label
-                got.append(Factor(label, need))
-                todo[0] = Factor(0, head.extent // need)
-                need = 1
-            else:  # sizes that share factors in another way: everything from here on is mixed
-                got = [Factor(0, extent)]
-                todo = _cut(todo, extent)
-                need = 1
-        if prod(f.extent for f in got) != extent:
-            got = [Factor(0, extent)]
-        out.append(tuple(got) or (Factor(0, extent),))
-    return tuple(out)
-
-
-def _cut(todo: list[Factor], extent: int) -> list[Factor]:
-    """What is left behind an axis that does not fall on a factor's border: one factor without a label."""
-    total = prod(f.extent for f in todo)
-    return [Factor(0, total // extent)] if extent and total % extent == 0 else []

@@ -6,7 +6,7 @@ axis is found by tracing each recurrence's sequence axis back to a graph input.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -17,8 +17,9 @@ from ..graph.ir import Array, Graph, Node, Port
 from ..ops import carries, recurrent
 from ..ops.control import Choice
 from ..walk.walk import Walk, walk
-from .axes import Trace, trace
+from .axes import trace
 from .free import BATCH_PROBES, LONG_PROBES, PROBES, free_sizes
+from .labels import Trace
 from .sizes import FirstWalk, Place, first_walk
 
 __all__ = ["Roles", "compared_with", "find_roles"]
@@ -89,6 +90,10 @@ class Roles:
         return [
             place for place in self.open_sizes if place[1] not in (self.time.get(place[0]), self.batch.get(place[0]))
         ]
+
+    def without_states(self, pairs: Collection[str]) -> Roles:
+        """The same, when it is known which inputs are states: what they have is not time."""
+        return replace(self, time={name: axis for name, axis in self.time.items() if name not in pairs})
 
     def one_step(self) -> bool:
         """Does the file declare one time step, wherever there is time."""

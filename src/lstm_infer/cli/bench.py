@@ -24,7 +24,7 @@ from numpy.typing import ArrayLike, NDArray
 import lstm_infer
 
 from .. import _core
-from ..analysis.analyse import StreamSpec
+from ..analysis.spec import StreamSpec
 from ..errors import LstmInferError, NotStreamableError
 from ..model import Model
 from ..stream import Stream

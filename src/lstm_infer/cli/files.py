@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..analysis.analyse import StreamSpec
+from ..analysis.spec import StreamSpec
 from ..errors import FeedError, FormatError, NotStreamableError, ShapeError
 from ..model import Model
 from ..records import InputInfo

@@ -6,14 +6,14 @@ every other integer is 0 or 1: what a file means by them is not written in it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..analysis.analyse import StreamSpec
+from ..analysis.spec import StreamSpec
 from ..errors import NotStreamableError, ShapeError
 from ..graph.ir import Port
 from ..model import Model
@@ -30,7 +30,7 @@ _PASS = {"Cast", "Identity", "Squeeze", "Unsqueeze", "Reshape", "Transpose", "Fl
 
 def stream_spec(model: Model) -> StreamSpec | NotStreamableError:
     """How the model streams, or why it does not."""
-    return model._analysis()
+    return model._answer()
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ class Inputs:
         reach = 0.5 if port.name in self.states else 1.0
         return np.asarray(rng.uniform(0 if self.positive else -reach, reach, shape)).astype(port.dtype)
 
-    def frames(self, feeds: Mapping[str, NDArray[Any]], names: list[str], start: int, stop: int) -> Feeds:
+    def frames(self, feeds: Mapping[str, NDArray[Any]], names: Sequence[str], start: int, stop: int) -> Feeds:
         """Steps start to stop of the streamed inputs, the time axis kept."""
         found = {}
         for name in names:

@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 
 import lstm_infer
 
-from ..analysis.analyse import StreamSpec
+from ..analysis.spec import StreamSpec
 from ..errors import LstmInferError, NotStreamableError
 from ..graph.ir import Graph
 from ..model import Model

@@ -14,7 +14,8 @@ from math import prod
 
 import numpy as np
 
-from ..analysis.axes import Axis, Trace, trace
+from ..analysis.axes import trace
+from ..analysis.labels import Axis, Trace
 from ..errors import LstmInferError
 from ..graph.fact import Fact
 from ..graph.ir import Array, Graph, Node, Port

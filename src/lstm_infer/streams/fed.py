@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from ..analysis.analyse import StreamSpec
+from ..analysis.spec import StreamSpec
 from ..errors import NotStreamableError
 from ..graph.fact import Fact
 from ..graph.ir import Array, Graph

@@ -11,7 +11,7 @@ from typing import Union
 
 import numpy as np
 
-from ..analysis.analyse import StreamSpec
+from ..analysis.spec import StreamSpec
 from ..errors import FeedError
 from ..graph.ir import Node
 from ..lower import builder

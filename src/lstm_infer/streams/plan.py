@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..analysis.analyse import StreamSpec
+from ..analysis.spec import StreamSpec
 from ..errors import ShapeError
 from ..graph.fact import Fact
 from ..graph.ir import Array, Graph

@@ -1,0 +1,202 @@
+"""One pass over the nodes: what each does with the time axis, and which values hold the end of the sequence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from ..graph.ir import Graph, Node
+from ..graph.links import Link
+from ..ops import carries, registry
+from ..ops.control import Repeat
+from ..records import StateInfo
+from ..walk.walk import Walk
+from . import lengths
+from .axes import links
+from .carried import CarriedStates
+from .ground import Ground
+from .refusal import reason, refusal
+from .roles import Roles
+from .spec import OutputSpec, StreamSpec
+from .windows import Pace, Windows
+
+__all__ = ["follow", "input_states", "visible"]
+
+
+def follow(ground: Ground) -> StreamSpec:
+    """How a model streams along its time axis.
+
+    Raises
+    ------
+    NotStreamableError
+        A node needs the whole input.
+    """
+    lengths.check_branches(ground)
+    flow = _Flow(ground)
+    for node in ground.walked.nodes:
+        flow.node(node)
+    for out in ground.pairs.values():
+        flow.states.check_handed_back(out, flow.has_time)
+    return flow.spec()
+
+
+def visible(graph: Graph, pairs: Mapping[str, str]) -> list[str]:
+    """Outputs that a stream returns: all but the states that come back as inputs; all where none would be left."""
+    fed_back = set(pairs.values())
+    return [p.name for p in graph.outputs if p.name not in fed_back] or [p.name for p in graph.outputs]
+
+
+def input_states(roles: Roles, walked: Walk, pairs: Mapping[str, str]) -> list[StateInfo]:
+    """The states that the graph passes in and out."""
+    found = []
+    for port in roles.inputs:
+        if port.name in pairs:
+            axis = roles.batch.get(port.name)
+            shape = list(walked.facts[port.name].shape)
+            if axis is not None:
+                shape[axis] = roles.batch_size or 1
+            found.append(StateInfo(port.name, pairs[port.name], tuple(shape), port.dtype, axis, "input"))
+    return found
+
+
+class _Flow:
+    """The pass: nodes are given in graph order."""
+
+    def __init__(self, ground: Ground) -> None:
+        self.ground = ground
+        self.pace = Pace()
+        self.windows = Windows(ground, self.pace)
+        self.states = CarriedStates(ground)
+        self.ended: set[str] = set()
+
+    def has_time(self, value: str) -> bool:
+        """Does a value hold steps of the sequence."""
+        return value not in self.ended and self.ground.axis(value) is not None
+
+    def node(self, node: Node) -> None:
+        """What a node does with time; refused where it needs the whole sequence."""
+        timed = [i for i, v in enumerate(node.inputs) if v and self.has_time(v)]
+        ended = [v for v in node.inputs if v in self.ended]
+        made = [v for v in node.outputs if v]
+        over = carries.carries(node) and any(i in timed for i, _ in carries.runs_over(node))
+        if isinstance(node, Repeat) and not any(i in timed for i, _ in carries.runs_over(node)):
+            lengths.check_trips(self.ground, node)
+        lengths.check_constants(self.ground, node, timed)
+        if timed:
+            self._timed(node, timed)
+            self.windows.moved(node)
+            self.pace.node(node, timed)
+            if ended and any(map(self.has_time, made)):
+                raise refusal(node, f"uses the value at the end of the sequence ({ended[0]!r}) at every step")
+        elif ended:
+            self.ended |= set(made)
+            self.pace.ends(made, ended)
+        if not timed and (ended or carries.carries(node)):
+            lengths.check_grows(self.ground, node)
+        if over:
+            self.states.recurrence(node)
+
+    def _timed(self, node: Node, timed: Sequence[int]) -> None:
+        """A node that reads steps: each of its outputs has time at a known axis, or holds the end."""
+        op = registry.find(node)
+        found = links(node, self.ground.walked) if not op.reshapes else []
+        for o, value in enumerate(node.outputs):
+            out_axis = self.ground.axis(value) if value else None
+            if op.reshapes and value and out_axis is None:
+                raise refusal(node, reason(node))
+            for i in timed if value and not op.reshapes else ():
+                axis = self.ground.axis(node.inputs[i])
+                mine = [x for x in found if x.input == i and x.axis == axis and x.output == o]
+                if op.stepwise and not mine and out_axis is None:
+                    continue  # a scale: that of the step
+                if not any(self._link(node, value, out_axis, link) for link in self._whole(node, out_axis, mine)):
+                    raise refusal(node, reason(node))
+
+    def _whole(self, node: Node, out_axis: int | None, mine: Sequence[Link]) -> list[Link]:
+        """The links up to one that seems to pass time on, but does so at some lengths only."""
+        for i, link in enumerate(mine):
+            if link.kind == "same" and link.out_axis == out_axis and not lengths.passes(self.ground, node, link):
+                return list(mine[:i])
+        return list(mine)
+
+    def _link(self, node: Node, value: str, out_axis: int | None, link: Link) -> bool:
+        """Does time reach an output along this link, in a way that can be streamed."""
+        along = link.out_axis == out_axis
+        if along and (link.kind == "same" or (link.kind == "scan" and carries.carries(node))):
+            return True
+        if along and link.kind == "scan" and carries.sums(node):
+            self.states.summed(node, link.input, link.axis)
+            return True
+        last = link.kind == "pick" and link.info in (-1, self.ground.extent - 1)
+        if link.kind == "last" or (last and lengths.at_end(self.ground, node, link)):
+            self.ended.add(value)
+            return True
+        if link.kind == "slice" and self._slice(node, value, along, link):
+            return True
+        if link.kind == "window" and along:
+            if not lengths.slides_alike(self.ground, node, link):
+                raise refusal(node, "pads or slides by the length of the sequence")
+            self.windows.window(node, link.input, value, link)
+            return True
+        return False
+
+    def _slice(self, node: Node, value: str, along: bool, link: Link) -> bool:
+        """A part of the sequence: all of it, all but a few steps at its ends, or the last step."""
+        start, stop, step = link.info
+        extent = self.ground.walked.facts[node.inputs[link.input]].shape[link.axis]
+        if (start, stop, step) == (0, extent, 1) and lengths.passes(self.ground, node, link):
+            return True
+        if along and lengths.cropped(self.ground, node, link):
+            self.windows.crop(node, value, link.axis, start, extent - stop)
+            return True
+        n = self.ground.extent
+        if step == 1 and start == n - 1 and stop == n and lengths.at_end(self.ground, node, link):
+            self.ended.add(value)
+            return True
+        return False
+
+    def spec(self) -> StreamSpec:
+        """The result, once all nodes are seen."""
+        ground, roles = self.ground, self.ground.roles
+        made = [v for node in ground.walked.nodes for v in node.outputs if v]
+        axes = {v: a for v in (*roles.time, *made) if self.has_time(v) and (a := ground.axis(v)) is not None}
+        shown = visible(ground.graph, ground.pairs)
+        waiting = self.windows.behind_the_end()
+        late = [v for v in shown if v not in self.ended or v in waiting]
+        slides = {node.name: node.inputs[0] for node in ground.walked.nodes if node.name in self.windows.windows}
+        return StreamSpec(
+            "time",
+            roles,
+            tuple(p.name for p in roles.inputs if p.name in roles.time),
+            tuple(p.name for p in roles.inputs if p.name not in roles.time and p.name not in ground.pairs),
+            ground.pairs,
+            tuple(map(self._output, shown)),
+            states=(*input_states(roles, ground.walked, ground.pairs), *self.states.infos),
+            carried=tuple(self.states.carried),
+            windows=self.windows.windows,
+            lens=self.states.lens,
+            time_axes=axes,
+            steps={v: ground.traced.steps(v, ground.label) for v in axes},
+            rows={name: place for name, value in slides.items() if (place := self._batch_in(value))},
+            ended=frozenset(self.ended),
+            lag=max(map(self.pace.lag, late), default=0),
+            rate=max(map(self.pace.rate, shown), default=1),
+            stepwise=any(
+                registry.find(n).stepwise and any(self.has_time(v) for v in n.inputs if v) for n in ground.walked.nodes
+            ),
+            cropped=self.windows.cropped,
+            pad_nodes=self.windows.pad_nodes(),
+        )
+
+    def _output(self, name: str) -> OutputSpec:
+        axis = self.ground.axis(name)
+        if axis is not None and self.has_time(name):
+            return OutputSpec(name, "time", axis)
+        return OutputSpec(name, "last" if name in self.ended else "side")
+
+    def _batch_in(self, value: str) -> tuple[int, int] | None:
+        """The axis that has the batch, and the product of what stands before the batch in that axis."""
+        traced = self.ground.traced
+        name, at = next(iter(self.ground.roles.batch.items()), ("", 0))
+        label = traced.axes[name][at][0].label if name in traced.axes else 0
+        place = traced.place(value, label) if label else None
+        return None if place is None else (place.axis, place.outer)

@@ -1,0 +1,170 @@
+"""Does a node do the same at every length of the sequence: told by comparing walks at several lengths."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..graph.ir import Array, Node
+from ..graph.links import Link
+from ..ops import registry
+from ..ops.common import pass_broadcast
+from ..ops.control import Repeat
+from ..ops.registry import attr
+from ..walk.walk import Walk
+from .axes import links
+from .ground import Ground
+from .refusal import refusal
+
+__all__ = [
+    "at_end",
+    "check_branches",
+    "check_constants",
+    "check_grows",
+    "check_trips",
+    "cropped",
+    "passes",
+    "slides_alike",
+]
+
+
+def check_branches(ground: Ground) -> None:
+    """An If must not take another branch at another length."""
+    for node in ground.graph.walk():
+        if node.op != "If" or node.domain or not node.inputs:
+            continue
+        found = [walked.facts.get(node.inputs[0]) for walked in (ground.walked, *ground.others)]
+        known = [bool(f.const.reshape(-1)[0]) for f in found if f is not None and f.const is not None and f.const.size]
+        if len(set(known)) > 1:
+            raise refusal(node, "takes another branch for another length of the sequence")
+
+
+def check_trips(ground: Ground, node: Node) -> None:
+    """A loop that does not run over the sequence must not run as often as it is long."""
+    other = ground.others[0] if ground.others else None
+    again = next((n for n in other.nodes if n.name == node.name), None) if other else None
+    if isinstance(node, Repeat) and isinstance(again, Repeat) and again.trips != node.trips:
+        raise refusal(node, "runs as often as the sequence is long, but not along it")
+
+
+def check_grows(ground: Ground, node: Node) -> None:
+    """A value that holds no time axis must not grow with the sequence."""
+    other = ground.others[0] if ground.others else None
+    for value in node.outputs:
+        if other and value and value in other.facts and other.facts[value].shape != ground.walked.facts[value].shape:
+            raise refusal(node, "repeats a value from the end of the sequence over the whole sequence")
+
+
+def check_constants(ground: Ground, node: Node, timed: Sequence[int]) -> None:
+    """A constant must not know the position in the sequence or its length."""
+    sizes = registry.find(node).sizes
+    for i, value in enumerate(node.inputs):
+        if not value or i in sizes or i in timed or _positions(ground, node, i):
+            continue
+        const = ground.walked.facts[value].const
+        if const is None:
+            continue
+        for walked in ground.others:
+            if value not in walked.facts:
+                continue
+            again = walked.facts[value].const
+            if again is None or (again.shape == const.shape and not _equal(again, const)):
+                raise refusal(node, f"depends on the length of the sequence ({value!r})")
+            if again.shape != const.shape and not _uniform(const, again):
+                raise refusal(node, f"depends on the position in the sequence ({value!r})")
+
+
+def _positions(ground: Ground, node: Node, index: int) -> bool:
+    """Is this input the positions along time that a Gather takes; its link says whether these are all."""
+    axis = int(attr(node, "axis", 0)) if node.op == "Gather" and index == 1 else None
+    rank = len(ground.walked.facts[node.inputs[0]].shape)
+    return axis is not None and axis % rank == ground.axis(node.inputs[0])
+
+
+def _uniform(const: Array, again: Array) -> bool:
+    """Repeats one value along every axis that follows the length."""
+    if const.ndim != again.ndim or const.size == 0 or again.size == 0:
+        return False
+    axes = [a for a in range(const.ndim) if const.shape[a] != again.shape[a]]
+    for array in (const, again):
+        for a in axes:
+            if not _equal(array, np.repeat(np.take(array, [0], a), array.shape[a], a)):
+                return False
+    first: Any = tuple(slice(0, 1) if a in axes else slice(None) for a in range(const.ndim))
+    return _equal(const[first], again[first])
+
+
+def _equal(a: Array, b: Array) -> bool:
+    return bool(np.array_equal(a, b, equal_nan=a.dtype.kind == "f"))
+
+
+def _again(ground: Ground, node: Node) -> Iterator[tuple[Walk, list[Link]]]:
+    """The walks at other lengths that hold all values of a node, with its links there."""
+    for walked in ground.others:
+        if all(name in walked.facts for name in (*node.inputs, *node.outputs) if name):
+            yield walked, links(node, walked)
+
+
+def passes(ground: Ground, node: Node, link: Link) -> bool:
+    """Does the axis also pass whole where the sequence is shorter or longer."""
+    if registry.find(node).flow is pass_broadcast:
+        return True
+    place = (link.input, link.axis, link.output, link.out_axis)
+    for walked, found in _again(ground, node):
+        extent = walked.facts[node.inputs[link.input]].shape[link.axis]
+        if extent == 1 and any(x.kind == "pick" and (x.input, x.axis) == place[:2] for x in found):
+            continue  # the one step that there is
+        if not any(
+            (x.input, x.axis, x.output, x.out_axis) == place
+            and (x.kind == "same" or (x.kind == "slice" and x.info == (0, extent, 1)))
+            for x in found
+        ):
+            return False
+    return True
+
+
+def slides_alike(ground: Ground, node: Node, at: Link) -> bool:
+    """Is the window the same, however long the sequence is."""
+    place = (at.input, at.axis, at.output, at.out_axis)
+    return all(
+        any(
+            (x.input, x.axis, x.output, x.out_axis) == place and x.kind == "window" and x.info == at.info for x in found
+        )
+        for _, found in _again(ground, node)
+    )
+
+
+def at_end(ground: Ground, node: Node, at: Link) -> bool:
+    """Does the pick follow the end, however long the sequence is."""
+    for walked, links_there in _again(ground, node):
+        n = walked.facts[node.inputs[at.input]].shape[at.axis]
+        found = [x for x in links_there if (x.input, x.axis, x.output) == (at.input, at.axis, at.output)]
+        if not any(
+            (x.kind == "pick" and x.info in (-1, n - 1))
+            or (x.kind == "slice" and x.info == (n - 1, n, 1))
+            or (x.kind == "same" and n == 1)
+            for x in found
+        ):
+            return False
+    return True
+
+
+def cropped(ground: Ground, node: Node, link: Link) -> bool:
+    """Does a Slice take the same few steps off the ends, whatever the length."""
+    source, value = node.inputs[0], node.outputs[0]
+    taken: set[tuple[int, int]] = set()
+    for walked in (ground.walked, *ground.others) if node.op == "Slice" and ground.others else ():
+        if source not in walked.facts or value not in walked.facts:
+            continue
+        before, after = (list(walked.facts[name].shape) for name in (source, value))
+        parts = [x.info for x in links(node, walked) if x.kind == "slice" and x.axis == link.axis]
+        start, stop, step = parts[0] if parts else (0, before[link.axis], 1)
+        if step != 1 or [n for a, n in enumerate(before) if a != link.axis] != [
+            n for a, n in enumerate(after) if a != link.axis
+        ]:
+            return False
+        if after[link.axis] > 0:  # where all is cut off, how much of it is not seen
+            taken.add((start, before[link.axis] - stop))
+    return len(taken) == 1 and taken != {(0, 0)}

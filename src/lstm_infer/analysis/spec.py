@@ -1,0 +1,82 @@
+"""How a model streams: what the analysis found, a frozen record."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from ..graph.links import Window
+from ..records import StateInfo
+from .roles import Roles
+
+__all__ = ["Carried", "OutputSpec", "StreamSpec"]
+
+
+@dataclass(frozen=True)
+class Carried:
+    """A state hidden in a recurrence: kept by the stream, seeded from the node's initial-state expression."""
+
+    node: str
+    what: str
+    init: str
+    """Value that seeds it, "" for zero."""
+    label: str
+    """Public name."""
+    output: str | None
+
+
+@dataclass(frozen=True)
+class OutputSpec:
+    """An output of a stream. kind "time": one entry per step along `axis`; "last": the value as if the sequence ended
+    here; "frame": whole per step; "side": does not depend on the stream."""
+
+    name: str
+    kind: str
+    axis: int = -1
+
+
+@dataclass(frozen=True)
+class StreamSpec:
+    """How a model streams. mode "time": chunks of any length; "loop": one step at a time; "frame": no time axis."""
+
+    mode: str
+    roles: Roles
+    """Time and batch of the inputs, as the stream has them: states have no time axis."""
+    streamed: tuple[str, ...]
+    side: tuple[str, ...]
+    pairs: Mapping[str, str]
+    outputs: tuple[OutputSpec, ...]
+    states: tuple[StateInfo, ...] = ()
+    carried: tuple[Carried, ...] = ()
+    windows: Mapping[str, tuple[int, Window]] = field(default_factory=dict)
+    """Node that slides over time -> its time axis and window."""
+    lens: Mapping[str, str] = field(default_factory=dict)
+    """Recurrence over time -> value of its sequence_lens."""
+    time_axes: Mapping[str, int] = field(default_factory=dict)
+    """Time axis of every value that has one."""
+    steps: Mapping[str, int] = field(default_factory=dict)
+    """Steps of those at the length that was analysed."""
+    rows: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    """Window over time -> axis of its input that has the batch, and how much stands before the batch in that axis."""
+    ended: frozenset[str] = frozenset()
+    """Values that hold the end of the sequence."""
+    lag: int = 0
+    """Input steps that the outputs lie behind."""
+    rate: int = 1
+    """Input steps for each step of the outputs."""
+    stepwise: bool = False
+    """A node takes one scale for all it is given: every step is run alone, whatever the chunk."""
+    cropped: Mapping[str, int] = field(default_factory=dict)
+    """Slices and Pads that take steps off the ends of time or add some at its end, by how many they take off at the
+    beginning: windows of which one position counts."""
+    pad_nodes: frozenset[str] = frozenset()
+    """Pad nodes over time: done by the windows behind them."""
+
+    @property
+    def steady(self) -> bool:
+        """Every step gives exactly one step of every value: no look-ahead, no stride over time."""
+        return all(
+            w.stride == 1 and w.pad_end == 0 and w.pad_begin == (w.kernel - 1) * w.dilation
+            for name, (_, w) in self.windows.items()
+            if name not in self.pad_nodes
+        )
