@@ -17,15 +17,12 @@ from ..analysis.spec import StreamSpec
 from ..errors import NotStreamableError, ShapeError
 from ..graph.ir import Port
 from ..model import Model
-from ..ops import recurrent
+from ..ops.registry import find
 from ..walk.walk import Walk
 
 __all__ = ["Feeds", "Inputs", "stream_spec"]
 
 Feeds = dict[str, NDArray[Any]]
-
-_PASS = {"Cast", "Identity", "Squeeze", "Unsqueeze", "Reshape", "Transpose", "Flatten", "Slice", "Expand"}
-"""Operators behind which an index is still the same index."""
 
 
 def stream_spec(model: Model) -> StreamSpec | NotStreamableError:
@@ -124,14 +121,12 @@ def _ranges(walked: Walk) -> Iterator[tuple[str, _Range]]:
     """What the integers of each input are good for, as far as the graph shows it."""
     comes_from = {value: value for value in walked.facts}
     for node in walked.nodes:
-        if node.op in _PASS and node.inputs[0] in comes_from:
+        if find(node).moves not in ("", "join") and node.inputs[0] in comes_from:
             comes_from[node.outputs[0]] = comes_from[node.inputs[0]]
     for node in walked.nodes:
-        if node.op == "Gather":
-            axis = int(node.attrs.get("axis", 0))  # type: ignore[arg-type]
-            rows = walked.facts[node.inputs[0]].shape[axis]
-            yield comes_from[node.inputs[1]], _Range(0, max(rows - 1, 0))
-        elif recurrent.is_recurrent(node) and len(node.inputs) > 4 and node.inputs[4]:
-            yield comes_from[node.inputs[4]], _Range(0, None)
-        elif node.op == "ReverseSequence":
-            yield comes_from[node.inputs[1]], _Range(1, None)
+        holds = find(node).holds
+        if holds is not None:
+            ins = [walked.facts[name] if name else None for name in node.inputs]
+            for index, (low, high) in holds(node, ins).items():
+                if index < len(node.inputs) and node.inputs[index]:
+                    yield comes_from[node.inputs[index]], _Range(low, high)

@@ -24,6 +24,7 @@ from ..errors import LstmInferError, NotStreamableError
 from ..graph.ir import Graph
 from ..model import Model
 from ..ops import recurrent
+from ..ops.registry import is_random
 from ..stream import Stream
 from .inputs import Feeds, Inputs, stream_spec
 
@@ -45,7 +46,6 @@ BATCHES = (1, 3)
 STREAMED = 83
 """Steps of a streamed signal: longer than the largest block (64), and a sum of all block sizes."""
 FRAMES = 12
-RANDOM = {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli"}
 
 Say = Callable[[str], None]
 
@@ -269,7 +269,7 @@ class _Reference:
             raise
         except Exception as error:  # its exceptions share no base class
             self.trouble = f"onnxruntime does not load it: {_short(error)}"
-        self.random = any(node.op in RANDOM for node in graph.walk())
+        self.random = any(map(is_random, graph.walk()))
 
     def run(self, feeds: Feeds) -> Feeds | None:
         """Outputs by name; None where nobody can say."""
@@ -323,7 +323,7 @@ def _reference_can(node: Any) -> bool:
         return True
     if len(node.inputs) > 4 and node.inputs[4]:
         return False
-    plain = ["sigmoid", "tanh", "tanh"] if node.op == "LSTM" else ["sigmoid", "tanh"] if node.op == "GRU" else ["tanh"]
+    plain = [name.lower() for name in recurrent.defaults(node)]
     given = [str(a).lower() for a in node.attrs.get("activations", [])]
     return given in ([], plain, plain * 2) and not node.attrs.get("clip") and not node.attrs.get("input_forget")
 

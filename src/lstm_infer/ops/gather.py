@@ -198,6 +198,11 @@ def flow_nd(node: Node, ins: list[Fact | None], outs: list[Fact]) -> list[Link]:
     return [*links, *(Link(1, a, 0, a) for a in range(len(index.shape) - 1))]
 
 
+def holds(node: Node, ins: list[Fact | None]) -> dict[int, tuple[int, int | None]]:
+    """Positions of the axis."""
+    return {1: (0, max(need(node, ins, 0).shape[int(attr(node, "axis", 0))] - 1, 0))}
+
+
 register(
     Op(
         "Gather",
@@ -208,6 +213,7 @@ register(
         dtypes="any",
         runs="view, else gather",
         moves="part",
+        holds=holds,
         why="picks positions of the sequence",
     ),
     Op(

@@ -258,5 +258,6 @@ def _work(node: Node, ins: list[Fact | None], outs: list[Fact]) -> int:
 
 register(
     Op("DynamicQuantizeLSTM", infer, evaluate, flow, lower, work=_work, domain="com.microsoft", inputs=(12, 12), stepwise=True,
-       note="weights must be known; a stream runs one step at a time")
+       holds=recurrent.holds,
+        note="weights must be known; a stream runs one step at a time")
 )  # fmt: skip

@@ -79,11 +79,16 @@ def directions(node: Node) -> list[bool]:
     return known[direction]
 
 
+def defaults(node: Node) -> list[str]:
+    """The activations of one direction where a node names none."""
+    return DEFAULTS[node.op.removeprefix("DynamicQuantize")]
+
+
 def activations(node: Node) -> list[list[Activation]]:
     """Per direction, in the operator's order. alpha and beta lists are consumed by the activations that take them."""
-    defaults = DEFAULTS[node.op.removeprefix("DynamicQuantize")]
-    n = len(defaults)
-    names = list(attr(node, "activations", None) or defaults * len(directions(node)))
+    usual = defaults(node)
+    n = len(usual)
+    names = list(attr(node, "activations", None) or usual * len(directions(node)))
     if len(names) != n * len(directions(node)):
         raise OnnxImportError(f"{node}: {len(names)} activations for {len(directions(node))} directions of {n}")
     alphas, betas = list(attr(node, "activation_alpha", [])), list(attr(node, "activation_beta", []))
@@ -107,6 +112,11 @@ def _coefficient(node: Node, kind: Kind, which: str, given: list[float]) -> floa
             node, f"activation {kind.name!r} without activation_{which} (onnxruntime and ONNX differ about its default)"
         )
     return None
+
+
+def holds(node: Node, ins: list[Fact | None]) -> dict[int, tuple[int, int | None]]:
+    """sequence_lens."""
+    return {4: (0, None)}
 
 
 def clip(node: Node) -> float:

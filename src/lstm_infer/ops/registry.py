@@ -33,6 +33,8 @@ Evaluate = Callable[[Node, list["Array | None"]], Sequence[Array]]
 Flow = Callable[[Node, list["Fact | None"], list[Fact]], list[Link]]
 Work = Callable[[Node, list["Fact | None"], list[Fact]], int]
 Lower = Callable[[Node, "Builder"], None]
+Holds = Callable[[Node, list["Fact | None"]], dict[int, tuple[int, "int | None"]]]
+"""By input: the lowest and the highest integer it takes; None for the length of the sequence."""
 
 
 def opaque(node: Node, ins: list[Fact | None], outs: list[Fact]) -> list[Link]:
@@ -68,6 +70,8 @@ class Op:
     "cast" changes the element type. Empty: it computes."""
     sizes: tuple[int, ...] = ()
     """Inputs that give sizes or positions: a length in them is resolved when the graph is walked."""
+    holds: Holds | None = None
+    """What integers its inputs may hold where not every one will do; None: any."""
     why: str = ""
     """Why a sequence cannot be streamed through it where time does not pass: "sums over time"."""
     note: str = ""

@@ -89,6 +89,7 @@ register(
         work=_work,
         dtypes="any",
         runs="copy, else host",
+        holds=lambda node, ins: {1: (1, None)},
         why="reverses time",
     )
 )
