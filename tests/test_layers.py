@@ -45,6 +45,8 @@ DIRECT = {
 # These use the package as its users do, so they may import its public names.
 THROUGH_THE_FRONT_DOOR = {"doors", "cli"}
 
+COMPILED = {"_core", "_check"}
+
 OUTSIDE = {
     # the demo opens the state of onnxruntime's copy of its model; verify falls back to the reference evaluator
     "onnx": {"importer", "doors", "cli", "model"},
@@ -130,6 +132,54 @@ def test_imports_point_one_way():
 
 def test_the_drawing_has_no_circle():
     assert not [layer for layer in DIRECT if layer in below(layer)]
+
+
+def imported_modules():
+    """Module of the package: the modules of the package that it imports, for types too."""
+    known = {tuple(part for part in parts if part != "__init__"): path for path, parts in modules()}
+    graph = {}
+    for name, path in known.items():
+        package = path.name == "__init__.py"
+        tree = ast.parse(path.read_text())
+        found = set()
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom):
+                if node.level:
+                    here = name if package else name[:-1]
+                    base = here[: len(here) - node.level + 1]
+                elif (node.module or "").split(".")[0] == "lstm_infer":
+                    base = ()
+                else:
+                    continue
+                whole = node.module or ""
+                base = (
+                    (*base, *whole.removeprefix("lstm_infer" if not node.level else "").split(".")) if whole else base
+                )
+                base = tuple(part for part in base if part)
+                # "from . import tree" names a module; "from .tree import Node" a name inside one
+                found |= {
+                    (*base, a.name) if (*base, a.name) in known else base for a in node.names if a.name not in COMPILED
+                }
+            elif isinstance(node, ast.Import):
+                found |= {tuple(a.name.split(".")[1:]) for a in node.names if a.name.split(".")[0] == "lstm_infer"}
+        graph[name] = {other for other in found if other in known and other != name}
+    return graph
+
+
+def test_no_module_imports_itself_in_a_circle():
+    """Not for types either, nor inside a function: what two files need of each other belongs in a third one below."""
+    graph = imported_modules()
+    left = dict(graph)
+    while free := [name for name, needs in left.items() if not needs & left.keys()]:  # ends where only circles are left
+        for name in free:
+            del left[name]
+    while users := [name for name in left if not any(name in needs for needs in left.values())]:
+        for name in users:
+            del left[name]
+    assert not left, "\n".join(
+        f"{'.'.join(name)} imports {', '.join('.'.join(other) for other in sorted(needs & left.keys()))}"
+        for name, needs in sorted(left.items())
+    )
 
 
 @pytest.mark.parametrize("module", ["onnx", "onnxruntime"])

@@ -11,6 +11,7 @@ from onnx import AttributeProto, TensorProto, helper, numpy_helper
 from lstm_infer import importer
 from lstm_infer.errors import OnnxImportError, UnsupportedOpError
 from lstm_infer.graph.ir import Graph
+from lstm_infer.importer.ports import UNKNOWN_DTYPE
 
 F = TensorProto.FLOAT
 
@@ -103,7 +104,7 @@ def test_ports() -> None:
     )
     graph = importer.read(made)
     assert graph.inputs[0].shape == ("T", None, 4, None)
-    assert graph.outputs[0].dtype == importer.UNKNOWN_DTYPE
+    assert graph.outputs[0].dtype == UNKNOWN_DTYPE
     assert graph.outputs[0].shape is None
     assert (
         importer.read(model([node("Relu", "x", "y")], outputs=[port("y"), port("x"), port("y")])).outputs[1].name == "x"

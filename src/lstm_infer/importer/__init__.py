@@ -10,21 +10,13 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from lstm_infer.errors import LstmInferError, OnnxImportError
 from lstm_infer.graph.ir import Graph
 
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["NOT_A_TENSOR", "UNKNOWN_DTYPE", "read"]
-
-UNKNOWN_DTYPE: np.dtype[np.generic] = np.dtype("V")
-"""Dtype of a graph output or a subgraph port whose type the file does not say."""
-
-NOT_A_TENSOR: np.dtype[np.generic] = np.dtype("O")
-"""Dtype of a subgraph port that is a sequence, an optional or a map."""
+__all__ = ["read"]
 
 
 def read(

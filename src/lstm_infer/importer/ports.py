@@ -7,11 +7,16 @@ import onnx
 
 from lstm_infer.errors import OnnxImportError
 from lstm_infer.graph.ir import Port
-from lstm_infer.importer import NOT_A_TENSOR, UNKNOWN_DTYPE
 from lstm_infer.importer.source import text
 from lstm_infer.importer.tensors import DTYPES, element
 
-__all__ = ["graph_port", "inner_port"]
+__all__ = ["NOT_A_TENSOR", "UNKNOWN_DTYPE", "graph_port", "inner_port"]
+
+UNKNOWN_DTYPE: np.dtype[np.generic] = np.dtype("V")
+"""Dtype of a graph output or a subgraph port whose type the file does not say."""
+
+NOT_A_TENSOR: np.dtype[np.generic] = np.dtype("O")
+"""Dtype of a subgraph port that is a sequence, an optional or a map."""
 
 
 def graph_port(info: onnx.ValueInfoProto, kind: str, label: str) -> Port:
