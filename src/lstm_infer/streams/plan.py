@@ -136,8 +136,9 @@ class StreamPlan:
             if any(v and v not in self.static for v in node.outputs):
                 lowering.node(node)
         outputs = [b.output(name, index) for index, name in enumerate(present)]
-        if not chunk.absent.intersection(self.spec.pairs.values()):
-            b.advance([(self.layout.slots[InputState(v)], b.view(out)) for v, out in self.spec.pairs.items()])
+        # a state whose layer has had no step yet stays as it is; the others go on
+        there = [(name, out) for name, out in self.spec.pairs.items() if out not in chunk.absent]
+        b.advance([(self.layout.slots[InputState(name)], b.view(out)) for name, out in there])
         return b, outputs
 
     def _bind_states(self, b: Builder, n: int) -> None:
