@@ -32,9 +32,10 @@ DIRECT = {
     "stream": {"streams"},
     "feeds": {"analysis"},
     "summary": {"analysis"},
+    "infos": {"analysis"},
     "fingerprint": {"graph"},
     "programs": {"streams"},  # made when first used, kept by sizes
-    "model": {"importer", "recognise", "stream", "programs", "feeds", "summary", "fingerprint", "isa"},
+    "model": {"importer", "recognise", "stream", "programs", "feeds", "summary", "infos", "fingerprint", "isa"},
     "doors": {"model"},
     "onnx_backend": {"doors"},
     "cli": {"doors"},

@@ -21,6 +21,7 @@ from .fingerprint import fingerprint
 from .graph.budget import Allowance, open_budget, too_large, within_memory
 from .graph.fact import Fact
 from .graph.ir import Array, Graph, Port
+from .infos import input_infos, output_infos
 from .isa import choose_isa
 from .ops.registry import is_built
 from .program.program import Program
@@ -37,8 +38,6 @@ if TYPE_CHECKING:
 __all__ = ["Model", "load"]
 
 MAX_CHUNK = 64
-_Place = tuple[int, "int | None", "int | None"]
-"""Rank of an output, its batch axis and its time axis."""
 
 
 def load(
@@ -179,21 +178,12 @@ class Model:
     @property
     def inputs(self) -> tuple[InputInfo, ...]:
         """The inputs in the graph's order, without those turned into constants."""
-        return tuple(self._info(InputInfo, port) for port in self._ports)
+        return input_infos(self._ports, self._roles)
 
     @property
     def outputs(self) -> tuple[OutputInfo, ...]:
         """The outputs in the graph's order."""
-        places = self._output_places()
-        return tuple(self._output_info(port, places.get(port.name)) for port in self._graph.outputs)
-
-    def _output_info(self, port: Port, place: _Place | None) -> OutputInfo:
-        rank, batch, time = place or (len(port.shape or ()), None, None)
-        shape = [n if isinstance(n, int) else None for n in port.shape or [None] * rank]
-        for axis, size in ((batch, self._roles.batch_size), (time, None)):
-            if axis is not None:
-                shape[axis] = size
-        return OutputInfo(port.name, tuple(shape), port.dtype, batch, time)
+        return output_infos(self._graph.outputs, self._analysis())
 
     @property
     def states(self) -> tuple[StateInfo, ...]:
@@ -365,40 +355,6 @@ class Model:
         if isinstance(spec, NotStreamableError):
             raise spec
         return spec
-
-    def _info(self, kind: type[InputInfo], port: Port) -> InputInfo:
-        time, batch = self._roles.time.get(port.name), self._roles.batch.get(port.name)
-        shape: list[int | None] = [n if isinstance(n, int) else None for n in port.shape or ()]
-        if time is not None:
-            shape[time] = self._roles.time_size
-        if batch is not None:
-            shape[batch] = self._roles.batch_size
-        return kind(port.name, tuple(shape), port.dtype, batch, time)
-
-    def _output_places(self) -> dict[str, _Place]:
-        """Rank, batch axis and time axis of every output, from the trace."""
-        from .analysis.axes import trace
-
-        if self._roles.walkable:
-            return {}
-        T, B = self._roles.analysis_sizes()
-        walked = self._roles.walk(T, B)
-        traced = trace(self._roles.inputs, walked)
-        timed: dict[str, int | None] = {}
-        spec = self._analysis().spec
-        if isinstance(spec, StreamSpec):
-            timed |= {output.name: output.axis for output in spec.outputs if output.kind == "time"}
-            timed |= dict.fromkeys(spec.pairs.values())  # states, whatever they were computed from
-        found = {}
-        for port in self._graph.outputs:
-            places = []
-            for axes in (self._roles.batch, self._roles.time):
-                name, axis = next(iter(axes.items()), ("", 0))
-                label = traced.axes[name][axis][0].label if name in traced.axes else 0
-                places.append(traced.find(port.name, label) if label else None)
-            time = timed.get(port.name, places[1])  # also behind a choice that is made at run time
-            found[port.name] = (len(walked.facts[port.name].shape), places[0], time)
-        return found
 
     def _checked(self, feeds: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
         """The inputs in order, then those with a default that are fed all the same; every one checked."""

@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
-import numpy as np
 import onnx
 
 from lstm_infer.errors import OnnxImportError
 from lstm_infer.graph.budget import Allowance, allow, spend
 from lstm_infer.graph.ir import Array, AttrValue, Graph, Node, Port
 from lstm_infer.importer.attrs import plain_value
+from lstm_infer.importer.constants import Decoder
 from lstm_infer.importer.external import ExternalData
 from lstm_infer.importer.functions import Bodies, Built
 from lstm_infer.importer.opsets import LATEST_OPSET, OLDEST_OPSET, modernise
@@ -129,12 +129,24 @@ class _Unique:
         return name
 
 
+def _resolved(attr: RawAttr, scope: _Scope, where: str) -> tuple[RawAttr, _Scope] | None:
+    """An attribute, or the one of the caller that it stands for (None: the caller gives none)."""
+    reference = attr.proto.ref_attr_name
+    if not reference:
+        return attr, scope
+    # A subgraph inside a function sees the function's attributes too: its scope carries them.
+    if scope.attrs is None:
+        raise OnnxImportError(f"{where}: attribute {attr.proto.name!r} refers to {reference!r} outside of a function")
+    return scope.attrs.get(reference)
+
+
 class _Builder:
     def __init__(self, model: onnx.ModelProto, source: Source, built: Built | None) -> None:
         self._label = source.label
         self._bodies = Bodies(model, source.label, built)
         self._model = model
         self._tensors = Tensors(ExternalData(source))
+        self._decoder = Decoder(self._tensors)
         self._functions: dict[tuple[str, str, str], tuple[int, onnx.FunctionProto]] = {}
         self._raw_functions: dict[int, RawFunction] = {}
         for index, proto in enumerate(model.functions):
@@ -150,7 +162,6 @@ class _Builder:
         self._live: set[str] = set()
         self._pending: dict[str, tuple[_Body, Callable[[], Array]]] = {}
         self._peeked: dict[str, Array] = {}
-        self._decoded: dict[int, tuple[object, Array]] = {}
         self._n_nodes = 0
         self._inlined_bytes = 0
 
@@ -259,40 +270,16 @@ class _Builder:
             self._peeked[name] = self._pending[name][1]()
         return self._peeked.get(name)
 
-    def _once(self, proto: onnx.TensorProto | onnx.SparseTensorProto, where: str) -> Array:
-        # The proto is kept beside the array, so that its id stays its own.
-        if id(proto) not in self._decoded:
-            sparse = isinstance(proto, onnx.SparseTensorProto)
-            array = self._tensors.sparse(proto, where) if sparse else self._tensors.dense(proto, where)
-            self._decoded[id(proto)] = proto, array
-        return self._decoded[id(proto)][1]
-
     def _initializer(self, proto: onnx.TensorProto | onnx.SparseTensorProto, name: str) -> Callable[[], Array]:
-        return lambda: self._once(proto, f"{self._label}: initializer {name!r}")
+        return lambda: self._decoder.once(proto, f"{self._label}: initializer {name!r}")
 
     def _constant_node(self, node: RawNode, scope: _Scope) -> Callable[[], Array]:
         where = f"{self._label}: {node}"
 
         def decode() -> Array:
-            found = [(name, self._resolve(attr, scope, where)) for name, attr in node.attrs.items()]
+            found = [(name, _resolved(attr, scope, where)) for name, attr in node.attrs.items()]
             given = [(name, attr[0].proto) for name, attr in found if attr is not None]
-            if len(given) != 1:
-                raise OnnxImportError(f"{where} ({node.outputs[0]!r}) needs exactly one value, it has {len(given)}")
-            name, proto = given[0]
-            if name == "value" and proto.type in (proto.TENSOR, proto.UNDEFINED):
-                return self._once(proto.t, f"{where} ({node.outputs[0]!r})")
-            if name == "sparse_value" and proto.type == proto.SPARSE_TENSOR:
-                return self._once(proto.sparse_tensor, f"{where} ({node.outputs[0]!r})")
-            if name in ("value_float", "value_floats", "value_int", "value_ints"):
-                value = plain_value(proto, self._tensors, where)
-                dtype = np.float32 if "float" in name else np.int64
-                if isinstance(value, list) == name.endswith("s") and isinstance(value, (list, int, float)):
-                    array: Array = np.array(value, dtype)
-                    array.flags.writeable = False
-                    return array
-            raise OnnxImportError(
-                f"{where} ({node.outputs[0]!r}): a constant given as {name!r} of this kind cannot be run; numbers can"
-            )
+            return self._decoder.node(given, where, node.outputs[0])
 
         return decode
 
@@ -336,7 +323,7 @@ class _Builder:
         node = Node(raw.op, name, inputs, outputs, {}, raw.domain, opset)
         kinds = _attribute_kinds(raw.op, opset, raw.domain)
         for key, attr in raw.attrs.items():
-            found = self._resolve(attr, scope, f"{self._label}: {node}")
+            found = _resolved(attr, scope, f"{self._label}: {node}")
             if found is not None:
                 wanted = kinds.get(key, 0)
                 if wanted and found[0].proto.type not in (wanted, onnx.AttributeProto.UNDEFINED):
@@ -366,18 +353,6 @@ class _Builder:
         name = self._values.name(name)
         self._pend(name, body, lambda: array)
         return name
-
-    def _resolve(self, attr: RawAttr, scope: _Scope, where: str) -> tuple[RawAttr, _Scope] | None:
-        """An attribute, or the one of the caller that it stands for (None: the caller gives none)."""
-        reference = attr.proto.ref_attr_name
-        if not reference:
-            return attr, scope
-        # A subgraph inside a function sees the function's attributes too: its scope carries them.
-        if scope.attrs is None:
-            raise OnnxImportError(
-                f"{where}: attribute {attr.proto.name!r} refers to {reference!r} outside of a function"
-            )
-        return scope.attrs.get(reference)
 
     def _attr(self, attr: RawAttr, scope: _Scope, where: str) -> AttrValue:
         if not attr.graphs:
@@ -457,7 +432,7 @@ class _Builder:
         for key, attr in raw.attrs.items():
             if key not in function.defaults:
                 raise OnnxImportError(f"{where}: {function.label} has no attribute {key!r}; the file is invalid")
-            found = self._resolve(attr, scope, where)
+            found = _resolved(attr, scope, where)
             if found is not None:
                 bound[key] = found
         return bound
