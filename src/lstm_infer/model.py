@@ -324,6 +324,8 @@ class Model:
 
     def _refuse_unbuilt(self) -> None:
         """What cannot be run is refused at load: a walk meets every node that a run would."""
+        if self._walked_roles.contradicts:
+            raise ShapeError(f"{self._walked_roles.walkable}; the graph contradicts itself at every size of its inputs")
         if not self._walked_roles.walkable:
             # held: weights are packed now, and every later program finds them
             self._first = self._program(

@@ -58,6 +58,10 @@ class Roles:
     """Values of scalar inputs that choose between networks, one for every choice; empty where none does."""
     walkable: str = ""
     """Empty, or why no walk succeeded."""
+    known_sizes: frozenset[Place] = frozenset()
+    """Open axes whose extent weights and constants say."""
+    contradicts: bool = False
+    """No walk can succeed, whatever the open sizes are."""
 
     def feeds(self, T: int, B: int) -> dict[str, Fact]:
         """Facts of all inputs at these sizes."""
@@ -135,9 +139,9 @@ def _first_walk(roles: Roles) -> tuple[Walk, Trace] | None:
     """A walk at sizes that fit; where there is none, `walkable` says why."""
     first = first_walk(roles.graph, roles.inputs, roles.constants)
     if not isinstance(first, FirstWalk):
-        roles.walkable = first
+        roles.walkable, roles.contradicts = first.text, first.sure
         return None
-    roles.open_sizes = first.sizes
+    roles.open_sizes, roles.known_sizes = first.sizes, first.known
     return first.walked, trace(roles.inputs, first.walked)
 
 
@@ -301,7 +305,9 @@ def _batch_by_name(roles: Roles) -> None:
     time, and the axes that the file calls by the same name."""
     for port in roles.inputs:
         if port.name in roles.time and port.shape is not None:
-            names = [n for a, n in enumerate(port.shape) if isinstance(n, str) and n and a != roles.time[port.name]]
+            others = [a for a in range(len(port.shape)) if a != roles.time[port.name]]
+            others = [a for a in others if (port.name, a) not in roles.known_sizes]
+            names = [n for a in others if isinstance(n := port.shape[a], str) and n]
             if len(names) == 1:
                 roles.batch |= _called(roles, names[0])
 

@@ -1,37 +1,42 @@
-"""Which sizes the inputs have where the file leaves them open: a first walk of the graph, at sizes that fit.
+"""Which sizes the inputs have where the file leaves them open: solved from what the graph says.
 
-Weights say some of them; the rest are tried.
+Open axes start at sizes that tell them apart. Where the walk stops, the node that stops it is asked (`misfit`) which
+extents its own shape rule would take; an input axis that has the extent which does not fit is given the one that does,
+or is found by how that extent follows the size of each axis. So sizes come from weights and constants, through whatever
+stands between, and axes that have to agree are found to be one. The walk at the new sizes shows whether that was right.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from math import prod
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..errors import ShapeError
+from ..errors import LstmInferError, ShapeError
 from ..graph.fact import Fact
-from ..graph.ir import Array, Graph, Port
-from ..ops import recurrent
+from ..graph.ir import Array, Graph, Node, Port
 from ..walk.walk import Walk, walk
+from .misfit import Fix, fixes
 
-__all__ = ["FirstWalk", "Place", "first_walk", "sizes_of", "sizes_that_fit"]
+__all__ = ["FirstWalk", "Misfit", "Place", "first_walk", "sizes_of", "sizes_that_fit"]
 
 Place = tuple[str, int]
 """An axis of an input."""
 
-_WIDE = (37, 41, 43, 47, 59, 61, 67, 71, 73, 79, 83)
-_NARROW = (3, 5, 7, 11, 13, 17, 19, 23, 29, 31)
-_FRAMES = (128, 512, 1024, 4096)
-"""Extents tried for open axes where smaller ones are too short for the model's windows: samples of a frame."""
+START = (37, 41, 43, 47, 59, 61, 67, 71, 73, 79, 83)
+"""Sizes that open axes start at: wide, for a time axis that is shorter than the windows over it shrinks to one step and
+looks like samples inside a frame."""
 
-_SIZES = (
-    _WIDE, *((base, *_NARROW) for base in (37, 1, 6, *_FRAMES)), *((base,) for base in (37, 1, 6, *_FRAMES))
-)  # fmt: skip
-"""Sizes tried for open axes. Distinct and wide ones first: a time axis that is shorter than the windows over it shrinks
-to one step and looks like samples inside a frame. All equal last: for axes that have to agree without saying so."""
+MULTIPLES = (2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 48, 64)
+"""Sizes are raised to a multiple of these where two roundings of one size have to agree."""
+MOST_STRIDE = 4
+MOST_WALKS = 96
+"""So often a graph is walked for its open sizes."""
+MOST_NODES = 100_000
+"""So many nodes are met in all these walks, before another one is begun."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,75 @@ class FirstWalk:
     walked: Walk
     sizes: dict[Place, int]
     """Extents of the axes that the file leaves open."""
+    known: frozenset[Place] = frozenset()
+    """Those that weights and constants say: no other extent walks."""
+
+
+@dataclass(frozen=True)
+class Misfit:
+    """Why there is no such walk."""
+
+    text: str
+    sure: bool = False
+    """No size of an open axis can help: the graph contradicts itself."""
+
+
+@dataclass(frozen=True)
+class _Stop:
+    """Where a walk stopped."""
+
+    text: str
+    node: Node | None
+    ins: list[Fact | None]
+    met: int
+    """Nodes met before."""
+
+
+@dataclass(frozen=True)
+class _Sizes:
+    """Sizes of the open axes: groups of axes that are one, and the size of each."""
+
+    groups: tuple[tuple[Place, ...], ...]
+    sizes: tuple[int, ...]
+    order: tuple[Place, ...]
+    """All places, in the order of the inputs."""
+
+    def flat(self) -> dict[Place, int]:
+        found = {place: size for places, size in zip(self.groups, self.sizes, strict=True) for place in places}
+        return {place: found[place] for place in self.order}
+
+    def at(self, group: int, size: int) -> _Sizes:
+        """One group has another size."""
+        return replace(self, sizes=(*self.sizes[:group], size, *self.sizes[group + 1 :]))
+
+    def joined(self, group: int, into: int) -> _Sizes:
+        """One group joins another, and takes its size."""
+        both = {into: (*self.groups[into], *self.groups[group])}
+        kept = [i for i in range(len(self.groups)) if i != group]
+        return replace(
+            self,
+            groups=tuple(both.get(i, self.groups[i]) for i in kept),
+            sizes=tuple(self.sizes[i] for i in kept),
+        )
+
+    def factors(self, extent: int) -> list[int]:
+        """The groups whose sizes, which are told apart, multiply to an extent; none where there are no such."""
+        found = [i for i, size in enumerate(self.sizes) if size > 1 and extent % size == 0]
+        return found if prod(self.sizes[i] for i in found) == extent else []
+
+
+def first_walk(graph: Graph, inputs: Sequence[Port], constants: Mapping[str, Array]) -> FirstWalk | Misfit:
+    """A walk at the declared sizes, and at sizes of the open axes that fit; or why there is none."""
+    if any(port.shape is None for port in inputs):
+        return Misfit("an input has no declared rank")
+    found = _Search(graph, inputs, constants).solve(_start(inputs))
+    named = isinstance(found, Misfit) or _one_name_twice(inputs, found.known)
+    if named and len(set(_names(inputs))) != len(_places(inputs)):
+        apart = _Search(graph, inputs, constants).solve(_start(inputs, by_name=False))  # names may be wrong
+        if isinstance(apart, FirstWalk):
+            return apart
+        return replace(found, sure=found.sure and apart.sure) if isinstance(found, Misfit) else found
+    return found
 
 
 def sizes_of(inputs: Sequence[Port], places: Collection[Place], arrays: Mapping[str, ArrayLike]) -> dict[Place, int]:
@@ -70,58 +144,224 @@ def sizes_that_fit(
     return found.sizes if isinstance(found, FirstWalk) else None
 
 
-def first_walk(graph: Graph, inputs: Sequence[Port], constants: Mapping[str, Array]) -> FirstWalk | str:
-    """A walk at declared sizes, open axes at sizes that tell them apart, or else all equal; or why there is none."""
-    failure = "an input has no declared rank"
-    known = _sizes_by_weights(graph, inputs)
-    for primes, leading in ((_SIZES[0], False), (_SIZES[0], True), *((primes, False) for primes in _SIZES[1:])):
-        sizes = _open_sizes(inputs, primes, leading)
-        if sizes is None:
-            break
-        sizes |= {place: n for place, n in known.items() if place in sizes}
-        facts = {name: Fact.of(array) for name, array in constants.items()}
-        for port in inputs:
-            assert port.shape is not None
-            shape = [n if isinstance(n, int) else sizes[port.name, a] for a, n in enumerate(port.shape)]
-            facts[port.name] = Fact(tuple(shape), port.dtype)
+def _places(inputs: Sequence[Port]) -> list[Place]:
+    return [(p.name, a) for p in inputs for a, n in enumerate(p.shape or ()) if not isinstance(n, int)]
+
+
+def _names(inputs: Sequence[Port]) -> list[str]:
+    """What the file calls each open axis."""
+    return [n if n else f"{p.name}.{a}" for p in inputs for a, n in enumerate(p.shape or ()) if not isinstance(n, int)]
+
+
+def _one_name_twice(inputs: Sequence[Port], known: Collection[Place]) -> bool:
+    """Is an axis whose size the weights say called like another axis of the same input."""
+    shapes = {port.name: port.shape or () for port in inputs}
+    return any(shapes[name].count(shapes[name][axis]) > 1 for name, axis in known if shapes[name][axis])
+
+
+def _start(inputs: Sequence[Port], *, by_name: bool = True) -> _Sizes:
+    """Sizes that tell the open axes apart; axes of one name are one."""
+    groups: dict[str, list[Place]] = {}
+    for place, name in zip(_places(inputs), _names(inputs), strict=True):
+        groups.setdefault(name if by_name else str(place), []).append(place)
+    sizes = (START + tuple(range(START[-1] + 2, START[-1] + 2 + 2 * len(groups), 2)))[: len(groups)]
+    return _Sizes(tuple(map(tuple, groups.values())), sizes, tuple(_places(inputs)))
+
+
+@dataclass
+class _Search:
+    """Walks one graph until its open sizes fit."""
+
+    graph: Graph
+    inputs: Sequence[Port]
+    constants: Mapping[str, Array]
+    walks: int = 0
+    met: int = 0
+    """Nodes met in all walks."""
+    wanted_by: dict[Place, tuple[Node, int]] = field(default_factory=dict)
+    """Places whose size one node takes at one extent only: the node, and the size."""
+
+    def solve(self, sizes: _Sizes) -> FirstWalk | Misfit:
+        """From these sizes on, one node after the other."""
+        at = self.walk(sizes)
+        while isinstance(at, _Stop):
+            if not sizes.groups:
+                return Misfit(at.text, self.decides(at))
+            found = self.mended(sizes, at)
+            if found is None:
+                return self.stuck(sizes, at)
+            sizes, at = found
+        return FirstWalk(at, sizes.flat(), frozenset(self.wanted_by))
+
+    def walk(self, sizes: _Sizes) -> Walk | _Stop:
+        """Walk the graph, or find where it stops."""
+        self.walks += 1
+        met: list[tuple[Node, list[Fact | None]]] = []
         try:
-            return FirstWalk(walk(graph, facts), sizes)
+            return walk(self.graph, self.feeds(sizes.flat()), on_node=lambda node, ins: met.append((node, ins)))
         except ShapeError as error:
-            failure = str(error)
-    return failure
+            node, ins = met[-1] if met else (None, [])
+            return _Stop(str(error), node, ins, len(met))
+        finally:
+            self.met += len(met)
 
+    def feeds(self, sizes: Mapping[Place, int]) -> dict[str, Fact]:
+        """Facts of all inputs."""
+        facts = {name: Fact.of(array) for name, array in self.constants.items()}
+        for port in self.inputs:
+            shape = tuple(n if isinstance(n, int) else sizes[port.name, a] for a, n in enumerate(port.shape or ()))
+            facts[port.name] = Fact(shape, port.dtype)
+        return facts
 
-def _sizes_by_weights(graph: Graph, inputs: Sequence[Port]) -> dict[Place, int]:
-    """Extents of input axes that meet constant weights directly: features of X, units of a first state."""
-    rank = {port.name: len(port.shape or ()) for port in inputs}
-    found: dict[Place, int] = {}
-    for node in graph.walk():
-        consts = [graph.consts.get(name) for name in node.inputs]
-        first = node.inputs[0] if node.inputs else ""
-        if recurrent.is_recurrent(node) and len(consts) > 2 and consts[1] is not None and consts[1].ndim == 3:
-            found[first, 2] = consts[1].shape[2]
-            for _, index, _ in recurrent.states(node):
-                if index < len(node.inputs) and consts[2] is not None and consts[2].ndim == 3:
-                    found[node.inputs[index], 2] = consts[2].shape[2]
-                    found[node.inputs[index], recurrent.direction_axis(node)] = consts[2].shape[0]
-        elif (
-            node.op == "MatMul" and len(consts) > 1 and consts[1] is not None and consts[1].ndim == 2 and first in rank
-        ):
-            found[first, rank[first] - 1] = consts[1].shape[0]
-    return found
-
-
-def _open_sizes(inputs: Sequence[Port], primes: Sequence[int], leading: bool) -> dict[Place, int] | None:
-    """One size for each open axis, the same for axes of one name; the last of `primes` for all that are left. `leading`:
-    the first axes of all inputs are one, as Keras means them without saying so."""
-    sizes: dict[Place, int] = {}
-    by_name: dict[str, int] = {}
-    for port in inputs:
-        if port.shape is None:
+    def again(self, sizes: _Sizes) -> Walk | _Stop | None:
+        """The same at sizes that are only a try: None where it fails for another reason, or was walked often enough."""
+        if self.walks >= MOST_WALKS or self.met >= MOST_NODES:
             return None
-        for axis, size in enumerate(port.shape):
-            if not isinstance(size, int):
-                key = size if isinstance(size, str) and size else f"{port.name}.{axis}"
-                key = "" if leading and axis == 0 else key
-                sizes[port.name, axis] = by_name.setdefault(key, primes[min(len(by_name), len(primes) - 1)])
-    return sizes
+        try:
+            return self.walk(sizes)
+        except LstmInferError:
+            return None
+
+    def mended(self, sizes: _Sizes, stop: _Stop) -> tuple[_Sizes, Walk | _Stop] | None:
+        """Sizes at which the walk comes further."""
+        if stop.node is None:
+            return None
+        for said in (True, False):
+            offers = fixes(stop.node, stop.ins, said=said)
+            for tries in (self.direct, self.followed):
+                for fix in offers:
+                    for group, other in tries(sizes, stop, fix):
+                        at = self.again(other)
+                        fewer = len(other.groups) < len(sizes.groups)
+                        if at is None or not (isinstance(at, Walk) or _further(at, stop, fix, joined=fewer)):
+                            continue
+                        if fix.only and fix.const:
+                            self.wanted_by |= dict.fromkeys(other.groups[group], (stop.node, other.sizes[group]))
+                        return (None if fewer else self.told_apart(other, group)) or (other, at)
+        return None
+
+    def told_apart(self, sizes: _Sizes, group: int) -> tuple[_Sizes, Walk | _Stop] | None:
+        """Where a size that was found is that of another axis by chance, the other gets a new one."""
+        others = [g for g, n in enumerate(sizes.sizes) if g != group and n == sizes.sizes[group]]
+        others = [g for g in others if sizes.groups[g][0] not in self.wanted_by]
+        if not others or sizes.sizes[group] not in START:
+            return None
+        for g in others:
+            sizes = sizes.at(g, next((n for n in START[::-1] if n not in sizes.sizes), sizes.sizes[g]))
+        at = self.again(sizes)
+        return None if at is None else (sizes, at)
+
+    def direct(self, sizes: _Sizes, stop: _Stop, fix: Fix) -> Iterator[tuple[int, _Sizes]]:
+        """Sizes are told apart: what has the extent that does not fit, or a factor of it, is the axis."""
+        wanted = [] if fix.const and fix.only else sizes.factors(fix.wanted)
+        for got in (sizes.factors(fix.got), [g for n in _shape(stop, fix) for g in sizes.factors(n)]):
+            if len(wanted) == len(got) and not set(wanted) & set(got):
+                joined = sizes
+                for a, b in sorted(((max(p), min(p)) for p in zip(got, wanted, strict=True)), reverse=True):
+                    joined = joined.joined(a, b)
+                if got:
+                    yield min(*got, *wanted), joined
+        for group in sizes.factors(fix.got):
+            if sizes.sizes[group] == fix.got:
+                yield group, sizes.at(group, fix.wanted)
+
+    def followed(self, sizes: _Sizes, stop: _Stop, fix: Fix) -> Iterator[tuple[int, _Sizes]]:
+        """How the extent that does not fit, and the one that is wanted, follow each size."""
+        slopes: dict[int, float] = {}
+        rounded: list[int] = []
+        for group, size in enumerate(sizes.sizes):
+            step = size + 1
+            at = self.again(sizes.at(group, size + step))
+            moved = _moved(at, stop, fix)
+            if moved is not None and moved[0] - moved[1] != fix.got - fix.wanted:
+                slopes[group] = ((moved[0] - moved[1]) - (fix.got - fix.wanted)) / step
+            elif moved is not None and moved != (fix.got, fix.wanted):
+                rounded.append(group)
+            elif isinstance(at, Walk) or (at is not None and at.node is not stop.node and at.met > stop.met):
+                yield group, sizes.at(group, size + step)
+        against = [(a, b) for a in slopes for b in slopes if a < b and slopes[a] == -slopes[b]]
+        for a, b in against:
+            yield a, sizes.joined(b, a)
+        for group, slope in slopes.items():
+            size = sizes.sizes[group] + round((fix.wanted - fix.got) / slope)
+            below = min(round(1 / abs(slope)), MOST_STRIDE) - 1  # of those that a stride makes equal, the smallest
+            for n in range(max(size - max(below, 0), 1), max(size, 1) + 1):
+                if n != sizes.sizes[group]:
+                    yield group, sizes.at(group, n)
+        if len(slopes) > 1 and all(slope > 0 for slope in slopes.values()):
+            yield self.shared(sizes, fix, slopes)
+        for group in rounded:  # both sides follow it, rounded differently
+            size = sizes.sizes[group]
+            for n in sorted({size + -size % multiple for multiple in MULTIPLES} - {size}):
+                yield group, sizes.at(group, n)
+
+    def shared(self, sizes: _Sizes, fix: Fix, slopes: Mapping[int, float]) -> tuple[int, _Sizes]:
+        """An extent that is a sum over several axes: equal ones, any that give it would do."""
+        share = max(int(fix.wanted / sum(slopes.values())), 1)
+        first, *others = slopes
+        for group in others:
+            sizes = sizes.at(group, share)
+        rest = fix.wanted - sum(slopes[g] * share for g in others)
+        return first, sizes.at(first, max(round(rest / slopes[first]), 1))
+
+    def decides(self, stop: _Stop) -> bool:
+        """Does every run come to this node: it lies in no branch and no loop, and no input may be fed or left away."""
+        return not self.graph.defaults and any(node is stop.node for node in self.graph.nodes)
+
+    def stuck(self, sizes: _Sizes, stop: _Stop) -> Misfit:
+        """Nothing helps. Is it sure: at each size of each open axis that reaches it, the node stops the walk, or another
+        one does that takes only the size the axis has now."""
+        blamed, sure = [], self.decides(stop)
+        offers = fixes(stop.node, stop.ins, said=True) if sure and stop.node is not None else []
+        for group, size in enumerate(sizes.sizes) if sure else ():
+            place = sizes.groups[group][0]
+            node = self.wanted_by.get(place, (None, 0))[0]
+            for other in (size + 1, 2 * size + 1):
+                at = self.again(sizes.at(group, other))
+                if not isinstance(at, _Stop):
+                    sure = False
+                elif node is not None and at.node is node and node is not stop.node:
+                    blamed.append(f"axis {place[1]} of input {place[0]!r} is {size}, for so {node} takes it")
+                elif offers:
+                    sure &= all(_moved(at, stop, fix) == (fix.got, fix.wanted) for fix in offers)
+                else:
+                    sure &= at.node is stop.node and _extents(at) == _extents(stop)
+        shown = ", ".join(f"{name!r} axis {axis}: {size}" for (name, axis), size in sizes.flat().items())
+        tried = "" if sure else f" (open sizes, tried at {shown} first, and at others in {self.walks} walks)"
+        return Misfit("; ".join([stop.text + tried, *dict.fromkeys(blamed)]), sure)
+
+
+def _shape(stop: _Stop, fix: Fix) -> tuple[int, ...]:
+    fact = stop.ins[fix.input]
+    return () if fact is None else fact.shape
+
+
+def _extents(stop: _Stop) -> list[tuple[int, ...] | None]:
+    return [None if fact is None else fact.shape for fact in stop.ins]
+
+
+def _moved(at: Walk | _Stop | None, stop: _Stop, fix: Fix) -> tuple[int, int] | None:
+    """What the same node has and wants now; None where the walk stopped elsewhere."""
+    if not isinstance(at, _Stop) or at.node is None or stop.node is None or at.node.name != stop.node.name:
+        return None
+    shape = _shape(at, fix)
+    if len(shape) <= fix.axis:
+        return None
+    if fix.const:
+        return shape[fix.axis], fix.wanted
+    for said in (True, False):
+        same = [f for f in fixes(at.node, at.ins, said=said) if (f.input, f.axis) == (fix.input, fix.axis)]
+        if same:
+            return same[0].got, same[0].wanted
+    return shape[fix.axis], fix.wanted
+
+
+def _further(at: _Stop, stop: _Stop, fix: Fix, *, joined: bool) -> bool:
+    """Did the walk come further than before, or closer to what its node wants; `joined`: with axes that became one, of
+    which there is an end."""
+    if at.node is None or stop.node is None or at.node.name != stop.node.name:
+        return at.met > stop.met
+    if joined:
+        return True
+    moved = _moved(at, stop, fix)
+    return moved is not None and abs(moved[0] - moved[1]) < abs(fix.got - fix.wanted)

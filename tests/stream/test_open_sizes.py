@@ -1,0 +1,198 @@
+"""Sizes that a file leaves open, found in its weights and constants through whatever stands between."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+import lstm_infer
+from lstm_infer.errors import ShapeError
+
+F, H = 40, 8
+R = np.random.default_rng(0)
+
+
+def weights(*shape):
+    return (R.standard_normal(shape) * 0.3).astype(np.float32)
+
+
+def ints(*values):
+    return np.array(values, np.int64)
+
+
+def model(nodes, inputs, consts, outputs=("Y",), opset=17, dtype=TensorProto.FLOAT):
+    """A model of (op, inputs, outputs, attributes), open axes given by name."""
+    made = [
+        helper.make_node(op, ins.split(), outs.split(), domain=attrs.pop("domain", ""), **attrs)
+        for op, ins, outs, attrs in nodes
+    ]
+    ports = [helper.make_tensor_value_info(name, dtype, shape) for name, shape in inputs.items()]
+    outs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in outputs]
+    opsets = [helper.make_opsetid("", opset), helper.make_opsetid("com.microsoft", 1)]
+    graph = helper.make_graph(made, "g", ports, outs, [numpy_helper.from_array(a, n) for n, a in consts.items()])
+    return helper.make_model(graph, opset_imports=opsets, ir_version=8)
+
+
+RNN = {"W": weights(1, H, F), "R": weights(1, H, H)}
+LSTM = {"W": weights(1, 4 * H, F), "R": weights(1, 4 * H, H)}
+
+
+def rnn(x="u", W="W", Rn="R", y="Y"):
+    return ("RNN", f"{x} {W} {Rn}", y, {"hidden_size": H})
+
+
+X = {"x": ["T", "B", "F"]}
+CASES = {
+    "straight": ([rnn("x")], X, RNN, F),
+    "unsqueeze": ([("Unsqueeze", "x a", "u", {}), rnn()], {"x": ["T", "F"]}, {**RNN, "a": ints(1)}, F),
+    "transpose": ([("Transpose", "x", "u", {"perm": [1, 0, 2]}), rnn()], {"x": ["B", "T", "F"]}, RNN, F),
+    "scaled": ([("Mul", "x k", "u", {}), rnn()], X, {**RNN, "k": np.float32(2)}, F),
+    "conv over time": (
+        [("Conv", "x K", "v", {}), ("Transpose", "v", "u", {"perm": [2, 0, 1]}), rnn()],
+        {"x": ["B", "F", "T"]}, {**RNN, "K": weights(F, F, 3)}, F,
+    ),
+    "grouped conv": (
+        [("Conv", "x K", "v", {"group": 4}), ("Transpose", "v", "u", {"perm": [2, 0, 1]}), rnn()],
+        {"x": ["B", "F", "T"]}, {**RNN, "K": weights(F, F // 4, 1)}, F,
+    ),
+    "conv over frequency": (
+        [("Unsqueeze", "x a", "u1", {}), ("Conv", "u1 K", "v", {"strides": [1, 2]}),
+         ("Transpose", "v", "w", {"perm": [2, 0, 1, 3]}), ("Reshape", "w s", "u", {}), rnn()],
+        {"x": ["B", "T", "F"]}, {**RNN, "K": weights(2, 1, 1, 3), "a": ints(1), "s": ints(0, 0, -1)}, 41,
+    ),
+    "pooled frequency": (
+        [("Unsqueeze", "x a", "u1", {}), ("MaxPool", "u1", "v", {"kernel_shape": [1, 2], "strides": [1, 2]}),
+         ("Squeeze", "v a", "w", {}), ("Transpose", "w", "u", {"perm": [1, 0, 2]}), rnn()],
+        {"x": ["B", "T", "F"]}, {**RNN, "a": ints(1)}, 80,
+    ),
+    "layer norm": (
+        [("LayerNormalization", "x g b", "u", {}), rnn()], X, {**RNN, "g": weights(F), "b": weights(F)}, F,
+    ),
+    "batch norm": (
+        [("BatchNormalization", "x g b m v", "w", {}), ("Transpose", "w", "u", {"perm": [2, 0, 1]}), rnn()],
+        {"x": ["B", "F", "T"]}, {**RNN, "g": weights(F), "b": weights(F), "m": weights(F), "v": abs(weights(F))}, F,
+    ),
+    "gemm, transposed": (
+        [("Reshape", "x s", "v", {}), ("Gemm", "v D", "w", {"transB": 1}), ("Unsqueeze", "w a", "u", {}), rnn()],
+        {"x": ["T", "F"]}, {**RNN, "D": weights(F, 24), "s": ints(-1, 24), "a": ints(1)}, 24,
+    ),
+    "normalised by constants": (
+        [("Sub", "x mean", "v", {}), ("Div", "v std", "u", {}), rnn()], X, {**RNN, "mean": weights(F), "std": weights(F) + 2}, F,
+    ),
+    "first half": (
+        [("Slice", "x begin end axis", "v", {}), ("MatMul", "v D", "u", {}), rnn()],
+        X, {**RNN, "begin": ints(3), "end": ints(1000), "axis": ints(2), "D": weights(20, F)}, 23,
+    ),
+    "split": (
+        [("Split", "x s", "v w", {"axis": 2}), ("MatMul", "v D", "u", {}), rnn()],
+        X, {**RNN, "s": ints(20, 10), "D": weights(20, F)}, 30,
+    ),
+    "heads": (
+        [("Reshape", "x s", "v", {}), ("ReduceMean", "v", "u", {"axes": [2], "keepdims": 0}), rnn()],
+        X, {**RNN, "s": ints(0, 0, 5, F)}, 5 * F,
+    ),
+    "behind padding": (
+        [("Pad", "x p", "u", {}), rnn()], X, {**RNN, "p": ints(0, 0, 1, 0, 0, 2)}, F - 3,
+    ),
+    "beside a constant": (
+        [("Shape", "x", "s", {}), ("Slice", "s z two", "tb", {}), ("Concat", "tb three", "e", {"axis": 0}),
+         ("Expand", "k e", "c", {}), ("Concat", "x c", "u", {"axis": 2}), rnn()],
+        X, {**RNN, "z": ints(0), "two": ints(2), "three": ints(3), "k": weights(1, 1, 3)}, F - 3,
+    ),
+    "integer product": (
+        [("DynamicQuantizeLinear", "x", "q qs qz", {}), ("MatMulInteger", "q D qz", "i", {}), ("Cast", "i", "f", {"to": 1}),
+         ("Mul", "f k", "u", {}), rnn()],
+        X, {**RNN, "D": R.integers(-9, 9, (24, F)).astype(np.int8), "k": np.float32(0.01)}, 24,
+    ),
+    "gru behind a relu": (
+        [("Relu", "x", "u", {}), ("GRU", "u W R", "Y", {"hidden_size": H})], X,
+        {"W": weights(1, 3 * H, F), "R": weights(1, 3 * H, H)}, F,
+    ),
+    "einsum": ([("Einsum", "x D", "u", {"equation": "tbf,fg->tbg"}), rnn()], X, {**RNN, "D": weights(24, F)}, 24),
+    "names that are wrong": ([("Relu", "x", "u", {}), rnn()], {"x": ["N", "N", "N"]}, RNN, F),
+    "no names": ([("Neg", "x", "u", {}), rnn()], {"x": [None, None, None]}, RNN, F),
+}  # fmt: skip
+
+
+def feature_axis(inputs, dims):
+    name = next(iter(inputs))
+    shape = inputs[name]
+    return shape.index("F") if "F" in shape else len(shape) - 1
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_found_through_what_stands_between(case):
+    """The size is the one that a run takes, and the model streams as it runs."""
+    nodes, inputs, consts, size = CASES[case]
+    made = lstm_infer.load(model(nodes, inputs, consts))
+    assert made.streaming.mode == "time", case
+    shape = [{"T": 9, "B": 1}.get(n, 0) for n in inputs["x"]]
+    axis = feature_axis(inputs, shape)
+    if inputs["x"].count("T") == 0:
+        shape = [9, 1, 0]
+    shape[axis] = size
+    x = R.standard_normal(shape).astype(np.float32)
+    t = made.inputs[0].time_axis
+    whole = made.run({"x": x})["Y"]
+    stream = made.stream()
+    parts = [stream.run(part) for part in np.split(x, [2, 3, 7], axis=t)]
+    parts.append(stream.flush())
+    made_in_parts = np.concatenate([p if not isinstance(p, dict) else p["Y"] for p in parts])
+    if case == "integer product":
+        assert made_in_parts.shape == whole.shape  # its stream quantises each step by itself
+    else:
+        np.testing.assert_array_equal(made_in_parts, whole)
+
+
+def test_axes_that_have_to_agree_are_one():
+    """Batches of the signal, of states and of side inputs, whatever the file calls them."""
+    nodes = [("Concat", "x k", "u", {"axis": 2}), ("LSTM", "u W R B none h c", "Y hn cn", {"hidden_size": H})]
+    inputs = {"x": ["T", "B", "F"], "k": ["S", "C", 4], "h": [1, "D", "H"], "c": [1, "E", "G"]}
+    made = _lstm(nodes, inputs)
+    sizes = {(p.name, a): n for p in made.inputs for a, n in enumerate(p.shape)}
+    assert made.streaming.pairs == {"h": "hn", "c": "cn"}, sizes
+    assert [p.batch_axis for p in made.inputs] == [1, 1, 1, 1]
+    feeds = {"x": weights(5, 2, 36), "k": weights(5, 2, 4), "h": weights(1, 2, H), "c": weights(1, 2, H)}
+    assert made.run(feeds)["Y"].shape == (5, 1, 2, H)
+
+
+def _lstm(nodes, inputs):
+    """With a bias, and no lengths."""
+    proto = model(nodes, inputs, {**LSTM, "B": weights(1, 8 * H)}, ("Y", "hn", "cn"))
+    for node in proto.graph.node:
+        node.input[:] = ["" if name == "none" else name for name in node.input]
+    return lstm_infer.load(proto)
+
+
+CONTRADICTIONS = {
+    "open": ["T", "B", "F"],
+    "declared": ["T", "B", F],
+    "all declared": [7, 1, F],
+}
+
+
+@pytest.mark.parametrize("shape", CONTRADICTIONS.values(), ids=CONTRADICTIONS)
+def test_widths_that_contradict_each_other(shape):
+    """No size of an input helps: refused at load, by both nodes where two of them want another."""
+    consts = {**RNN, "W2": weights(1, H, F - 7)}
+    proto = model([rnn("x"), rnn("x", "W2", y="Z")], {"x": shape}, consts, ("Y", "Z"))
+    with pytest.raises(ShapeError, match=r"RNN_1.*40.*33") as found:
+        lstm_infer.load(proto)
+    if shape[-1] == "F":
+        assert "RNN_0" in str(found.value) and "axis 2 of input 'x'" in str(found.value)
+
+
+def test_a_branch_that_does_not_fit_is_no_contradiction():
+    """A side input chooses the other one."""
+    then = helper.make_graph(
+        [helper.make_node("MatMul", ["x", "D"], ["a"])], "t", [], [helper.make_tensor_value_info("a", 1, None)]
+    )
+    other = helper.make_graph(
+        [helper.make_node("Identity", ["x"], ["b"])], "e", [], [helper.make_tensor_value_info("b", 1, None)]
+    )
+    proto = model([("Relu", "x", "v", {}), rnn()], {"x": [7, 1, F]}, {**RNN, "D": weights(F - 1, F)})
+    proto.graph.node[0].CopyFrom(helper.make_node("If", ["which"], ["u"], then_branch=then, else_branch=other))
+    proto.graph.input.append(helper.make_tensor_value_info("which", TensorProto.BOOL, []))
+    made = lstm_infer.load(proto)
+    assert made.run({"x": weights(7, 1, F), "which": np.array(False)})["Y"].shape == (7, 1, 1, H)
