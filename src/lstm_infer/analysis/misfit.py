@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from itertools import combinations, product
 from math import prod
 
-from ..errors import LstmInferError, ShapeError
+from ..errors import BudgetError, LstmInferError, ShapeError
 from ..graph.fact import Fact
 from ..graph.ir import Array, Node
 from ..walk.control import is_control
@@ -87,6 +87,8 @@ def _complaint(node: Node, ins: Ins) -> str | None:
         node_facts(node, list(ins))
     except ShapeError as error:
         return re.sub(r"\d+", "#", str(error))
+    except BudgetError:
+        raise
     except LstmInferError:
         return None
     return ""
@@ -101,6 +103,8 @@ def _takes(node: Node, ins: Ins) -> bool:
     """Does the node's shape rule take these inputs."""
     try:
         node_facts(node, list(ins))
+    except BudgetError:
+        raise
     except LstmInferError:
         return False
     return True

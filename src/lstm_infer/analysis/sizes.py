@@ -15,7 +15,7 @@ from math import prod
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..errors import LstmInferError, ShapeError
+from ..errors import BudgetError, LstmInferError, ShapeError
 from ..graph.fact import Fact
 from ..graph.ir import Array, Graph, Node, Port
 from ..walk.walk import Walk, walk
@@ -219,6 +219,8 @@ class _Search:
             return None
         try:
             return self.walk(sizes)
+        except BudgetError:
+            raise
         except LstmInferError:
             return None
 
