@@ -19,7 +19,8 @@ from .frozen import thaw
 from .known import Known, know
 from .loops import normalise
 from .pairs import join_pairs
-from .repeated import is_worth_it, roll_repeated
+from .positions import is_worth_it
+from .repeated import roll_all
 from .scans import open_scan
 from .unfused import take_fused_apart
 from .unroll import roll_up
@@ -45,18 +46,34 @@ def rewrite(
     take_fused_apart(graph)
     normalise(graph, inputs, constants)
     join_pairs(graph, batchnorm)
-    texts = _cells(graph, inputs, constants, states)
-    texts += _repeated(graph, inputs, constants)
+    texts = _cells_and_copies(graph, inputs, constants, states)
     join_pairs(graph, bias)
     _forget(graph)
     return texts
 
 
-def _repeated(graph: Graph, inputs: Sequence[Port], constants: Mapping[str, Array]) -> list[str]:
-    """What is left of loops that were unrolled."""
-    known = know(graph, inputs, constants) if is_worth_it(graph.nodes) else None
-    text = roll_repeated(graph, known, Names.of(graph)) if known is not None else ""
-    return [text] if text else []
+def _cells_and_copies(
+    graph: Graph, inputs: Sequence[Port], constants: Mapping[str, Array], states: Mapping[str, str] | None
+) -> list[str]:
+    """Cells and layers of them. Where copies of a loop's body are left, they are rolled up as they are, else as they were
+    before cells were looked for, which then are looked for in the body."""
+    if not is_worth_it(graph.nodes):
+        return _cells(graph, inputs, constants, states)
+    with transaction(graph) as change:
+        texts = _cells(graph, inputs, constants, states)
+        rolled = roll_all(graph, inputs, constants)
+        if rolled is None:
+            change.keep()
+            return texts
+        if rolled:
+            change.keep()
+            return texts + rolled
+    with transaction(graph) as change:
+        rolled = roll_all(graph, inputs, constants)
+        if rolled:
+            change.keep()
+            return rolled + _cells(graph, inputs, constants, states)
+    return _cells(graph, inputs, constants, states)
 
 
 def _worth_it(graph: Graph) -> bool:

@@ -1,245 +1,416 @@
-"""Steps that were unrolled over time and are no cell that is known: equal groups of nodes become one Scan.
+"""Steps that were unrolled over time: the copies of a loop's body become one Scan, whatever stands in them.
 
-A Python loop over `x[:, t]` leaves n copies of its body in the file. Each copy begins where position t of a sequence
-is first read; the copies have to be equal node by node, and may read what the copy before made: the states. Behind
-them the states of all steps may be stacked, and those of the last be read. Where anything else is read, the copies
-stay. The Scan has the form that loops.py describes.
+`positions` finds sequences of which every position is read, `copies` the copies and what they read. The copies that are
+whole are equal node by node, so that the Scan does the same for them. The first ones may have been folded from known
+first states: what the body makes of zeros (or of another value that the file has there) is tried against what the file
+makes, at several sizes and magnitudes, and where they differ the copies stay. Behind the copies, values of all steps
+may be stacked, and those of the last be read. The Scan has the form that loops.py describes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from ..graph.edit import Names
-from ..graph.ir import Graph, Node, Port
-from ..ops.registry import attr
-from .known import Known
+from ..graph.edit import Names, captured, live, ordered, transaction
+from ..graph.fact import Fact
+from ..graph.ir import Array, Graph, Node, Port
+from ..ops.common import pass_broadcast
+from ..ops.registry import attr, find
+from .begin import first_states
+from .copies import Before, Copies, Count, Here, Inside, Outside, Place, Source, of_node
+from .known import Known, know
+from .loops import rename
+from .merged import merge_equal
+from .positions import is_worth_it, open_splits, read_sequences
 
-__all__ = ["roll_repeated"]
-
-FEWEST = 3
-"""Copies: the first starts from other values, and two that are alike may be so by chance."""
-
-Place = tuple[int, int]
-"""(node of a copy, output of the node)."""
-
-
-def roll_repeated(graph: Graph, known: Known, names: Names) -> str:
-    """Roll up one unrolled loop in place; returns the text, "" where there is none."""
-    reads = _reads(graph, known)
-    if not reads:
-        return ""
-    copies = _Copies(graph, known, reads)
-    return _Rolled(copies, names).scan() if copies.agree() else ""
+__all__ = ["roll_all"]
 
 
-def _reads(graph: Graph, known: Known) -> dict[str, tuple[str, int, int]]:
-    """Value to (sequence, axis, position), for sequences whose every position is read; all of one length."""
-    found: dict[tuple[str, int], dict[str, int]] = {}
-    for node in graph.nodes:
-        index = known.const(node.inputs[1]) if node.op == "Gather" and not node.domain else None
-        if index is None or index.ndim or not known.has(node.inputs[0]):
-            continue
-        rank = known.rank(node.inputs[0])
-        axis = int(attr(node, "axis", 0)) % rank
-        n = known.extent(node.inputs[0], axis)
-        if rank > 1 and (n is not None or index >= 0):
-            found.setdefault((node.inputs[0], axis), {})[node.outputs[0]] = int(index) % n if n else int(index)
-    lengths = {key: 1 + max(at.values()) for key, at in found.items() if _all_read(graph, known, key, at)}
-    if len(set(lengths.values())) != 1:
-        return {}
-    return {value: (*key, t) for key in lengths for value, t in found[key].items()}
+MOST_LOOPS = 32
+"""In one graph, one after the other."""
 
 
-def _all_read(graph: Graph, known: Known, key: tuple[str, int], at: Mapping[str, int]) -> bool:
-    """Is every position of a sequence read: of an open one, whose length is then the exporter's example, nothing else."""
-    n = known.extent(*key)
-    if n is None:
-        others = [node for node in graph.walk() if key[0] in node.inputs and node.outputs[0] not in at]
-        if any(node.op not in ("Shape", "Size") for node in others):
-            return False
-        n = 1 + max(at.values())
-    return FEWEST <= n <= len(at) and set(at.values()) == set(range(n))
+def roll_all(graph: Graph, inputs: Sequence[Port], constants: Mapping[str, Array]) -> list[str] | None:
+    """Roll up unrolled loops in place, one after the other; returns a text each.
+
+    None: there are none. Empty: there is one that cannot be; the graph is as it was.
+    """
+    if not is_worth_it(graph.nodes):
+        return None
+    texts: list[str] = []
+    touched: set[str] = set()
+    with transaction(graph) as change:
+        open_splits(graph, Names.of(graph))
+        known = know(graph, inputs, constants)
+        if known is None or not read_sequences(graph, known):
+            return None
+        while known is not None and len(texts) < MOST_LOOPS:
+            text = _roll_one(graph, known, Names.of(graph), touched)
+            if not text:
+                break
+            texts.append(text)
+            known = know(graph, inputs, constants)
+        if texts and known is not None:
+            left = {read.data for reads in read_sequences(graph, known) for read in reads.values()}
+            if not left & touched:
+                change.keep()
+                return texts
+    return []
 
 
-class _Copies:
-    """The copies of the body, and the nodes behind them."""
+def _roll_one(graph: Graph, known: Known, names: Names, touched: set[str]) -> str:
+    """The text, "" where there is none.
 
-    def __init__(self, graph: Graph, known: Known, reads: Mapping[str, tuple[str, int, int]]) -> None:
-        self.graph, self.known, self.reads = graph, known, reads
-        self.n = 1 + max(t for *_, t in reads.values())
-        self.steps: list[list[Node]] = [[] for _ in range(self.n)]
-        inside: set[str] = set()
-        now = -1
-        for node in graph.nodes:
-            if node.outputs[0] in reads:
-                now = max(now, reads[node.outputs[0]][2])
-            if node.outputs[0] in reads or inside.intersection(node.inputs):
-                self.steps[now].append(node)
-                inside.update(v for v in node.outputs if v)
-        self._complete()
-        size = len(self.steps[1])
-        self.behind = self.steps[-1][size:]
-        self.steps[-1] = self.steps[-1][:size]
-        self.places: list[dict[str, Place]] = [
-            {v: (k, i) for k, node in enumerate(step) for i, v in enumerate(node.outputs) if v} for step in self.steps
-        ]
-        self.first: dict[Place, str] = {}
-        """State to the value that the first copy reads in its place."""
+    touched: what loops that were rolled up before read and made: a body without a state is rolled up over those alone.
+    """
+    merge_equal(graph)
+    for reads in read_sequences(graph, known):
+        for reverse in (False, True):
+            copies = Copies(graph, known, reads, reverse)
+            if not copies.agree() or not (copies.lags() or {read.data for read in reads.values()} <= touched):
+                continue
+            text = _Rolled(copies, names, touched).scan()
+            if text:
+                return text
+    return ""
 
-    def _complete(self) -> None:
-        """Nodes of the first copy that work on the first state alone: they read no position of the sequence."""
-        nodes = self.graph.nodes
-        inside = {id(node) for node in self.steps[0]}
-        begin, end = (nodes.index(step[0]) if step else 0 for step in self.steps[:2])
-        found: list[Node] = []
-        rest = iter(nodes[begin:end])
-        for model in self.steps[1]:
-            node = next((n for n in rest if id(n) in inside or n.op == model.op), None)
-            if node is not None:
-                found.append(node)
-        self.steps[0] = found
 
-    def agree(self) -> bool:
-        """Are all copies equal."""
-        if any(len(step) != len(self.steps[1]) for step in self.steps):
-            return False
-        return all(
-            self._alike(model, node, t)
-            for t, step in enumerate(self.steps)
-            for model, node in zip(self.steps[1], step, strict=True)
-        ) and bool(self.first)
+@dataclass(frozen=True)
+class _Stack:
+    """A value of all copies along an axis, in the order of the copies or against it."""
 
-    def _alike(self, model: Node, node: Node, t: int) -> bool:
-        if (model.op, model.domain, len(model.inputs)) != (node.op, node.domain, len(node.inputs)):
-            return False
-        if any(True for _ in node.subgraphs()) or repr(model.attrs) != repr(node.attrs):
-            return False
-        if model.outputs[0] in self.reads or node.outputs[0] in self.reads:
-            known = self.reads.get(model.outputs[0], ("", 0, 0)), self.reads.get(node.outputs[0], ("", 0, 0))
-            return known[0][:2] == known[1][:2] and known[1][2] == t
-        return all(self._same(a, b, t) for a, b in zip(model.inputs, node.inputs, strict=True))
-
-    def _same(self, model: str, name: str, t: int) -> bool:
-        """Do two copies read the same: a value of their own, a state, or a value from outside."""
-        if model in self.places[1]:
-            return self.places[t].get(name) == self.places[1][model]
-        before = self.places[0].get(model)
-        if before is None:
-            a, b = (self.known.const(v) for v in (model, name))
-            return model == name or (a is not None and b is not None and a.dtype == b.dtype and np.array_equal(a, b))
-        if t > 0:
-            return self.places[t - 1].get(name) == before
-        value = self.steps[0][before[0]].outputs[before[1]]
-        fits = name not in self.places[0] and self.known.has(name) and self._form(name) == self._form(value)
-        return fits and self.first.setdefault(before, name) == name
-
-    def _form(self, name: str) -> tuple[object, ...]:
-        return self.known.shapes(name), self.known.walks[0][name].dtype
-
-    def value(self, place: Place, t: int) -> str:
-        """What a place is called in copy t."""
-        return self.steps[t][place[0]].outputs[place[1]]
+    place: Place
+    axis: int
+    turned: bool
+    joined: bool
+    """The axis is one of the value itself, of extent 1."""
 
 
 @dataclass
 class _Rolled:
     """The Scan in the place of the copies."""
 
-    copies: _Copies
+    copies: Copies
     names: Names
-    stacked: dict[tuple[Place, int], str] = field(default_factory=dict)
-    """(what, axis of the stack) to the scan output."""
+    touched: set[str]
+    stacked: dict[_Stack, str] = field(default_factory=dict)
+    """Scan outputs."""
+    lasts: dict[Place, str] = field(default_factory=dict)
+    """Last values of states."""
 
     def scan(self) -> str:
         copies, graph = self.copies, self.copies.graph
-        self.hint = self.names.fresh(f"{copies.steps[0][0].name}/scan")
-        after = self._behind()
-        if after is None:
+        hint = copies.steps[copies.model][0].name
+        self.hint = self.names.fresh(f"{hint}/scan")
+        self.lags = copies.lags()
+        self.after: list[Node] = []
+        gone = {id(n) for step in copies.steps[copies.whole : copies.model + 1] for n in step}
+        gone |= {id(copies.maker[v]) for late in copies.late.values() for p, v in late.items() if p.node >= 0}
+        self.kept = [n for n in graph.nodes if id(n) not in gone]
+        self._replace_stacks()
+        if not self._read_elsewhere():
             return ""
-        node = self._node()
-        gone = {id(n) for step in copies.steps for n in step} | {id(n) for n in copies.behind}
-        kept = [n for n in graph.nodes if id(n) not in gone]
-        if any(v in places for n in kept for v in n.inputs for places in copies.places):
+        shown = self._shown()
+        first = None if shown is None else first_states(copies, shown, self._outer_const, self.names)
+        if first is None:
             return ""
-        position = max(i for i, n in enumerate(graph.nodes) if id(n) in gone)
-        ahead = [n for n in graph.nodes[:position] if id(n) not in gone]
-        graph.nodes[:] = [*ahead, node, *after, *kept[len(ahead) :]]
-        return f"{copies.steps[0][0].name}: unrolled over {copies.n} steps: rolled into a loop over the sequence"
+        before, starts = first
+        node = self._node(starts)
+        if node is None:
+            return ""
+        nodes = live([*before, *self.kept, node, *self.after], [port.name for port in graph.outputs])
+        old = {id(n) for n in self.kept}
+        if any(self._belongs(n) for n in nodes if id(n) in old):
+            return ""
+        self.touched.update(read.data for read in copies.reads.values())
+        graph.nodes[:] = ordered(nodes)
+        what = "reverse " if copies.reverse else ""
+        return f"{hint}: unrolled over {copies.n} steps: rolled into a {what}loop over the sequence"
 
-    def _behind(self) -> list[Node] | None:
-        """The nodes behind the copies, reading the Scan; None where they read what it does not give."""
+    def _belongs(self, node: Node) -> bool:
+        """Is a node one of a copy that is gone."""
         copies = self.copies
-        made = {v for places in copies.places for v in places}
-        read = {port.name for port in copies.graph.outputs}
-        lifted = {n.outputs[0]: n for n in copies.behind if n.op == "Unsqueeze" and not n.domain}
-        after: list[Node] = []
-        for node in copies.behind:
-            stack = self._stack(node, lifted)
-            if stack is not None:
-                name = self.stacked.setdefault(stack, self.names.fresh(f"{self.hint}/stack"))
-                node = Node("Identity", node.name, [name], list(node.outputs), {}, "", 13)
-            after.append(node)
-        for node in reversed(after):
-            if any(v in read for v in node.outputs):
-                read.update(node.inputs)
-        self.last = {place: v for v, place in copies.places[-1].items() if v in read}
-        if any(v in read for v in made - set(self.last.values())) or not set(self.last) <= set(copies.first):
-            return None
-        return [node for node in after if any(v in read for v in node.outputs)]
+        levels = {copies.level.get(v, -1) for v in node.outputs if v not in copies.reads}
+        return any(0 <= t < copies.n - 1 for t in levels)
 
-    def _stack(self, node: Node, lifted: Mapping[str, Node]) -> tuple[Place, int] | None:
+    # ---- what is read of the copies -----------------------------------------------------------------------
+
+    def _replace_stacks(self) -> None:
+        """Every Concat of one value of all copies is an output of the Scan."""
+        stacks = {id(node): stack for node in self._needed() if (stack := self._stack(node)) is not None}
+        for node in self.kept:
+            if id(node) in stacks:
+                name = self._scanned(stacks[id(node)])
+                self.after.append(Node("Identity", node.name, [name], list(node.outputs), {}, "", 13))
+        self.kept = [n for n in self.kept if id(n) not in stacks]
+
+    def _needed(self) -> list[Node]:
+        """The nodes outside that the outputs of the graph need, the copies aside."""
+        behind = {id(n) for n in self.after}
+        alive = live([*self.kept, *self.after], [port.name for port in self.copies.graph.outputs])
+        return [n for n in alive if id(n) not in behind]
+
+    def _scanned(self, stack: _Stack) -> str:
+        if stack not in self.stacked:
+            self.stacked[stack] = self.names.fresh(f"{self.hint}/stack")
+            self.touched.add(self.stacked[stack])
+        return self.stacked[stack]
+
+    def _stack(self, node: Node) -> _Stack | None:
         """What a Concat stacks of all copies in order, and along which axis."""
         copies = self.copies
         if node.op != "Concat" or node.domain or len(node.inputs) != copies.n:
             return None
-        parts = [lifted.get(v) for v in node.inputs]
-        rank, found = copies.known.rank(node.outputs[0]), set()
-        axis = int(attr(node, "axis", 0)) % rank
-        for t, part in enumerate(parts):
-            axes = None if part is None else copies.known.const(part.inputs[1])
-            if part is None or axes is None or axes.size != 1 or int(axes.reshape(-1)[0]) % rank != axis:
-                return None
-            found.add(copies.places[t].get(part.inputs[0]))
-        place = found.pop()
-        return (place, axis) if place is not None and not found else None
+        axis = int(attr(node, "axis", 0)) % copies.known.rank(node.outputs[0])
+        if any(copies.known.extent(v, axis) != 1 for v in node.inputs):
+            return None
+        for turned in (False, True):
+            values = node.inputs[::-1] if turned else node.inputs
+            places = {copies.places[t].get(values[t]) for t in range(copies.whole, copies.model + 1)}
+            place = places.pop() if len(places) == 1 else None
+            if place is None or place.node < 0:
+                continue
+            if any(late.get(place) != values[t] for t, late in copies.late.items()):
+                continue
+            if all(copies.early.get((place, t), values[t]) == values[t] for t in range(copies.whole)):
+                copies.early.update({(place, t): values[t] for t in range(copies.whole)})
+                return self._unwidened(_Stack(place, axis, turned, True))
+        return None
 
-    def _node(self) -> Node:
+    def _unwidened(self, stack: _Stack) -> _Stack:
+        """A value that an Unsqueeze gives the axis of its stack is stacked without."""
         copies = self.copies
-        inner = {v: self.names.fresh(f"{self.hint}/{v}") for v in copies.places[1]}
-        states = {place: self.names.fresh(f"{self.hint}/state") for place in copies.first}
-        inner |= {copies.value(place, 0): name for place, name in states.items()}
-        ports: dict[tuple[str, int], str] = {}
-        nodes: list[Node] = []
-        for node in copies.steps[1]:
-            inputs = [inner.get(v, v) for v in node.inputs]
-            outputs = [inner.get(v, v) for v in node.outputs]
-            if node.outputs[0] in copies.reads:
-                key = copies.reads[node.outputs[0]][:2]
-                inputs = [ports.setdefault(key, self.names.fresh(f"{self.hint}/step"))]
-                nodes.append(Node("Identity", outputs[0], inputs, outputs, {}, "", 13))
+        node, source = copies.steps[copies.model][stack.place.node], copies.sources[stack.place.node][0]
+        axes = copies.known.const(node.inputs[1]) if node.op == "Unsqueeze" and not node.domain else None
+        rank = copies.known.rank(node.outputs[0])
+        if axes is None or axes.size != 1 or int(axes.reshape(-1)[0]) % rank != stack.axis:
+            return stack
+        if not isinstance(source, Inside):
+            return stack
+        inner = source.place
+        for t in range(copies.whole):  # the first copies have their own Unsqueeze
+            wide = copies.maker.get(copies.early.get((stack.place, t), ""))
+            if wide is None or wide.op != "Unsqueeze":
+                return stack
+            if copies.early.setdefault((inner, t), wide.inputs[0]) != wide.inputs[0]:
+                return stack
+        return replace(stack, place=inner, joined=False)
+
+    def _read_elsewhere(self) -> bool:
+        """Values of the copies that other nodes read: last ones, or one of each copy."""
+        copies, rest = self.copies, self._needed()
+        made = {v for n in rest for v in n.outputs}
+        read = {port.name for port in copies.graph.outputs}
+        for node in [*rest, *self.after]:
+            read |= {*node.inputs, *captured(node)}
+        where: dict[str, tuple[Place, int]] = {
+            v: (p, t) for t, late in copies.late.items() for p, v in late.items() if p.node >= 0
+        }
+        for t in range(copies.whole, copies.model + 1):
+            where.update({v: (p, t) for v, p in copies.places[t].items() if p.node >= 0})
+        for (place, t), v in copies.early.items():
+            if t >= 0 and place.node >= 0 and copies.level.get(v, -1) == t:
+                where.setdefault(v, (place, t))
+        picked: dict[Place, dict[int, str]] = {}
+        for value, (place, t) in where.items():
+            if value not in read or (t < copies.whole and value in made and not self._is_read_late(value, rest)):
+                continue
+            if t == copies.n - 1 and place in self.lags:
+                last = self.lasts.setdefault(place, self.names.fresh(f"{self.hint}/last"))
+                self.after.append(Node("Identity", value, [last], [value], {}, "", 13))
             else:
-                nodes.append(replace(node, name=f"{self.hint}/{node.name}", inputs=inputs, outputs=outputs))
-        results = [place for place, _ in self.stacked]
-        ends = [self._port(inner[copies.value(p, 1)], copies.value(p, 1)) for p in [*copies.first, *results]]
-        starts = [self._port(states[p], copies.value(p, 1)) for p in copies.first]
-        body = Graph("step", [*starts, *(self._port(v, key[0]) for key, v in ports.items())], ends, nodes)
+                picked.setdefault(place, {})[t] = value
+        return all(self._pick(place, values) for place, values in picked.items())
+
+    def _is_read_late(self, value: str, rest: Iterable[Node]) -> bool:
+        """Is a value of a first copy read by a node that belongs to none of the first."""
+        copies = self.copies
+        users = [n for n in rest if value in n.inputs]
+        return any(copies.level.get(v, -1) not in range(copies.whole) for n in users for v in n.outputs)
+
+    def _pick(self, place: Place, values: Mapping[int, str]) -> bool:
+        """Take positions out of a stack: that of the last copy, or of each."""
+        copies = self.copies
+        last = copies.n - 1
+        if set(values) not in ({last}, set(range(copies.n))):
+            return False
+        name = self._scanned(_Stack(place, 0, copies.reverse, False))
+        self.kept = [n for n in self.kept if not any(v in n.outputs for v in values.values())]
+        for t, value in values.items():
+            at = last - t if copies.reverse else t
+            if set(values) == {last}:
+                at = 0 if copies.reverse else -1
+            index = self._outer_const(np.array(at, np.int64))
+            self.after.append(Node("Gather", self.names.fresh(value), [name, index], [value], {"axis": 0}, "", 13))
+        return True
+
+    def _shown(self) -> dict[tuple[Place, int], str] | None:
+        """What the first copies have to make: (what, copy) to the value in the file."""
+        copies = self.copies
+        found = {}
+        for stack in self.stacked:
+            for t in range(copies.whole):
+                value = copies.early.get((stack.place, t))
+                if value is None:
+                    return None
+                found[stack.place, t] = value
+        return found
+
+    def _outer_const(self, array: Array) -> str:
+        name = self.names.fresh(f"{self.hint}/const")
+        self.copies.graph.consts[name] = array
+        return name
+
+    # ---- the Scan -----------------------------------------------------------------------------------------
+
+    def _node(self, starts: Mapping[tuple[Place, int], str]) -> Node | None:
+        copies = self.copies
+        body = _Body(copies, self.names, self.hint, self.lags)
+        if not body.fill():
+            return None
+        states = [(place, lag) for place, most in self.lags.items() for lag in range(1, most + 1)]
+        results = [body.result(stack.place, stack.axis if stack.joined else None) for stack in self.stacked]
+        ends = [body.end(place, lag) for place, lag in states]
+        inputs = [starts[state] for state in states]
+        inner = [body.states[state] for state in states]
+        outputs = [self.lasts.get(place, "") if lag == 1 else "" for place, lag in states]
+        if body.counter is not None:
+            inputs.append(self._outer_const(np.array(0, np.int64)))
+            inner.append(body.counter[0])
+            ends.append(body.counter[1])
+            outputs.append("")
+        ports = [Port(name, body.dtypes[name], None) for name in (*inner, *body.ports.values())]
+        outs = [Port(name, body.dtypes[name], None) for name in (*ends, *results)]
+        graph = Graph("step", ports, outs, live(body.nodes, [*ends, *results]), body.consts)
         attrs = {
-            "body": body, "num_scan_inputs": len(ports), "scan_input_axes": [axis for _, axis in ports],
-            "scan_input_directions": [0] * len(ports), "scan_output_axes": [axis for _, axis in self.stacked],
-            "scan_output_directions": [0] * len(results),
+            "body": graph, "num_scan_inputs": len(body.ports), "scan_input_axes": [axis for _, axis in body.ports],
+            "scan_input_directions": [int(copies.reverse)] * len(body.ports),
+            "scan_output_axes": [stack.axis for stack in self.stacked],
+            "scan_output_directions": [int(stack.turned) for stack in self.stacked],
         }  # fmt: skip
-        inputs = [*copies.first.values(), *(data for data, _ in ports)]
-        outputs = [*(self.last.get(p, "") for p in copies.first), *self.stacked.values()]
-        return Node("Scan", self.hint, inputs, outputs, attrs, "", 16)  # type: ignore[arg-type]
-
-    def _port(self, name: str, like: str) -> Port:
-        return Port(name, self.copies.known.walks[0][like].dtype, None)
+        inputs += [data for data, _ in body.ports]
+        return Node("Scan", self.hint, inputs, [*outputs, *self.stacked.values()], attrs, "", 16)  # type: ignore[arg-type]
 
 
-def is_worth_it(nodes: Sequence[Node]) -> bool:
-    """Are there picks of several positions at all."""
-    return sum(node.op == "Gather" and not node.domain for node in nodes) >= FEWEST
+class _Body:
+    """The nodes of the model, reading states and positions."""
+
+    def __init__(self, copies: Copies, names: Names, hint: str, lags: Mapping[Place, int]) -> None:
+        self.copies, self.names, self.hint = copies, names, hint
+        self.nodes: list[Node] = []
+        self.consts: dict[str, Array] = {}
+        self.dtypes: dict[str, np.dtype] = {}
+        self.ports: dict[tuple[str, int], str] = {}
+        self.counter: tuple[str, str] | None = None
+        self.values: dict[Place, str] = {}
+        self.states = {
+            (place, lag): self._named("state", self._dtype(place))
+            for place, most in lags.items()
+            for lag in range(1, most + 1)
+        }
+
+    def _dtype(self, place: Place) -> np.dtype:
+        return self.fact(place).dtype
+
+    def fact(self, place: Place) -> Fact:
+        copies = self.copies
+        value = copies.value(place, copies.model)
+        assert value is not None
+        return copies.known.walks[0][value]
+
+    def _named(self, what: str, dtype: np.dtype) -> str:
+        name = self.names.fresh(f"{self.hint}/{what}")
+        self.dtypes[name] = dtype
+        return name
+
+    def _add(self, op: str, inputs: list[str], dtype: np.dtype, **attrs: object) -> str:
+        name = self._named(op.lower(), dtype)
+        self.nodes.append(Node(op, name, inputs, [name], attrs, "", 18))  # type: ignore[arg-type]
+        return name
+
+    def _const(self, array: Array) -> str:
+        name = self._named("const", array.dtype)
+        self.consts[name] = array
+        return name
+
+    def fill(self) -> bool:
+        """All nodes; False where a count is read as a position, say, which has an end."""
+        copies = self.copies
+        facts = copies.known.walks[0]
+        for place, most in list(self._lags()):
+            del most
+            if place.node < 0:
+                self.here(place)
+        numbers = {id(node): k for k, node in enumerate(copies.steps[copies.model])}
+        for node, sources in copies.inside():
+            k = numbers[id(node)]
+            inner: dict[str, str] = {}
+            for i, (value, source) in enumerate(zip(of_node(node), sources, strict=True)):
+                where = Count(k, i)
+                if where in copies.counts:
+                    if i >= len(node.inputs) or find(node).flow is not pass_broadcast:
+                        return False
+                    inner[value] = self._count(where)
+                elif value:
+                    inner[value] = self._read(source)
+            attrs = {key: rename(v, inner) if isinstance(v, Graph) else v for key, v in node.attrs.items()}
+            outputs = [self._named(v, facts[v].dtype) if v else "" for v in node.outputs]
+            inputs = [inner.get(v, v) for v in node.inputs]
+            name = self.names.fresh(f"{self.hint}/{node.name}")
+            self.nodes.append(replace(node, name=name, inputs=inputs, outputs=outputs, attrs=attrs))
+            self.values.update({Place(k, i): v for i, v in enumerate(outputs) if v})
+        return True
+
+    def _lags(self) -> Iterator[tuple[Place, int]]:
+        return iter(self.states)
+
+    def _read(self, source: Source) -> str:
+        if isinstance(source, Inside):
+            return self.values[source.place]
+        if isinstance(source, Here):
+            return self.here(source.place)
+        if isinstance(source, Before):
+            return self.states[source.place, source.lag]
+        assert isinstance(source, Outside)
+        return source.name
+
+    def here(self, place: Place) -> str:
+        """The position of this step."""
+        if place not in self.values:
+            dtype = self.copies.known.walks[0][place.data].dtype
+            key = place.data, place.axis
+            if key not in self.ports:
+                self.ports[key] = self._named("step", dtype)
+            port = self.ports[key]
+            if place.keeps:
+                axes = self._const(np.array([place.axis], np.int64))
+                self.values[place] = self._add("Unsqueeze", [port, axes], dtype)
+            else:
+                self.values[place] = self._add("Identity", [port], dtype)
+        return self.values[place]
+
+    def _count(self, where: Count) -> str:
+        """first + by * (number of this step)."""
+        first, by = self.copies.counts[where]
+        if self.counter is None:
+            number = self._named("number", np.dtype(np.int64))
+            self.counter = number, self._add("Add", [number, self._const(np.array(1, np.int64))], np.dtype(np.int64))
+        onnx_type = {"float32": 1, "int32": 6, "int64": 7, "float64": 11}[first.dtype.name]
+        at = self._add("Cast", [self.counter[0]], first.dtype, to=onnx_type)
+        more = self._add("Mul", [at, self._const(by)], first.dtype)
+        return self._add("Add", [more, self._const(first)], first.dtype)
+
+    def end(self, place: Place, lag: int) -> str:
+        """The next value of a state."""
+        source = self.values[place] if lag == 1 else self.states[place, lag - 1]
+        return self._add("Identity", [source], self._dtype(place))
+
+    def result(self, place: Place, axis: int | None) -> str:
+        """What is stacked, without the axis of the stack."""
+        if axis is None:
+            return self._add("Identity", [self.values[place]], self._dtype(place))
+        axes = self._const(np.array([axis], np.int64))
+        return self._add("Squeeze", [self.values[place], axes], self._dtype(place))

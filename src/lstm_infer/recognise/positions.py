@@ -1,0 +1,122 @@
+"""Values that are one position of a sequence, where every position is taken: what an unrolled loop leaves behind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..graph.edit import Names
+from ..graph.ir import Graph, Node
+from ..ops.registry import attr
+from .known import Known
+
+__all__ = ["Read", "is_worth_it", "open_splits", "read_sequences"]
+
+FEWEST = 3
+"""Positions: the first copy of a body starts from other values, and two that are alike may be so by chance."""
+
+Sequence_ = tuple[str, int]
+"""A value and the axis that positions are taken of."""
+
+
+@dataclass(frozen=True)
+class Read:
+    """One position of an axis of `data`."""
+
+    data: str
+    axis: int
+    position: int
+    keeps: bool
+    """The axis stays, with extent 1."""
+
+
+def is_worth_it(nodes: Sequence[Node]) -> bool:
+    """Could there be picks of several positions at all."""
+    picks = sum(node.op in ("Gather", "Slice") and not node.domain for node in nodes)
+    return picks >= FEWEST or any(node.op == "Split" and len(node.outputs) >= FEWEST for node in nodes)
+
+
+def open_splits(graph: Graph, names: Names) -> None:
+    """Splits into single positions become picks of each, which can be walked where there are more; in place."""
+    nodes: list[Node] = []
+    for node in graph.nodes:
+        sizes = graph.consts.get(node.inputs[1]) if len(node.inputs) > 1 else None
+        if node.op != "Split" or node.domain or len(node.outputs) < FEWEST or sizes is None or np.any(sizes != 1):
+            nodes.append(node)
+            continue
+        axis = node.attrs.get("axis", 0)
+        for t, value in enumerate(node.outputs):
+            index = names.fresh(f"{node.name}/position")
+            graph.consts[index] = np.array([t], np.int64)
+            name = names.fresh(f"{node.name}/pick")
+            nodes.append(Node("Gather", name, [node.inputs[0], index], [value], {"axis": axis}, "", 13))
+    graph.nodes[:] = nodes
+
+
+def read_sequences(graph: Graph, known: Known) -> list[dict[str, Read]]:
+    """The reads of all sequences of one length, the longest first."""
+    found: dict[Sequence_, dict[str, Read]] = {}
+    for node in graph.nodes:
+        for value, read in _reads_of(node, known):
+            found.setdefault((read.data, read.axis), {})[value] = read
+    lengths: dict[int, dict[str, Read]] = {}
+    for key, reads in found.items():
+        n = _length(graph, known, key, reads)
+        if n:
+            lengths.setdefault(n, {}).update(reads)
+    return [lengths[n] for n in sorted(lengths, reverse=True)]
+
+
+def _length(graph: Graph, known: Known, key: Sequence_, reads: Mapping[str, Read]) -> int:
+    """How many positions there are, where each is read; 0 where not. The length of an open axis is the exporter's
+    example, if nothing else reads it."""
+    n = known.extent(*key)
+    if n is None:
+        others = [node for node in graph.walk() if key[0] in node.inputs and node.outputs[0] not in reads]
+        if any(node.op not in ("Shape", "Size") for node in others):
+            return 0
+        n = 1 + max(read.position for read in reads.values())
+    return n if n >= FEWEST and {read.position for read in reads.values()} == set(range(n)) else 0
+
+
+def _reads_of(node: Node, known: Known) -> Iterator[tuple[str, Read]]:
+    if node.domain or node.op not in ("Gather", "Slice", "Split") or not known.has(node.inputs[0]):
+        return
+    data, rank = node.inputs[0], known.rank(node.inputs[0])
+    if rank < 2 or known.const(data) is not None or not all(known.has(v) for v in node.outputs):
+        return
+    if node.op == "Split":
+        axis = int(attr(node, "axis", 0)) % rank
+        if len(node.outputs) >= FEWEST and all(known.extent(v, axis) == 1 for v in node.outputs):
+            yield from ((v, Read(data, axis, t, True)) for t, v in enumerate(node.outputs))
+        return
+    where = _gathered(node, known, rank) if node.op == "Gather" else _cut(node, known)
+    if where is None:
+        return
+    axis, at, keeps = where[0] % rank, where[1], where[2]
+    n = known.extent(data, axis)
+    if at >= 0 or n is not None:
+        yield node.outputs[0], Read(data, axis, at % n if n else at, keeps)
+
+
+def _gathered(node: Node, known: Known, rank: int) -> tuple[int, int, bool] | None:
+    index = known.const(node.inputs[1])
+    if index is None or index.size != 1 or index.ndim > 1:
+        return None
+    return int(attr(node, "axis", 0)), int(index.reshape(-1)[0]), index.ndim == 1
+
+
+def _cut(node: Node, known: Known) -> tuple[int, int, bool] | None:
+    """A Slice of width 1 along one axis."""
+    numbers = [known.const(name) if name else None for name in node.inputs[1:]]
+    if any(a is None and name for a, name in zip(numbers, node.inputs[1:], strict=True)):
+        return None
+    if len(numbers) < 2 or any(a is not None and a.size != 1 for a in numbers):
+        return None
+    start, end, axis, step = ([None if a is None else int(a.reshape(-1)[0]) for a in numbers] + [None, None])[:4]
+    if start is None or end is None or step not in (None, 1):
+        return None
+    one = end == start + 1 if start != -1 else end > np.iinfo(np.int32).max - 1
+    return (axis or 0, start, True) if one else None
