@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import prod
 
+from ..graph.budget import NODE, spend
 from ..graph.fact import Fact
 from ..graph.ir import Node, Port
 from ..graph.links import Link
@@ -126,8 +127,9 @@ def body_links(
         for axis in range(len(facts[inside].shape)):
             out.join(out.alone(inside, axis), out.alone(after, axis))
     found = []
+    known: dict[int, list[Link]] = {}
     for root in {out.root(label) for label in out.sources}:
-        if not _straight(out, root, walked, carried):
+        if not _straight(out, root, walked, carried, known):
             continue
         for name in sources:
             for result in results:
@@ -137,8 +139,11 @@ def body_links(
     return sorted(found)
 
 
-def _straight(out: Trace, root: int, walked: Walk, carried: Sequence[tuple[str, str]]) -> bool:
-    """Does every node pass the axis on, position by position."""
+def _straight(
+    out: Trace, root: int, walked: Walk, carried: Sequence[tuple[str, str]], known: dict[int, list[Link]]
+) -> bool:
+    """Does every node pass the axis on, position by position. `known`: the links of nodes that were asked before."""
+    spend("the trace of a body", NODE // 10 * len(walked.nodes))
     for inside, after in carried:
         if out.find(inside, root) != out.find(after, root):
             return False
@@ -148,7 +153,9 @@ def _straight(out: Trace, root: int, walked: Walk, carried: Sequence[tuple[str, 
             if axis is None:
                 continue
             reshapes = registry.find(node).reshapes
-            through = [] if reshapes else links(node, walked)
+            if id(node) not in known:
+                known[id(node)] = [] if reshapes else links(node, walked)
+            through = known[id(node)]
             for o, value in enumerate(node.outputs):
                 if not value:
                     continue

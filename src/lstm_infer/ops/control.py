@@ -126,7 +126,6 @@ def _body_links(
     results: Sequence[str],
     carried: Sequence[tuple[str, str]] = (),
 ) -> list[BodyLink]:
-    spend("the trace of a body", NODE * len(nodes))
     return _tracer[0](facts, nodes, sources, results, carried) if _tracer else []
 
 
@@ -155,6 +154,7 @@ def flow_repeat(node: Node, ins: list[Fact | None], outs: list[Fact]) -> list[Li
         places.setdefault(t.result, []).append((t.output, t.axis))
     links = []
     loops = [(c.inside, c.result) for c in node.carried]
+    spend(node, NODE * len(node.body))
     for source, axis, result, out_axis in _body_links(node.facts, node.body, list(inside), list(places), loops):
         index, scan = inside[source]
         for output, stack in places[result]:
@@ -188,6 +188,7 @@ def flow_choice(node: Node, ins: list[Fact | None], outs: list[Fact]) -> list[Li
         if nodes is None:
             continue
         links = set()
+        spend(node, NODE * len(nodes))
         for source, axis, result, out_axis in _body_links(node.facts, nodes, node.inputs[1:], results):
             for output, name in enumerate(results):
                 if name == result:

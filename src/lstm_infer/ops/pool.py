@@ -63,12 +63,12 @@ def _counts(node: Node, s: Slide) -> Any:
     """Positions that a window of AveragePool counts, [out...]."""
     counts = np.ones([1] * len(s.size), np.float32)
     for a in range(len(s.size)):
-        at = np.arange(s.out[a])[:, None] * s.stride[a] - s.begin[a] + np.arange(s.kernel[a]) * s.dilation[a]
-        if attr(node, "count_include_pad", 0):
-            inside = at < s.size[a] + s.end[a]
-        else:
-            inside = (at >= 0) & (at < s.size[a])
-        counts = counts * inside.sum(1).reshape([-1 if d == a else 1 for d in range(len(s.size))])
+        first = np.arange(s.out[a]) * s.stride[a] - s.begin[a]
+        padded_too = bool(attr(node, "count_include_pad", 0))
+        begin, stop = (-s.begin[a], s.size[a] + s.end[a]) if padded_too else (0, s.size[a])
+        before = np.clip(-((first - begin) // s.dilation[a]), 0, s.kernel[a])  # places of the window before the first
+        until = np.clip(-((first - stop) // s.dilation[a]), 0, s.kernel[a])
+        counts = counts * (until - before).reshape([-1 if d == a else 1 for d in range(len(s.size))])
     return counts.astype(np.float32)
 
 

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import OnnxImportError, ShapeError
+from ..graph.budget import spend
 from ..graph.fact import Fact
 from ..graph.ir import Array, Node
 from ..graph.links import Link
@@ -135,8 +136,13 @@ def _way(node: Node) -> str:
     return str(attr(node, "coordinate_transformation_mode", "half_pixel"))
 
 
+_TAP = 200
+"""What a place that is read costs to find."""
+
+
 def taps(node: Node, a: Axis) -> Taps:
     """The taps of one axis."""
+    spend(node, _TAP * a.out)
     i = np.arange(a.out, dtype=_F)
     p = i if a.scale == 1 else np.asarray(_POSITIONS[_way(node)](i, a), _F)
     outside = (p < 0) | (p > a.size - 1) if _way(node) == "tf_crop_and_resize" else np.zeros(a.out, np.bool_)
@@ -148,6 +154,7 @@ def taps(node: Node, a: Axis) -> Taps:
     reach = half / shrink
     at = p.astype(np.float64)[:, None]
     first = np.floor(at - reach) + 1
+    spend(node, _TAP * int(2 * reach) * a.out)
     index = first + np.arange(int(np.ceil(2 * reach)) + (shrink < 1))
     weight = kernel((index - at) * shrink, float(attr(node, "cubic_coeff_a", -0.75)))
     if attr(node, "exclude_outside", 0):

@@ -11,10 +11,12 @@ from collections.abc import Mapping
 import numpy as np
 
 from ..errors import LstmInferError
+from ..graph.budget import limits
 from ..graph.fact import Fact
 from ..graph.ir import Array, Graph, Node
 from ..ops.registry import find
 from ..walk.control import is_control
+from ..walk.scope import Held
 from ..walk.walk import node_facts
 
 __all__ = ["fold"]
@@ -26,8 +28,11 @@ SMALL_BYTES = 1 << 12
 _LEFT = {"MatMul", "Gemm", "Expand", "Tile", "ConstantOfShape", "Einsum"}
 
 
-def fold(graph: Graph, constants: Mapping[str, Array], outer: Mapping[str, Array] | None = None) -> int:
-    """Fold in place, subgraphs too; returns how many nodes went."""
+def fold(
+    graph: Graph, constants: Mapping[str, Array], outer: Mapping[str, Array] | None = None, held: Held | None = None
+) -> int:
+    """Fold in place, subgraphs too; returns how many nodes went. `held`: the bytes of what was folded so far."""
+    held = held or Held()
     scope = {**(outer or {}), **constants, **graph.consts}
     for port in graph.inputs:
         if port.name not in constants:
@@ -47,18 +52,19 @@ def fold(graph: Graph, constants: Mapping[str, Array], outer: Mapping[str, Array
                 gone += 1
                 continue
         for sub in node.subgraphs():
-            gone += fold(sub, {}, scope)
-        made = None if is_control(node) else _folded(node, scope)
+            gone += fold(sub, {}, scope, held)
+        made = None if is_control(node) else _folded(node, scope, limits().held_bytes - held.n_bytes)
         if made is None:
             kept.append(node)
             continue
         for name, array in made.items():
             scope[name] = graph.consts[name] = array
+            held.n_bytes += array.nbytes if array.nbytes > SMALL_BYTES else 0
     graph.nodes[:] = kept
     return gone + max(before - len(kept), 0)
 
 
-def _folded(node: Node, scope: Mapping[str, Array]) -> dict[str, Array] | None:
+def _folded(node: Node, scope: Mapping[str, Array], room: int) -> dict[str, Array] | None:
     if not node.inputs or any(name and name not in scope for name in node.inputs) or not any(node.inputs):
         return None
     if (not node.domain and node.op in _LEFT) or any(True for _ in node.subgraphs()):
@@ -67,7 +73,7 @@ def _folded(node: Node, scope: Mapping[str, Array]) -> dict[str, Array] | None:
     try:
         if find(node).random:
             return None
-        outs = node_facts(node, [None if a is None else Fact.of(a) for a in ins])
+        outs = node_facts(node, [None if a is None else Fact.of(a) for a in ins], room)
     except LstmInferError:
         return None  # a branch that is never taken may be broken
     given = sum(a.nbytes for a in ins if a is not None)
