@@ -14,7 +14,7 @@ from .analysis.spec import StreamSpec
 from .errors import DtypeError, FeedError, ShapeError, StateError
 from .graph.ir import Array, Graph, Port
 
-__all__ = ["Options", "bound_inputs", "check_batch", "check_sizes", "checked_feeds", "fed_ports"]
+__all__ = ["Options", "bound_inputs", "check_batch", "check_fixed", "check_sizes", "checked_feeds", "fed_ports"]
 
 
 @dataclass(frozen=True)
@@ -117,6 +117,18 @@ def check_sizes(ports: Sequence[Port], arrays: Sequence[NDArray[Any]], opens: Ca
             if isinstance(declared, int) and size != declared and not opens(port.name, axis):
                 raise ShapeError(
                     f"input {port.name!r}: axis {axis} is {declared} in the file and was not found open, got {size}"
+                )
+
+
+def check_fixed(ports: Sequence[Port], arrays: Sequence[NDArray[Any]], graph: Graph) -> None:
+    """A size that a number of the file may mean holds."""
+    for port, array in zip(ports, arrays, strict=False):
+        for axis, size in enumerate(array.shape):
+            given, why = graph.fixed.get((port.name, axis), (size, ""))
+            if size != given:
+                raise ShapeError(
+                    f"input {port.name!r}: axis {axis} is {given} in the file, and {why}; got {size}. Export the model "
+                    "with this axis open (dynamic_axes=, dynamic_shapes=)"
                 )
 
 

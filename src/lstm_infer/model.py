@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import threading
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +15,7 @@ from .analysis.roles import Roles, find_roles
 from .analysis.sizes import sizes_of, sizes_that_fit
 from .analysis.spec import StreamSpec
 from .errors import FeedError, LstmInferError, NotStreamableError, ShapeError
-from .feeds import Options, bound_inputs, check_batch, check_sizes, checked_feeds, fed_ports
+from .feeds import Options, bound_inputs, check_batch, check_fixed, check_sizes, checked_feeds, fed_ports
 from .fingerprint import fingerprint
 from .graph.budget import Allowance, open_budget, too_large, within_memory
 from .graph.fact import Fact
@@ -26,7 +25,7 @@ from .isa import choose_isa
 from .ops.registry import is_built
 from .program.program import Program
 from .programs import Programs
-from .recognise import rewrite, thaw
+from .recognise import rewrite, thaw, warn_once
 from .records import InputInfo, OutputInfo, StateInfo, StreamInfo
 from .stream import Stream
 from .streams.plan import StreamPlan
@@ -141,11 +140,7 @@ class Model:
         graph.notes += rewrite(graph, self._ports, options.constants, options.states)
         self._rewritten: tuple[str, ...] = tuple(graph.notes)
         self._repaired: tuple[str, ...] = tuple(thaw(graph, self._ports, options.constants))
-        if self._repaired:
-            warnings.warn(
-                "the file has the sizes of its example frozen in; they were opened: " + "; ".join(self._repaired),
-                stacklevel=4,
-            )
+        warn_once(self._repaired, graph)
         self._quick = [(p.name, p.dtype, -1 if p.shape is None else len(p.shape)) for p in self._ports]
         self._output_names = tuple(p.name for p in graph.outputs)
         self._default_ports = [
@@ -379,6 +374,7 @@ class Model:
         if found is not None:
             return found
         names = [*(port.name for port in self._ports), *extra]
+        check_fixed(self._ports, arrays, self._graph)
         check_sizes(self._ports, arrays, lambda name, axis: self._roles.opens(name, axis))
         facts = {name: Fact.of(array) for name, array in self._options.constants.items()}
         facts |= {name: Fact(array.shape, array.dtype) for name, array in zip(names, arrays, strict=True)}

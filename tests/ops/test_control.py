@@ -561,7 +561,7 @@ LOOPS = [
 ]  # fmt: skip
 
 
-@pytest.mark.filterwarnings("ignore:the file has the sizes")
+@pytest.mark.filterwarnings("ignore:the file has .* of its example frozen in")
 @pytest.mark.parametrize("name", LOOPS)
 def test_exported_loops_stream_bit_for_bit(name):
     model = load(shared_files.export(name))

@@ -26,8 +26,9 @@ class Twins:
         self.moves, self.seed, self.T, self.B, self.F, self.G = moves, seed, steps, batch, features, group
         self.batch_first, self.declared = batch_first, declared
 
-    def write(self, baked, declared=None):
-        self.nodes, self.consts, self.baked = [], {}, baked
+    def write(self, baked, declared=None, group=None):
+        """`group`: "T" where groups are as long as the sequence, whatever its length."""
+        self.nodes, self.consts, self.baked, self.group = [], {}, baked, group or self.G
         declared = self.declared if declared is None else declared
         self.rng, self.pick = np.random.default_rng(self.seed), random.Random(self.seed)
         self.width, value = self.F, "x"
@@ -119,7 +120,7 @@ class Twins:
         """Every G steps by themselves: [groups, G, width] -> [groups, width] -> back over all."""
         if not self.batch_first:
             return value
-        groups = self.reshape(value, -1, self.G, self.width)
+        groups = self.reshape(value, -1, self.group, self.width)
         means = self.do("ReduceMean", groups, axes=[1], keepdims=1)
         return self.reshape(self.do("Sub", groups, means), "B", "T", self.width)
 
@@ -133,7 +134,7 @@ class Twins:
 
     def batch_of_windows(self, value):
         """Windows stay apart: the last move."""
-        return self.reshape(value, -1, self.G, self.width) if self.batch_first else value
+        return self.reshape(value, -1, self.group, self.width) if self.batch_first else value
 
 
 def load(data):
@@ -165,10 +166,10 @@ def check(twins, sizes):
             native = (steps, batch) == (twins.T, twins.B)
             assert want is None or not native, where
         else:
-            right = [
-                want,
-                onnxruntime_run(twins.write(True, declared=""), {"x": x}),
-            ]  # as it was meant, or as it is written
+            # as it was meant, or as it is written; groups of as many steps as a file declares are all of its steps
+            right = [want, onnxruntime_run(twins.write(True, declared=""), {"x": x})]
+            if "T" in twins.declared and twins.G == twins.T:
+                right.append(onnxruntime_run(twins.write(False, group="T"), {"x": x}))
             assert any(answer is not None and alike(got, answer["y"]) for answer in right), where
             ran += 1
         try:  # what is written openly is never repaired into something else
@@ -206,7 +207,7 @@ def test_sizes_that_are_restored_open(moves, declared):
 
 @pytest.mark.parametrize("move", ["windows", "parts", "batch_of_windows"])
 @pytest.mark.parametrize("declared", ["", "T"])
-def test_groups_of_as_many_steps_as_the_example_has_are_not_opened(move, declared):
+def test_groups_of_as_many_steps_as_the_example_has_are_opened_only_where_it_is_declared(move, declared):
     moves = ["lstm", move] if move == "batch_of_windows" else [move, "lstm"]
     twins = Twins(moves, 0, steps=6, batch=1, features=6, group=6, batch_first=True, declared=declared)
     check(twins, SIZES)
@@ -243,3 +244,157 @@ def test_one_step_of_one_signal_whose_axes_nobody_can_tell_is_not_opened(axis):
     chunk = x if axis == 1 else np.ascontiguousarray(x.swapaxes(0, 1))
     got = model.stream().run(chunk)
     tolerances.exact(got if axis == 1 else got.swapaxes(0, 1), steps)
+
+
+# ---- whose a number is: what the file declares, and at which sizes it runs -----------------------------------
+
+
+class Layer:
+    """x -> LSTM -> y [B, T, 8], then nodes of a test's own; `numbers` are held as int64, other arrays as float32."""
+
+    def __init__(self, declared, features=3):
+        rng = np.random.default_rng(0)
+        self.declared, self.features, self.nodes = declared, features, []
+        self.held = {
+            "W": rng.normal(0, 0.5, (1, 32, features)),
+            "R": rng.normal(0, 0.5, (1, 32, 8)),
+            "one": np.array([1]),
+        }
+        self.do("Transpose", "x", out="xt", perm=[1, 0, 2])
+        self.do("LSTM", "xt", "W", "R", out="Y", hidden_size=8)
+        self.do("Transpose", self.do("Squeeze", "Y", "one"), out="s", perm=[1, 0, 2])
+
+    def do(self, op, *inputs, out=None, **attrs):
+        name = out or f"v{len(self.nodes)}"
+        held = [self.hold(v) for v in inputs]
+        self.nodes.append(helper.make_node(op, held, [name], name=f"n{len(self.nodes)}", **attrs))
+        return name
+
+    def hold(self, value):
+        if isinstance(value, str):
+            return value
+        name = f"c{len(self.held)}"
+        self.held[name] = np.asarray(value)
+        return name
+
+    def data(self):
+        held = [
+            numpy_helper.from_array(a.astype(np.int64 if a.dtype.kind == "i" else np.float32), n)
+            for n, a in self.held.items()
+        ]
+        ports = [helper.make_tensor_value_info("x", TensorProto.FLOAT, [*self.declared, self.features])]
+        outs = [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)]
+        graph = helper.make_graph(self.nodes, "layer", ports, outs, held)
+        return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
+
+    def run(self, steps, batch):
+        x = np.random.default_rng(steps + batch).normal(0, 1, (batch, steps, self.features)).astype(np.float32)
+        return load(self.data()).run({"x": x})["y"], x
+
+
+@pytest.mark.parametrize("declared", [["B", "T"], ["B", 6], [3, "T"], [3, 6]])
+def test_a_number_of_the_models_own_stays(declared):
+    """8 rows, whatever is fed: the file runs at every size as it is."""
+    layer = Layer(declared)
+    layer.do("Reshape", layer.do("Reshape", "s", [-1, 8]), [8, -1], out="y")
+    for steps, batch in ((6, 3), (6, 8), (12, 2), (5, 5)):
+        got, x = layer.run(steps, batch)
+        rows = Layer(["B", "T"])
+        rows.do("Identity", "s", out="y")
+        tolerances.like_onnxruntime(got, load(rows.data()).run({"x": x})["y"].reshape(8, -1))
+
+
+@pytest.mark.parametrize("declared", [[8, 6], [8, "T"]])
+def test_a_declared_batch_that_is_a_width_too_holds(declared):
+    """[8, -1] of 8 signals and 8 features: either may be meant."""
+    layer = Layer(declared)
+    layer.do("Reshape", layer.do("Reshape", "s", [-1, 8]), [8, -1], out="y")
+    assert layer.run(6, 8)[0].shape == (8, 48)
+    with pytest.raises(lstm_infer.ShapeError, match=r"axis 0 is 8 in the file, and .* holds 8"):
+        layer.run(6, 4)
+
+
+@pytest.mark.parametrize(
+    "declared, target",
+    [
+        ([2, 6], [2, 6, 2, 4]),
+        (["B", 6], [-1, 6, 2, 4]),
+        (["B", 6], [-1, 6, 8]),
+        ([2, 6], [2, 6, -1]),
+        ([2, 6], [2, 6, -1, 4]),
+    ],
+)
+def test_declared_steps_are_opened(declared, target):
+    layer = Layer(declared)
+    layer.do("Reshape", "s", target, out="y")
+    for steps, batch in ((6, 2), (9, 2), (1, 5), (12, 1)):
+        assert layer.run(steps, batch)[0].shape[:2] == (batch, steps)
+    load(layer.data()).stream()
+
+
+@pytest.mark.parametrize("declared", [["B", "T"], ["B", 6]])
+def test_steps_inside_a_computed_shape_are_opened(declared):
+    """[batch, 6, 8] of which the batch is computed: as normalize() leaves it."""
+    layer = Layer(declared)
+    batch = layer.do("Shape", "x", start=0, end=1)
+    length = layer.do("ReduceL2", "s", axes=[-1])
+    layer.do("Div", "s", layer.do("Expand", length, layer.do("Concat", batch, [6], [8], axis=0)), out="y")
+    for steps, n in ((6, 2), (1, 3), (13, 2)):
+        got, _ = layer.run(steps, n)
+        assert got.shape == (n, steps, 8)
+        tolerances.like_onnxruntime(np.square(got).sum(-1), np.ones((n, steps), np.float32))
+
+
+def repeated(layer, op):
+    last = layer.do("Gather", "s", [-1], axis=1)
+    if op == "Expand":
+        return layer.do(op, last, [1, 6, 1])
+    if op == "Tile":
+        return layer.do(op, last, [1, 6, 1])
+    return layer.do("Add", last, np.zeros((1, 6, 8)))
+
+
+@pytest.mark.parametrize("op", ["Expand", "Tile", "zeros"])
+def test_a_code_repeated_as_often_as_the_example_has_steps(op):
+    """Refused at other lengths where the file declares the example's; as written where it leaves them open."""
+    layer = Layer(["B", 6])
+    layer.do("Tanh", repeated(layer, op), out="y")
+    assert layer.run(6, 2)[0].shape == (2, 6, 8)
+    for steps in (1, 5, 12):
+        with pytest.raises(lstm_infer.ShapeError, match="holds 6"):
+            layer.run(steps, 2)
+    layer = Layer(["B", "T"])
+    layer.do("Tanh", repeated(layer, op), out="y")
+    assert layer.run(11, 2)[0].shape == (2, 6, 8)
+
+
+def test_a_sum_divided_by_the_steps_of_the_example_holds_them():
+    layer = Layer(["B", 6])
+    layer.do("Div", layer.do("ReduceSum", "s", [1], keepdims=0), np.float32(6), out="y")
+    assert layer.run(6, 3)[0].shape == (3, 8)
+    with pytest.raises(lstm_infer.ShapeError, match="may count the steps"):
+        layer.run(7, 3)
+
+
+def test_rows_of_zeros_joined_to_the_batch_are_repeated():
+    """One step of zeros in front, as a shift leaves it."""
+    layer = Layer([2, "T"])
+    layer.do("Concat", np.zeros((2, 1, 8)), "s", axis=1, out="y")
+    for steps, batch in ((6, 2), (3, 5)):
+        got, _ = layer.run(steps, batch)
+        assert got.shape == (batch, steps + 1, 8) and not got[:, 0].any() and got[:, 1].any()
+
+
+def test_one_line_is_said_of_a_file_and_once():
+    layer = Layer([2, 6], features=5)
+    layer.do("Reshape", "s", [2, 6, 2, 4], out="y")
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        models = [lstm_infer.load(layer.data()) for _ in range(3)]
+    assert [str(w.message) for w in said] == [
+        "the file has 2 sizes of its example frozen in (batch, time); they were opened: see model.repaired"
+    ]
+    assert all(len(model.repaired) == 2 for model in models)
+    layer.held["W"] = layer.held["W"] + 1  # another file
+    with pytest.warns(UserWarning, match="2 sizes"):
+        lstm_infer.load(layer.data())

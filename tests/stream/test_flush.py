@@ -37,7 +37,7 @@ def model(pads):
     return lstm_infer.load(made.SerializeToString())
 
 
-@pytest.mark.filterwarnings("ignore:the file has the sizes")
+@pytest.mark.filterwarnings("ignore:the file has .* of its example frozen in")
 @pytest.mark.parametrize("pads", [[1, 1], [0, 2], [2, 2], [0, 0], [2, 1]])
 @pytest.mark.parametrize("cuts", [[0, 12], list(range(13)), [0, 1, 2, 9, 12]])
 def test_pieces_and_the_tail_equal_the_whole(pads, cuts):

@@ -333,6 +333,9 @@ def _free_sizes(roles: Roles) -> None:
         tried=roles.open_sizes.get(next(iter(roles.time.items()), ("", 0)), 1),
     )
     roles.time_size, roles.batch_size, roles.probes = found.time, found.batch, found.probes
+    for place, (size, _) in roles.graph.fixed.items():  # a number that may be this size or the model's own
+        roles.time_size = size if place in roles.time.items() else roles.time_size
+        roles.batch_size = size if place in roles.batch.items() else roles.batch_size
 
 
 def _declared(roles: Roles, axes: AxisOf, tried: Mapping[Place, int]) -> int | None:

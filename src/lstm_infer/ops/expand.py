@@ -95,6 +95,7 @@ register(
         runs="view",
         moves="repeat",
         sizes=(1,),
+        extents=1,
     )
 )
 register(

@@ -72,7 +72,9 @@ def lower(node: Node, b: Builder) -> None:
     b.bind(name, b.reshape(b.view(node.inputs[0]), b.fact(name).shape))
 
 
-def _register(name: str, infer: Infer, moves: str, *, sizes: tuple[int, ...] = (), why: str = "") -> None:
+def _register(
+    name: str, infer: Infer, moves: str, *, sizes: tuple[int, ...] = (), why: str = "", extents: int | None = None
+) -> None:
     def evaluate(node: Node, ins: list[Array | None]) -> list[Array]:
         x: Array = need(node, ins, 0)
         facts = [None if a is None else Fact.of(a) for a in ins]
@@ -90,12 +92,13 @@ def _register(name: str, infer: Infer, moves: str, *, sizes: tuple[int, ...] = (
             moves=moves,
             sizes=sizes,
             why=why,
+            extents=extents,
         )
     )
 
 
 _MIXES = "mixes time with another axis"
-_register("Reshape", _reshape, "order", sizes=(1,), why=_MIXES)
+_register("Reshape", _reshape, "order", sizes=(1,), why=_MIXES, extents=1)
 _register("Squeeze", _squeeze, "axes", sizes=(1,))
 _register("Unsqueeze", _unsqueeze, "axes", sizes=(1,))
 _register("Flatten", _flatten, "order", why=_MIXES)

@@ -18,6 +18,7 @@ from .fold import fold
 from .frozen import thaw
 from .known import Known, know
 from .loops import normalise
+from .notice import warn_once
 from .pairs import join_pairs
 from .positions import is_worth_it
 from .repeated import roll_all
@@ -26,7 +27,7 @@ from .unfused import take_fused_apart
 from .unroll import roll_up
 from .whole import name_whole_slices
 
-__all__ = ["rewrite", "thaw"]
+__all__ = ["rewrite", "thaw", "warn_once"]
 
 
 def rewrite(

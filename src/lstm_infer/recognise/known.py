@@ -15,7 +15,7 @@ from ..errors import LstmInferError
 from ..graph.fact import Fact
 from ..graph.ir import Array, Graph, Node, Port
 from ..walk.walk import node_facts, walk
-from .frozen import _feeds, _native
+from .example import example_of, feeds_at
 
 __all__ = ["Known", "know"]
 
@@ -99,7 +99,7 @@ def know(graph: Graph, inputs: Sequence[Port], constants: Mapping[str, Array]) -
     """Walk a graph at two sizes; at one where it is only right at one; None where it does not walk at all."""
     if any(port.shape is None for port in inputs):
         return None
-    found = _native(graph, inputs, constants)
+    found = example_of(graph, inputs, constants)
     if found is None:
         return None
     walks = [found.walked.facts]
@@ -107,5 +107,5 @@ def know(graph: Graph, inputs: Sequence[Port], constants: Mapping[str, Array]) -
         # equal sizes stay equal; sums and small products of other sizes are not hit by accident
         other = {size: size + 16 + 6 * i for i, size in enumerate(sorted(set(found.sizes.values())))}
         with suppress(LstmInferError):
-            walks.append(walk(graph, _feeds(inputs, constants, {p: other[n] for p, n in found.sizes.items()})).facts)
+            walks.append(walk(graph, feeds_at(inputs, constants, {p: other[n] for p, n in found.sizes.items()})).facts)
     return Known(walks, len(walks) > 1 or not found.sizes)

@@ -34,7 +34,7 @@ from ..ops.control import Carried
 from ..walk.control import Scope, instance, source_of
 from ..walk.count import count
 from ..walk.walk import resume, walk
-from .frozen import native_walk
+from .example import native_walk
 from .sequences import remove_sequences
 
 __all__ = ["normalise"]

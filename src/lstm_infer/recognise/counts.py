@@ -1,0 +1,99 @@
+"""Counts that may be the example's: a value repeated as often as the example has steps, a sum divided by so many.
+
+Such a number fits every size: an autoencoder that repeats its last code T times runs at any length and answers with the
+example's. Nothing in the file says whose number it is, so the input keeps the length that the file declares.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+
+from ..analysis.axes import trace
+from ..analysis.labels import Trace
+from ..graph.ir import Node
+from ..ops import carries
+from ..ops.common import pass_broadcast
+from ..ops.registry import find, moves
+from ..walk.walk import Walk
+from .example import Example
+
+__all__ = ["uncounted"]
+
+
+def uncounted(example: Example, labels: Mapping[int, str], probes: Sequence[int]) -> dict[int, str]:
+    """Time axes of which a number is left that may count their steps, and where it stands."""
+    found: dict[int, str] = {}
+    native = example.walk({})  # the graph as it is now
+    if native is None:
+        return {}
+    for label, what in labels.items():
+        n = example.extent(label)
+        if what != "time" or not example.declared(label) or n < 2:
+            continue
+        longer = example.walk(dict.fromkeys(example.places(label), n + probes[0]))
+        if longer is None:
+            continue
+        for node in _counting(example, native, longer, label, n):
+            found[label] = (
+                f"{node} holds {n}, which may count the steps of the example or be a number of the model's own"
+            )
+            break
+    return found
+
+
+def _counting(example: Example, native: Walk, longer: Walk, label: int, n: int) -> Iterator[Node]:
+    traced = trace(example.inputs, native)
+    again = {node.name: node for node in longer.nodes}
+    for node in native.nodes:
+        other = again.get(node.name)
+        if other is None:
+            continue
+        names = [(a, b) for a, b in zip(node.outputs, other.outputs, strict=True) if a and b]
+        made = [(native.facts[a].shape, longer.facts[b].shape) for a, b in names]
+        kept = {
+            axis
+            for shape, after in made[:1]
+            if len(shape) == len(after)
+            for axis, (x, y) in enumerate(zip(shape, after, strict=True))
+            if x == y == n
+        }
+        if any(_repeats(node, names[0][0], native, traced, axis) for axis in kept) or _divides(
+            node, native, traced, label, n
+        ):
+            yield node
+
+
+def _repeats(node: Node, name: str, walked: Walk, traced: Trace, axis: int) -> bool:
+    """Are positions of an axis made from one, or from a constant that has so many beside values that have one."""
+    out = traced.axes.get(name)
+    if out is None or any(f.label for f in out[axis]):
+        return False
+    ins = [walked.facts[name] if name else None for name in node.inputs]
+    back = len(out) - axis
+    shapes = [(fact.shape[-back] if len(fact.shape) >= back else 1, fact.const is None) for fact in ins if fact]
+    if moves(node) == "repeat":
+        return shapes[0][0] == 1
+    if find(node).flow is pass_broadcast:
+        fed = [extent for extent, is_fed in shapes if is_fed]
+        return bool(fed) and all(extent == 1 for extent in fed)
+    first = ins[0]
+    return carries.carries(node) and first is not None and first.const is not None and axis == 0
+
+
+def _divides(node: Node, walked: Walk, traced: Trace, label: int, n: int) -> bool:
+    """Is a value that has lost its time divided by the number of steps: a mean; or any value by a number that is theirs."""
+    if node.op not in ("Div", "Mul") or node.domain:
+        return False
+    for i, name in enumerate(node.inputs):
+        const, other = walked.facts[name].const, node.inputs[1 - i]
+        if const is None or const.size != 1 or not traced.depends(other, label):
+            continue
+        value = float(const.reshape(-1)[0])
+        summed = traced.find(other, label) is None
+        if node.op == "Div" and i == 1 and value == n and (summed or n > 2):
+            return True
+        if node.op == "Mul" and summed and value == np.float32(1 / n):
+            return True
+    return False

@@ -1,0 +1,48 @@
+"""Where a file says extents: the numbers in the shapes that Reshape and Expand take, written as one constant or as pieces
+of a computed shape."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ..errors import LstmInferError
+from ..graph.fact import Fact
+from ..graph.ir import Array, Graph, Node
+from ..ops.registry import find
+
+__all__ = ["makers", "read_target", "target_of"]
+
+
+def target_of(node: Node) -> str:
+    """The value that holds the extents of a node's output; "" where there is none."""
+    try:
+        at = find(node).extents
+    except LstmInferError:
+        return ""
+    return node.inputs[at] if at is not None and at < len(node.inputs) else ""
+
+
+def makers(graph: Graph) -> dict[str, Node]:
+    """The node that makes each value of a graph, bodies apart."""
+    return {name: node for node in graph.nodes for name in node.outputs if name}
+
+
+def read_target(
+    node: Node, consts: Mapping[str, Array], made: Mapping[str, Node], facts: Mapping[str, Fact]
+) -> list[int | None] | None:
+    """The numbers of a target as the file has them, one for each axis; None for one that is computed. None: it has none."""
+    name = target_of(node)
+    if name in consts:
+        return [int(n) for n in consts[name].reshape(-1)]
+    joined = made.get(name)
+    if not name or joined is None or joined.op != "Concat" or joined.domain:
+        return None
+    found: list[int | None] = []
+    for piece in joined.inputs:
+        if piece in consts:
+            found += [int(n) for n in consts[piece].reshape(-1)]
+        elif piece in facts and len(facts[piece].shape) == 1:
+            found += [None] * facts[piece].shape[0]
+        else:
+            return None
+    return found if any(n is not None for n in found) else None
