@@ -149,6 +149,8 @@ def bound_inputs(fed: Sequence[Port], inputs: Mapping[str, ArrayLike], spec: Str
 
 def check_batch(batch: int, spec: StreamSpec) -> int:
     """The batch of a stream: what was asked for, where the model can have it, or what the file is fixed to."""
+    if spec.one_signal and batch > 1:
+        raise StateError(f"{spec.one_signal}: the signals of a batch; make {batch} streams of one signal each")
     if spec.roles.batch_size is not None:
         if batch not in (1, spec.roles.batch_size):
             raise ShapeError(f"the file is fixed to a batch of {spec.roles.batch_size}, asked for {batch}")

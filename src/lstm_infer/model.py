@@ -121,6 +121,7 @@ class Model:
         "_reading",
         "_repaired",
         "_rewritten",
+        "_streams",
         "_walked_roles",
     )
 
@@ -130,6 +131,7 @@ class Model:
         self._lock = threading.RLock()
         self._digest: bytes | None = None
         self._reading: Reading | None = None
+        self._streams: StreamSpec | NotStreamableError | None = None
         self._ports = fed_ports(graph, options)
         with open_budget(graph.allowance):
             self._prepare()
@@ -312,8 +314,12 @@ class Model:
 
     def summary(self) -> str:
         """Inputs, outputs, states and where they come from, layers, the time axis and the cost; print it."""
-        reading = self._analysis()
-        return summarize(self._graph, self.inputs, self.outputs, reading.spec, reading.roles, self.isa)
+        spec: StreamSpec | LstmInferError
+        try:
+            spec = self._answer()
+        except LstmInferError as error:  # which output holds which state is the caller's to say: here is what there is
+            spec = error
+        return summarize(self._graph, self.inputs, self.outputs, spec, self._roles, self.isa)
 
     # ---- inside -----------------------------------------------------------------------------------------
 
@@ -343,8 +349,27 @@ class Model:
     def _answer(self) -> StreamSpec | NotStreamableError:
         """How the model streams, or why it cannot; raises where the caller has to say which states there are."""
         spec = self._analysis().spec
-        if isinstance(spec, LstmInferError) and not isinstance(spec, NotStreamableError):
+        if isinstance(spec, NotStreamableError):
+            return spec
+        if isinstance(spec, LstmInferError):
             raise spec
+        with self._lock:
+            if self._streams is None:
+                self._streams = self._planned(spec)
+            return self._streams
+
+    def _planned(self, spec: StreamSpec) -> StreamSpec | NotStreamableError:
+        """The same, once a stream is planned: what cannot be planned is refused before it is asked for. Where it waits
+        for side inputs or for open sizes, `stream` is told those first."""
+        if spec.side or spec.roles.stay_open():
+            return spec
+        try:
+            self._programs.stream(spec, check_batch(1, spec), {}, MAX_CHUNK, {})
+        except NotStreamableError as error:
+            return error
+        except LstmInferError as error:
+            why = "one step alone cannot be run"
+            return NotStreamableError(f"{why} ({error}); use run()", reason=why)
         return spec
 
     def _spec(self) -> StreamSpec:

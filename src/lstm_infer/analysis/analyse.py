@@ -16,7 +16,8 @@ from .axes import trace
 from .follow import follow
 from .frames import frame_spec, loop_spec
 from .ground import Ground
-from .refusal import EachCallError
+from .refusal import EachCallError, MixedError
+from .remedies import remedy
 from .roles import Roles
 from .spec import StreamSpec
 from .states import pair_states
@@ -39,10 +40,13 @@ def read(graph: Graph, roles: Roles, states: Mapping[str, str] | None) -> Readin
     """Decide how a model streams; never fails."""
     seen = [roles]
     try:
-        spec = _analyse(graph, roles, states, seen)
+        return Reading(_analyse(graph, roles, states, seen), seen[-1])
+    except NotStreamableError as error:
+        more = remedy(roles, lambda other: analyse(graph, other, states))
+        told = f"{error}. {more}" if more else str(error)
+        return Reading(NotStreamableError(told, node=error.node, op=error.op, reason=error.reason), seen[-1])
     except LstmInferError as error:
         return Reading(error, seen[-1])
-    return Reading(spec, seen[-1])
 
 
 def analyse(graph: Graph, roles: Roles, states: Mapping[str, str] | None) -> StreamSpec:
@@ -74,9 +78,11 @@ def _analyse(graph: Graph, roles: Roles, states: Mapping[str, str] | None, seen:
     if not roles.time:
         return frame_spec(graph, roles, walked, traced, pairs)
     try:
-        return follow(Ground(graph, roles, walked, traced, pairs))
+        return _fixed(follow(Ground(graph, roles, walked, traced, pairs)))
     except NotStreamableError as refusal:
         each_call = isinstance(refusal, EachCallError)
+        if isinstance(refusal, MixedError) and (one := _one_signal(graph, roles, states, refusal)):
+            return one
         if pairs and (roles.time_size == 1 or (each_call and _walks_one(roles, B))):
             return loop_spec(graph, roles, walked, traced, pairs)
         if pairs and roles.one_step():  # only right at the one step that the file declares
@@ -84,6 +90,28 @@ def _analyse(graph: Graph, roles: Roles, states: Mapping[str, str] | None, seen:
             seen.append(roles)
             return _analyse(graph, roles, states, seen)
         raise NotStreamableError(str(refusal), node=refusal.node, op=refusal.op, reason=refusal.reason) from None
+
+
+def _one_signal(
+    graph: Graph, roles: Roles, states: Mapping[str, str] | None, mixed: NotStreamableError
+) -> StreamSpec | None:
+    """How a model streams that mixes time with the signals of a batch: with one signal there is nothing to mix."""
+    if not roles.batch or roles.batch_size is not None:
+        return None
+    try:
+        spec = analyse(graph, replace(roles, batch_size=1), states)
+    except LstmInferError:
+        return None
+    return replace(spec, one_signal=f"node {mixed.node!r} {mixed.reason}") if spec.mode == "time" else None
+
+
+def _fixed(spec: StreamSpec) -> StreamSpec:
+    """The same; refused where the file walks at one length only."""
+    size = spec.roles.time_size
+    if size not in (None, 1):
+        why = f"the file is fixed to {size} time steps"
+        raise NotStreamableError(f"{why} and cannot be walked at others; use run()", reason=why)
+    return spec
 
 
 def _refuse_unknown(roles: Roles) -> None:

@@ -178,6 +178,8 @@ def _meet(out: Trace, axes: list[Axis], extent: int) -> Axis:
         return (Factor(0, extent),)
     first = labelled[0]
     for other in labelled[1:]:
+        if _clash(first, other):
+            return (Factor(0, extent),)  # in one order here, in another there
         a = [f for f in first if f.label or f.extent != 1]
         b = [f for f in other if f.label or f.extent != 1]
         if [f.extent for f in a] == [f.extent for f in b]:
@@ -192,3 +194,18 @@ def _meet(out: Trace, axes: list[Axis], extent: int) -> Axis:
         if len(b) > len(a):
             first = other
     return first
+
+
+def _clash(a: Axis, b: Axis) -> bool:
+    """Do two axes that meet hold their factors in different orders."""
+    return any(x != y and x[0] < y[1] and y[0] < x[1] for x in _spans(a) for y in _spans(b))
+
+
+def _spans(axis: Axis) -> list[tuple[int, int]]:
+    """For each labelled factor the extent of what is inside it, and of that with itself."""
+    inner, found = 1, []
+    for factor in reversed(axis):
+        if factor.label and factor.extent != 1:
+            found.append((inner, inner * factor.extent))
+        inner *= factor.extent
+    return found

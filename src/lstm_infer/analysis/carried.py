@@ -12,7 +12,7 @@ from ..graph.ir import Node
 from ..ops import carries, recurrent, registry
 from ..records import StateInfo
 from .ground import Ground
-from .refusal import EachCallError, refusal
+from .refusal import EachCallError, mixed, refusal
 from .spec import Carried
 
 __all__ = ["CarriedStates"]
@@ -34,11 +34,13 @@ class CarriedStates:
     def recurrence(self, node: Node) -> None:
         """A node that carries states along an input that has time: over time, or is time its batch."""
         ground = self._ground
-        over = carries.runs_over(node)
-        root = ground.traced.root(ground.label)
-        if all(ground.traced.alone(node.inputs[i], axis) != root for i, axis in over) and not self._of_one_step(node):
+        over = [(node.inputs[i], axis) for i, axis in carries.runs_over(node)]
+        places = [p for value, axis in over if (p := ground.place(value)) is not None and p.axis == axis]
+        if not places and not self._of_one_step(node):
             return  # time is its batch, or part of it: nothing is carried
         lens = node.inputs[4] if recurrent.is_recurrent(node) and len(node.inputs) > 4 else ""
+        if any(p.outer != 1 or (lens and not p.alone) for p in places):
+            raise mixed(node, "runs over")
         if lens:
             self.lens[node.name] = lens
         for what, index, output in carries.states(node):
@@ -50,8 +52,8 @@ class CarriedStates:
     def summed(self, node: Node, index: int, axis: int) -> None:
         """The sum over all steps so far is a state."""
         source = node.inputs[index]
-        if self._ground.traced.alone(source, axis) != self._ground.traced.root(self._ground.label):
-            raise refusal(node, "sums over an axis in which time is mixed with another")
+        if not self._ground.leads(source):
+            raise mixed(node, "sums over")
         label = f"{node.name}.sum"
         self.carried.append(Carried(node.name, "sum", "", label, None))
         shape, dtype, _ = carries.state_memory(node, self._ground.walked.facts, "sum")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from ..errors import NotStreamableError
 from ..graph.ir import Graph, Node
 from ..graph.links import Link
 from ..ops import carries, registry
@@ -14,7 +15,7 @@ from . import lengths
 from .axes import links
 from .carried import CarriedStates
 from .ground import Ground
-from .refusal import reason, refusal
+from .refusal import EachCallError, MixedError, mixed, reason, refusal
 from .roles import Roles
 from .spec import OutputSpec, StreamSpec
 from .windows import Pace, Windows
@@ -58,15 +59,35 @@ def input_states(roles: Roles, walked: Walk, pairs: Mapping[str, str]) -> list[S
     return found
 
 
+def _for_whom(ground: Ground, node: Node) -> str:
+    """The recurrence that runs backwards over what a node reversed."""
+    found = {v for v in node.outputs if v}
+    for later in ground.walked.nodes:
+        if found.intersection(later.inputs):
+            if carries.carries(later) and any(later.inputs[i] in found for i, _ in carries.runs_over(later)):
+                return f" for {later}, which runs backwards over it as one direction of a bidirectional layer does"
+            found |= {v for v in later.outputs if v}
+    return ""
+
+
+def _stays(ground: Ground, state: str, out: str) -> bool:
+    """Is a state handed out as it came in: all steps see the same."""
+    while out in ground.makers and registry.moves(ground.makers[out]) == "axes":
+        out = ground.makers[out].inputs[0]
+    return out == state
+
+
 class _Flow:
     """The pass: nodes are given in graph order."""
 
     def __init__(self, ground: Ground) -> None:
         self.ground = ground
-        self.pace = Pace()
+        self.pace = Pace(ground)
         self.windows = Windows(ground, self.pace)
         self.states = CarriedStates(ground)
         self.ended: set[str] = set()
+        self.begun = {name for name, out in ground.pairs.items() if not _stays(ground, name, out)}
+        """Values that hold what the call began with: states, and what is made of them alone."""
 
     def has_time(self, value: str) -> bool:
         """Does a value hold steps of the sequence."""
@@ -76,6 +97,7 @@ class _Flow:
         """What a node does with time; refused where it needs the whole sequence."""
         timed = [i for i, v in enumerate(node.inputs) if v and self.has_time(v)]
         ended = [v for v in node.inputs if v in self.ended]
+        begun = [i for i, v in enumerate(node.inputs) if v in self.begun and v not in self.ended]
         made = [v for v in node.outputs if v]
         over = carries.carries(node) and any(i in timed for i, _ in carries.runs_over(node))
         if isinstance(node, Repeat) and not any(i in timed for i, _ in carries.runs_over(node)):
@@ -85,15 +107,29 @@ class _Flow:
             self._timed(node, timed)
             self.windows.moved(node)
             self.pace.node(node, timed)
+            self._check_begun(node, begun, over)
             if ended and any(map(self.has_time, made)):
                 raise refusal(node, f"uses the value at the end of the sequence ({ended[0]!r}) at every step")
         elif ended:
             self.ended |= set(made)
             self.pace.ends(made, ended)
+            if begun and not registry.moves(node):
+                read = (
+                    f"reads the state that the call began with ({node.inputs[begun[0]]!r}) at the end of the sequence"
+                )
+                raise refusal(node, read, EachCallError)
+        elif begun:
+            self.begun |= set(made)
         if not timed and (ended or carries.carries(node)):
             lengths.check_grows(self.ground, node)
         if over:
             self.states.recurrence(node)
+
+    def _check_begun(self, node: Node, begun: Sequence[int], over: bool) -> None:
+        """A state is read by the recurrence that starts from it; another step cannot know what the call began with."""
+        starts = {index for _, index, _ in carries.states(node)} if over else set[int]()
+        if late := [node.inputs[i] for i in begun if i not in starts]:
+            raise refusal(node, f"reads the state that the call began with ({late[0]!r}) at every step")
 
     def _timed(self, node: Node, timed: Sequence[int]) -> None:
         """A node that reads steps: each of its outputs has time at a known axis, or holds the end."""
@@ -102,14 +138,22 @@ class _Flow:
         for o, value in enumerate(node.outputs):
             out_axis = self.ground.axis(value) if value else None
             if op.reshapes and value and out_axis is None:
-                raise refusal(node, reason(node))
+                raise refusal(node, reason(node), MixedError)
             for i in timed if value and not op.reshapes else ():
                 axis = self.ground.axis(node.inputs[i])
                 mine = [x for x in found if x.input == i and x.axis == axis and x.output == o]
                 if op.stepwise and not mine and out_axis is None:
                     continue  # a scale: that of the step
                 if not any(self._link(node, value, out_axis, link) for link in self._whole(node, out_axis, mine)):
-                    raise refusal(node, reason(node))
+                    raise self._stops(node, mine, out_axis)
+
+    def _stops(self, node: Node, mine: Sequence[Link], out_axis: int | None) -> NotStreamableError:
+        """Why time does not pass, where it does not."""
+        if any(x.kind == "slice" and x.info[2] < 0 for x in mine) or node.op == "ReverseSequence":
+            return refusal(node, "reverses time" + _for_whom(self.ground, node))
+        if out_axis is None and any(x.kind == "same" for x in mine):
+            return mixed(node, "meets, in another order,")
+        return refusal(node, reason(node))
 
     def _whole(self, node: Node, out_axis: int | None, mine: Sequence[Link]) -> list[Link]:
         """The links up to one that seems to pass time on, but does so at some lengths only."""
@@ -190,6 +234,8 @@ class _Flow:
     def _output(self, name: str) -> OutputSpec:
         axis = self.ground.axis(name)
         if axis is not None and self.has_time(name):
+            if not self.ground.leads(name) and name in self.ground.makers:
+                raise mixed(self.ground.makers[name], f"gives output {name!r} along")
             return OutputSpec(name, "time", axis)
         return OutputSpec(name, "last" if name in self.ended else "side")
 

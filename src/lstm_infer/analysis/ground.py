@@ -11,7 +11,7 @@ from ..errors import LstmInferError
 from ..graph.ir import Graph, Node
 from ..walk.walk import Walk
 from .axes import links
-from .labels import Trace
+from .labels import Place, Trace
 from .roles import Roles
 
 __all__ = ["Ground", "time_label"]
@@ -89,6 +89,15 @@ class Ground:
     def axis(self, value: str) -> int | None:
         """The axis of a value in which time stands."""
         return self.traced.find(value, self.label)
+
+    def place(self, value: str) -> Place | None:
+        """Where time stands in a value."""
+        return self.traced.place(value, self.label)
+
+    def leads(self, value: str) -> bool:
+        """Does each step of a value lie behind the one before: nothing is run through once for all steps."""
+        place = self.place(value)
+        return place is not None and place.outer == 1
 
     def along_time(self, node: Node) -> set[str]:
         """How the time axis of the first input goes on."""

@@ -64,6 +64,8 @@ class StreamSpec:
     """Input steps that the outputs lie behind."""
     rate: int = 1
     """Input steps for each step of the outputs."""
+    one_signal: str = ""
+    """Why a stream holds one signal only, though the file takes a batch; empty where it does not."""
     stepwise: bool = False
     """A node takes one scale for all it is given: every step is run alone, whatever the chunk."""
     cropped: Mapping[str, int] = field(default_factory=dict)

@@ -11,7 +11,7 @@ from ..ops import carries, registry
 from ..ops.control import Choice, Repeat
 from .axes import links
 from .ground import Ground
-from .refusal import refusal
+from .refusal import mixed, refusal
 
 __all__ = ["Pace", "Windows", "moves"]
 
@@ -28,7 +28,8 @@ def moves(ground: Ground, node: Node) -> bool:
 class Pace:
     """How fast each value comes, and how far it lies behind the input."""
 
-    def __init__(self) -> None:
+    def __init__(self, ground: Ground) -> None:
+        self._ground = ground
         self._rate: dict[str, int] = {}
         self._lag: dict[str, int] = {}
 
@@ -58,6 +59,8 @@ class Pace:
         uneven = any(self.lag(node.inputs[i]) != lag for i in timed)
         if uneven and isinstance(node, (Repeat, Choice)) and not over.issuperset(timed):
             raise refusal(node, "joins signals of different delays")
+        if uneven and not all(map(self._ground.leads, (node.inputs[i] for i in timed))):
+            raise mixed(node, "joins signals of different delays along")
         for value in node.outputs:
             if value and value not in self._lag:
                 self.set(value, next(iter(rates)), lag)
@@ -98,7 +101,7 @@ class Windows:
         window: Window = link.info
         source = node.inputs[index]
         if self._ground.traced.alone(source, link.axis) == 0:
-            raise refusal(node, "slides over an axis in which time is mixed with another")
+            raise mixed(node, "slides over")
         if node.op == "Pad":
             self._pad(node, value, link.axis, window)
             return
@@ -147,7 +150,7 @@ class Windows:
         """Steps taken off the ends: of a window's own padding, or else a window that picks one of its positions."""
         source = node.inputs[0]
         if self._ground.traced.alone(source, axis) == 0:
-            raise refusal(node, "cuts an axis in which time is mixed with another")
+            raise mixed(node, "cuts")
         maker = self._window_before(source)
         if maker is not None and self._behind(maker.outputs[0]) == [node]:
             at, window = self.windows[maker.name]

@@ -1,0 +1,63 @@
+"""What would make a model stream that is refused: other readings of its axes, each tried before it is named."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ..errors import LstmInferError
+from ..ops import carries, recurrent
+from ..ops.control import Repeat
+from .roles import Roles, find_roles
+from .spec import StreamSpec
+
+__all__ = ["remedy"]
+
+MOST_AXES = 4
+"""So many axes are tried as time."""
+
+
+def remedy(roles: Roles, analyse: Callable[[Roles], StreamSpec]) -> str:
+    """What to tell `load`, empty where nothing helps that is known. `analyse` reads the graph with other roles."""
+    if roles.walkable or roles.switches or len(roles.candidates) > 1:
+        return ""
+    if roles.time:
+        return _as_frames(roles, analyse)
+    for time in _open_axes(roles):
+        spec = _tried(roles, time, analyse)
+        if spec is not None and spec.mode == "time" and (spec.windows or spec.carried):
+            where = " and ".join(f"axis {axis} of {name!r}" for name, axis in time.items())
+            return f"Where time is {where}, load(..., time_axis={time}) streams it"
+    return ""
+
+
+def _as_frames(roles: Roles, analyse: Callable[[Roles], StreamSpec]) -> str:
+    """A model whose states come in and go out may take what looks like time as one frame."""
+    if any(_backwards(node) for node in roles.walk(*roles.analysis_sizes()).nodes):
+        return ""
+    spec = _tried(roles, {}, analyse)
+    if spec is None or spec.mode != "frame" or not spec.streamed:
+        return ""
+    return "Where each call is one frame, load(..., time_axis={}) streams it from call to call"
+
+
+def _backwards(node: object) -> bool:
+    if isinstance(node, Repeat):
+        return carries.carries(node) and any(s.reverse for s in node.scanned)
+    return recurrent.both_ways(node)  # type: ignore[arg-type]
+
+
+def _open_axes(roles: Roles) -> list[dict[str, int]]:
+    """Axes that may be time: left open, and not the batch; those of one name together."""
+    found: dict[str, dict[str, int]] = {}
+    for port in roles.inputs:
+        for axis, size in enumerate(port.shape or ()):
+            if not isinstance(size, int) and roles.batch.get(port.name) != axis:
+                found.setdefault(size or f"{port.name}.{axis}", {}).setdefault(port.name, axis)
+    return list(found.values())[:MOST_AXES]
+
+
+def _tried(roles: Roles, time: dict[str, int], analyse: Callable[[Roles], StreamSpec]) -> StreamSpec | None:
+    try:
+        return analyse(find_roles(roles.graph, roles.inputs, roles.constants, time))
+    except LstmInferError:
+        return None

@@ -1,0 +1,186 @@
+"""Time that shares an axis with another: carried, given out in the order of the whole run, or refused."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+import lstm_infer
+import tolerances
+
+I, H, T = 3, 4, 7
+GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
+
+
+def n(op, inputs, outputs, **attrs):
+    return helper.make_node(op, inputs, outputs, **attrs)
+
+
+def build(nodes, shapes, outputs, *, op="LSTM", ints=(), floats=(), states=None):
+    """A model over x (and more inputs); weights W, R for I inputs, W2, R2 for H, `floats`: shapes of constants."""
+    rng = np.random.default_rng(1)
+    consts = {name: np.array(value, np.int64) for name, value in ints}
+    for suffix, width in (("", I), ("2", H)):
+        consts[f"W{suffix}"] = rng.uniform(-0.7, 0.7, (1, GATES[op] * H, width)).astype(np.float32)
+        consts[f"R{suffix}"] = rng.uniform(-0.7, 0.7, (1, GATES[op] * H, H)).astype(np.float32)
+    consts |= {name: rng.uniform(-1, 1, shape).astype(np.float32) for name, shape in floats}
+    ports = [
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in rows]
+        for rows in (shapes, outputs)
+    ]
+    held = [numpy_helper.from_array(value, name) for name, value in consts.items()]
+    graph = helper.make_graph(nodes, "g", *ports, held)
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return lstm_infer.load(made.SerializeToString(), states=states)
+
+
+def check(model, x, axis, out_axis, batch=1):
+    """A stream gives what the whole run gives, cut anywhere."""
+    whole = model.run({"x": x})["y"]
+    stream = model.stream(batch)
+    for cuts in ([T], [1] * T, [2, T - 2]):
+        stream.reset()
+        parts = np.split(x, np.cumsum(cuts)[:-1], axis)
+        got = np.concatenate([stream.run(np.ascontiguousarray(part)) for part in parts], out_axis)
+        tolerances.exact(got, whole, f"cut into {cuts}")
+
+
+def signal(*shape):
+    return np.random.default_rng(0).uniform(-1, 1, shape).astype(np.float32)
+
+
+@pytest.mark.parametrize("op", GATES)
+@pytest.mark.parametrize("shape", [["T", "B", I], ["T", 1, I], [T, 1, I]])
+def test_a_second_recurrence_over_rows(op, shape):
+    nodes = [n(op, ["x", "W", "R"], ["a"], hidden_size=H), n("Squeeze", ["a", "one"], ["s"]),
+             n("Reshape", ["s", "rows"], ["q"]), n(op, ["q", "W2", "R2"], ["b"], hidden_size=H),
+             n("Squeeze", ["b", "one"], ["y"])]  # fmt: skip
+    model = build(nodes, [("x", shape)], [("y", [None, 1, H])], op=op, ints=[("one", [1]), ("rows", [-1, 1, H])])
+    assert {s.name.rsplit("_", 1)[0] for s in model.states} == {op}
+    assert len(model.states) == 2 * (2 if op == "LSTM" else 1)
+    check(model, signal(T, 1, I), 0, 0)
+    if shape[1] == "B":  # where the file says 1, the 1 of the rows is opened
+        with pytest.raises(lstm_infer.StateError):
+            model.stream(2)
+
+
+def test_a_recurrence_over_the_parts_of_each_step():
+    """Time is the outermost factor: the second recurrence goes on from step to step."""
+    nodes = [n("RNN", ["x", "W", "R"], ["a"], hidden_size=H), n("Reshape", ["a", "halves"], ["q"]),
+             n("RNN", ["q", "W3", "R2"], ["b"], hidden_size=H), n("Reshape", ["b", "steps"], ["y"])]  # fmt: skip
+    model = build(
+        nodes, [("x", ["T", 1, I])], [("y", [None, 1, 2 * H])], op="RNN", floats=[("W3", (1, H, H // 2))],
+        ints=[("halves", [-1, 1, H // 2]), ("steps", [-1, 1, 2 * H])],
+    )  # fmt: skip
+    check(model, signal(T, 1, I), 0, 0)
+
+
+def rows(shape, target, perm=None):
+    """Batch first, and the rows of all signals below each other."""
+    nodes = [n("Transpose", ["x"], ["xt"], perm=[1, 0, 2]), n("LSTM", ["xt", "W", "R"], ["a"], hidden_size=H),
+             n("Squeeze", ["a", "one"], ["s"]), n("Transpose", ["s"], ["p"], perm=perm or [1, 0, 2]),
+             n("Reshape", ["p", "to"], ["y"])]  # fmt: skip
+    return build(nodes, [("x", shape)], [("y", [None] * len(target))], ints=[("one", [1]), ("to", target)])
+
+
+def test_rows_of_a_batch_are_given_one_signal_at_a_time():
+    model = rows(["B", "T", I], [-1, H])
+    check(model, signal(1, T, I), 1, 0)
+    with pytest.raises(lstm_infer.StateError, match="2 streams of one signal"):
+        model.stream(2)
+
+
+def test_rows_of_a_file_of_two_signals_are_refused():
+    model = rows([2, "T", I], [-1, H])
+    with pytest.raises(lstm_infer.LstmInferError, match=r"mixed with another|batch"):
+        model.stream(2).run(signal(2, T, I))
+
+
+def test_time_inside_of_features_is_refused():
+    model = rows(["B", "T", I], [1, -1], perm=[1, 2, 0])
+    with pytest.raises(lstm_infer.NotStreamableError, match="gives output 'y' along an axis in which time is mixed"):
+        model.stream()
+    with pytest.raises(lstm_infer.NotStreamableError):
+        _ = model.streaming
+    assert "streams: no" in model.summary()
+
+
+def test_time_outside_of_features_is_given_in_order():
+    check(rows(["B", "T", I], [1, -1]), signal(1, T, I), 1, 1)
+
+
+def test_two_orders_of_rows_that_meet():
+    """[T, B] and [B, T] rows, added: right for one signal, refused for two."""
+    nodes = [n("LSTM", ["x", "W", "R"], ["a"], hidden_size=H), n("Squeeze", ["a", "one"], ["s"]),
+             n("Reshape", ["s", "to"], ["p"]), n("Transpose", ["s"], ["t"], perm=[1, 0, 2]),
+             n("Reshape", ["t", "to"], ["q"]), n("Add", ["p", "q"], ["y"])]  # fmt: skip
+    model = build(nodes, [("x", ["T", "B", I])], [("y", [None, H])], ints=[("one", [1]), ("to", [-1, H])])
+    check(model, signal(T, 1, I), 0, 0)
+    with pytest.raises(lstm_infer.StateError):
+        model.stream(2)
+
+
+@pytest.mark.parametrize("op", GATES)
+@pytest.mark.parametrize("where", ["steps", "last"])
+def test_the_state_that_the_call_began_with(op, where):
+    """Read beside its recurrence: pieces cannot equal the whole."""
+    states = ["h", "c"][: 2 if op == "LSTM" else 1]
+    outs = ["a", *(f"{s}n" for s in states)]
+    read = [n("Squeeze", ["a", "one"], ["s"]), n("Add", ["s", "h"], ["y"])] if where == "steps" else [
+        n("Sub", ["hn", "h"], ["y"])]  # fmt: skip
+    nodes = [n(op, ["x", "W", "R", "", "", *states], outs, hidden_size=H), *read]
+    held = [(s, [1, "B", H]) for s in states]
+    after = [(f"{s}n", shape) for s, shape in held]
+    ports = [("x", ["T", "B", I]), *held], [("y", [None, None, H]), *after]
+    model = build(nodes, *ports, op=op, ints=[("one", [1])], states={s: f"{s}n" for s in states})
+    if where == "last":  # done once a call: every step is one
+        assert model.streaming.mode == "loop"
+        return
+    with pytest.raises(lstm_infer.NotStreamableError, match=r"the state that the call began with \('h'\)"):
+        model.stream()
+
+
+def test_a_frame_whose_samples_look_like_time():
+    """The message says what helps, and it does."""
+    nodes = [n("Conv", ["x", "K"], ["f"], strides=[2]), n("Transpose", ["f"], ["t"], perm=[2, 0, 1]),
+             n("LSTM", ["t", "W", "R", "", "", "h", "c"], ["a", "hn", "cn"], hidden_size=H),
+             n("ReduceMean", ["a"], ["y"], axes=[0, 1], keepdims=0)]  # fmt: skip
+    held = [("h", [1, "B", H]), ("c", [1, "B", H])]
+    args = nodes, [("x", ["B", 1, "n"]), *held], [("y", [None, H]), ("hn", [1, None, H]), ("cn", [1, None, H])]
+    model = build(*args, floats=[("K", (I, 1, 4))])
+    with pytest.raises(lstm_infer.NotStreamableError, match=r"load\(\.\.\., time_axis=\{\}\)"):
+        model.stream()
+
+
+@pytest.mark.parametrize("kind", ["CumSum", "Conv"])
+def test_a_memory_without_a_recurrence(kind):
+    """The message says where time may be."""
+    nodes = [n("CumSum", ["x", "axis"], ["y"])] if kind == "CumSum" else [n("Conv", ["x", "K"], ["y"], pads=[3, 0])]
+    model = build(
+        nodes, [("x", ["B", I, "T"])], [("y", [None, I, None])], ints=[("axis", 2)], floats=[("K", (I, I, 4))]
+    )
+    with pytest.raises(lstm_infer.NotStreamableError, match=r"time_axis=\{'x': 2\}"):
+        model.stream()
+
+
+@pytest.mark.parametrize("how", ["Slice", "Gather", "ReverseSequence"])
+def test_both_directions_as_two_layers(how):
+    turn = {
+        "Slice": [n("Slice", ["x", "last", "first", "axis", "back"], ["r"])],
+        "Gather": [n("Shape", ["x"], ["sh"]), n("Gather", ["sh", "zero"], ["len"]), n("Sub", ["len", "one0"], ["top"]),
+                   n("Range", ["top", "minus", "minus"], ["order"]), n("Gather", ["x", "order"], ["r"])],
+        "ReverseSequence": [n("ReverseSequence", ["x", "lens"], ["r"], time_axis=0, batch_axis=1)],
+    }[how]  # fmt: skip
+    nodes = [n("LSTM", ["x", "W", "R"], ["a"], hidden_size=H), *turn, n("LSTM", ["r", "W", "R"], ["b"], hidden_size=H),
+             n("Concat", ["a", "b"], ["y"], axis=1)]  # fmt: skip
+    ints = [("last", [-1]), ("first", [-(2**62)]), ("axis", [0]), ("back", [-1]), ("zero", 0), ("one0", 1), ("minus", -1),
+            ("lens", [T])]  # fmt: skip
+    shape = [T, 1, I] if how == "ReverseSequence" else ["T", 1, I]
+    model = build(nodes, [("x", shape)], [("y", [None, 2, 1, H])], ints=ints)
+    with pytest.raises(lstm_infer.NotStreamableError, match="bidirectional"):
+        model.stream()
