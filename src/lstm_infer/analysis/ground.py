@@ -59,7 +59,8 @@ class Ground:
         walks = [self.roles.walk(probes[1] if probes[1] != T else probes[0], B)]
         for n in (1, max(LONG, 4 * probes[1])):
             with suppress(LstmInferError):
-                walks.append(self.roles.walk(n, B))
+                walked = self.roles.walk(n, B)
+                walks += [] if self._squeezed(walked) else [walked]
         for size in self._large_numbers():  # a sequence that is longer than any of them, as far as one can be walked
             try:
                 walks += [self.roles.walk(n, B) for n in (size + 1, 2 * size + 5)]
@@ -67,6 +68,15 @@ class Ground:
             except LstmInferError:
                 continue
         return tuple(walks)
+
+    def _squeezed(self, walked: Walk) -> bool:
+        """Did a Squeeze that names no axes take time away, since there is one step of it: streams name its axes."""
+        return any(
+            node.op == "Squeeze" and len(walked.facts[value].shape) != len(self.walked.facts[value].shape)
+            for node in self.graph.nodes
+            for value in node.outputs
+            if value in walked.facts and value in self.walked.facts
+        )
 
     def _large_numbers(self) -> list[int]:
         """Integers of the file that may be a length above the usual, the largest first."""

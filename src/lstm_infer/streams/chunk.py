@@ -60,10 +60,11 @@ class Chunk:
         axes = [(i, a) for i, v in enumerate(node.inputs) if v and (a := spec.time_axes.get(v)) is not None]
         if not axes or spec.steady:
             return None
-        ins = self._join(node, ins, axes)
-        if node.op == "Concat":
-            n = extent(ins[axes[0][0]], axes[0][1])
-            ins = [reference.filled(v, x, n) for v, x in zip(node.inputs, ins, strict=True)]
+        ins = list(self._join(node, ins, axes))
+        for i, (j, a) in reference.along(node).items():
+            fact = ins[i]
+            assert fact is not None
+            ins[i] = resized(fact, reference.repeated[node.inputs[i]], extent(ins[j], a))
         if any(extent(ins[i], a) == 0 for i, a in axes):
             return self._nothing(node)
         if is_control(node):

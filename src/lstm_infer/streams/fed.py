@@ -9,6 +9,7 @@ from ..analysis.spec import StreamSpec
 from ..errors import NotStreamableError
 from ..graph.fact import Fact
 from ..graph.ir import Array, Graph
+from .squeezes import name_squeezed
 
 __all__ = ["Fed", "check_lens", "extent", "resized"]
 
@@ -30,6 +31,8 @@ class Fed:
     """Inputs with a time axis, fed step by step."""
     per_step: list[str] = field(default_factory=list)
     """Side inputs that were not bound: given with every call."""
+    dropped: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    """Axes that an output is shown without."""
 
     @classmethod
     def of(
@@ -42,7 +45,7 @@ class Fed:
     ) -> Fed:
         """What a stream is fed that is made with these bound inputs."""
         computed = {name: array for name, array in bound.items() if array.dtype.kind == "f" or array.ndim}
-        return cls(
+        found = cls(
             graph if spec.steady else _without_checks(graph),
             spec,
             batch,
@@ -52,6 +55,8 @@ class Fed:
             [name for name in spec.streamed if name not in bound],
             [name for name in spec.side if name not in bound],
         )
+        named = name_squeezed(found.graph, spec, found.facts(spec.roles.analysis_sizes()[0]))
+        return replace(found, graph=named.graph, dropped=named.dropped)
 
     @property
     def names(self) -> list[str]:
@@ -73,6 +78,18 @@ class Fed:
         """Is this an axis whose extent the file leaves open, and which is neither time nor batch."""
         roles = self.spec.roles
         return (name, axis) in self.sizes and roles.time.get(name) != axis and roles.batch.get(name) != axis
+
+    def shown(self) -> StreamSpec:
+        """The spec with the outputs as a run shows them."""
+        if not self.dropped:
+            return self.spec
+        outputs = tuple(replace(o, axis=o.axis - len(self.dropped.get(o.name, ()))) for o in self.spec.outputs)
+        return replace(self.spec, outputs=outputs)
+
+    def without_dropped(self, name: str, facts: Mapping[str, Fact]) -> Fact:
+        """An output as a run shows it."""
+        fact, gone = facts[name], self.dropped.get(name, ())
+        return Fact(tuple(n for a, n in enumerate(fact.shape) if a not in gone), fact.dtype) if gone else fact
 
     def read_now(self) -> bool:
         """Take bound integers with axes (tokens, lengths) for constants; False: there are none."""

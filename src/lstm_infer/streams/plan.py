@@ -68,8 +68,9 @@ class StreamPlan:
         seed: int | None,
         sizes: Mapping[tuple[str, int], int] | None = None,
     ) -> None:
-        self.spec, self.store, self.isa, self.batch, self.seed = spec, store, isa, batch, seed
+        self.store, self.isa, self.batch, self.seed = store, isa, batch, seed
         self.fed = Fed.of(graph, spec, batch, bound, sizes)
+        self.spec = spec = self.fed.shown()
         self._lock = threading.Lock()
         check_lens(self.fed)
         self.lengths = _lengths(spec, max_chunk)
@@ -85,7 +86,7 @@ class StreamPlan:
         self.first_phase: Phase = tuple(self.fills.values())
         self.blocks = [self.block(n, self.first_phase) for n in self.lengths] if spec.steady else []
         self.step_facts: dict[str, Fact] = {name: one.facts[name] for name in self.fed.names}
-        self.out_facts: dict[str, Fact] = {o.name: one.facts[o.name] for o in spec.outputs}
+        self.out_facts: dict[str, Fact] = {o.name: self.fed.without_dropped(o.name, one.facts) for o in spec.outputs}
 
     def block(self, n: int, phase: Phase, flush: bool = False) -> Block:
         """The program for n steps from a phase; made when first asked for."""
@@ -135,11 +136,22 @@ class StreamPlan:
         for node in chunk.walked.nodes:
             if any(v and v not in self.static for v in node.outputs):
                 lowering.node(node)
-        outputs = [b.output(name, index) for index, name in enumerate(present)]
+        outputs = [b.output(self._shown(b, name), index) for index, name in enumerate(present)]
         # a state whose layer has had no step yet stays as it is; the others go on
         there = [(name, out) for name, out in self.spec.pairs.items() if out not in chunk.absent]
         b.advance([(self.layout.slots[InputState(name)], b.view(out)) for name, out in there])
         return b, outputs
+
+    def _shown(self, b: Builder, name: str) -> str:
+        """An output as a run shows it."""
+        if name not in self.fed.dropped:
+            return name
+        view, shown = b.view(name), f"{name}/shown"
+        for axis in sorted(self.fed.dropped[name], reverse=True):
+            view = view.drop(axis)
+        b.facts[shown] = Fact(view.shape, b.fact(name).dtype)
+        b.bind(shown, view)
+        return shown
 
     def _bind_states(self, b: Builder, n: int) -> None:
         """States that are inputs, values that were computed once, and the lengths that fall into this block."""

@@ -9,8 +9,10 @@ import numpy as np
 
 from ..errors import LstmInferError
 from ..graph.fact import Fact
-from ..graph.ir import Node
+from ..graph.ir import Array, Node
 from ..graph.links import Window
+from ..ops import recurrent
+from ..walk.control import is_control
 from ..walk.walk import Walk, node_facts, walk
 from .fed import Fed, resized
 
@@ -58,15 +60,31 @@ class Reference:
             return node_facts(without_pads(node, axis, len(x.shape), window), unpadded(node, axis, ins))
 
         one = walk(fed.graph, fed.facts(1), on_node=on_node)
-        return cls(fed, one, long, _repeated(fed, one, long))
+        repeated = _repeated(fed, one, long)
+        for value, axis in repeated.items():
+            const = one.facts[value].const
+            if const is not None and const.shape[axis] != 1:
+                one.facts[value] = Fact.of(const.take([0], axis))
+        return cls(fed, one, long, repeated)
 
     def regrouped(self, node: Node, ins: list[Fact | None]) -> list[Fact] | None:
         """What a Reshape makes of the steps that are there: its target may tell how many a whole run has."""
         return _regrouped(self.fed, self.long, node, ins)
 
-    def filled(self, value: str, fact: Fact | None, n: int) -> Fact | None:
-        """A repeated value at n steps; another as it is."""
-        return fact if fact is None or value not in self.repeated else resized(fact, self.repeated[value], n)
+    def along(self, node: Node) -> dict[int, tuple[int, int]]:
+        """By input with a repeated value: (input, axis) that says how many steps of it the node takes. A node that
+        broadcasts takes one."""
+        if not self.repeated or not (node.op == "Concat" or is_control(node) or recurrent.is_recurrent(node)):
+            return {}
+        assert self.long is not None
+        whole, axes = self.long.facts, self.fed.spec.time_axes
+        timed = [(i, axes[value]) for i, value in enumerate(node.inputs) if value in axes]
+        found: dict[int, tuple[int, int]] = {}
+        for i, value in enumerate(node.inputs):
+            if value in self.repeated and timed:
+                n = whole[value].shape[self.repeated[value]]
+                found[i] = next(((j, a) for j, a in timed if whole[node.inputs[j]].shape[a] == n), timed[0])
+        return found
 
 
 def _repeated(fed: Fed, one: Walk, long: Walk | None) -> dict[str, int]:
@@ -77,9 +95,16 @@ def _repeated(fed: Fed, one: Walk, long: Walk | None) -> dict[str, int]:
         if fact is None or fact.dtype.kind != "f" or value in fed.spec.time_axes:
             continue
         axes = [a for a, n in enumerate(whole.shape) if fact.shape[a : a + 1] != (n,)]
-        if len(fact.shape) == len(whole.shape) and len(axes) == 1 and fact.shape[axes[0]] == 1:
+        if len(fact.shape) != len(whole.shape) or len(axes) != 1:
+            continue
+        if fact.shape[axes[0]] == 1 or (fact.shape[axes[0]] == fed.batch and _alike(fact.const, axes[0])):
             found[value] = axes[0]
     return found
+
+
+def _alike(const: Array | None, axis: int) -> bool:
+    """Is a constant the same all along an axis."""
+    return const is not None and bool((const == const.take([0], axis)).all())
 
 
 def _regrouped(fed: Fed, long: Walk | None, node: Node, ins: list[Fact | None]) -> list[Fact] | None:

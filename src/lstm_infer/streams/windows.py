@@ -34,11 +34,13 @@ class Lowering:
         if node.name in chunk.skipped:
             self._skip(node)
             return
+        along = reference.along(node)
         for i, value in enumerate(node.inputs):
             if value and b.facts[value].const is not None and any(v in reference.repeated for v in node.outputs):
                 inputs[i] = self._once(node, value)
-            elif node.op == "Concat" and value in reference.repeated:
-                inputs[i] = self._all_along(node, value)
+            elif i in along:
+                j, axis = along[i]
+                inputs[i] = self._all_along(node, value, b.fact(inputs[j]).shape[axis])
         b.node(replace(node, inputs=inputs))
 
     def _from_queues(self, node: Node) -> list[str]:
@@ -62,12 +64,10 @@ class Lowering:
         self.b.facts[name] = self.chunk.reference.one.facts[value]
         return name
 
-    def _all_along(self, node: Node, value: str) -> str:
-        """A repeated value at as many steps as what it is joined to."""
-        b, reference = self.b, self.chunk.reference
-        name, out = f"{value}/along/{node.name}", node.outputs[0]
-        axis, n = reference.repeated[value], b.fact(out).shape[reference.fed.spec.time_axes[out]]
-        view = b.view(value)
+    def _all_along(self, node: Node, value: str, n: int) -> str:
+        """A repeated value at as many steps as what it meets."""
+        b, name = self.b, f"{value}/along/{node.name}"
+        axis, view = self.chunk.reference.repeated[value], self.b.view(value)
         b.facts[name] = resized(b.fact(value), axis, n)
         strides = (*view.strides[:axis], 0, *view.strides[axis + 1 :])
         b.bind(name, replace(view, shape=b.facts[name].shape, strides=strides))
