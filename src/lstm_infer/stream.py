@@ -11,6 +11,7 @@ from typing import Any
 
 from numpy.typing import ArrayLike, NDArray
 
+from .errors import FormatError
 from .graph.budget import within_memory
 from .streams.general import GeneralPath, Replan, Results
 from .streams.plan import StreamPlan
@@ -94,6 +95,8 @@ class Stream(GeneralPath):
             It is damaged, of another version, or of another model or batch. The stream is left as it was.
         """
         found = Snapshot.unpack(snapshot, self._stands())
+        if not found.flushed and not self._plan.reaches(found.phase):
+            raise FormatError(f"the snapshot is damaged: no stream of this model holds {list(found.phase)} steps")
         with self._entered():
             self._state[:] = found.state
             self._phase, self._flushed = found.phase, found.flushed
@@ -120,7 +123,7 @@ class Stream(GeneralPath):
         return self._flush()
 
     def _stands(self) -> Snapshot:
-        return Snapshot(self._fingerprint, self.batch, self._phase, self._flushed, self._state)
+        return Snapshot(self._fingerprint, self.batch, self._phase, self._flushed, self._state, self._plan.digest)
 
     def _copy_state(self, name: str) -> NDArray[Any]:
         memory, info = self._places[name]

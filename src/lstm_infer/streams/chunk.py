@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -15,7 +16,7 @@ from .fed import extent, resized
 from .memory import Fills, History, Kept, Queue
 from .reference import Reference, unpadded, without_pads
 
-__all__ = ["Chunk", "Taken", "first_fills", "walk_chunk"]
+__all__ = ["Chunk", "Taken", "first_fills", "may_hold", "walk_chunk"]
 
 
 @dataclass(frozen=True)
@@ -127,6 +128,20 @@ def walk_chunk(reference: Reference, n: int, fills: Mapping[Kept, int], flush: b
     chunk = Chunk(reference, dict(fills), flush)
     chunk.walked = walk(reference.fed.graph, reference.fed.facts(n), on_node=chunk.on_node)
     return chunk
+
+
+def may_hold(reference: Reference, fills: Fills) -> bool:
+    """May histories and queues hold so many steps, as far as each alone tells."""
+    windows = reference.fed.spec.windows
+    for key, held in fills.items():
+        low, high = 0, math.inf
+        if isinstance(key, History):
+            window = windows[key.node][1]
+            reach = (window.kernel - 1) * window.dilation + 1
+            low, high = min(0, reach - window.stride), max(reach - 1, window.pad_begin)
+        if not low <= held <= high:
+            return False
+    return True
 
 
 def first_fills(reference: Reference, longest: int) -> tuple[Fills, Fills]:

@@ -5,6 +5,7 @@ A slot of the state block has a key that says what it holds: `NodeState` a recur
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Union
@@ -33,6 +34,7 @@ __all__ = [
     "Queue",
     "Remaining",
     "Static",
+    "digest",
     "first_program",
     "place_states",
     "public_states",
@@ -144,6 +146,12 @@ def public_states(spec: StreamSpec, layout: StateLayout, batch: int) -> dict[str
             view = shown
         found[info.name] = view, info
     return found
+
+
+def digest(layout: StateLayout) -> bytes:
+    """32 bytes that tell layouts apart."""
+    slots = [(repr(key), view.shape, view.dtype.str, view.buffer.offset) for key, view in layout.slots.items()]
+    return hashlib.sha256(repr(slots).encode()).digest()
 
 
 def first_program(

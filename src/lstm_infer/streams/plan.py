@@ -25,9 +25,19 @@ from ..program.program import Program
 from ..program.store import ConstStore
 from ..program.views import View
 from ..records import StateInfo
-from .chunk import Chunk, first_fills, walk_chunk
+from .chunk import Chunk, first_fills, may_hold, walk_chunk
 from .fed import Fed, check_lens
-from .memory import InputState, Remaining, Static, first_program, place_states, public_states, static_values
+from .memory import (
+    Fills,
+    InputState,
+    Remaining,
+    Static,
+    digest,
+    first_program,
+    place_states,
+    public_states,
+    static_values,
+)
 from .reference import Reference
 from .windows import Lowering
 from .work import RELEASE_MACS, work
@@ -36,6 +46,9 @@ __all__ = ["BLOCKS", "Block", "Phase", "StreamPlan"]
 
 BLOCKS = (64, 16, 4, 1)
 """Block lengths into which a chunk is cut, as far as they do not exceed `max_chunk`."""
+
+MOST_PHASES = 256
+"""So many are gone through to see whether a snapshot stands in one of them."""
 
 Phase = tuple[int, ...]
 """How many steps each history and queue holds, in the order of `StreamPlan.fills`; () where that never changes."""
@@ -81,6 +94,8 @@ class StreamPlan:
         self.layout = place_states(spec, one, self.static, self.capacity)
         self.init = first_program(self.fed, one, self.static, self.layout, store, isa, seed)
         self._made: dict[tuple[int, Phase, bool], Block] = {}
+        self._phases: set[Phase] = set()
+        self.digest = digest(self.layout)
         self._copied: set[int] = set()
         """Buffers (by id) of states that cannot be updated where they lie."""
         self.first_phase: Phase = tuple(self.fills.values())
@@ -105,6 +120,21 @@ class StreamPlan:
                 phase = blocks[-1].next_phase
                 at += length
         return blocks
+
+    def reaches(self, phase: Phase) -> bool:
+        """Is this a phase in which a stream may stand: found by going on step by step until phases repeat."""
+        fills = dict(zip(self.fills, phase, strict=True))
+        if not may_hold(self.reference, fills) or any(n > self.capacity[key] for key, n in fills.items()):
+            return False
+        if self.spec.lag + 2 * self.spec.rate > MOST_PHASES:
+            return True  # too many to go through; none of these reads or writes outside its memory
+        with self._lock:
+            if not self._phases:
+                now: Fills = dict(self.fills)
+                while tuple(now.values()) not in self._phases and len(self._phases) < 4 * MOST_PHASES:
+                    self._phases.add(tuple(now.values()))
+                    now = walk_chunk(self.reference, 1, now).after()
+            return phase in self._phases
 
     def states(self) -> dict[str, tuple[View, StateInfo]]:
         """Every public state and where it lies."""

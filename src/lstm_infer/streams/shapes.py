@@ -157,6 +157,7 @@ def check_out(plan: StreamPlan, out: Any, shapes: Shapes, feeds: Arrays) -> None
         return
     if len(shapes) > 1 and not isinstance(out, Mapping):
         raise FeedError(f"out: the stream returns {len(shapes)} outputs; give a dict with {sorted(shapes)}")
+    before: dict[str, NDArray[Any]] = {}
     for name, target in targets(plan, out).items():
         if name not in shapes:
             raise FeedError(f"out: there is no output {name!r}; the stream returns {sorted(shapes)}")
@@ -174,3 +175,7 @@ def check_out(plan: StreamPlan, out: Any, shapes: Shapes, feeds: Arrays) -> None
             raise FeedError(f"out: the array for output {name!r} is not C-contiguous and aligned")
         if any(np.may_share_memory(target, array) for array in feeds.values()):
             raise FeedError(f"out: the array for output {name!r} shares memory with an input")
+        for other, array in before.items():
+            if np.may_share_memory(target, array):
+                raise FeedError(f"out: the arrays for the outputs {other!r} and {name!r} share memory")
+        before[name] = target

@@ -1,4 +1,4 @@
-"""The bytes of a snapshot: a header, the phase of the stream, its state block."""
+"""The bytes of a snapshot: a header, the phase of the stream, its state block, and what that block looks like."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..errors import FormatError
 
 __all__ = ["Snapshot"]
 
-_MAGIC = b"LISNAP\x00\x01"
+_MAGIC = b"LISNAP\x00\x02"
 _HEADER = struct.Struct("<8s32sqqI")  # magic and version, fingerprint, batch, payload bytes, checksum
 
 
@@ -27,10 +27,13 @@ class Snapshot:
     phase: tuple[int, ...]
     flushed: bool
     state: NDArray[np.uint8]
+    layout: bytes
+    """32 bytes that tell layouts of the state block apart."""
 
     def pack(self) -> bytes:
         """As bytes."""
-        payload = np.array((*self.phase, int(self.flushed)), "<i8").tobytes() + self.state.tobytes()
+        phase = np.array((*self.phase, int(self.flushed)), "<i8")
+        payload = phase.tobytes() + self.state.tobytes() + self.layout
         return _HEADER.pack(_MAGIC, self.fingerprint, self.batch, len(payload), zlib.crc32(payload)) + payload
 
     @classmethod
@@ -51,9 +54,16 @@ class Snapshot:
             )
         if fingerprint != like.fingerprint:
             raise FormatError("the snapshot belongs to another model")
-        n_phase = 8 * (len(like.phase) + 1)
-        if batch != like.batch or n_bytes != like.state.nbytes + n_phase:
+        if batch != like.batch:
             raise FormatError(f"the snapshot is of a stream with batch {batch}, this one has {like.batch}")
-        phase = [int(n) for n in np.frombuffer(payload[:n_phase], "<i8")]
-        state = np.frombuffer(payload[n_phase:], np.uint8)
-        return cls(fingerprint, batch, tuple(phase[:-1]), bool(phase[-1]), state)
+        start = 8 * (len(like.phase) + 1)
+        stop = start + like.state.nbytes
+        if n_bytes != stop + len(like.layout) or payload[stop:] != like.layout:
+            raise FormatError(
+                "the snapshot is of a stream of other sizes; make the stream with the same shapes and inputs"
+            )
+        *phase, flushed = (int(n) for n in np.frombuffer(payload[:start], "<i8"))
+        if flushed not in (0, 1):
+            raise FormatError(f"the snapshot is damaged: {flushed} where 0 or 1 says whether the stream was flushed")
+        state = np.frombuffer(payload[start:stop], np.uint8)
+        return cls(fingerprint, batch, tuple(phase), bool(flushed), state, like.layout)
