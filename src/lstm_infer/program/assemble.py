@@ -51,7 +51,7 @@ def assemble(b: Builder, n_inputs: int, outputs: Sequence[Fact]) -> Program:
     return Program(tuple(segments), arena_bytes, tuple(outputs), tuple(names), held, any(map(can_fail, calls)))
 
 
-def _plan(isa: str, steps: Sequence[AnyCall], address: Callable[[View], tuple[int, int]], n_bases: int) -> _core.Plan:
+def _plan(isa: str, calls: Sequence[AnyCall], address: Callable[[View], tuple[int, int]], n_bases: int) -> _core.Plan:
     """Steps as words for C; loops and branches hold the plans of their bodies."""
     nested: list[_core.Plan] = []
     coded: list[tuple[str, Any]] = []
@@ -63,21 +63,21 @@ def _plan(isa: str, steps: Sequence[AnyCall], address: Callable[[View], tuple[in
     def at(view: View | None) -> tuple[int, int]:
         return (-1, 0) if view is None else address(view)
 
-    for step in steps:
-        if isinstance(step, LoopCall):
-            words = [inner(step.body, n_bases + len(step.slices)), *at(step.own[0])]
-            for view in (step.trips, step.go, step.iter):
+    for call in calls:
+        if isinstance(call, LoopCall):
+            words = [inner(call.body, n_bases + len(call.slices)), *at(call.own[0])]
+            for view in (call.trips, call.go, call.iter):
                 words += at(view)
-            words += [step.limit, n_bases, len(step.slices)]
-            for piece in step.slices:
+            words += [call.limit, n_bases, len(call.slices)]
+            for piece in call.slices:
                 words += [*at(piece.at), piece.advance]
             coded.append(("loop", np.array(words, np.int64)))
-        elif isinstance(step, BranchCall):
-            words = [-1 if part is None else inner(part, n_bases) for part in step.lists]
-            coded.append(("branch", np.array([*words, *at(step.cond)], np.int64)))
+        elif isinstance(call, BranchCall):
+            words = [-1 if part is None else inner(part, n_bases) for part in call.lists]
+            coded.append(("branch", np.array([*words, *at(call.cond)], np.int64)))
         else:
-            assert not isinstance(step, HostCall)
-            coded.append(encode(step, address))
+            assert not isinstance(call, HostCall)
+            coded.append(encode(call, address))
     return _core.Plan(isa, coded, nested)
 
 

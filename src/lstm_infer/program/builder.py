@@ -100,7 +100,7 @@ class Builder:
         return View(buffer, tuple(shape), dense_strides(shape), dtype)
 
     def scratch(self, n_bytes: int) -> View:
-        """Working memory for one step, 64-byte aligned."""
+        """Working memory for one call, 64-byte aligned."""
         return self.alloc((max(int(n_bytes), 1),), np.uint8)
 
     def const(self, array: Array) -> View:
@@ -145,7 +145,7 @@ class Builder:
         self.map([view], [("MOVE", 0)], out)
         return out
 
-    # ---- steps ------------------------------------------------------------------------------------------
+    # ---- calls ------------------------------------------------------------------------------------------
 
     def add(self, call: AnyCall) -> None:
         """The next call."""

@@ -1,4 +1,4 @@
-"""Steps of a plan before and after they are turned into words for C (li_kernels.h describes the records)."""
+"""Calls of a plan before and after they are turned into words for C (li_kernels.h describes the records)."""
 
 from __future__ import annotations
 
@@ -130,11 +130,13 @@ def window(whole: View, axis: int, reverse: bool, *, written: bool) -> tuple[Sli
     """One position of an axis an iteration: the window, and the view of it (without the axis) for the body."""
     n = whole.shape[axis]
     at = whole.part(axis, n - 1 if reverse and n else 0, min(n, 1))
-    step = whole.strides[axis] * whole.dtype.itemsize
+    stride = whole.strides[axis] * whole.dtype.itemsize
     buffer = Buffer("slice", prod(whole.shape) // max(n, 1) * whole.dtype.itemsize)
     inside = View(buffer, at.shape, at.strides, at.dtype)
     first = replace(at, shape=(), strides=())
-    return Slice(buffer, first, -step if reverse else step, written), inside.drop(axis) if n else _empty(inside, axis)
+    return Slice(buffer, first, -stride if reverse else stride, written), inside.drop(axis) if n else _empty(
+        inside, axis
+    )
 
 
 def _empty(view: View, axis: int) -> View:
@@ -144,7 +146,7 @@ def _empty(view: View, axis: int) -> View:
 
 @dataclass
 class LoopCall:
-    """The steps of a body over and over (li_loop). Stops where `trips` iterations are made or `go` is false."""
+    """The calls of a body over and over (li_loop). Stops where `trips` iterations are made or `go` is false."""
 
     body: list[AnyCall]
     table: Buffer
@@ -163,17 +165,17 @@ class LoopCall:
 
     @property
     def reads(self) -> list[View]:
-        return [v for step in self.body for v in step.reads] + self.own
+        return [v for call in self.body for v in call.reads] + self.own
 
     @property
     def writes(self) -> list[View]:
-        out = [v for step in self.body for v in step.writes] + [s.at for s in self.slices if s.written]
+        out = [v for call in self.body for v in call.writes] + [s.at for s in self.slices if s.written]
         return out if self.iter is None else [*out, self.iter]
 
 
 @dataclass
 class BranchCall:
-    """The steps of one of two lists, by a condition (li_branch). None: the list that must not be chosen."""
+    """The calls of one of two lists, by a condition (li_branch). None: the list that must not be chosen."""
 
     cond: View
     lists: tuple[list[AnyCall] | None, list[AnyCall] | None]
@@ -182,11 +184,11 @@ class BranchCall:
 
     @property
     def reads(self) -> list[View]:
-        return [self.cond, *(v for steps in self.lists for step in steps or () for v in step.reads)]
+        return [self.cond, *(v for calls in self.lists for call in calls or () for v in call.reads)]
 
     @property
     def writes(self) -> list[View]:
-        return [v for steps in self.lists for step in steps or () for v in step.writes]
+        return [v for calls in self.lists for call in calls or () for v in call.writes]
 
 
 AnyCall = Call | MapCall | HostCall | LoopCall | BranchCall
@@ -200,22 +202,22 @@ def _memory(base: Array | int | None, offset: int, view: View) -> Array:
     return array.reshape(view.shape)
 
 
-def n_registers(step: MapCall) -> int:
+def n_registers(call: MapCall) -> int:
     """Registers the program needs at once."""
-    return max(_allocate(step)[1], len(step.ins))
+    return max(_allocate(call)[1], len(call.ins))
 
 
-def _allocate(step: MapCall) -> tuple[dict[int, int], int]:
+def _allocate(call: MapCall) -> tuple[dict[int, int], int]:
     """Virtual registers to real ones, by last use. Inputs sit in the first ones from the start."""
-    n_in = len(step.ins)
-    last = {reg: len(step.ops) for _, reg in step.outs}
-    for index, op in enumerate(step.ops):
+    n_in = len(call.ins)
+    last = {reg: len(call.ops) for _, reg in call.outs}
+    for index, op in enumerate(call.ops):
         for reg in op[1:]:
             last[reg] = max(last.get(reg, -1), index)
     real = {reg: reg for reg in range(n_in)}
     free: list[int] = [reg for reg in range(n_in) if reg not in last]
     top = n_in
-    for index, op in enumerate(step.ops):
+    for index, op in enumerate(call.ops):
         free.extend(real[reg] for reg in sorted({r for r in op[1:] if last[r] == index}))
         virtual = n_in + index
         if free:
@@ -228,49 +230,49 @@ def _allocate(step: MapCall) -> tuple[dict[int, int], int]:
     return real, top
 
 
-def _encode_map(step: MapCall, address: Address) -> tuple[str, Array]:
-    real, top = _allocate(step)
+def _encode_map(call: MapCall, address: Address) -> tuple[str, Array]:
+    real, top = _allocate(call)
     if top > _core.MAP_REGS:
-        raise AssertionError(f"{step.node_name}: a program of {top} registers, {_core.MAP_REGS} is the most")
-    operands = [*step.ins, *(view for view, _ in step.outs)]
-    size, strides = merge_axes(step.shape, [view.strides for view in operands])
-    words: list[int] = [len(size), len(step.ins), len(step.outs), len(step.ops), *size]
+        raise AssertionError(f"{call.node_name}: a program of {top} registers, {_core.MAP_REGS} is the most")
+    operands = [*call.ins, *(view for view, _ in call.outs)]
+    size, strides = merge_axes(call.shape, [view.strides for view in operands])
+    words: list[int] = [len(size), len(call.ins), len(call.outs), len(call.ops), *size]
     for index, (view, stride) in enumerate(zip(operands, strides, strict=True)):
         words += [*address(view), dtype_code(view.dtype), *stride]
-        if index >= len(step.ins):
-            words.append(real[step.outs[index - len(step.ins)][1]])
-    for index, op in enumerate(step.ops):
+        if index >= len(call.ins):
+            words.append(real[call.outs[index - len(call.ins)][1]])
+    for index, op in enumerate(call.ops):
         code, n_args = _core.map_codes[op[0]]
         args = [real[reg] for reg in op[1:]]
         if len(args) != n_args:
-            raise AssertionError(f"{step.node_name}: {op[0]} takes {n_args} registers, got {len(args)}")
-        words += [code, real[len(step.ins) + index], *args, *([0] * (3 - len(args)))]
-    return ("map_i64" if step.ints else "map_f32"), np.array(words, np.int64)
+            raise AssertionError(f"{call.node_name}: {op[0]} takes {n_args} registers, got {len(args)}")
+        words += [code, real[len(call.ins) + index], *args, *([0] * (3 - len(args)))]
+    return ("map_i64" if call.ints else "map_f32"), np.array(words, np.int64)
 
 
-def can_fail(step: AnyCall) -> bool:
-    """May a step refuse what it finds in its data: an index, a length, a divisor, a condition."""
-    if isinstance(step, MapCall):
-        return step.ints and any(op[0] in ("DIV", "MOD", "POW") for op in step.ops)
-    if isinstance(step, Call):
-        return step.args.can_fail
+def can_fail(call: AnyCall) -> bool:
+    """May a call refuse what it finds in its data: an index, a length, a divisor, a condition."""
+    if isinstance(call, MapCall):
+        return call.ints and any(op[0] in ("DIV", "MOD", "POW") for op in call.ops)
+    if isinstance(call, Call):
+        return call.args.can_fail
     return True
 
 
-def readers_and_writers(steps: Sequence[AnyCall]) -> tuple[dict[int, set[int]], dict[int, list[int]]]:
-    """By id of a buffer: the places of the steps that read it, and of those that write it."""
+def readers_and_writers(calls: Sequence[AnyCall]) -> tuple[dict[int, set[int]], dict[int, list[int]]]:
+    """By id of a buffer: the places of the calls that read it, and of those that write it."""
     readers: dict[int, set[int]] = {}
     writers: dict[int, list[int]] = {}
-    for index, step in enumerate(steps):
-        for view in step.reads:
+    for index, call in enumerate(calls):
+        for view in call.reads:
             readers.setdefault(id(view.buffer), set()).add(index)
-        for view in step.writes:
+        for view in call.writes:
             writers.setdefault(id(view.buffer), []).append(index)
     return readers, writers
 
 
-def encode(step: Call | MapCall, address: Address) -> tuple[str, Array]:
+def encode(call: Call | MapCall, address: Address) -> tuple[str, Array]:
     """Slot name and words."""
-    if isinstance(step, MapCall):
-        return _encode_map(step, address)
-    return step.slot, np.array(step.args.words(address), np.int64)
+    if isinstance(call, MapCall):
+        return _encode_map(call, address)
+    return call.slot, np.array(call.args.words(address), np.int64)

@@ -23,16 +23,16 @@ _LOGICAL = frozenset({"EQ", "LT", "LE", "NOT", "AND", "OR", "XOR", "ISNAN", "ISI
 """Instructions that give 1 or 0: stored as a boolean and loaded again these are the same."""
 
 
-def fuse(steps: Sequence[AnyCall]) -> list[AnyCall]:
-    """The same work in fewer steps."""
-    for step in steps:
-        if isinstance(step, LoopCall):
-            step.body = fuse(step.body)
-        elif isinstance(step, BranchCall):
-            step.lists = tuple(None if part is None else fuse(part) for part in step.lists)  # type: ignore[assignment]
-    steps = join_products(steps)
-    out: list[AnyCall | None] = list(steps)
-    readers, writers = readers_and_writers(steps)
+def fuse(calls: Sequence[AnyCall]) -> list[AnyCall]:
+    """The same work in fewer calls."""
+    for call in calls:
+        if isinstance(call, LoopCall):
+            call.body = fuse(call.body)
+        elif isinstance(call, BranchCall):
+            call.lists = tuple(None if part is None else fuse(part) for part in call.lists)  # type: ignore[assignment]
+    calls = join_products(calls)
+    out: list[AnyCall | None] = list(calls)
+    readers, writers = readers_and_writers(calls)
     for index in range(len(out)):
         consumer = out[index]
         if isinstance(consumer, Call) and isinstance(consumer.args, Copy):
@@ -60,7 +60,7 @@ def fuse(steps: Sequence[AnyCall]) -> list[AnyCall]:
                 readers[id(other.buffer)].add(index)
             out[made[0]] = None
             out[index] = consumer = joined
-    return [step for step in out if step is not None]
+    return [call for call in out if call is not None]
 
 
 def _joins(producer: MapCall, consumer: MapCall, view: View) -> bool:
@@ -112,7 +112,7 @@ def _overlaps(ins: Sequence[View], outs: Sequence[View]) -> bool:
 
 
 def _overwritten(producer: MapCall, start: int, stop: int, writers: dict[int, list[int]]) -> bool:
-    """Does a step between the two change what the producer reads."""
+    """Does a call between the two change what the producer reads."""
     return any(start < w < stop for view in producer.ins for w in writers.get(id(view.buffer), []))
 
 

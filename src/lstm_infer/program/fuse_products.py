@@ -19,12 +19,12 @@ from .views import View, dense_strides
 __all__ = ["join_products"]
 
 
-def join_products(steps: Sequence[AnyCall]) -> list[AnyCall]:
-    """The same work in fewer steps."""
-    out: list[list[AnyCall]] = [[step] for step in steps]
-    readers, writers = readers_and_writers(steps)
-    for index, step in enumerate(steps):
-        found = _moves(step)
+def join_products(calls: Sequence[AnyCall]) -> list[AnyCall]:
+    """The same work in fewer calls."""
+    out: list[list[AnyCall]] = [[call] for call in calls]
+    readers, writers = readers_and_writers(calls)
+    for index, call in enumerate(calls):
+        found = _moves(call)
         if found is None or found[0].buffer.kind != "arena" or readers[id(found[0].buffer)] != {index}:
             continue
         view, act, target = found
@@ -46,23 +46,23 @@ def join_products(steps: Sequence[AnyCall]) -> list[AnyCall]:
         for v in reads:
             readers[id(v.buffer)].difference_update(made)
             readers[id(v.buffer)].add(index)
-    return [step for part in out for step in part]
+    return [call for part in out for call in part]
 
 
-def _moves(step: AnyCall) -> tuple[View, Activation, View] | None:
-    """(what is read, activation, where it goes) of a step that does nothing else to each element."""
-    if isinstance(step, Call) and isinstance(step.args, Copy):
-        view, target = step.args.src, step.args.dst
+def _moves(call: AnyCall) -> tuple[View, Activation, View] | None:
+    """(what is read, activation, where it goes) of a call that does nothing else to each element."""
+    if isinstance(call, Call) and isinstance(call.args, Copy):
+        view, target = call.args.src, call.args.dst
         return (view, Activation(), target) if view.dtype == target.dtype == np.float32 else None
-    if not isinstance(step, MapCall) or step.ints or len(step.outs) != 1:
+    if not isinstance(call, MapCall) or call.ints or len(call.outs) != 1:
         return None
-    target, reg = step.outs[0]
-    if reg != len(step.ins) + len(step.ops) - 1 or target.dtype != np.float32:
+    target, reg = call.outs[0]
+    if reg != len(call.ins) + len(call.ops) - 1 or target.dtype != np.float32:
         return None
-    found = _activation(step)
-    if found is None or step.ins[found[0]].dtype != np.float32:
+    found = _activation(call)
+    if found is None or call.ins[found[0]].dtype != np.float32:
         return None
-    return step.ins[found[0]], found[1], target
+    return call.ins[found[0]], found[1], target
 
 
 def _number(view: View) -> float | None:
@@ -73,13 +73,13 @@ def _number(view: View) -> float | None:
     return float(view.buffer.keep[0].reshape(-1)[view.offset])
 
 
-def _activation(step: MapCall) -> tuple[int, Activation] | None:
+def _activation(call: MapCall) -> tuple[int, Activation] | None:
     """(input, activation) where the program is one."""
-    ops, n = step.ops, len(step.ins)
+    ops, n = call.ops, len(call.ins)
     match ops:
         case [("SIGMOID" | "TANH" | "SOFTPLUS" as name, x)]:
             return x, Activation(name)
-        case [("MAX", x, zero)] if zero < n and x != zero and _number(step.ins[zero]) == 0.0:
+        case [("MAX", x, zero)] if zero < n and x != zero and _number(call.ins[zero]) == 0.0:
             return x, Activation("RELU")
         case [("LT", x, zero), ("MUL", a, b), ("SELECT", less, scaled, same)]:
             slope = a if b == x else b
@@ -90,24 +90,24 @@ def _activation(step: MapCall) -> tuple[int, Activation] | None:
                 or x in (zero, slope)
             ):
                 return None
-            factor = _number(step.ins[slope])
-            if _number(step.ins[zero]) == 0.0 and factor is not None:
+            factor = _number(call.ins[slope])
+            if _number(call.ins[zero]) == 0.0 and factor is not None:
                 return x, Activation("LEAKY_RELU", factor)
     return None
 
 
-def _joined(step: AnyCall, view: View, act: Activation, target: View, *, single: bool) -> Call | None:
-    """The product with the activation, stored where the step behind it stored its part."""
-    if not isinstance(step, Call) or not isinstance(step.args, (Conv, MatMul)):
+def _joined(call: AnyCall, view: View, act: Activation, target: View, *, single: bool) -> Call | None:
+    """The product with the activation, stored where the call behind it stored its part."""
+    if not isinstance(call, Call) or not isinstance(call.args, (Conv, MatMul)):
         return None
-    args = step.args
+    args = call.args
     if act.name != "NONE" and args.act.name != "NONE":
         return None
     place = _whole(args.y, view, target) if single else _part(args.y, view, target)
     moved = None if place is None else args.stored_to(place)
     if moved is None:
         return None
-    return replace(step, args=moved if act.name == "NONE" else replace(moved, act=act))
+    return replace(call, args=moved if act.name == "NONE" else replace(moved, act=act))
 
 
 def _whole(y: View, view: View, target: View) -> View | None:

@@ -15,29 +15,29 @@ __all__ = ["number_slices", "place"]
 ARENA_LIMIT = 1 << 33
 
 
-def number_slices(steps: Sequence[AnyCall], n_bases: int, n_slices: int) -> None:
+def number_slices(calls: Sequence[AnyCall], n_bases: int, n_slices: int) -> None:
     """Which base each slice of a loop is, and room for the table of bases that its body sees."""
-    for step in steps:
-        if isinstance(step, LoopCall):
-            for index, piece in enumerate(step.slices):
+    for call in calls:
+        if isinstance(call, LoopCall):
+            for index, piece in enumerate(call.slices):
                 piece.buffer.index = n_slices + index
-            step.table.n_bytes = (n_bases + n_slices + len(step.slices)) * 8
-            number_slices(step.body, n_bases, n_slices + len(step.slices))
-        elif isinstance(step, BranchCall):
-            for part in step.lists:
+            call.table.n_bytes = (n_bases + n_slices + len(call.slices)) * 8
+            number_slices(call.body, n_bases, n_slices + len(call.slices))
+        elif isinstance(call, BranchCall):
+            for part in call.lists:
                 number_slices(part or (), n_bases, n_slices)
 
 
 class _Lives:
     """From which to which position each arena buffer holds something. What a loop finds or leaves lives through all of
-    it: the loop's last step is followed by its first."""
+    it: the loop's last call is followed by its first."""
 
-    def __init__(self, steps: Sequence[AnyCall]) -> None:
+    def __init__(self, calls: Sequence[AnyCall]) -> None:
         self.n = 0
         self.touches: dict[int, list[tuple[int, tuple[int, ...]]]] = {}
         self.buffers: dict[int, Buffer] = {}
         self.loops: dict[int, tuple[int, int]] = {}
-        self._steps(steps, ())
+        self._calls(calls, ())
 
     def _touch(self, views: Sequence[View], path: tuple[int, ...]) -> None:
         for view in views:
@@ -45,23 +45,23 @@ class _Lives:
                 self.buffers[id(view.buffer)] = view.buffer
                 self.touches.setdefault(id(view.buffer), []).append((self.n, path))
 
-    def _steps(self, steps: Sequence[AnyCall], path: tuple[int, ...]) -> None:
-        for step in steps:
-            if isinstance(step, LoopCall):
+    def _calls(self, calls: Sequence[AnyCall], path: tuple[int, ...]) -> None:
+        for call in calls:
+            if isinstance(call, LoopCall):
                 start = self.n
-                self._touch(step.own, path)
+                self._touch(call.own, path)
                 self.n += 1
-                self._steps(step.body, (*path, id(step)))
-                self._touch(step.own, path)
-                self.loops[id(step)] = (start, self.n)
-            elif isinstance(step, BranchCall):
-                self._touch([step.cond], path)
+                self._calls(call.body, (*path, id(call)))
+                self._touch(call.own, path)
+                self.loops[id(call)] = (start, self.n)
+            elif isinstance(call, BranchCall):
+                self._touch([call.cond], path)
                 self.n += 1
-                for part in step.lists:
-                    self._steps(part or (), path)
+                for part in call.lists:
+                    self._calls(part or (), path)
             else:
-                self._touch(step.writes, path)
-                self._touch(step.reads, path)
+                self._touch(call.writes, path)
+                self._touch(call.reads, path)
             self.n += 1
 
     def spans(self) -> list[tuple[int, int, Buffer]]:
@@ -81,12 +81,12 @@ class _Lives:
         return out
 
 
-def place(steps: Sequence[AnyCall]) -> int:
-    """Offsets of all arena buffers: each lives from its first to its last step; best fit among the free gaps."""
+def place(calls: Sequence[AnyCall]) -> int:
+    """Offsets of all arena buffers: each lives from its first to its last call; best fit among the free gaps."""
     free: list[tuple[int, int]] = []  # (offset, n_bytes), sorted by offset
     top = 0
     alive: list[tuple[int, int, Buffer]] = []  # (last, order, buffer), a heap
-    for order, (first, last, buffer) in enumerate(_Lives(steps).spans()):
+    for order, (first, last, buffer) in enumerate(_Lives(calls).spans()):
         while alive and alive[0][0] < first:
             _, _, gone = heappop(alive)
             free = _released(free, gone.offset, -(-gone.n_bytes // ALIGN) * ALIGN)

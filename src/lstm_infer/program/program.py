@@ -32,7 +32,7 @@ class Program:
     consts: tuple[View, ...] = ()
     """The constants whose addresses are in the plans: alive as long as the program."""
     can_fail: bool = False
-    """May a step refuse what it finds in its data: the states may then be halfway."""
+    """May a call refuse what it finds in its data: the states may then be halfway."""
 
     @property
     def plan(self) -> _core.Plan | None:
@@ -47,14 +47,14 @@ class Program:
 
     @property
     def slots(self) -> tuple[str, ...]:
-        """The kernel slots in the order they are called; "host:<Op>" for steps on the host."""
+        """The kernel slots in the order they are called; "host:<Op>" for calls of NumPy."""
         names: list[str] = []
         for segment in self.segments:
             names += segment.slots if isinstance(segment, _core.Plan) else [f"host:{segment.node.op}"]
         return tuple(names)
 
     def run(self, bases: Sequence[Array | int | None]) -> None:
-        """Run all steps; the error of a failing step names its node."""
+        """Run all calls; the error of a failing call names its node."""
         for segment, names in zip(self.segments, self.nodes, strict=True):
             if isinstance(segment, HostCall):
                 segment.run(bases)
@@ -74,7 +74,7 @@ _FAILURES = {
 
 
 def step_failed(error: _core.StepError, names: Sequence[str]) -> LstmInferError:
-    """The public error for a step that failed on its data."""
+    """The public error for a call that failed on its data."""
     where = names[error.step] if error.step < len(names) else "?"
     if error.status == _core.status_codes["BRANCH"]:
         return ShapeError(where)
