@@ -363,14 +363,17 @@ class Model:
         for side inputs or for open sizes, `stream` is told those first."""
         if spec.side or spec.roles.stay_open():
             return spec
-        try:
-            self._programs.stream(spec, check_batch(1, spec), {}, MAX_CHUNK, {})
-        except NotStreamableError as error:
-            return error
-        except LstmInferError as error:
-            why = "one step alone cannot be run"
-            return NotStreamableError(f"{why} ({error}); use run()", reason=why)
-        return spec
+        first: LstmInferError | None = None
+        for batch in (1, 2):  # some stream several signals only: `stream` says so where one is asked for
+            try:
+                self._programs.stream(spec, check_batch(batch, spec), {}, MAX_CHUNK, {})
+                return spec
+            except NotStreamableError as error:
+                return error
+            except LstmInferError as error:
+                first = first or error
+        why = "one step alone cannot be run"
+        return NotStreamableError(f"{why} ({first}); use run()", reason=why)
 
     def _spec(self) -> StreamSpec:
         spec = self._answer()
