@@ -184,3 +184,48 @@ def test_both_directions_as_two_layers(how):
     model = build(nodes, [("x", shape)], [("y", [None, 2, 1, H])], ints=ints)
     with pytest.raises(lstm_infer.NotStreamableError, match="bidirectional"):
         model.stream()
+
+
+@pytest.mark.parametrize("steps", [5, 3])
+def test_two_time_bases_in_a_fixed_ratio(steps):
+    """Samples and frames: the whole run is right, a stream is refused by name."""
+    nodes = [n("Conv", ["a", "K"], ["f"], strides=[4]), n("Transpose", ["f"], ["t"], perm=[2, 0, 1]),
+             n("Add", ["t", "b"], ["q"]), n("LSTM", ["q", "W", "R"], ["y"], hidden_size=H)]  # fmt: skip
+    shapes = [("a", [1, 1, 4 * steps]), ("b", [steps, 1, I])]
+    model = build(nodes, shapes, [("y", [None, 1, 1, H])], floats=[("K", (I, 1, 4))])
+    assert model.run({"a": signal(1, 1, 4 * steps), "b": signal(steps, 1, I)})["y"].shape == (steps, 1, 1, H)
+    with pytest.raises(lstm_infer.NotStreamableError, match=r"fixed ratio, 4 of 'a' \(axis 2\) to 1 of 'b'"):
+        model.stream()
+
+
+def test_two_inputs_of_one_time_base():
+    nodes = [
+        n("Add", ["x", "u"], ["q"]),
+        n("LSTM", ["q", "W", "R"], ["a"], hidden_size=H),
+        n("Squeeze", ["a", "one"], ["y"]),
+    ]
+    ports = [("x", ["T", "B", I]), ("u", ["S", "B", I])], [("y", [None, None, H])]
+    model = build(nodes, *ports, ints=[("one", [1])])
+    assert model.streaming.inputs == ("x", "u")
+    x, u = signal(T, 2, I), signal(T, 2, I)[::-1].copy()
+    tolerances.exact(model.stream(2).run({"x": x, "u": u}), model.run({"x": x, "u": u})["y"])
+
+
+@pytest.mark.parametrize("how", ["Expand", "Tile"])
+@pytest.mark.parametrize("count", [5, 9, None])
+def test_a_code_that_is_repeated(how, count):
+    """As often as the sequence is long: refused. A number of times that is the model's own: once, at the end."""
+    last = [n("LSTM", ["x", "W", "R"], ["", "h"], hidden_size=H)]
+    if count is None:
+        last += [n("Shape", ["x"], ["sh"], end=1), n("Concat", ["sh", "ones"], ["to"], axis=0)]
+    nodes = [*last, n(how, ["h", "to"], ["z"]), n("LSTM", ["z", "W2", "R2"], ["a"], hidden_size=H),
+             n("Squeeze", ["a", "one"], ["y"])]  # fmt: skip
+    ints = [("one", [1]), ("ones", [1, 1])] + ([] if count is None else [("to", [count, 1, 1])])
+    x = [5 if count == 5 else "T", 1, I]
+    model = build(nodes, [("x", x)], [("y", [None, 1, H])], ints=ints)
+    if count == 9:
+        whole = model.run({"x": signal(T, 1, I)})["y"]
+        tolerances.exact(model.stream().run(signal(T, 1, I)), whole)
+        return
+    with pytest.raises(lstm_infer.NotStreamableError, match="repeats a value from the end"):
+        model.stream()

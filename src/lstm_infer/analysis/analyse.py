@@ -122,6 +122,8 @@ def _refuse_unknown(roles: Roles) -> None:
             'fix them with load(..., inputs={"name": (1, 512)})',
             reason=roles.walkable,
         )
+    if roles.bases and not roles.time:
+        raise _two_bases(roles)
     if len(roles.candidates) > 1:
         inside = [n for n in roles.walk(*roles.analysis_sizes()).nodes if carries.carries(n)]
         shown = " or ".join(f"load(..., time_axis={c})" for c in roles.candidates)
@@ -132,6 +134,20 @@ def _refuse_unknown(roles: Roles) -> None:
             op=inside[-1].op,
             reason="several time axes",
         )
+
+
+def _two_bases(roles: Roles) -> NotStreamableError:
+    """Inputs whose steps are of different lengths."""
+    slow = min(roles.bases.values())
+    told = [
+        f"{n // slow if n % slow == 0 else f'{n}/{slow}'} of {name!r} (axis {axis})"
+        for (name, axis), n in roles.bases.items()
+    ]
+    return NotStreamableError(
+        f"the inputs have time bases in a fixed ratio, {' to '.join(told)} steps; a stream feeds one step of each at a "
+        "time; use run(), or export the faster one with the steps of a frame in an axis of their own",
+        reason="time bases in a fixed ratio",
+    )
 
 
 def _walks_one(roles: Roles, B: int) -> bool:

@@ -50,6 +50,8 @@ class Roles:
     """Input axes that recurrences run over, whatever the caller chose as time."""
     candidates: list[dict[str, int]] = field(default_factory=list)
     """Every independent time axis that was found; streaming needs exactly one."""
+    bases: dict[Place, int] = field(default_factory=dict)
+    """Input axes that are one time at different paces, with their extents in one call; empty where there are none."""
     sequences: frozenset[str] = frozenset()
     """Inputs along which some recurrence runs, chosen as time or not."""
     open_sizes: dict[Place, int] = field(default_factory=dict)
@@ -161,6 +163,9 @@ def _find_time(roles: Roles, walked: Walk, traced: Trace, given: Mapping[str, in
         extent = walked.facts[source].shape[axis]
         if extent == 1 and any(walked.facts[name].shape[a] != 1 for name, a in places):
             continue  # shrunk to one step before the recurrence: samples inside a frame, not time
+        if len({walked.facts[name].shape[a] for name, a in places}) > 1:
+            roles.bases = {(name, a): walked.facts[name].shape[a] for name, a in places}
+            continue  # one time, at different paces
         place = dict(places)
         if place not in found:
             found.append(place)
