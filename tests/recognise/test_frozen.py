@@ -398,3 +398,11 @@ def test_one_line_is_said_of_a_file_and_once():
     layer.held["W"] = layer.held["W"] + 1  # another file
     with pytest.warns(UserWarning, match="2 sizes"):
         lstm_infer.load(layer.data())
+
+
+def test_a_sequence_cut_where_the_example_ends_is_refused_beyond_it():
+    layer = Layer([2, 6])
+    layer.do("Slice", layer.do("Reshape", "s", [2, 6, 8]), [0], [6], [1], out="y")
+    assert layer.run(6, 5)[0].shape == (5, 6, 8)
+    with pytest.raises(lstm_infer.ShapeError):
+        layer.run(9, 2)

@@ -10,7 +10,11 @@ from typing import Any
 
 from .ir import Array, Graph, Node, Port
 
-__all__ = ["Names", "Transaction", "captured", "drop_dead", "live", "ordered", "transaction"]
+__all__ = ["CircleError", "Names", "Transaction", "captured", "drop_dead", "live", "ordered", "transaction"]
+
+
+class CircleError(AssertionError):
+    """Nodes that wait for each other: no order of them is one of a graph."""
 
 
 @dataclass
@@ -140,7 +144,7 @@ def drop_dead(graph: Graph) -> None:
 
 
 def ordered(nodes: Sequence[Node]) -> list[Node]:
-    """Every node behind the makers of its inputs, else as they stand."""
+    """Every node behind the makers of its inputs, else as they stand; `CircleError` where that cannot be."""
     place = {name: i for i, node in enumerate(nodes) for name in node.outputs if name}
     after: list[list[int]] = [[] for _ in nodes]
     waits = [0] * len(nodes)
@@ -158,5 +162,6 @@ def ordered(nodes: Sequence[Node]) -> list[Node]:
             waits[j] -= 1
             if waits[j] == 0:
                 heapq.heappush(ready, j)
-    assert len(out) == len(nodes), "a rewrite made a circle"
+    if len(out) != len(nodes):
+        raise CircleError("a rewrite made a circle")
     return out

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from ..analysis.axes import trace
+from ..analysis.axes import links, trace
 from ..analysis.labels import Trace
 from ..graph.ir import Node
 from ..ops import carries
@@ -30,8 +30,8 @@ def uncounted(example: Example, labels: Mapping[int, str], probes: Sequence[int]
         return {}
     for label, what in labels.items():
         n = example.extent(label)
-        if what != "time" or not example.declared(label) or n < 2:
-            continue
+        if what != "time" or (n < 2 and example.declared(label)):
+            continue  # one step is what a step's file declares, of any number in it
         longer = example.walk(dict.fromkeys(example.places(label), n + probes[0]))
         if longer is None:
             continue
@@ -52,17 +52,31 @@ def _counting(example: Example, native: Walk, longer: Walk, label: int, n: int) 
             continue
         names = [(a, b) for a, b in zip(node.outputs, other.outputs, strict=True) if a and b]
         made = [(native.facts[a].shape, longer.facts[b].shape) for a, b in names]
+        if _cuts(node, other, native, longer, traced, label, n):
+            yield node
         kept = {
             axis
             for shape, after in made[:1]
             if len(shape) == len(after)
             for axis, (x, y) in enumerate(zip(shape, after, strict=True))
-            if x == y == n
+            if x == y == n > 1
         }
         if any(_repeats(node, names[0][0], native, traced, axis) for axis in kept) or _divides(
             node, native, traced, label, n
         ):
             yield node
+
+
+def _cuts(node: Node, other: Node, walked: Walk, longer: Walk, traced: Trace, label: int, n: int) -> bool:
+    """Is the sequence cut where the example ends."""
+    if moves(node) != "part" or traced.find(node.inputs[0], label) is None:
+        return False
+    ends = ("slice", n), ("pick", n - 1)
+    cut = {
+        (k.axis, k.info) for k in links(node, walked) if (k.kind, k.info[1] if k.kind == "slice" else k.info) in ends
+    }
+    axis = traced.find(node.inputs[0], label)
+    return any(at == axis for at, _ in cut & {(k.axis, k.info) for k in links(other, longer)})
 
 
 def _repeats(node: Node, name: str, walked: Walk, traced: Trace, axis: int) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 
 from ..analysis.labels import Axis
 from .example import Example
@@ -58,7 +59,7 @@ class _Reading:
 
     def in_doubt(self, labels: Mapping[int, str]) -> bool:
         """May the number be the model's own."""
-        if self.free is None:
+        if self.free is None or self.slides():
             return self.cut()
         if all(self.example.declared(root) for root in self.place.roots):
             return not (self.restores(labels) or self.keeps())
@@ -67,6 +68,8 @@ class _Reading:
     def cut(self) -> bool:
         """Are all numbers given, and do time or batch share an axis with a part of the features, or with all of them
         where the number is theirs as well: [8, 2] of B = 2, T = 1 and 8 features."""
+        if self.slides():
+            return True
         if self.free is not None:
             return False
         widths = [f.extent for axis in self.before for f in axis if not f.label and f.extent != 1]
@@ -74,6 +77,18 @@ class _Reading:
         if any(extent not in widths for extents in shared for extent in extents):
             return True
         return any(shared) and self.place.was in widths
+
+    def slides(self) -> bool:
+        """Does an axis of extent 1 stand behind another 1 in the input, and before one in the target: [1, 1, F] of one step,
+        nobody knows of what, and one signal."""
+        at, roots = self.place.axis, set(self.place.roots)
+        where = next((a for a, axis in enumerate(self.before) if self.names(axis) == roots), 0)
+        if self.place.was != 1 or not where or at + 1 >= len(self.after):
+            return False
+        return all(
+            prod(f.extent for f in axis) == 1 and not self.known(axis)
+            for axis in (self.before[where - 1], self.after[at + 1])
+        )
 
     def known(self, axis: Axis) -> bool:
         """Has an axis a label."""

@@ -18,13 +18,10 @@ from ..graph.edit import Names, captured, live, ordered
 from ..graph.fact import Fact
 from ..graph.ir import Array, Graph, Node
 from ..ops.activation import is_activation
-from ..ops.registry import attr, find
+from ..ops.registry import attr, find, moves
 from .known import Known
 
 __all__ = ["Editor", "Part"]
-
-_REGROUPS = {"Identity", "Dropout", "Squeeze", "Unsqueeze", "Reshape", "Flatten", "Cast", "Transpose", "Concat",
-             "Split", "Expand", "Gather", "Slice"}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -77,7 +74,7 @@ class Editor:
     def source(self, name: str) -> str:
         """The value that this one is a regrouping of, one step back; "" where it is none."""
         node = self.maker.get(name)
-        if node is None or node.domain or node.op not in _REGROUPS or not node.inputs[0]:
+        if node is None or not moves(node) or not node.inputs[0]:
             return ""
         before, known = node.inputs[0], self.known
         if not known.has(before) or not known.has(name) or known.walks[0][before].dtype != known.walks[0][name].dtype:

@@ -67,7 +67,7 @@ def find_places(example: Example, labels: Labels) -> list[Place]:
                     found += [*_states(example, node, labels), *_repeats(example, node, consts, labels)]
                 elif find(node).flow is pass_broadcast:
                     found += _rows(example, node, consts, labels)
-                elif any(name in consts for name in node.inputs):
+                elif any(name in consts for name in node.inputs) and not any(node.subgraphs()):
                     found += _repeats(example, node, consts, labels)
     return found
 
