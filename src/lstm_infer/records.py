@@ -43,6 +43,8 @@ class StateInfo:
     batch_axis : int or None
     kind : str
         "zero", "constant", "input" or "computed": where its first value comes from.
+    evidence : str
+        What shows that a graph input is a state, in a few words; empty for a state inside.
     """
 
     name: str
@@ -51,6 +53,7 @@ class StateInfo:
     dtype: np.dtype[Any]
     batch_axis: int | None
     kind: str
+    evidence: str = ""
 
 
 @dataclass(frozen=True)

@@ -52,7 +52,8 @@ def summarize(
         lines.append("states:" if spec.states else "states: none")
         for state in spec.states:
             goes = f" -> {state.output}" if state.output else ""
-            lines.append(f"  {state.name}{goes}: {state.dtype} {list(state.shape)}, starts {_STARTS[state.kind]}")
+            why = f" ({state.evidence})" if state.evidence else ""
+            lines.append(f"  {state.name}{goes}: {state.dtype} {list(state.shape)}, starts {_STARTS[state.kind]}{why}")
     if graph.notes:
         lines += ["rewritten:", *(f"  {note}" for note in graph.notes)]
     drawn = dict.fromkeys(str(node) for node in graph.walk() if is_random(node))

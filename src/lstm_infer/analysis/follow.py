@@ -18,6 +18,7 @@ from .ground import Ground
 from .refusal import EachCallError, MixedError, mixed, reason, refusal
 from .roles import Roles
 from .spec import OutputSpec, StreamSpec
+from .states import Pairs
 from .windows import Pace, Windows
 
 __all__ = ["follow", "input_states", "visible"]
@@ -46,7 +47,7 @@ def visible(graph: Graph, pairs: Mapping[str, str]) -> list[str]:
     return [p.name for p in graph.outputs if p.name not in fed_back] or [p.name for p in graph.outputs]
 
 
-def input_states(roles: Roles, walked: Walk, pairs: Mapping[str, str]) -> list[StateInfo]:
+def input_states(roles: Roles, walked: Walk, pairs: Pairs) -> list[StateInfo]:
     """The states that the graph passes in and out."""
     found = []
     for port in roles.inputs:
@@ -55,7 +56,8 @@ def input_states(roles: Roles, walked: Walk, pairs: Mapping[str, str]) -> list[S
             shape = list(walked.facts[port.name].shape)
             if axis is not None:
                 shape[axis] = roles.batch_size or 1
-            found.append(StateInfo(port.name, pairs[port.name], tuple(shape), port.dtype, axis, "input"))
+            why = pairs.next[port.name].evidence
+            found.append(StateInfo(port.name, pairs[port.name], tuple(shape), port.dtype, axis, "input", why))
     return found
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import NoReturn
 
 from ..errors import NotStreamableError
@@ -16,11 +15,12 @@ from .labels import Trace
 from .refusal import WHOLE, reason, refusal
 from .roles import Roles
 from .spec import OutputSpec, StreamSpec
+from .states import Pairs
 
 __all__ = ["frame_spec", "loop_spec"]
 
 
-def frame_spec(graph: Graph, roles: Roles, walked: Walk, traced: Trace, pairs: Mapping[str, str]) -> StreamSpec:
+def frame_spec(graph: Graph, roles: Roles, walked: Walk, traced: Trace, pairs: Pairs) -> StreamSpec:
     """A model whose states are fed from call to call; refused where there is none."""
     if not pairs:
         _refuse_memoryless(walked, traced)
@@ -36,7 +36,7 @@ def frame_spec(graph: Graph, roles: Roles, walked: Walk, traced: Trace, pairs: M
     )
 
 
-def loop_spec(graph: Graph, roles: Roles, walked: Walk, traced: Trace, pairs: Mapping[str, str]) -> StreamSpec:
+def loop_spec(graph: Graph, roles: Roles, walked: Walk, traced: Trace, pairs: Pairs) -> StreamSpec:
     """The same for a model that has a time axis and is run one step at a time."""
     fed = [p.name for p in roles.inputs if p.name not in pairs]
     label = time_label(roles, traced)

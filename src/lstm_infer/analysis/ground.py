@@ -13,6 +13,7 @@ from ..walk.walk import Walk
 from .axes import links
 from .labels import Place, Trace
 from .roles import Roles
+from .states import Pairs
 
 __all__ = ["Ground", "time_label"]
 
@@ -34,7 +35,7 @@ class Ground:
     roles: Roles
     walked: Walk
     traced: Trace
-    pairs: Mapping[str, str]
+    pairs: Pairs
 
     @cached_property
     def label(self) -> int:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from ..graph.links import Window
 from ..records import StateInfo
 from .roles import Roles
+from .states import Pairs
 
 __all__ = ["Carried", "OutputSpec", "StreamSpec"]
 
@@ -44,7 +45,7 @@ class StreamSpec:
     """Time and batch of the inputs, as the stream has them: states have no time axis."""
     streamed: tuple[str, ...]
     side: tuple[str, ...]
-    pairs: Mapping[str, str]
+    pairs: Pairs
     outputs: tuple[OutputSpec, ...]
     states: tuple[StateInfo, ...] = ()
     carried: tuple[Carried, ...] = ()

@@ -50,13 +50,14 @@ def elementwise(
     n_most: int | None = None,
     check: Callable[[Node, np.dtype[Any]], None] | None = None,
     note: str = "",
+    mixes: str = "",
 ) -> None:
     """Register one operator.
 
     `meaning(node, *arrays)` in NumPy. `kinds`: NumPy kinds of the element types it takes. `ints`: the formula also
     holds in int64. `wraps`: it also holds for uint64 taken as int64 (else those run on the host). `mixed`: operands
     may differ in type. `n_in`: inputs that must be there, at most `n_most` (default: as many). `check`: refuses, when
-    the model is loaded, what attributes say that the formula cannot.
+    the model is loaded, what attributes say that the formula cannot. `mixes`: see Op.
     """
 
     def infer(node: Node, ins: list[Fact | None]) -> list[Fact]:
@@ -89,7 +90,7 @@ def elementwise(
         apply(b, made, [b.view(value) for value in names], b.new(node.outputs[0]), ints=whole)
 
     takes = ", ".join(word for kind, word in _KINDS.items() if kind in kinds)
-    register(Op(name, infer, evaluate, pass_broadcast, lower, note=note, dtypes=takes, runs="map"))
+    register(Op(name, infer, evaluate, pass_broadcast, lower, note=note, dtypes=takes, runs="map", mixes=mixes))
 
 
 def plain(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -179,10 +180,20 @@ register(
     )
 )
 
-elementwise("Add", plain(np.add), ("ADD", 0, 1), kinds=NUMBERS, ints=True, n_in=2)
-elementwise("Sub", plain(np.subtract), ("SUB", 0, 1), kinds=NUMBERS, ints=True, n_in=2)
-elementwise("Mul", plain(np.multiply), ("MUL", 0, 1), kinds=NUMBERS, ints=True, n_in=2)
-elementwise("Div", _div, ("DIV", 0, 1), kinds=NUMBERS, ints=True, wraps=False, n_in=2, note="integers: toward zero")
+elementwise("Add", plain(np.add), ("ADD", 0, 1), kinds=NUMBERS, ints=True, n_in=2, mixes="sum")
+elementwise("Sub", plain(np.subtract), ("SUB", 0, 1), kinds=NUMBERS, ints=True, n_in=2, mixes="sum")
+elementwise("Mul", plain(np.multiply), ("MUL", 0, 1), kinds=NUMBERS, ints=True, n_in=2, mixes="scale")
+elementwise(
+    "Div",
+    _div,
+    ("DIV", 0, 1),
+    kinds=NUMBERS,
+    ints=True,
+    wraps=False,
+    n_in=2,
+    note="integers: toward zero",
+    mixes="scale",
+)
 elementwise(
     "Mod",
     _mod,
@@ -194,7 +205,7 @@ elementwise(
     check=_mod_check,
     note="floats with fmod=0 only from opset 28",
 )
-elementwise("Neg", plain(np.negative), ("NEG", 0), kinds="fi", ints=True)
+elementwise("Neg", plain(np.negative), ("NEG", 0), kinds="fi", ints=True, mixes="scale")
 elementwise("Abs", plain(np.abs), ("ABS", 0), kinds=NUMBERS, ints=True, wraps=False)
 elementwise("Sign", plain(np.sign), ("SIGN", 0), kinds=NUMBERS, ints=True, wraps=False)
 elementwise("Reciprocal", plain(np.reciprocal), ("DIV", 1.0, 0))

@@ -105,4 +105,6 @@ def _where_lower(node: Node, b: Builder) -> None:
     apply(b, ("SELECT", 0, 1, 2), [b.view(value) for value in node.inputs], b.new(node.outputs[0]), ints=ints)
 
 
-register(Op("Where", _where_infer, _where_evaluate, pass_broadcast, _where_lower, dtypes="any", runs="map"))
+register(
+    Op("Where", _where_infer, _where_evaluate, pass_broadcast, _where_lower, dtypes="any", runs="map", mixes="choose")
+)

@@ -141,4 +141,17 @@ def lower(node: Node, b: Builder) -> None:
                 b.copy(slab.part(axis, place, count), slab.part(axis, start, count, step))
 
 
-register(Op("Pad", infer, evaluate, flow, lower, note="constant pads only", dtypes="any", runs="copy", sizes=(1, 3)))
+register(
+    Op(
+        "Pad",
+        infer,
+        evaluate,
+        flow,
+        lower,
+        note="constant pads only",
+        dtypes="any",
+        runs="copy",
+        sizes=(1, 3),
+        mixes="write",
+    )
+)

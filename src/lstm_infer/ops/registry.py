@@ -71,6 +71,10 @@ class Op:
     """What it does where it computes nothing: "axes" moves whole axes about, every value and every step stays as it is;
     "order" regroups the elements under other sizes; "part" takes a part; "join" joins its inputs; "repeat" repeats;
     "cast" changes the element type. Empty: it computes."""
+    mixes: str = ""
+    """How it makes its output of its inputs where that is simple: "sum" adds or subtracts them; "scale" multiplies or
+    divides; "choose" takes each element from one of the inputs behind the first; "write" replaces elements of the first
+    by those of the third. Empty: in another way."""
     sizes: tuple[int, ...] = ()
     """Inputs that give sizes or positions: a length in them is resolved when the graph is walked."""
     holds: Holds | None = None
@@ -150,6 +154,12 @@ def moves(node: Node) -> str:
     """What a node does that computes nothing (`Op.moves`); empty where it computes, or is not built."""
     op = _OPS.get((node.domain, node.op))
     return op.moves if op is not None else ""
+
+
+def mixes(node: Node) -> str:
+    """How a node makes its output of its inputs (`Op.mixes`); empty where that is not simple, or it is not built."""
+    op = _OPS.get((node.domain, node.op))
+    return op.mixes if op is not None else ""
 
 
 def unsupported(node: Node, what: str) -> UnsupportedOpError:

@@ -218,6 +218,7 @@ register(
         dtypes="any",
         runs="copy, else host",
         why="writes at positions of the sequence",
+        mixes="write",
     ),
     Op(
         "ScatterElements",
@@ -227,5 +228,6 @@ register(
         work=work.per_element(30),
         dtypes="any",
         why="writes at positions of the sequence",
+        mixes="write",
     ),
 )

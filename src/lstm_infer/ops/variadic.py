@@ -58,7 +58,8 @@ def _variadic(name: str, code: str, function: Callable[..., Any], *, ints: bool,
             left = [made, *left]
 
     takes = "float, int, uint" if ints else "float"
-    register(Op(name, infer, evaluate, pass_broadcast, lower, dtypes=takes, runs="map"))
+    mixes = "sum" if function is np.add else ""
+    register(Op(name, infer, evaluate, pass_broadcast, lower, dtypes=takes, runs="map", mixes=mixes))
 
 
 _variadic("Min", "MIN", np.minimum, ints=True)

@@ -12,12 +12,14 @@ from typing import Union
 
 import numpy as np
 
+from ..analysis.pairing.scene import NextState
 from ..analysis.spec import StreamSpec
 from ..errors import FeedError
 from ..graph.ir import Node
 from ..lower import builder
 from ..ops import carries, registry
 from ..program.assemble import assemble
+from ..program.builder import Builder
 from ..program.memory import NodeState, StateLayout
 from ..program.program import Program
 from ..program.store import ConstStore
@@ -36,6 +38,7 @@ __all__ = [
     "Static",
     "digest",
     "first_program",
+    "next_value",
     "place_states",
     "public_states",
     "static_values",
@@ -131,6 +134,17 @@ def _place_steps(
             value = nodes[key.node].inputs[key.input]
             fact = resized(one.facts[value], spec.time_axes[value], steps)
             layout.slot(key, fact.shape, fact.dtype)
+
+
+def next_value(b: Builder, found: NextState, slot: View) -> View:
+    """The next value of a state as its memory has it: a part of an output, and without axes of 1 or with others."""
+    place = found.place
+    view = b.view(place.output)
+    if place.part is not None:
+        view = view.part(place.part.axis, place.part.start, place.part.stop - place.part.start)
+    shown = view.reshape(slot.shape)
+    assert shown is not None, "axes of 1 alone"
+    return shown
 
 
 def public_states(spec: StreamSpec, layout: StateLayout, batch: int) -> dict[str, tuple[View, StateInfo]]:

@@ -34,6 +34,7 @@ from .memory import (
     Static,
     digest,
     first_program,
+    next_value,
     place_states,
     public_states,
     static_values,
@@ -168,8 +169,12 @@ class StreamPlan:
                 lowering.node(node)
         outputs = [b.output(self._shown(b, name), index) for index, name in enumerate(present)]
         # a state whose layer has had no step yet stays as it is; the others go on
-        there = [(name, out) for name, out in self.spec.pairs.items() if out not in chunk.absent]
-        b.advance([(self.layout.slots[InputState(name)], b.view(out)) for name, out in there])
+        slots = {
+            name: self.layout.slots[InputState(name)]
+            for name, out in self.spec.pairs.items()
+            if out not in chunk.absent
+        }
+        b.advance([(slot, next_value(b, self.spec.pairs.next[name], slot)) for name, slot in slots.items()])
         return b, outputs
 
     def _shown(self, b: Builder, name: str) -> str:

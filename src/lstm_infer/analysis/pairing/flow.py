@@ -1,0 +1,171 @@
+"""Evidence that lies in the flow itself: a recurrence's state, a cache, a counter, a delay."""
+
+from __future__ import annotations
+
+from math import prod
+
+import numpy as np
+
+from ...graph.ir import Node
+from ...ops import carries, registry
+from .decided import Decided
+from .paths import ANY, DIRECT, ELEMENTWISE, MOVE, SUM, UNREACHED
+from .scene import Scene
+from .targets import MOST_TAGGED, leaves
+
+__all__ = ["caches", "counters", "delay_of", "delays", "recurrences"]
+
+
+def recurrences(decided: Decided) -> None:
+    """A way through a recurrence's own state path, with nothing but sums and scales before and behind."""
+    scene = decided.scene
+    for level in (MOVE, SUM, DIRECT):
+        edges = decided.free_edges(lambda name, k, most=level: scene.through(name, k) <= most)  # type: ignore[misc]
+        decided.settle({(name, k): f"enters the recurrence of {_recurrence(scene, name)}" for name, k in edges})
+
+
+def _recurrence(scene: Scene, name: str) -> str:
+    """The recurrence that an input enters with the least done to it before."""
+    at, found = scene.index[name], []
+    for node in scene.walked.nodes:
+        if carries.carries(node):
+            ways = [scene.paths.level.get(node.inputs[i]) for _, i, _ in carries.states(node) if i < len(node.inputs)]
+            found += [(int(way[at]), f"node {node.name!r}") for way in ways if way is not None]
+    return min(found, default=(0, "a node"))[1]
+
+
+# ---- caches -------------------------------------------------------------------------------------------------
+
+
+def caches(decided: Decided) -> None:
+    """The next value is joined of the old one and something else, and cut, by moves alone."""
+    scene = decided.scene
+    for k in decided.free_targets():
+        held = leaves(scene.targets[k].value, scene.makers)
+        live = {value for value in held if scene.fact(value).const is None}
+        found = [name for name in decided.free_inputs() if name in live and scene.fits(name, k)]
+        if not found or len(live) < 2:
+            continue
+        if len(found) > 1:
+            left = _remain(scene, scene.targets[k].value)
+            found = [name for name in found if name not in left] if left is not None else found
+        decided.settle({(name, k): "cache joined with the input and cut" for name in found})
+
+
+def _remain(scene: Scene, value: str) -> set[str] | None:
+    """The leaves of which a value still holds an element; None where that is not known before the call."""
+    numbers: dict[str, int] = {}
+    made: dict[str, np.ndarray] = {}
+
+    def tags(name: str) -> np.ndarray | None:
+        if name in made:
+            return made[name]
+        node, fact = scene.makers.get(name), scene.fact(name)
+        if prod(fact.shape) > MOST_TAGGED:
+            return None
+        if node is None or registry.moves(node) not in ("axes", "order", "part", "join"):
+            if node is not None and registry.mixes(node) == "write":
+                return None
+            made[name] = np.full(fact.shape, numbers.setdefault(name, len(numbers)), np.int64)
+            return made[name]
+        joins = registry.moves(node) == "join"
+        ins: list[np.ndarray | None] = [tags(v) for v in (node.inputs if joins else node.inputs[:1])]
+        if any(one is None for one in ins):
+            return None
+        if not joins:
+            ins += [scene.fact(v).const if v else None for v in node.inputs[1:]]
+            if any(v and scene.fact(v).const is None for v in node.inputs[1:]):
+                return None
+        made.update(zip(node.outputs, registry.find(node).evaluate(node, ins), strict=False))
+        return made[name]
+
+    found = tags(value)
+    kept = set() if found is None else set(np.unique(found).tolist())
+    return None if found is None else {name for name, number in numbers.items() if number in kept}
+
+
+# ---- counters -----------------------------------------------------------------------------------------------
+
+
+def counters(decided: Decided) -> None:
+    """An integer that a positive constant is added to, and that is perhaps wrapped or clipped then."""
+    scene = decided.scene
+    edges = decided.free_edges(
+        lambda name, k: (
+            scene.fact(name).dtype.kind in "iu"
+            and scene.level(name, k) <= ELEMENTWISE
+            and _counts(scene, name, scene.targets[k].value)
+        )
+    )
+    decided.settle(dict.fromkeys(edges, "counter"))
+
+
+def _counts(scene: Scene, name: str, value: str) -> bool:
+    """Is a value this input plus a positive constant, and element by element made of it."""
+    at, seen = scene.index[name], False
+    while value != name:
+        node = scene.makers.get(value)
+        if node is None or registry.moves(node) == "join":
+            return False
+        levels = {v: scene.paths.level.get(v) for v in node.inputs if v}
+        ways = [v for v, level in levels.items() if level is not None and level[at] <= ELEMENTWISE]
+        if len(ways) != 1:
+            return False
+        seen = seen or (registry.mixes(node) == "sum" and _adds(scene, node, ways[0]))
+        value = ways[0]
+    return seen
+
+
+def _adds(scene: Scene, node: Node, value: str) -> bool:
+    """Does a sum make this value larger, by a constant."""
+    others = [scene.fact(v).const for v in node.inputs if v != value]
+    signs = -1 if node.op == "Sub" else 1
+    if node.op == "Sub" and node.inputs[0] != value:
+        return False
+    return all(const is not None and const.size and bool((const * signs > 0).all()) for const in others)
+
+
+# ---- delays -------------------------------------------------------------------------------------------------
+
+
+def delay_of(decided: Decided, target: int) -> tuple[str, bool] | None:
+    """The input that a target is, moved, where that goes to other outputs too; and whether it is a strict part of it."""
+    scene = decided.scene
+    held = leaves(scene.targets[target].value, scene.makers)
+    name = next(iter(held))
+    if len(held) != 1 or name not in scene.fed:
+        return None
+    if not any(scene.reaches(name, k) for k in range(len(scene.targets)) if k != target):
+        return None
+    return name, prod(scene.fact(name).shape) > prod(scene.fact(scene.targets[target].value).shape)
+
+
+def partners(decided: Decided, target: int, source: str) -> list[str]:
+    """The inputs that may hold what `source` was one call before: they go to outputs, but not to this one, nor element
+    by element to one that is free."""
+    scene, free = decided.scene, [k for k in decided.free_targets() if k != target]
+
+    def may(name: str) -> bool:
+        reached = [k for k in range(len(scene.targets)) if scene.level(name, k) <= ANY]
+        near = any(scene.level(name, k) <= ELEMENTWISE and scene.fits(name, k) for k in free)
+        return bool(reached) and scene.level(name, target) == UNREACHED and not near and scene.fits(name, target)
+
+    return [name for name in decided.free_inputs() if name != source and may(name)]
+
+
+def delays(decided: Decided) -> None:
+    """The output is the signal itself, or a part of it, and an input of its shape holds what it was before. A name tells
+    it from a signal that is handed through."""
+    scene = decided.scene
+    if not scene.frames:
+        return
+    edges = {}
+    for k in decided.free_targets():
+        found = delay_of(decided, k)
+        if found is None or scene.rhymes(found[0], k):
+            continue
+        source, strict = found
+        for name in partners(decided, k, source):
+            if strict or scene.witnessed(name, k):
+                edges[name, k] = f"delay of input {source}"
+    decided.settle(edges)

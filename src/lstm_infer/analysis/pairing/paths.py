@@ -1,0 +1,99 @@
+"""How a value comes from each input: the best path, by the weakest thing that happens on it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...graph.ir import Node
+from ...ops import carries, recurrent, registry
+from ...ops.common import pass_broadcast
+from ...walk.walk import Walk
+
+__all__ = ["ANY", "CONDITION", "DIRECT", "ELEMENTWISE", "MOVE", "SUM", "UNREACHED", "Paths", "find_paths", "only_step"]
+
+MOVE, SUM, DIRECT, ELEMENTWISE, ANY, CONDITION, UNREACHED = 1, 2, 3, 4, 5, 6, 255
+"""MOVE: as it is, perhaps elsewhere. SUM: with another live value added. DIRECT: scaled, cast, repeated, chosen.
+ELEMENTWISE: through a function of each element. ANY: products, reductions. CONDITION: it only tells which of other values
+are taken, so it passes nothing on."""
+
+Levels = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Paths:
+    """For every value, and each of `starts` in order: the level of the best path, of the best that crosses the state
+    link of a recurrence, and of the best on which another live value is added. UNREACHED where there is none."""
+
+    starts: tuple[str, ...]
+    level: dict[str, Levels]
+    through: dict[str, Levels]
+    summed: dict[str, Levels]
+
+
+def only_step(node: Node, walked: Walk) -> bool:
+    """Is this a recurrence over one step, so that its sequence is its first state behind that step."""
+    if not recurrent.is_recurrent(node):
+        return False
+    return all(walked.facts[node.inputs[i]].shape[axis] == 1 for i, axis in carries.runs_over(node))
+
+
+def state_link(node: Node, index: int, output: int, walked: Walk) -> bool:
+    """Is this a recurrence's own way from the state before to the state behind."""
+    if not carries.carries(node):
+        return False
+    states = carries.states(node)
+    if output == 0 and only_step(node, walked):
+        output = states[0][2]
+    return any(i == index and o == output for _, i, o in states)
+
+
+def link_level(node: Node, index: int, added: bool) -> int:
+    """What a node does to one of its inputs on the way to its outputs; `added`: another input is live."""
+    moves, mixes = registry.moves(node), registry.mixes(node)
+    if moves:
+        known = moves == "join" or index == 0
+        return (DIRECT if moves in ("cast", "repeat") else MOVE) if known else ANY
+    if mixes == "sum":
+        return SUM if added else DIRECT
+    if mixes == "scale":
+        return DIRECT
+    if mixes == "choose":
+        return DIRECT if index else CONDITION
+    if mixes == "write":
+        return MOVE if index in (0, 2) else ANY
+    return ELEMENTWISE if registry.find(node).flow is pass_broadcast else ANY
+
+
+def find_paths(walked: Walk, starts: Sequence[str]) -> Paths:
+    """The best paths from `starts` to every value, in one pass over the nodes."""
+    found = Paths(tuple(starts), {}, {}, {})
+    none = np.full(len(starts), UNREACHED, np.uint8)
+    for index, name in enumerate(starts):
+        found.level[name], found.through[name], found.summed[name] = none.copy(), none, none
+        found.level[name][index] = 0
+    for node in walked.nodes:
+        inside = [(i, value) for i, value in enumerate(node.inputs) if value in found.level]
+        for output, name in enumerate(node.outputs):
+            if name and inside:
+                _pass(found, walked, node, inside, output)
+    return found
+
+
+def _pass(found: Paths, walked: Walk, node: Node, inside: Sequence[tuple[int, str]], output: int) -> None:
+    """The levels of one output of a node from those of its live inputs."""
+    added = len({value for _, value in inside}) > 1
+    is_sum = added and registry.mixes(node) == "sum"
+    ways: tuple[list[Levels], list[Levels], list[Levels]] = ([], [], [])
+    for i, value in inside:
+        link = state_link(node, i, output, walked)
+        weight = np.uint8(MOVE if link else link_level(node, i, added))
+        level = np.maximum(found.level[value], weight)
+        ways[0].append(level)
+        ways[1].append(level if link else np.maximum(found.through[value], weight))
+        ways[2].append(level if is_sum else np.maximum(found.summed[value], weight))
+    for kept, levels in zip((found.level, found.through, found.summed), ways, strict=True):
+        kept[node.outputs[output]] = levels[0] if len(levels) == 1 else np.minimum.reduce(levels)

@@ -1,0 +1,170 @@
+"""What every kind of evidence is asked of: the candidates, the ways between them, and who is computed from whom."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from ...graph.fact import Fact
+from ...graph.ir import Node
+from ...walk.walk import Walk
+from ..names import affinity, follows, rhymes, says_state
+from .paths import ANY, DIRECT, UNREACHED, Paths, find_paths, only_step
+from .targets import Place, Target, bare, cut, find_targets, makers_of, root
+
+__all__ = ["NextState", "Scene", "set_scene"]
+
+Edge = tuple[str, int]
+
+
+@dataclass(frozen=True)
+class NextState:
+    """Where the next value of a state stands, and what shows that it does."""
+
+    place: Place
+    evidence: str
+    by_name: bool = False
+    """Names had to decide between several that have the evidence."""
+
+
+@dataclass(frozen=True)
+class Scene:
+    """The candidates of a model, before any is decided."""
+
+    walked: Walk
+    fed: tuple[str, ...]
+    """All inputs that are not constant."""
+    inputs: tuple[str, ...]
+    """Those that may be states."""
+    targets: tuple[Target, ...]
+    paths: Paths
+    frames: bool
+    """No input has a time axis: every call is a step."""
+    sequences: frozenset[str]
+    makers: Mapping[str, Node]
+    index: Mapping[str, int]
+    """Place of each input in `fed`."""
+    behind: tuple[frozenset[int], ...]
+    """By target: the others that are computed from what it holds."""
+    alike: Mapping[str, str]
+    """The state behind the only step of a recurrence, by which its sequence goes too."""
+
+    def fact(self, value: str) -> Fact:
+        return self.walked.facts[value]
+
+    def level(self, name: str, target: int) -> int:
+        """The best path from an input to a target."""
+        return self._at(self.paths.level, name, target)
+
+    def through(self, name: str, target: int) -> int:
+        return self._at(self.paths.through, name, target)
+
+    def summed(self, name: str, target: int) -> int:
+        return self._at(self.paths.summed, name, target)
+
+    def _at(self, table: Mapping[str, object], name: str, target: int) -> int:
+        levels = table.get(self.targets[target].value)
+        return UNREACHED if levels is None else int(levels[self.index[name]])  # type: ignore[index]
+
+    def fits(self, name: str, target: int) -> bool:
+        """May the target hold a next value of this input: same type, same shape up to axes of 1."""
+        return any(self._holds(place, name) for place in self.targets[target].places)
+
+    def _holds(self, place: Place, name: str) -> bool:
+        state, value = self.fact(name), self.fact(place.output)
+        shape = value.shape if place.part is None else cut(value.shape, place.part)
+        return state.dtype == value.dtype and bare(state.shape) == bare(shape)
+
+    def may(self, name: str, target: int) -> bool:
+        """Does it fit, and is it no answer that a recurrence makes of a sequence."""
+        answer = name in self.sequences and self.level(name, target) > DIRECT
+        return not answer and self.fits(name, target)
+
+    def reaches(self, name: str, target: int) -> bool:
+        return self.level(name, target) <= ANY
+
+    def sources(self, target: int) -> set[str]:
+        """The inputs that a target depends on."""
+        levels = self.paths.level.get(self.targets[target].value)
+        return set() if levels is None else {n for n in self.fed if levels[self.index[n]] != UNREACHED}
+
+    def exposed(self, target: int) -> bool:
+        """Is another output computed from what this one holds, or the same value."""
+        return len(self.targets[target].places) > 1 or bool(self.behind[target])
+
+    def confined(self, behind: Collection[str]) -> dict[str, set[int]]:
+        """The targets that each input reaches, where nothing passes these values."""
+        stop = {*behind, *(self.alike[value] for value in behind if value in self.alike)}
+        live: dict[str, int] = {name: 1 << k for k, name in enumerate(self.fed) if name not in stop}
+        for node in self.walked.nodes:
+            bits = 0
+            for value in node.inputs:
+                bits |= live.get(value, 0)
+            if bits:
+                live.update((v, bits) for v in node.outputs if v and v not in stop)
+        ends = {k: live.get(target.value, 0) for k, target in enumerate(self.targets)}
+        return {name: {k for k, bits in ends.items() if bits >> i & 1} for i, name in enumerate(self.fed)}
+
+    # ---- names ----------------------------------------------------------------------------------------------
+
+    def rhymes(self, name: str, target: int) -> bool:
+        return any(rhymes(name, output) for output in self.targets[target].outputs)
+
+    def witnessed(self, name: str, target: int) -> bool:
+        """Does one of the two names say that it holds a state."""
+        outputs = self.targets[target].outputs
+        return says_state(name) or any(says_state(o) or follows(name, o) for o in outputs)
+
+    def both_say(self, name: str, target: int) -> bool:
+        return says_state(name) and any(says_state(o) for o in self.targets[target].outputs)
+
+    def place(self, name: str, target: int) -> Place:
+        """Of several outputs that hold one value the rhyming one, else the one that says, else a part, else the last."""
+        places = [place for place in self.targets[target].places if self._holds(place, name)]
+
+        def rank(at: int) -> tuple[int, bool, bool, int]:
+            one = places[at]
+            return affinity(name, one.output), says_state(one.output), one.part is not None, at
+
+        return places[max(range(len(places)), key=rank)]
+
+
+def set_scene(
+    fed: Sequence[str],
+    outputs: Sequence[str],
+    walked: Walk,
+    streamed: Collection[str],
+    sequences: Collection[str],
+) -> Scene:
+    """The candidates of a model: inputs without time that are no scalars of floats, and what the outputs hold."""
+    inputs = [name for name in fed if name not in streamed and _may_be(walked.facts[name])]
+    shapes = {bare(walked.facts[name].shape) for name in inputs}
+    targets = find_targets([o for o in outputs if walked.facts[o].const is None], walked, shapes)
+    makers = makers_of(walked)
+    sequences_of = {root(n.outputs[0], makers, walked): n.outputs[0] for n in walked.nodes if only_step(n, walked)}
+    alike = {last: first for last, first in sequences_of.items() if first and last != first}
+    return Scene(
+        walked, tuple(fed), tuple(inputs), tuple(targets), find_paths(walked, fed), not streamed, frozenset(sequences),
+        makers, {name: k for k, name in enumerate(fed)}, _behind(walked, targets, alike), alike,
+    )  # fmt: skip
+
+
+def _behind(walked: Walk, targets: Sequence[Target], alike: Mapping[str, str]) -> tuple[frozenset[int], ...]:
+    """For each target the others that are computed from what it holds."""
+    live: dict[str, int] = {}
+    for k, target in enumerate(targets):
+        for value in target.cores:
+            for name in (value, alike.get(value, value)):
+                live[name] = live.get(name, 0) | 1 << k
+    for node in walked.nodes:
+        bits = 0
+        for value in node.inputs:
+            bits |= live.get(value, 0)
+        if bits:
+            live.update((v, live.get(v, 0) | bits) for v in node.outputs if v)
+    ends = [live.get(target.value, 0) for target in targets]
+    return tuple(frozenset(j for j, bits in enumerate(ends) if bits >> k & 1 and j != k) for k in range(len(targets)))
+
+
+def _may_be(fact: Fact) -> bool:
+    return fact.dtype.kind in "iu" or (fact.dtype.kind == "f" and bool(fact.shape))
