@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 __all__ = ["affinity", "follows", "rhymes", "says_state", "stem"]
 
-_SIDES = {"in", "out", "input", "output", "inp", "outp"}
+_SIDES = frozenset({"in", "out", "input", "output", "inp", "outp"})
 """Words for where a value passes the edge of a graph."""
 
 _TIMES = {
@@ -37,20 +38,23 @@ def _last(name: str) -> str:
     return re.split(r"[/.:]", name)[-1].lower()
 
 
-def _words(name: str) -> list[str]:
+@lru_cache(maxsize=4096)
+def _words(name: str) -> tuple[str, ...]:
     """The words of a name; of a single letter with n or 0 behind it (hn, c0) the letter and the n."""
     found: list[str] = []
     for word in re.findall(r"[a-z]+[0-9]*|[0-9]+", _last(name)):
         short = re.fullmatch(r"([a-z])(n|0)", word)
         found += [short[1], "n" if short[2] == "n" else "init"] if short else [word]
-    return found
+    return tuple(found)
 
 
-def stem(name: str, without: frozenset[str] | set[str] = _SIDES | _TIMES) -> str:
+@lru_cache(maxsize=4096)
+def stem(name: str, without: frozenset[str] = _SIDES | _TIMES) -> str:
     """What is left of a name without some words; none where nothing is left."""
     return "_".join(word for word in _words(name) if word not in without)
 
 
+@lru_cache(maxsize=4096)
 def says_state(name: str) -> bool:
     """Does a name speak of a state: h, c2, lstm_cell, cache_in, prev."""
     last = _last(name)
@@ -59,6 +63,7 @@ def says_state(name: str) -> bool:
     )
 
 
+@lru_cache(maxsize=1 << 16)
 def rhymes(a: str, b: str) -> bool:
     """Are two names the same without the words for the side and the time at which they hold."""
     if _last(b) == _last(a) + "n":  # h, hn

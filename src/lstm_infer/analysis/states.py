@@ -17,6 +17,7 @@ from .names import affinity
 from .pairing.decided import Decided
 from .pairing.flow import caches, counters, delays, recurrences
 from .pairing.naming import by_names
+from .pairing.paths import ANY
 from .pairing.rest import undecided
 from .pairing.scene import NextState, Scene, set_scene
 from .pairing.shape import drives, through_outputs, through_outputs_by_name, twice
@@ -28,6 +29,9 @@ STEPS = (
     recurrences, caches, counters, delays, through_outputs, through_outputs_by_name, drives, twice, by_names,
 )  # fmt: skip
 """In the order of their trust."""
+
+MOST_SHOWN = 6
+"""So many candidates are shown in an error, for so many inputs."""
 
 
 class Pairs(dict[str, str]):
@@ -121,17 +125,28 @@ def _part(name: str, out: str, scene: Scene, given: Mapping[str, str], parts: Se
     return parts[mine.index(name)]
 
 
+def _ranked(scene: Scene, name: str, targets: Iterable[int]) -> list[str]:
+    """The outputs that may hold the next value of an input: those of like names first, then those of the best way, among
+    which a delay has none to take."""
+    found = {}
+    for k in targets:
+        out, level = scene.place(name, k).output, scene.level(name, k)
+        found[out] = (-affinity(name, out), level if level <= ANY else 0, out)
+    return sorted(found, key=lambda out: found[out])
+
+
 def _refusal(decided: Decided, open_edges: Mapping[str, Iterable[int]]) -> StateError:
     """The error that shows what is open, and the candidates filled in."""
     scene = decided.scene
     shown, filled = [], {name: state.place.output for name, state in decided.result().items()}
     for name in [one for one in scene.inputs if one in open_edges]:
-        outs = sorted(
-            {scene.place(name, k).output for k in open_edges[name]}, key=lambda out: (-affinity(name, out), out)
-        )
-        shown.append(f"{name!r} -> one of {outs}" if len(outs) > 1 else f"{name!r} -> {outs[0]!r}")
+        outs = _ranked(scene, name, open_edges[name])
+        more = f" and {len(outs) - MOST_SHOWN} more" if len(outs) > MOST_SHOWN else ""
+        shown.append(f"{name!r} -> one of {outs[:MOST_SHOWN]}{more}" if len(outs) > 1 else f"{name!r} -> {outs[0]!r}")
         free = [out for out in outs if out not in filled.values()]
         filled |= {name: free[0]} if free else {}
+    if len(shown) > MOST_SHOWN:
+        shown[MOST_SHOWN:] = [f"{len(shown) - MOST_SHOWN} more"]
     example = ", ".join(f'"{name}": "{out}"' for name, out in filled.items())
     return StateError(
         f"the states cannot be paired with outputs by data flow or names: {'; '.join(shown)}; say which are states and "

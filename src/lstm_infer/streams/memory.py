@@ -141,7 +141,7 @@ def next_value(b: Builder, found: NextState, slot: View) -> View:
     place = found.place
     view = b.view(place.output)
     if place.part is not None:
-        view = view.part(place.part.axis, place.part.start, place.part.stop - place.part.start)
+        view = view.part(place.part.axis, *place.part.among(view.shape[place.part.axis]))
     shown = view.reshape(slot.shape)
     assert shown is not None, "axes of 1 alone"
     return shown

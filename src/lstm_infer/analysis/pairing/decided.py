@@ -39,8 +39,8 @@ class Decided:
 
     def free_edges(self, fits: Callable[[str, int], bool] | None = None) -> list[Edge]:
         """(input, target) of one shape and type, both free."""
-        scene, targets = self.scene, self.free_targets()
-        edges = [(n, k) for n in self.free_inputs() for k in targets if scene.may(n, k)]
+        scene, sure = self.scene, self.sure
+        edges = [(n, k) for n, k in scene.fitting if n not in self.pairs and k not in sure]
         return [edge for edge in edges if fits is None or fits(*edge)]
 
     def feeds(self) -> set[str]:

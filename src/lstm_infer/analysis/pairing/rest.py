@@ -68,7 +68,7 @@ def _doubtful(decided: Decided, name: str, target: int) -> bool:
     """May this input be a state whose next value the target holds, so that it has to be asked."""
     scene = decided.scene
     kind = scene.fact(name).dtype.kind
-    if scene.sources(target) == {name}:  # depends on itself alone
+    if scene.alone(name, target):  # depends on itself alone
         return kind == "f" and scene.level(name, target) > MOVE
     if scene.level(name, target) <= MOVE or scales(scene, name, target):
         return False

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from ...graph.fact import Fact
 from ...graph.ir import Node
@@ -68,25 +70,31 @@ class Scene:
 
     def fits(self, name: str, target: int) -> bool:
         """May the target hold a next value of this input: same type, same shape up to axes of 1."""
-        return any(self._holds(place, name) for place in self.targets[target].places)
+        return (name, target) in self.fitting
+
+    @cached_property
+    def fitting(self) -> dict[Edge, None]:
+        """The pairs of one type and shape, up to axes of 1."""
+        edges = itertools.product(self.inputs, range(len(self.targets)))
+        held = ((n, k) for n, k in edges if any(self._holds(p, n) for p in self.targets[k].places))
+        return dict.fromkeys(edge for edge in held if not self._answers(*edge))
 
     def _holds(self, place: Place, name: str) -> bool:
         state, value = self.fact(name), self.fact(place.output)
         shape = value.shape if place.part is None else cut(value.shape, place.part)
         return state.dtype == value.dtype and bare(state.shape) == bare(shape)
 
-    def may(self, name: str, target: int) -> bool:
-        """Does it fit, and is it no answer that a recurrence makes of a sequence."""
-        answer = name in self.sequences and self.level(name, target) > DIRECT
-        return not answer and self.fits(name, target)
+    def _answers(self, name: str, target: int) -> bool:
+        """Is the target what a recurrence makes of a sequence."""
+        return name in self.sequences and self.level(name, target) > DIRECT
 
     def reaches(self, name: str, target: int) -> bool:
         return self.level(name, target) <= ANY
 
-    def sources(self, target: int) -> set[str]:
-        """The inputs that a target depends on."""
+    def alone(self, name: str, target: int) -> bool:
+        """Does a target depend on this input and nothing else."""
         levels = self.paths.level.get(self.targets[target].value)
-        return set() if levels is None else {n for n in self.fed if levels[self.index[n]] != UNREACHED}
+        return levels is not None and levels[self.index[name]] != UNREACHED and int((levels != UNREACHED).sum()) == 1
 
     def exposed(self, target: int) -> bool:
         """Is another output computed from what this one holds, or the same value."""

@@ -21,11 +21,18 @@ MOST_TAGGED = 1 << 20
 
 @dataclass(frozen=True)
 class Part:
-    """Positions start .. stop-1 along one axis of an output."""
+    """Positions start .. stop-1 of `extent` along one axis of an output; in proportion where the axis is also the batch
+    and that is another."""
 
     axis: int
     start: int
     stop: int
+    extent: int
+
+    def among(self, extent: int) -> tuple[int, int]:
+        """The first position and how many, in an axis of this extent."""
+        start = self.start * extent // self.extent
+        return start, self.stop * extent // self.extent - start
 
 
 @dataclass(frozen=True)
@@ -167,5 +174,5 @@ def _where(taken: np.ndarray) -> Part | None:
         some, every = taken.any(others), taken.all(others)
         at = np.flatnonzero(some)
         if (some == every).all() and len(at) and len(at) < n and at[-1] - at[0] + 1 == len(at):
-            return Part(axis, int(at[0]), int(at[-1]) + 1)
+            return Part(axis, int(at[0]), int(at[-1]) + 1, n)
     return None

@@ -1,0 +1,237 @@
+"""Which inputs are states, decided on evidence: each kind found with neutral names where the flow tells, with names that
+say where it does not, and refused where neither does; whatever the order of the ports."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+import lstm_infer
+import tolerances
+from lstm_infer.errors import StateError
+
+FLOAT, INT = TensorProto.FLOAT, TensorProto.INT64
+N, H = 4, 6
+
+
+def weights() -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(5)
+
+    def some(*shape: int) -> np.ndarray:
+        return rng.uniform(-0.6, 0.6, shape).astype(np.float32)
+
+    return {
+        "W": some(1, 3 * H, N), "R": some(1, 3 * H, H), "W2": some(1, 3 * H, 2 * N), "LW": some(1, 4 * H, N),
+        "LR": some(1, 4 * H, H), "LW2": some(1, 4 * H, H), "M": some(H, N), "K": some(N, H), "G": some(N, N),
+        "decay": np.abs(some(H)), "slow": np.float32([0.9]), "ax0": np.array([0]), "ax1": np.array([1]),
+        "ax2": np.array([2]), "from1": np.array([1]), "two": np.array([2]), "three": np.array([3]), "four": np.array([4]),
+        "end": np.array([1 << 40]), "one": np.array([1]), "first": np.array(0), "second": np.array(1),
+        "third": np.array(2), "fourth": np.array(3),
+    }  # fmt: skip
+
+
+def build(nodes, inputs, outputs, rename=None, order=None):
+    """A model of nodes "Op in in -> out out attribute=1", its ports renamed and put in another order."""
+    made = []
+    for text in nodes:
+        left, right = text.split("->")
+        op, *ins = left.split()
+        attrs = dict(part.split("=") for part in right.split() if "=" in part)
+        outs = ["" if o == "_" else o for o in right.split() if "=" not in o]
+        ins = ["" if i == "_" else i for i in ins]
+        made.append(helper.make_node(op, ins, outs, **{k: int(v) for k, v in attrs.items()}))
+    rename = rename or {}
+    for node in made:
+        node.input[:] = [rename.get(v, v) for v in node.input]
+        node.output[:] = [rename.get(v, v) for v in node.output]
+    used = {v for node in made for v in node.input}
+    consts = [numpy_helper.from_array(np.asarray(a), k) for k, a in weights().items() if k in used]
+
+    def ports(rows):
+        found = [helper.make_tensor_value_info(rename.get(n, n), kind, shape) for n, kind, shape in rows]
+        return found if order is None else found[::-1]
+
+    graph = helper.make_graph(made, "g", ports(inputs), ports(outputs), consts)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    return model.SerializeToString()
+
+
+def port(name, *shape, kind=FLOAT):
+    return name, kind, list(shape)
+
+
+X, Y = port("x", 1, N), port("y", 1, N)
+GRU = [
+    "Unsqueeze x ax0 -> xs",
+    "Unsqueeze h ax0 -> hs",
+    "GRU xs W R _ _ hs -> _ hn hidden_size=6",
+    "Squeeze hn ax0 -> h2",
+]
+LSTM1 = ["Unsqueeze x ax0 -> xs", f"LSTM xs LW LR _ _ h1 c1 -> _ p1 q1 hidden_size={H}"]
+LSTM2 = [*LSTM1, f"LSTM p1 LW2 LR _ _ h2 c2 -> _ p2 q2 hidden_size={H}", "Squeeze p2 ax0 -> t", "MatMul t M -> y"]
+FOUR = [X, *(port(n, 1, 1, H) for n in ("h1", "c1", "h2", "c2"))]
+
+KINDS = {
+    "recurrence": (
+        [*GRU, "MatMul h2 M -> y"], [X, port("h", 1, H)], [Y, port("h2", 1, H)], {"h": "h2"}, "recurrence",
+    ),
+    "two signals": (
+        ["Concat real imag -> cat axis=1", "Unsqueeze cat ax0 -> xs", "Unsqueeze h ax0 -> hs",
+         "GRU xs W2 R _ _ hs -> _ hn hidden_size=6", "Squeeze hn ax0 -> h2", "MatMul h2 M -> m", "Sigmoid m -> mask",
+         "Mul real mask -> y", "Mul imag mask -> z"],
+        [port("real", 1, N), port("imag", 1, N), port("h", 1, H)], [Y, port("z", 1, N), port("h2", 1, H)],
+        {"h": "h2"}, "recurrence",
+    ),
+    "cache": (
+        ["Unsqueeze x ax2 -> xs", "Concat cache xs -> joined axis=2", "Slice joined from1 end ax2 -> cut",
+         "ReduceSum joined ax2 -> total keepdims=0", "MatMul total G -> y"],
+        [X, port("cache", 1, N, 2)], [Y, port("cut", 1, N, 2)], {"cache": "cut"}, "cache",
+    ),
+    "leaky sum": (
+        ["MatMul x K -> in", "Mul s decay -> old", "Add old in -> s2", "Tanh s2 -> t", "MatMul t M -> y"],
+        [X, port("s", 1, H)], [Y, port("s2", 1, H)], {"s": "s2"}, "every output goes through it",
+    ),
+    "counter": (
+        [*GRU, "Add n one -> n2", "Cast n2 -> nf to=1", "MatMul h2 M -> t", "Div t nf -> y"],
+        [X, port("n", 1, kind=INT), port("h", 1, H)], [Y, port("n2", 1, kind=INT), port("h2", 1, H)],
+        {"n": "n2", "h": "h2"}, "counter",
+    ),
+    "axes of 1": (
+        [*GRU, "Unsqueeze h2 ax1 -> h3", "MatMul h2 M -> y"], [X, port("h", 1, H)], [Y, port("h3", 1, 1, H)],
+        {"h": "h3"}, "recurrence",
+    ),
+    "four in one, joined": (
+        [*LSTM2, "Concat p1 q1 p2 q2 -> all axis=0"], FOUR, [Y, port("all", 4, 1, H)],
+        dict.fromkeys(("h1", "c1", "h2", "c2"), "all"), "recurrence",
+    ),
+    "four in one, stacked behind": (
+        [*LSTM2, *(f"Unsqueeze {n} ax2 -> {n}u" for n in ("q2", "p1", "q1", "p2")),
+         "Concat q2u p1u q1u p2u -> all axis=2"],
+        FOUR, [Y, port("all", 1, 1, 4, H)], dict.fromkeys(("h1", "c1", "h2", "c2"), "all"), "recurrence",
+    ),
+    "one tensor in and out": (
+        ["Gather all first -> h1g axis=0", "Gather all second -> c1g axis=0", "Gather all third -> h2g axis=0",
+         "Gather all fourth -> c2g axis=0",
+         *(f"Unsqueeze {n}g ax0 -> {n}" for n in ("h1", "c1", "h2", "c2")), *LSTM2, "Concat p1 q1 p2 q2 -> all2 axis=0"],
+        [X, port("all", 4, 1, H)], [Y, port("all2", 4, 1, H)], {"all": "all2"}, "recurrence",
+    ),
+    "gain beside": (
+        [*GRU, "MatMul h2 M -> t", "Sigmoid t -> m", "Mul x m -> xm", "Mul xm gain -> y"],
+        [X, port("gain", 1, 1), port("h", 1, H)], [Y, port("h2", 1, H)], {"h": "h2"}, "recurrence",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("named", ["as it is", "neutral"])
+@pytest.mark.parametrize("order", [None, "other"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_flow_tells_whatever_the_names_and_the_order(kind: str, order: str | None, named: str) -> None:
+    nodes, inputs, outputs, want, evidence = KINDS[kind]
+    ports = [row[0] for row in (*inputs, *outputs)]
+    rename = {name: f"v{k}" for k, name in enumerate(ports)} if named == "neutral" else {}
+    model = lstm_infer.load(build(nodes, inputs, outputs, rename, order))
+    want = {rename.get(a, a): rename.get(b, b) for a, b in want.items()}
+    assert dict(model.streaming.pairs) == want
+    assert all(state.evidence in model.summary() for state in model.states)
+    assert any(evidence in state.evidence for state in model.states)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_states_are_carried_as_by_hand(kind: str) -> None:
+    """Every call of a stream gives what `run` gives with the states fed back by hand."""
+    nodes, inputs, outputs, want, _ = KINDS[kind]
+    model = lstm_infer.load(build(nodes, inputs, outputs))
+    stream, rng = model.stream(), np.random.default_rng(0)
+    state = {n: np.zeros(s, np.int64 if k == INT else np.float32) for n, k, s in inputs if n in want}
+    joined = {"four in one, joined": ("h1", "c1", "h2", "c2"), "four in one, stacked behind": ("c2", "h1", "c1", "h2")}
+    for call in range(4):
+        fed = {n: rng.uniform(-1, 1, s).astype(np.float32) for n, _, s in inputs if n not in want}
+        whole = model.run({**fed, **state})
+        got = stream.step(fed if len(fed) > 1 else fed["x"])
+        got = got if isinstance(got, dict) else {"y": got}
+        for name, array in got.items():
+            tolerances.exact(array, whole[name], f"call {call}: {name}")
+        for name, out in want.items():
+            value = whole[out]
+            if kind in joined:
+                value = value.reshape(4, H)[joined[kind].index(name)]
+            state[name] = value.reshape(state[name].shape)
+            tolerances.exact(stream.state[name], state[name], f"call {call}: {name}")
+
+
+SHIFT = ["Mul x slow -> a", "Add a prev -> m", "MatMul m G -> t", "Tanh t -> y", "Identity x -> last"]
+
+
+@pytest.mark.parametrize("order", [None, "other"])
+def test_a_delay_needs_a_name_that_says_so(order: str | None) -> None:
+    nodes, inputs, outputs = (
+        [*GRU, *SHIFT],
+        [X, port("prev", 1, N), port("h", 1, H)],
+        [Y, port("last", 1, N), port("h2", 1, H)],
+    )
+    found = lstm_infer.load(build(nodes, inputs, outputs, order=order))
+    assert dict(found.streaming.pairs) == {"prev": "last", "h": "h2"}
+    neutral = {name: f"v{k}" for k, name in enumerate(("x", "prev", "h", "y", "last", "h2"))}
+    with pytest.raises(StateError, match=r'states={.*"v1": "v4"'):
+        lstm_infer.load(build(nodes, inputs, outputs, neutral, order)).stream()
+
+
+def test_a_signal_that_is_handed_through_is_no_delay() -> None:
+    nodes, inputs, outputs = (
+        [*GRU, *SHIFT],
+        [X, port("prev", 1, N), port("h", 1, H)],
+        [Y, port("last", 1, N), port("h2", 1, H)],
+    )
+    model = lstm_infer.load(build(nodes, inputs, outputs, {"prev": "other", "last": "x_out"}))
+    assert dict(model.streaming.pairs) == {"h": "h2"}
+    assert set(model.streaming.inputs) == {"x", "other"}
+
+
+@pytest.mark.parametrize("body", ["Mul p slow -> p2", "Add p slow -> p2", "Tanh p -> p2"])
+def test_what_depends_on_itself_alone_is_asked_for(body: str) -> None:
+    nodes = [*GRU, body, "MatMul h2 M -> t", "Mul t p2 -> y"]
+    inputs, outputs = [X, port("p", 1, 1), port("h", 1, H)], [Y, port("p2", 1, 1), port("h2", 1, H)]
+    with pytest.raises(StateError, match='"p": "p2"'):
+        lstm_infer.load(build(nodes, inputs, outputs)).stream()
+    named = lstm_infer.load(build(nodes, inputs, outputs, {"p": "clock_state", "p2": "clock_state_next"}))
+    assert named.streaming.pairs["clock_state"] == "clock_state_next"
+
+
+def test_one_value_given_twice_is_a_state_and_an_answer() -> None:
+    nodes = [*GRU, "Identity h2 -> a", "Identity h2 -> b"]
+    model = lstm_infer.load(build(nodes, [X, port("h", 1, H)], [port("a", 1, H), port("b", 1, H)]))
+    assert list(model.streaming.pairs) == ["h"] and len(model.streaming.outputs) == 1
+
+
+def test_many_states_are_paired_fast() -> None:
+    """80 states of one shape, each a leaky sum; and 80 that flow cannot tell apart are refused."""
+    count = 80
+    nodes = [f"Mul s{k} decay -> m{k}" for k in range(count)] + ["MatMul x K -> in"]
+    nodes += [f"Add m{k} in -> o{k}" for k in range(count)] + [
+        "Sum " + " ".join(f"o{k}" for k in range(count)) + " -> y"
+    ]
+    inputs = [X, *(port(f"s{k}", 1, H) for k in range(count))]
+    outputs = [port("y", 1, H), *(port(f"o{k}", 1, H) for k in reversed(range(count)))]
+    assert dict(lstm_infer.load(build(nodes, inputs, outputs)).streaming.pairs) == {
+        f"s{k}": f"o{k}" for k in range(count)
+    }
+    mixed = [f"Tanh s{k} -> m{k}" for k in range(count)] + [
+        "Sum x " + " ".join(f"m{k}" for k in range(count)) + " -> y"
+    ]
+    mixed += [f"Add m{k * 7 % count} y -> o{k}" for k in range(count)]
+    inputs[0] = port("x", 1, H)
+    with pytest.raises(StateError) as refused:
+        lstm_infer.load(build(mixed, inputs, outputs)).stream()
+    assert "states={" in str(refused.value)
+
+
+def test_states_that_are_given_stand_in_one_output_in_their_order() -> None:
+    data = build(
+        ["Concat b a -> both axis=0", "Add a x -> t", "Sub t b -> y"],
+        [X, port("a", 1, N), port("b", 1, N)],
+        [Y, port("both", 2, N)],
+    )
+    stream = lstm_infer.load(data, states={"a": "both", "b": "both"}).stream(initial={"a": np.ones((1, N), np.float32)})
+    first = [float(stream.step(np.zeros((1, N), np.float32))[0, 0]) for _ in range(4)]
+    assert first == [1.0, -1.0, 1.0, -1.0]
