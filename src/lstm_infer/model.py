@@ -355,25 +355,8 @@ class Model:
             raise spec
         with self._lock:
             if self._streams is None:
-                self._streams = self._planned(spec)
+                self._streams = _planned(self._programs, spec)
             return self._streams
-
-    def _planned(self, spec: StreamSpec) -> StreamSpec | NotStreamableError:
-        """The same, once a stream is planned: what cannot be planned is refused before it is asked for. Where it waits
-        for side inputs or for open sizes, `stream` is told those first."""
-        if spec.side or spec.roles.stay_open():
-            return spec
-        first: LstmInferError | None = None
-        for batch in (1, 2):  # some stream several signals only: `stream` says so where one is asked for
-            try:
-                self._programs.stream(spec, check_batch(batch, spec), {}, MAX_CHUNK, {})
-                return spec
-            except NotStreamableError as error:
-                return error
-            except LstmInferError as error:
-                first = first or error
-        why = "one step alone cannot be run"
-        return NotStreamableError(f"{why} ({first}); use run()", reason=why)
 
     def _spec(self) -> StreamSpec:
         spec = self._answer()
@@ -419,3 +402,21 @@ class Model:
                 options = self._options
                 self._digest = fingerprint(self._graph, [options.states, options.time_axis, options.constants])
         return fingerprint(bound, behind=self._digest)
+
+
+def _planned(programs: Programs, spec: StreamSpec) -> StreamSpec | NotStreamableError:
+    """What an analysis found, once a stream is planned: what cannot be planned is refused before it is asked for. Where it
+    waits for side inputs or for open sizes, `stream` is told those first."""
+    if spec.side or spec.roles.stay_open():
+        return spec
+    first: LstmInferError | None = None
+    for batch in (1, 2):  # some stream several signals only: `stream` says so where one is asked for
+        try:
+            programs.stream(spec, check_batch(batch, spec), {}, MAX_CHUNK, {})
+            return spec
+        except NotStreamableError as error:
+            return error
+        except LstmInferError as error:
+            first = first or error
+    why = "one step alone cannot be run"
+    return NotStreamableError(f"{why} ({first}); use run()", reason=why)
