@@ -27,6 +27,7 @@ from ..program.views import View
 from ..records import StateInfo
 from .chunk import Chunk, first_fills, may_hold, walk_chunk
 from .fed import Fed, check_lens
+from .inplace import read_again
 from .memory import (
     Fills,
     InputState,
@@ -97,7 +98,8 @@ class StreamPlan:
         self._made: dict[tuple[int, Phase, bool], Block] = {}
         self._phases: set[Phase] = set()
         self.digest = digest(self.layout)
-        self._copied: set[int] = set()
+        again = read_again(spec.pairs, one.nodes)
+        self._copied = {id(self.layout.slots[InputState(name)].buffer) for name in again}
         """Buffers (by id) of states that cannot be updated where they lie."""
         self.first_phase: Phase = tuple(self.fills.values())
         self.blocks = [self.block(n, self.first_phase) for n in self.lengths] if spec.steady else []
