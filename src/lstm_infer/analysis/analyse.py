@@ -44,9 +44,20 @@ def read(graph: Graph, roles: Roles, states: Mapping[str, str] | None) -> Readin
     except NotStreamableError as error:
         more = remedy(roles, lambda other: analyse(graph, other, states))
         told = f"{error}. {more}" if more else str(error)
+        told += _unrolled(graph)
         return Reading(NotStreamableError(told, node=error.node, op=error.op, reason=error.reason), seen[-1])
     except LstmInferError as error:
         return Reading(error, seen[-1])
+
+
+def _unrolled(graph: Graph) -> str:
+    """What an exporter did to the loop, where it took it apart."""
+    if not graph.unrolled:
+        return ""
+    return (
+        f"; a loop was unrolled over T={graph.unrolled} steps, and its copies are not those of one body: export the loop "
+        "itself (torch.jit.script), or one step with its states as inputs and outputs"
+    )
 
 
 def analyse(graph: Graph, roles: Roles, states: Mapping[str, str] | None) -> StreamSpec:

@@ -79,6 +79,9 @@ class Graph:
     allowance: Allowance = field(default_factory=Allowance)
     """What folding, unrolling and walking it may cost."""
 
+    unrolled: int = 0
+    """Steps that a loop was unrolled over whose copies stand in the graph still; 0: there is none."""
+
     folds: dict[int, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
     """Constants that the last walk computed, by node: see facts.folded."""
 

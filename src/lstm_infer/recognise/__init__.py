@@ -12,7 +12,8 @@ from ..ops.activation import is_activation
 from ..ops.registry import attr
 from .batchnorm import batchnorm
 from .bias import bias
-from .cells import Context, rewrite_cells
+from .cell import Context
+from .cells import rewrite_cells
 from .edit import Editor
 from .fold import fold
 from .frozen import thaw

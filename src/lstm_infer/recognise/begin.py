@@ -67,7 +67,7 @@ def _choices(copies: Copies, state: State) -> list[First]:
     place, lag = state
     value = copies.early.get((place, -lag))
     if value is not None:
-        return [value] if _fits(copies, value, place) else []
+        return [value] if _fits(copies, value, place) and (copies.whole or _is_whole(copies, value, place)) else []
     found: list[First] = list(_in_its_place(copies, place, lag))
     found.append(0.0)
     for step in copies.steps[: copies.whole]:
@@ -92,14 +92,24 @@ def _in_its_place(copies: Copies, place: Place, lag: int) -> Iterator[str]:
 
 
 def _fits(copies: Copies, value: str, place: Place) -> bool:
-    """Has a value the shape and dtype of a state, at all sizes."""
+    """Can a value be that of a state, at all sizes: it has its dtype, and its shape or one that is repeated to it."""
     if not value or not copies.known.has(value):
         return False
     for i, facts in enumerate(copies.known.walks):
-        want = _fact(copies, place, i)
-        if (facts[value].shape, facts[value].dtype) != (want.shape, want.dtype):
+        want, fact = _fact(copies, place, i), facts[value]
+        if fact.dtype != want.dtype or not _repeats(fact.shape, want.shape):
             return False
     return True
+
+
+def _repeats(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:
+    return len(shape) <= len(to) and all(a in (1, b) for a, b in zip(shape, to[len(to) - len(shape) :], strict=True))
+
+
+def _is_whole(copies: Copies, value: str, place: Place) -> bool:
+    """Has a value the shape of a state, at all sizes."""
+    walks = copies.known.walks
+    return all(facts[value].shape == _fact(copies, place, i).shape for i, facts in enumerate(walks))
 
 
 def _fact(copies: Copies, place: Place, walk: int) -> Fact:
@@ -151,8 +161,8 @@ class _Steps:
         self.made: dict[tuple[Place, int], Array] = {}
         for (place, lag), first in self.chosen.items():
             fact = _fact(self.copies, place, self.walk)
-            filled = self.file.get(first) if isinstance(first, str) else np.full(fact.shape, first, fact.dtype)
-            self.made[place, -lag] = filled
+            given = self.file.get(first) if isinstance(first, str) else np.full(1, first, fact.dtype)
+            self.made[place, -lag] = np.broadcast_to(given, fact.shape)
 
     def step(self, t: int) -> None:
         """All values of one copy."""
@@ -201,16 +211,16 @@ class _Maker:
 
     def value(self, state: State, first: First) -> str:
         """The name of one."""
-        if isinstance(first, str):
-            return first
         copies, place = self.copies, state[0]
+        if isinstance(first, str) and _is_whole(copies, first, place):
+            return first
         shapes = [_fact(copies, place, i).shape for i in range(len(copies.known.walks))]
         dtype = _fact(copies, place, 0).dtype
-        if len(set(shapes)) == 1:
+        if len(set(shapes)) == 1 and not isinstance(first, str):
             return self.const(np.full(shapes[0], first, dtype))
         parts = [self._extent(tuple(shape[a] for shape in shapes)) for a in range(len(shapes[0]))]
-        shape = self._add("Concat", parts, axis=0)
-        return self._add("Expand", [self.const(np.full(1, first, dtype)), shape])
+        given = first if isinstance(first, str) else self.const(np.full(1, first, dtype))
+        return self._add("Expand", [given, self._add("Concat", parts, axis=0)])
 
     def _extent(self, extents: tuple[int, ...]) -> str:
         """A size as a value: that of the axis of a sequence that has it, too."""

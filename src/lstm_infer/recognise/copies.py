@@ -135,6 +135,15 @@ class Copies:
         complete = len({p.node for p in self.late[model + 1] if p.node >= 0}) == len(self.steps[model])
         return model - self.whole + 1 + complete >= 2
 
+    def chained(self) -> bool:
+        """Whatever the copies look like: does each read what the one before it made."""
+        self.model = self.n - 2
+        self._place()
+        return all(
+            any(self.level.get(v, -1) == t - 1 for node in self.steps[t] for v in of_node(node))
+            for t in range(1, self.n - 1)
+        )
+
     # ---- which copy a node belongs to -----------------------------------------------------------------------
 
     def time(self, position: int) -> int:

@@ -20,7 +20,7 @@ from ..ops import recurrent
 from ..ops.registry import find
 from ..walk.control import is_control
 from .affine import Leaf
-from .cells import from_step, sequence
+from .cell_emit import from_step, sequence
 from .edit import Editor
 
 __all__ = ["complete"]

@@ -44,8 +44,8 @@ def roll_all(graph: Graph, inputs: Sequence[Port], constants: Mapping[str, Array
     touched: set[str] = set()
     with transaction(graph) as change:
         open_splits(graph, Names.of(graph))
-        known = know(graph, inputs, constants)
-        if known is None or not read_sequences(graph, known):
+        begun = known = know(graph, inputs, constants)
+        if begun is None or not read_sequences(graph, begun):
             return None
         while known is not None and len(texts) < MOST_LOOPS:
             text = _roll_one(graph, known, Names.of(graph), touched)
@@ -56,9 +56,21 @@ def roll_all(graph: Graph, inputs: Sequence[Port], constants: Mapping[str, Array
         if texts and known is not None:
             left = {read.data for reads in read_sequences(graph, known) for read in reads.values()}
             if not left & touched:
+                graph.unrolled = 0
                 change.keep()
                 return texts
+    graph.unrolled = _unrolled(graph, begun)
     return []
+
+
+def _unrolled(graph: Graph, known: Known) -> int:
+    """How many steps there are where each reads what the one before made."""
+    for reads in read_sequences(graph, known):
+        for reverse in (False, True):
+            copies = Copies(graph, known, reads, reverse)
+            if copies.chained():
+                return copies.n
+    return 0
 
 
 def _roll_one(graph: Graph, known: Known, names: Names, touched: set[str]) -> str:

@@ -17,7 +17,7 @@ from ..ops import recurrent
 from ..ops.common import pass_broadcast
 from ..ops.registry import attr, find
 from .affine import Leaf
-from .cells import from_step, to_step
+from .cell_emit import from_step, to_step
 from .edit import Editor
 from .known import Known
 from .unroll import ends, is_step
