@@ -184,6 +184,30 @@ def test_copies_become_a_loop(name: str) -> None:
         tolerances.exact(pieces[-1] if how.get("last") else np.concatenate(pieces, 1), got)
 
 
+def test_both_directions_over_one_input() -> None:
+    """Two loops in one file, one of them backwards, and what both make put side by side: one loop after the other."""
+
+    def both(n: int) -> bytes:
+        b = Unroller(two_states, n, {"states": 2})
+        b.nodes[-1].output[0] = "ahead"
+        back = b.do("Expand", b.const(np.zeros(1, np.float32)), b.shape())
+        states, shown = [back, back], []
+        for t in range(n - 1, -1, -1):
+            y, states = two_states(b, t, b.read(t, []), states)
+            shown.insert(0, b.do("Unsqueeze", y, b.const([1])))
+        b.do("Add", "ahead", b.do("Concat", *shown, axis=1), out="y")
+        return b.model()
+
+    model = lstm_infer.load(both(T))
+    assert sum("rolled into a" in text for text in model.rewritten) == 2
+    for n in (T, 9):
+        x = np.random.default_rng(n).normal(size=(2, n, F)).astype(np.float32)
+        want = onnxruntime.InferenceSession(both(n)).run(None, {"x": x})[0]
+        tolerances.like_onnxruntime(model.run({"x": x})["y"], want)
+    with pytest.raises(lstm_infer.NotStreamableError, match="runs backwards"):
+        model.stream()
+
+
 def other_weight(b, t, x, states):
     """One copy in the middle has a weight of its own."""
     h = b.do("Add", b.do("Mul", b.q if t == 3 else b.k, states[0]), x)

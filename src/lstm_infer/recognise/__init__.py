@@ -59,7 +59,7 @@ def _cells_and_copies(
 ) -> list[str]:
     """Cells and layers of them. Where copies of a loop's body are left, they are rolled up as they are, else as they were
     before cells were looked for, which then are looked for in the body."""
-    if not is_worth_it(graph.nodes):
+    if not is_worth_it(graph):
         return _cells(graph, inputs, constants, states)
     with transaction(graph) as change:
         texts = _cells(graph, inputs, constants, states)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,10 +32,21 @@ class Read:
     """The axis stays, with extent 1."""
 
 
-def is_worth_it(nodes: Sequence[Node]) -> bool:
-    """Could there be picks of several positions at all."""
-    picks = sum(node.op in ("Gather", "Slice") and not node.domain for node in nodes)
-    return picks >= FEWEST or any(node.op == "Split" and len(node.outputs) >= FEWEST for node in nodes)
+def is_worth_it(graph: Graph) -> bool:
+    """Could all positions of a sequence be read, as far as the constants of the graph say."""
+    found: dict[Sequence_, set[int]] = {}
+    for node in graph.nodes:
+        if node.domain or node.op not in ("Gather", "Slice", "Split"):
+            continue
+        if node.op == "Split":
+            if len(node.outputs) >= FEWEST:
+                return True
+            continue
+        index = graph.consts.get(node.inputs[1])
+        if index is not None and index.size == 1:
+            axis = int(attr(node, "axis", 0)) if node.op == "Gather" else 0
+            found.setdefault((node.inputs[0], axis), set()).add(int(index.reshape(-1)[0]))
+    return any(len(at) >= FEWEST and {0, 1} & at for at in found.values())
 
 
 def open_splits(graph: Graph, names: Names) -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from ..graph.edit import CircleError, Names, captured, live, ordered, transaction
+from ..graph.edit import Names, captured, live, ordered, transaction
 from ..graph.fact import Fact
 from ..graph.ir import Array, Graph, Node, Port
 from ..ops.common import pass_broadcast
@@ -38,24 +38,26 @@ def roll_all(graph: Graph, inputs: Sequence[Port], constants: Mapping[str, Array
 
     None: there are none. Empty: there is one that cannot be; the graph is as it was.
     """
-    if not is_worth_it(graph.nodes):
+    if not is_worth_it(graph):
         return None
     texts: list[str] = []
     touched: set[str] = set()
     with transaction(graph) as change:
         open_splits(graph, Names.of(graph))
-        begun = known = know(graph, inputs, constants)
+        inputs_then, begun = inputs, know(graph, inputs, constants)
+        known = begun
         if begun is None or not read_sequences(graph, begun):
             return None
         while known is not None and len(texts) < MOST_LOOPS:
-            text = _roll_one(graph, known, Names.of(graph), touched)
-            if not text:
+            done = _roll_one(graph, known, Names.of(graph), touched)
+            if done is None:
                 break
-            texts.append(text)
-            known = know(graph, inputs, constants)
+            texts.append(done.text)
+            inputs_then = [_pinned(port, done) for port in inputs_then]
+            known = know(graph, inputs_then, constants)
         if texts and known is not None:
             left = {read.data for reads in read_sequences(graph, known) for read in reads.values()}
-            if not left & touched:
+            if not left & touched and know(graph, inputs, constants) is not None:
                 graph.unrolled = 0
                 change.keep()
                 return texts
@@ -73,8 +75,29 @@ def _unrolled(graph: Graph, known: Known) -> int:
     return 0
 
 
-def _roll_one(graph: Graph, known: Known, names: Names, touched: set[str]) -> str:
-    """The text, "" where there is none.
+@dataclass(frozen=True)
+class _Done:
+    """A loop that was rolled up."""
+
+    text: str
+    read: set[tuple[str, int]]
+    """Sequences, and the axis that it runs over."""
+    steps: int
+
+
+def _pinned(port: Port, done: _Done) -> Port:
+    """An input whose open axis has the length that the loop had: what is unrolled still is right there alone."""
+    if port.shape is None:
+        return port
+    sizes = [
+        done.steps if (port.name, axis) in done.read and not isinstance(size, int) else size
+        for axis, size in enumerate(port.shape)
+    ]
+    return replace(port, shape=tuple(sizes))
+
+
+def _roll_one(graph: Graph, known: Known, names: Names, touched: set[str]) -> _Done | None:
+    """One loop, in place; None where there is none.
 
     touched: what loops that were rolled up before read and made: a body without a state is rolled up over those alone.
     """
@@ -86,8 +109,8 @@ def _roll_one(graph: Graph, known: Known, names: Names, touched: set[str]) -> st
                 continue
             text = _Rolled(copies, names, touched).scan()
             if text:
-                return text
-    return ""
+                return _Done(text, {(read.data, read.axis) for read in reads.values()}, copies.n)
+    return None
 
 
 @dataclass(frozen=True)
@@ -137,11 +160,8 @@ class _Rolled:
         old = {id(n) for n in self.kept}
         if any(self._belongs(n) for n in nodes if id(n) in old):
             return ""
-        try:
-            graph.nodes[:] = ordered(nodes)
-        except CircleError:  # a copy needs what comes of a later one by another way
-            return ""
         self.touched.update(read.data for read in copies.reads.values())
+        graph.nodes[:] = ordered(nodes)
         what = "reverse " if copies.reverse else ""
         return f"{hint}: unrolled over {copies.n} steps: rolled into a {what}loop over the sequence"
 
