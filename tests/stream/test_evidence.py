@@ -235,3 +235,15 @@ def test_states_that_are_given_stand_in_one_output_in_their_order() -> None:
     stream = lstm_infer.load(data, states={"a": "both", "b": "both"}).stream(initial={"a": np.ones((1, N), np.float32)})
     first = [float(stream.step(np.zeros((1, N), np.float32))[0, 0]) for _ in range(4)]
     assert first == [1.0, -1.0, 1.0, -1.0]
+
+
+def test_the_batch_does_not_depend_on_the_order_of_the_inputs() -> None:
+    nodes = [
+        "ReduceSum table ax0 -> row keepdims=1", "Add x row -> t", "MatMul t K -> in", "Mul s decay -> old",
+        "Add old in -> s2", "MatMul s2 M -> y",
+    ]  # fmt: skip
+    inputs, outputs = [X, port("table", 5, N), port("s", 1, H)], [Y, port("s2", 1, H)]
+    for ports in (inputs, inputs[::-1], [inputs[1], inputs[0], inputs[2]]):
+        model = lstm_infer.load(build(nodes, ports, outputs))
+        assert {i.name: i.batch_axis for i in model.inputs} == {"x": 0, "table": None, "s": 0}
+        assert dict(model.streaming.pairs) == {"s": "s2"}

@@ -273,16 +273,30 @@ def _find_batch(roles: Roles, walked: Walk, traced: Trace) -> None:
         for name, a in traced.inputs_of(label) if not _bands(roles, traced.inputs_of(label)) else ():
             if roles.time.get(name) != a and _agrees(roles, name, a):
                 roles.batch.setdefault(name, a)
-    # no recurrent operator: the leading axis, if it reaches an output
-    first = roles.inputs[0] if roles.inputs else None
-    if not roles.batch and first is not None and first.shape and roles.time.get(first.name) != 0:
-        label = traced.axes[first.name][0][0].label if first.name in traced.axes else 0
-        reaches = any(traced.find(port.name, label) == 0 for port in roles.graph.outputs) if label else False
-        if (reaches and first.shape[0] in (1, None)) or (reaches and isinstance(first.shape[0], str)):
-            roles.batch = {name: a for name, a in traced.inputs_of(label) if roles.time.get(name) != a}
-            roles.batch |= _called(roles, first.shape[0])
+    if not roles.batch:
+        roles.batch = _leading(roles, traced)
     if not any(name in roles.batch for name in roles.time):
         _batch_by_name(roles)
+
+
+def _leading(roles: Roles, traced: Trace) -> AxisOf:
+    """Where no recurrent operator tells: the leading axis of an input that leads an output too. Of several the one that
+    most outputs and inputs have, whatever their order."""
+    found: dict[int, AxisOf] = {}
+    ranks: dict[int, tuple[int, int]] = {}
+    for port in roles.inputs:
+        shape = port.shape or ()
+        label = traced.axes[port.name][0][0].label if shape and port.name in traced.axes else 0
+        if not label or roles.time.get(port.name) == 0 or not (shape[0] in (1, None) or isinstance(shape[0], str)):
+            continue
+        label = traced.root(label)
+        ends = sum(traced.find(output.name, label) == 0 for output in roles.graph.outputs)
+        if ends:
+            places = {name: a for name, a in traced.inputs_of(label) if roles.time.get(name) != a}
+            found[label] = {**_called(roles, shape[0]), **places, **found.get(label, {})}
+            ranks[label] = (ends, len(places))
+    best = max(ranks, key=lambda label: ranks[label], default=0)
+    return found.get(best, {})
 
 
 def _bands(roles: Roles, places: Sequence[tuple[str, int]]) -> bool:
