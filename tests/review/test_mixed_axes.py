@@ -227,5 +227,18 @@ def test_a_code_that_is_repeated(how, count):
         whole = model.run({"x": signal(T, 1, I)})["y"]
         tolerances.exact(model.stream().run(signal(T, 1, I)), whole)
         return
-    with pytest.raises(lstm_infer.NotStreamableError, match="repeats a value from the end"):
+    with pytest.raises(lstm_infer.NotStreamableError, match=r"repeats a value from the end|fixed to 5 time steps"):
         model.stream()
+
+
+def test_a_sum_over_rows():
+    """The signals of a batch lie in the axis that is summed: right for one, refused for two."""
+    nodes = [
+        n("RNN", ["x", "W", "R"], ["a"], hidden_size=H),
+        n("Reshape", ["a", "rows"], ["q"]),
+        n("CumSum", ["q", "zero"], ["y"]),
+    ]
+    model = build(nodes, [("x", ["T", "B", I])], [("y", [None, H])], op="RNN", ints=[("rows", [-1, H]), ("zero", 0)])
+    check(model, signal(T, 1, I), 0, 0)
+    with pytest.raises(lstm_infer.StateError):
+        model.stream(2)

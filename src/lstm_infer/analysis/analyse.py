@@ -10,13 +10,13 @@ from dataclasses import dataclass, replace
 
 from ..errors import LstmInferError, NotStreamableError, StateError
 from ..graph.ir import Graph, Node
-from ..ops import carries, registry
+from ..ops import registry
 from ..walk.walk import Walk
 from .axes import trace
 from .follow import follow
 from .frames import frame_spec, loop_spec
 from .ground import Ground
-from .refusal import EachCallError, MixedError
+from .refusal import EachCallError, MixedError, refuse_unknown
 from .remedies import remedy
 from .roles import Roles
 from .spec import StreamSpec
@@ -75,7 +75,7 @@ def analyse(graph: Graph, roles: Roles, states: Mapping[str, str] | None) -> Str
 
 def _analyse(graph: Graph, roles: Roles, states: Mapping[str, str] | None, seen: list[Roles]) -> StreamSpec:
     """`seen`: the roles as they were understood on the way, the last of them the best."""
-    _refuse_unknown(roles)
+    refuse_unknown(roles)
     T, B = roles.analysis_sizes()
     walked = roles.walk(T, B)
     if roles.switches:
@@ -123,42 +123,6 @@ def _fixed(spec: StreamSpec) -> StreamSpec:
         why = f"the file is fixed to {size} time steps"
         raise NotStreamableError(f"{why} and cannot be walked at others; use run()", reason=why)
     return spec
-
-
-def _refuse_unknown(roles: Roles) -> None:
-    """Sizes that were not found, and several time axes."""
-    if roles.walkable:
-        raise NotStreamableError(
-            f"the sizes of the inputs are open and could not be found: {roles.walkable}; "
-            'fix them with load(..., inputs={"name": (1, 512)})',
-            reason=roles.walkable,
-        )
-    if roles.bases and not roles.time:
-        raise _two_bases(roles)
-    if len(roles.candidates) > 1:
-        inside = [n for n in roles.walk(*roles.analysis_sizes()).nodes if carries.carries(n)]
-        shown = " or ".join(f"load(..., time_axis={c})" for c in roles.candidates)
-        raise NotStreamableError(
-            f"the model has {len(roles.candidates)} independent time axes (as far as {inside[-1]}); choose one with {shown}: "
-            "the inputs of the others are then bound by stream(inputs=)",
-            node=inside[-1].name,
-            op=inside[-1].op,
-            reason="several time axes",
-        )
-
-
-def _two_bases(roles: Roles) -> NotStreamableError:
-    """Inputs whose steps are of different lengths."""
-    slow = min(roles.bases.values())
-    told = [
-        f"{n // slow if n % slow == 0 else f'{n}/{slow}'} of {name!r} (axis {axis})"
-        for (name, axis), n in roles.bases.items()
-    ]
-    return NotStreamableError(
-        f"the inputs have time bases in a fixed ratio, {' to '.join(told)} steps; a stream feeds one step of each at a "
-        "time; use run(), or export the faster one with the steps of a frame in an axis of their own",
-        reason="time bases in a fixed ratio",
-    )
 
 
 def _walks_one(roles: Roles, B: int) -> bool:

@@ -59,7 +59,7 @@ class CarriedStates:
         shape, dtype, _ = carries.state_memory(node, self._ground.walked.facts, "sum")
         place = self._batch_place(source)
         batch = None
-        if place is not None:
+        if place is not None and place != axis:
             shape, batch = self._signals(shape, place - (place > axis), source, place)
         self._info(label, None, shape, dtype, batch, "zero")
 

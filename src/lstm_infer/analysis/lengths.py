@@ -55,15 +55,6 @@ def check_grows(ground: Ground, node: Node) -> None:
     for value in node.outputs:
         if other and value and value in other.facts and other.facts[value].shape != ground.walked.facts[value].shape:
             raise refusal(node, "repeats a value from the end of the sequence over the whole sequence")
-    if registry.moves(node) != "repeat":
-        return
-    source, shape = ground.walked.facts[node.inputs[0]].shape, ground.walked.facts[node.outputs[0]].shape
-    grown = {n for m, n in zip((*[1] * (len(shape) - len(source)), *source), shape, strict=True) if m == 1 != n}
-    for port in ground.roles.inputs:
-        declared = (port.shape or ())[ground.roles.time[port.name]] if port.name in ground.roles.time else None
-        if declared in grown and ground.roles.time_size is None:
-            raise refusal(node, f"repeats a value from the end of the sequence {declared} times, as often as the file's "
-                          "example has steps")  # fmt: skip
 
 
 def check_constants(ground: Ground, node: Node, timed: Sequence[int]) -> None:

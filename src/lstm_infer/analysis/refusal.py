@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from ..errors import NotStreamableError
 from ..graph.ir import Node
-from ..ops import recurrent, registry
+from ..ops import carries, recurrent, registry
 from ..ops.control import Repeat
+from .roles import Roles
 
-__all__ = ["WHOLE", "EachCallError", "MixedError", "mixed", "reason", "refusal"]
+__all__ = ["WHOLE", "EachCallError", "MixedError", "mixed", "reason", "refusal", "refuse_unknown"]
 
 WHOLE = "needs the whole time axis at once"
 
@@ -43,4 +44,40 @@ def refusal(node: Node, why: str, kind: type[NotStreamableError] = NotStreamable
         node=node.name,
         op=node.op,
         reason=why,
+    )
+
+
+def refuse_unknown(roles: Roles) -> None:
+    """Sizes that were not found, and several time axes."""
+    if roles.walkable:
+        raise NotStreamableError(
+            f"the sizes of the inputs are open and could not be found: {roles.walkable}; "
+            'fix them with load(..., inputs={"name": (1, 512)})',
+            reason=roles.walkable,
+        )
+    if roles.bases and not roles.time:
+        raise _two_bases(roles)
+    if len(roles.candidates) > 1:
+        inside = [n for n in roles.walk(*roles.analysis_sizes()).nodes if carries.carries(n)]
+        shown = " or ".join(f"load(..., time_axis={c})" for c in roles.candidates)
+        raise NotStreamableError(
+            f"the model has {len(roles.candidates)} independent time axes (as far as {inside[-1]}); choose one with {shown}: "
+            "the inputs of the others are then bound by stream(inputs=)",
+            node=inside[-1].name,
+            op=inside[-1].op,
+            reason="several time axes",
+        )
+
+
+def _two_bases(roles: Roles) -> NotStreamableError:
+    """Inputs whose steps are of different lengths."""
+    slow = min(roles.bases.values())
+    told = [
+        f"{n // slow if n % slow == 0 else f'{n}/{slow}'} of {name!r} (axis {axis})"
+        for (name, axis), n in roles.bases.items()
+    ]
+    return NotStreamableError(
+        f"the inputs have time bases in a fixed ratio, {' to '.join(told)} steps; a stream feeds one step of each at a "
+        "time; use run(), or export the faster one with the steps of a frame in an axis of their own",
+        reason="time bases in a fixed ratio",
     )
