@@ -30,8 +30,8 @@ def uncounted(example: Example, labels: Mapping[int, str], probes: Sequence[int]
         return {}
     for label, what in labels.items():
         n = example.extent(label)
-        if what != "time" or (n < 2 and example.declared(label)):
-            continue  # one step is what a step's file declares, of any number in it
+        if what != "time" or not example.declared(label) or n < 2:
+            continue  # what the file leaves open means what it says; a step's file declares one step
         longer = example.walk(dict.fromkeys(example.places(label), n + probes[0]))
         if longer is None:
             continue

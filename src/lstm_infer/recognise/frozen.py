@@ -61,24 +61,11 @@ def thaw(graph: Graph, inputs: Sequence[Port], constants: Mapping[str, Array]) -
     if not labels or _lost(example, labels):
         return []
     opened, unsure = _opened(example, labels)
-    for label, why in {**_stuck(example, labels), **uncounted(example, labels, PROBES), **unsure}.items():
-        if example.declared(label) or not example.honest:
+    fixed = {**uncounted(example, labels, PROBES), **unsure}
+    for label, why in fixed.items():
+        if example.declared(label):
             graph.fixed |= {place: (example.extent(label), why) for place in example.places(label)}
     return [place.text for place in opened]
-
-
-def _stuck(example: Example, labels: Labels) -> dict[int, str]:
-    """Axes that the file leaves open, where it runs at no size but the example's, and at 1 perhaps, which fits anything."""
-    if example.honest:
-        return {}
-    found = {}
-    for label in labels:
-        n = example.extent(label)
-        if n > 1 and not example.declared(label):
-            others = [2 * n, 3 * n, *(n + probe for probe in PROBES)]
-            if all(example.walk(dict.fromkeys(example.places(label), other)) is None for other in others):
-                found[label] = f"although it is left open there, the graph fits {n} only"
-    return found
 
 
 def _opened(example: Example, labels: Labels) -> tuple[list[Place], dict[int, str]]:
