@@ -106,6 +106,12 @@ def _declared(info: InputInfo | OutputInfo) -> str:
     )
 
 
+def _stays_open(stream: Stream, name: str, axis: int) -> bool:
+    """Is this a size that neither the file nor its weights say: a stream takes it from its first frame."""
+    fed, roles = stream._plan.fed, stream._plan.spec.roles
+    return fed.is_open(name, axis) and (name, axis) not in roles.known_sizes
+
+
 def _streamed(model: Model, stream: Stream, found: Inspection) -> None:
     plan = stream._plan
     spec = plan.spec
@@ -113,7 +119,10 @@ def _streamed(model: Model, stream: Stream, found: Inspection) -> None:
     batch_open = model._roles.batch_size is None
 
     def shapes(info: InputInfo | OutputInfo, shape: tuple[int, ...], time: int | None) -> tuple[str, str]:
-        sizes: list[Any] = ["B" if a == info.batch_axis and batch_open else n for a, n in enumerate(shape)]
+        open_axes = [a for a in range(len(shape)) if _stays_open(stream, info.name, a)]
+        sizes: list[Any] = [
+            "B" if a == info.batch_axis and batch_open else None if a in open_axes else n for a, n in enumerate(shape)
+        ]
         if spec.mode == "frame":
             return _text(sizes), _text(["T", *sizes])
         if time is None:
@@ -190,7 +199,9 @@ def _stream_lines(model: Model, stream: Stream) -> list[str]:
             f"ys = stream.run(frames)   # what is complete: the outputs lie {stream.lag} steps behind the inputs",
             "rest = stream.flush()",
         ]
-    lines += [f"frame = {_argument(steps)}", f"frames = {_argument(runs)}"]
+    any_open = any(_stays_open(stream, name, a) for name in spec.streamed for a in range(len(facts[name].shape)))
+    note = "   # the file leaves a size open: put in yours" if any_open else ""
+    lines += [f"frame = {_argument(steps)}{note}", f"frames = {_argument(runs)}"]
     many = len(spec.outputs) > 1
     names = ", ".join(repr(o.name) for o in spec.outputs)
     lines.append("y = stream.step(frame)" + (f"    # a dict: {names}" if many else f"    # {names}"))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import pairwise
@@ -21,12 +20,10 @@ import lstm_infer
 
 from ..analysis.spec import StreamSpec
 from ..errors import LstmInferError, NotStreamableError
-from ..graph.ir import Graph
 from ..model import Model
-from ..ops import recurrent
-from ..ops.registry import is_random
 from ..stream import Stream
 from .inputs import Feeds, Inputs, stream_spec
+from .peer import MissingPeerError, Reference, open_session
 
 if TYPE_CHECKING:
     import onnx
@@ -41,6 +38,9 @@ ABSOLUTE, RELATIVE = 1e-5, 1e-4
 HALF = 4 * 2.0**-11
 """Relative rounding of float16 outputs: one rounding of each side, some four deep."""
 
+SCALES = 0.05
+"""Of an output's range: how far steps that are quantised by their own scales lie from a run with one scale."""
+
 LENGTHS = (1, 2, 7, 20)
 BATCHES = (1, 3)
 STREAMED = 83
@@ -48,10 +48,6 @@ STREAMED = 83
 FRAMES = 12
 
 Say = Callable[[str], None]
-
-
-class MissingPeerError(LstmInferError):
-    """onnxruntime is not installed."""
 
 
 @dataclass
@@ -217,115 +213,11 @@ def compare(got: NDArray[Any] | None, want: NDArray[Any] | None, *, bits: bool =
     return float(d.max()), float((d / allowed).max()), ""
 
 
-def open_session(source: str | os.PathLike[str] | bytes | onnx.ModelProto, *, threads: int = 1) -> Any:
-    """An onnxruntime session: CPU, sequential, that many threads, none of them spinning, all optimisations.
-
-    Raises
-    ------
-    MissingPeerError
-        onnxruntime is not installed.
-    """
-    try:
-        import onnxruntime
-    except ImportError:
-        raise MissingPeerError("onnxruntime is not installed; pip install 'lstm_infer[bench]'") from None
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.log_severity_level = 4
-    what: Any = source
-    if isinstance(what, os.PathLike):
-        what = os.fspath(what)
-    elif not isinstance(what, (bytes, str)):
-        what = what.SerializeToString()
-    return onnxruntime.InferenceSession(what, options, providers=["CPUExecutionProvider"])
-
-
 def _step_feeds(inputs: Inputs, spec: StreamSpec, feeds: Feeds, t: int) -> Feeds:
     """The streamed inputs of one step: a slice of extent 1 along time, or one whole frame."""
     if spec.mode == "frame":
         return {name: np.ascontiguousarray(feeds[name][t]) for name in spec.streamed}
     return inputs.frames(feeds, spec.streamed, t, t + 1)
-
-
-class _Reference:
-    """onnxruntime, and onnx's reference evaluator where that refuses."""
-
-    def __init__(self, source: Any, graph: Graph, constants: Feeds) -> None:
-        self.source, self.graph, self.constants = source, graph, constants
-        self.answered: Counter[str] = Counter()
-        self.refused: Counter[str] = Counter()
-        self.refusals: Counter[str] = Counter()
-        """Of onnxruntime."""
-        self.trouble = ""
-        self._session: Any = None
-        self._evaluator: Any = None
-        try:
-            self._session = open_session(source)
-        except MissingPeerError:
-            raise
-        except Exception as error:  # its exceptions share no base class
-            self.trouble = f"onnxruntime does not load it: {_short(error)}"
-        self.random = any(map(is_random, graph.walk()))
-
-    def run(self, feeds: Feeds) -> Feeds | None:
-        """Outputs by name; None where nobody can say."""
-        if self.random:
-            self.refused["random operators: two sides draw different numbers"] += 1
-            return None
-        reason = self.trouble
-        if self._session is not None:
-            import onnxruntime
-
-            quiet = onnxruntime.RunOptions()
-            quiet.log_severity_level = 4
-            known = {i.name for i in self._session.get_inputs()}
-            names = [o.name for o in self._session.get_outputs()]
-            fed = {name: value for name, value in {**self.constants, **feeds}.items() if name in known}
-            try:
-                found = dict(zip(names, self._session.run(None, fed, quiet), strict=True))
-            except Exception as error:
-                reason = f"onnxruntime refuses: {_short(error)}"
-            else:
-                self.answered["onnxruntime"] += 1
-                return found
-        self.refusals[reason] += 1
-        found_by_reference = self._reference(feeds)
-        if found_by_reference is None:
-            self.refused[reason] += 1
-        return found_by_reference
-
-    def _reference(self, feeds: Feeds) -> Feeds | None:
-        if not all(_reference_can(node) for node in self.graph.walk()):
-            return None
-        try:
-            if self._evaluator is None:
-                from onnx.reference import ReferenceEvaluator
-
-                self._evaluator = ReferenceEvaluator(
-                    self.source if not isinstance(self.source, os.PathLike) else str(self.source)
-                )
-            with np.errstate(all="ignore"):
-                results = self._evaluator.run(None, {**self.constants, **feeds})
-            found = {n: np.asarray(r) for n, r in zip(self._evaluator.output_names, results, strict=True)}
-        except Exception:  # whatever it lacks
-            return None
-        self.answered["onnx.reference"] += 1
-        return found
-
-
-def _reference_can(node: Any) -> bool:
-    """onnx's evaluator ignores sequence_lens, clip, input_forget and activations, without a word."""
-    if not recurrent.is_recurrent(node):
-        return True
-    if len(node.inputs) > 4 and node.inputs[4]:
-        return False
-    plain = [name.lower() for name in recurrent.defaults(node)]
-    given = [str(a).lower() for a in node.attrs.get("activations", [])]
-    return given in ([], plain, plain * 2) and not node.attrs.get("clip") and not node.attrs.get("input_forget")
 
 
 class _Check:
@@ -336,7 +228,7 @@ class _Check:
         self.inputs = Inputs(model)
         self.graph = self.inputs.roles.graph
         fixed = {name: np.asarray(value) for name, value in self.inputs.roles.constants.items()}
-        self.reference = _Reference(source, self.graph, fixed)
+        self.reference = Reference(source, self.graph, fixed)
         self.rows: dict[tuple[str, str], VerifyRow] = {}
         self.spec = stream_spec(model)
         self.found = VerifyReport(isa=model.isa, seed=seed)
@@ -428,17 +320,23 @@ class _Check:
             return
         self.found.streams = True
         try:
-            if long:
+            got = self._in_pieces(rng, stream, spec, feeds, T, B)
+            end: Feeds = {}
+            if spec.stepwise or (not long and any(state.kind != "input" for state in spec.states)):
+                whole = self._by_itself(spec, feeds, T, B)  # one run has other scales, or cannot carry the state
+                self._close_to_run(spec, whole, feeds, where, long=long)
+                if not long:
+                    self._remembers(spec, feeds, T, B, where)
+            elif long:
                 whole = end = self.model.run(feeds)
             else:
                 whole, end = self._by_hand(self.model.run, spec, feeds, T)
-            got = self._in_pieces(rng, stream, spec, feeds, T, B)
         except LstmInferError as error:
             self.wrong("split", "", where, f"{type(error).__name__}: {error}")
             return
         for output in spec.outputs:
             self.row("split", output.name, got[output.name], whole[output.name], where, bits=True)
-        if spec.steady:
+        if spec.steady and end:
             for name, output_name in self.inputs.states.items():
                 left = stream.state[name]
                 self.row("split", output_name, left, end[output_name].reshape(left.shape), where, bits=True)
@@ -448,6 +346,47 @@ class _Check:
                 if output.kind != "time" or got[output.name] is not None:
                     self.row("stepped", output.name, got[output.name], want[output.name], where)
                     self.found.compared += 1
+
+    def _by_itself(self, spec: StreamSpec, feeds: Feeds, T: int, B: int) -> dict[str, Any]:
+        """What a stream gives one step at a time."""
+        stream = self._open(spec, feeds, B)
+        pieces: dict[str, list[NDArray[Any]]] = {output.name: [] for output in spec.outputs}
+        for t in range(T):
+            part = _step_feeds(self.inputs, spec, feeds, t)
+            x = part if len(part) != 1 else next(iter(part.values()))
+            results = stream.step(x) if spec.mode == "frame" else stream.run(x)
+            self._collect(results, spec, pieces, frame=spec.mode == "frame")
+        return self._together(spec, pieces)
+
+    def _close_to_run(self, spec: StreamSpec, made: Mapping[str, Any], feeds: Feeds, where: str, *, long: bool) -> None:
+        """Where a run cannot give the stream's bits: its first step, or, for scales of one step each, about the same."""
+        if not long:
+            first = self.model.run({**feeds, **_step_feeds(self.inputs, spec, feeds, 0)})
+            for output in spec.outputs:
+                if output.kind in ("time", "frame"):
+                    axis = output.axis if output.kind == "time" else 0
+                    begins = np.take(made[output.name], [0], axis)
+                    want = first[output.name] if output.kind == "time" else first[output.name][None]
+                    self.row("split", output.name, begins, want, where, bits=True)
+            return
+        whole = self.model.run(feeds)
+        for output in spec.outputs:
+            got, want = made[output.name], whole[output.name]
+            if want.dtype.kind == "f" and np.max(np.abs(got - want), initial=0) > SCALES * np.ptp(want):
+                self.wrong("split", output.name, where, "further from run() than scales of single steps explain")
+
+    def _remembers(self, spec: StreamSpec, feeds: Feeds, T: int, B: int, where: str) -> None:
+        """The same frame, again and again, does not give the same answer each time: the state is carried."""
+        same = dict(feeds)
+        for name in spec.streamed:
+            axis = 0 if spec.mode == "frame" else self.inputs.roles.time[name]
+            same[name] = np.repeat(np.take(feeds[name], [0], axis), T, axis)
+        made = self._by_itself(spec, same, T, B)
+        axes = {o.name: o.axis if o.kind == "time" else 0 for o in spec.outputs if o.kind in ("time", "frame")}
+        if axes and all(np.array_equal(np.take(made[n], [0], a), np.take(made[n], [1], a)) for n, a in axes.items()):
+            self.wrong(
+                "split", next(iter(axes)), where, "the stream gives the same for each step: it has lost its state"
+            )
 
     def _signal(self, rng: np.random.Generator, spec: StreamSpec, T: int, B: int) -> Feeds:
         """First states, side inputs, and T steps of the streamed inputs, each drawn by itself."""
@@ -515,6 +454,10 @@ class _Check:
             self._collect(current.flush(), spec, pieces)
         if current is not stream:
             stream.restore(current.snapshot())
+        return self._together(spec, pieces)
+
+    def _together(self, spec: StreamSpec, pieces: Mapping[str, list[NDArray[Any]]]) -> dict[str, NDArray[Any] | None]:
+        """Each output of a stream in one array."""
         joined: dict[str, NDArray[Any] | None] = {}
         for output in spec.outputs:
             made = pieces[output.name]
@@ -578,12 +521,3 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
-
-
-def _short(error: Exception) -> str:
-    """The telling part of onnxruntime's message, on one line, without what changes from feed to feed."""
-    text = " ".join(str(error).split())
-    for mark in ("Status Message: ", "] : ", " was false. "):
-        text = text.rsplit(mark, 1)[-1]
-    text = re.sub(r"\{[-\d, ]*\}|\d+", "#", re.sub(r"^/\S+ |^\[ONNXRuntimeError\] : \d+ : ", "", text))
-    return text if len(text) <= 160 else text[:157] + "..."

@@ -113,8 +113,11 @@ def other_sizes(plan: StreamPlan, feeds: Arrays, lead: int) -> dict[tuple[str, i
 
 
 def _wrong_shape(plan: StreamPlan, name: str, array: NDArray[Any], call: str) -> ShapeError:
-    want: list[Any] = list(plan.step_facts[name].shape)
     axis = time_axis(plan, name)
+    want: list[Any] = [
+        "N" if a != axis and plan.fed.is_open(name, a) and (name, a) not in plan.spec.roles.known_sizes else n
+        for a, n in enumerate(plan.step_facts[name].shape)
+    ]
     if plan.spec.mode == "frame" and name in plan.spec.streamed:
         takes = str(want) if call == "step" else str(["T", *want])
     elif axis is None:
@@ -123,7 +126,11 @@ def _wrong_shape(plan: StreamPlan, name: str, array: NDArray[Any], call: str) ->
         takes = f"{want} or {want[:axis] + want[axis + 1 :]}"
     else:
         takes = str([*want[:axis], "T", *want[axis + 1 :]])
-    return ShapeError(f"{call}: input {name!r} takes {takes}, got {list(array.shape)}".replace("'T'", "T"))
+    open_text = "; the file leaves N open" if "N" in want else ""
+    return ShapeError(
+        f"{call}: input {name!r} takes {takes}, got {list(array.shape)}".replace("'T'", "T").replace("'N'", "N")
+        + open_text
+    )
 
 
 def run_shapes(plan: StreamPlan, blocks: Sequence[Block]) -> Shapes:
