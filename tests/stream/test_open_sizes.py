@@ -196,3 +196,33 @@ def test_a_branch_that_does_not_fit_is_no_contradiction():
     proto.graph.input.append(helper.make_tensor_value_info("which", TensorProto.BOOL, []))
     made = lstm_infer.load(proto)
     assert made.run({"x": weights(7, 1, F), "which": np.array(False)})["Y"].shape == (7, 1, 1, H)
+
+
+def test_a_size_that_was_tried_is_not_shown_as_one():
+    """Samples that only have to be enough for the windows over them: their number stays open in every text."""
+    nodes = [
+        ("Unsqueeze", "x a", "u1", {}), ("Conv", "u1 K", "v", {"strides": [20]}), ("GlobalAveragePool", "v", "w", {}),
+        ("Transpose", "w", "u", {"perm": [2, 0, 1]}), ("RNN", "u W R none none h", "Y hn", {"hidden_size": H}),
+    ]  # fmt: skip
+    proto = model(nodes, {"x": [1, "N"], "h": [1, 1, H]}, {**RNN, "K": weights(F, 1, 100), "a": ints(1)}, ("Y", "hn"))
+    for node in proto.graph.node:
+        node.input[:] = ["" if name == "none" else name for name in node.input]
+    made = lstm_infer.load(proto)
+    stream = made.stream()
+    with pytest.raises(ShapeError, match=r"takes \[1, N\], got \[300\]; the file leaves N open"):
+        stream.step(weights(300))
+    got = stream.step(weights(1, 300))
+    assert got.shape == (1, 1, 1, H)
+    from lstm_infer.cli.describe import describe
+
+    found = describe(made, "m.onnx")
+    assert [row["step"] for row in found.inputs] == ["[B, ?]", "[1, B, 8]"]
+    assert "leaves a size open" in found.snippet
+
+
+def test_sizes_that_stay_unknown_name_the_inputs_to_give():
+    """What was tried is said to be tried, and the remedy has the names of this file."""
+    proto = model([("Reshape", "x s", "u", {}), rnn()], {"x": ["T", "F", 3, 7]}, {**RNN, "s": ints(-1, 1, 11, 13)})
+    made = lstm_infer.load(proto)
+    with pytest.raises(lstm_infer.NotStreamableError, match=r"inputs=\{'x': \(T, F, 3, 7\)\}"):
+        made.streaming  # noqa: B018

@@ -50,9 +50,10 @@ def refusal(node: Node, why: str, kind: type[NotStreamableError] = NotStreamable
 def refuse_unknown(roles: Roles) -> None:
     """Sizes that were not found, and several time axes."""
     if roles.walkable:
+        sizes = ", ".join(f"{name!r}: {shape}" for name, shape in roles.shown_sizes().items())
         raise NotStreamableError(
             f"the sizes of the inputs are open and could not be found: {roles.walkable}; "
-            'fix them with load(..., inputs={"name": (1, 512)})',
+            f"fix them with load(..., inputs={{{sizes}}}), a number for each that is open",
             reason=roles.walkable,
         )
     if roles.bases and not roles.time:

@@ -101,6 +101,16 @@ class Roles:
         """The same, when it is known which inputs are states: what they have is not time."""
         return replace(self, time={name: axis for name, axis in self.time.items() if name not in pairs})
 
+    def shown_sizes(self) -> dict[str, str]:
+        """Inputs with open axes, as text with a name or a letter in place of each: "(T, 1, F)"."""
+        shapes = {
+            p.name: p.shape for p in self.inputs if p.shape is None or not all(isinstance(n, int) for n in p.shape)
+        }
+        return {
+            name: "(...)" if shape is None else f"({', '.join(str(n or 'N') for n in shape)}{',' * (len(shape) == 1)})"
+            for name, shape in shapes.items()
+        }
+
     def one_step(self) -> bool:
         """Does the file declare one time step, wherever there is time."""
         declared = {p.name: p.shape for p in self.inputs if p.name in self.time and p.shape is not None}

@@ -52,9 +52,10 @@ class Inputs:
     def __init__(self, model: Model) -> None:
         self.model, self.roles = model, model._roles
         if self.roles.walkable:
+            names = ", ".join(f"{name}: {shape}" for name, shape in self.roles.shown_sizes().items())
             raise ShapeError(
                 f"the sizes of the inputs are open and could not be found ({self.roles.walkable}); give them: on the "
-                'command line --shape NAME=1,512, in Python load(..., inputs={"NAME": (1, 512)})'
+                f"command line --shape NAME=SIZE,SIZE..., in Python load(..., inputs={{...}}), for {names}"
             )
         self.ports: list[Port] = self.roles.inputs
         self.states = {s.name: s.output for s in model.states if s.kind == "input" and s.output is not None}
