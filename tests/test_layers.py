@@ -16,7 +16,8 @@ PACKAGE = shared_files.ROOT / "src" / "lstm_infer"
 # a program, a stream runs the program. Imports for types count as others do.
 DIRECT = {
     "errors": set(),
-    "_core": {"errors"},
+    "bounds": {"errors"},
+    "_core": {"bounds"},
     "_check": {"_core"},
     "isa": {"_core"},
     "records": {"errors"},

@@ -11,6 +11,7 @@ from lstm_infer._kernels cimport *
 
 import numpy as np
 
+from lstm_infer import bounds
 from lstm_infer.errors import IsaError, StateError
 
 cnp.import_array()
@@ -134,24 +135,13 @@ cdef float *floats(str name, object array, bint write) except NULL:
 
 def pack_f32(src, *, int64_t gates, int64_t n_units, int64_t k, int64_t gate_stride, int64_t unit_stride,
              int64_t k_stride, int64_t src_offset=0, int64_t panel=0, out=None, int64_t out_offset=0):
-    cdef int64_t n_panels = (n_units + LI_UNITS - 1) // LI_UNITS
-    cdef int64_t dense = gates * k * LI_UNITS
-    if gates < 1 or n_units < 0 or k < 0 or out_offset < 0:
-        raise ValueError(f"gates >= 1, n_units >= 0, k >= 0, out_offset >= 0 expected, got {gates}, {n_units}, {k}, "
-                         f"{out_offset}")
-    panel = panel or dense
-    if panel < dense:
-        raise ValueError(f"panel: at least {dense} floats expected, got {panel}")
+    panel, n_floats = bounds.panels(gates, n_units, k, panel, LI_UNITS, out_offset)
     if out is None:
-        out = aligned_empty((out_offset + n_panels * panel) * 4).view(np.float32)
+        out = aligned_empty((out_offset + n_floats) * 4).view(np.float32)
     if n_units == 0 or k == 0:
         return out
-    reach = [(extent - 1) * stride for extent, stride in
-             ((gates, gate_stride), (n_units, unit_stride), (k, k_stride))]
-    if src_offset + sum(r for r in reach if r < 0) < 0 or src_offset + sum(r for r in reach if r > 0) >= src.size:
-        raise ValueError(f"src: {src.size} elements do not hold gates, units and k at these strides")
-    if out_offset + (n_panels - 1) * panel + dense > out.size:
-        raise ValueError(f"out: {out.size} elements do not hold {n_panels} panels of {panel} from {out_offset}")
+    bounds.packed(src.size, src_offset, [(gates, gate_stride), (n_units, unit_stride), (k, k_stride)],
+                  out.size, out_offset, n_floats - panel + gates * k * LI_UNITS)
     li_pack_f32(floats("out", out, True) + out_offset, floats("src", src, False) + src_offset, gates, n_units, k,
                 gate_stride, unit_stride, k_stride, panel)
     return out
@@ -188,16 +178,7 @@ cdef class Plan:
         cdef Plan inner
         self.nested = tuple(nested)
         steps = [(slot, np.asarray(words)) for slot, words in steps]
-        for index, (slot, words) in enumerate(steps):
-            if slot not in slots and slot not in control:
-                raise ValueError(f"step {index}: slot {slot!r} is unknown")
-            if words.dtype != np.int64 or words.ndim != 1:
-                raise TypeError(f"step {index} ({slot}): int64 words [n] expected, got {words.dtype} {words.shape}")
-            if slot in control:
-                if words.size < control[slot] or not all([-1 <= n < len(self.nested) for n in words[:control[slot]]]):
-                    raise ValueError(f"step {index} ({slot}): words that name nested plans expected")
-            elif slots[slot][1] not in (0, words.size):
-                raise ValueError(f"step {index} ({slot}): {slots[slot][1]} words expected, got {words.size}")
+        bounds.plan_steps(steps, len(self.nested), slots, control)
         self.isa = isa
         self.n_steps = len(steps)
         self.slots = tuple([slot for slot, _ in steps])
@@ -278,10 +259,7 @@ cdef inline bint takes(object out, int dtype, Shape *shape, int64_t n_bytes, cnp
 
 cdef Shape shape_of(tuple dims, int time) except *:
     cdef Shape shape
-    if len(dims) > MAX_RANK or not -1 <= time < len(dims):
-        raise ValueError(f"shape {dims}, time axis {time}: at most {MAX_RANK} axes, and time one of them, expected")
-    if time >= 0 and dims[time] != 1:
-        raise ValueError(f"shape {dims}, time axis {time}: extent 1 along it expected")
+    bounds.step_shape(dims, time, MAX_RANK)
     shape.rank = len(dims)
     shape.time = time
     for i, extent in enumerate(dims):
@@ -297,16 +275,8 @@ cdef class StreamCore:
         cdef Plan plan
         blocks = list(blocks)
         sizes = [n for n, _ in blocks]
-        if not sizes or len(sizes) > MAX_BLOCKS or sizes != sorted(set(sizes), reverse=True) or sizes[-1] != 1:
-            raise ValueError(f"blocks: 1 to {MAX_BLOCKS} sizes, descending to 1, expected, got {sizes}")
-        if len(release_gil) != len(sizes):
-            raise ValueError(f"release_gil: one flag per block ({len(sizes)}) expected, got {len(release_gil)}")
-        if not (3 <= input_base < MAX_BASES and 3 <= output_base < MAX_BASES and input_base != output_base):
-            raise ValueError(f"bases: two of 3..{MAX_BASES - 1} expected, got {input_base}, {output_base}")
-        if x_time < 0 <= y_time:
-            raise ValueError("y has a time axis but x has none")
-        if backup is not None and (state is None or backup.nbytes != state.nbytes):
-            raise ValueError("backup: as many bytes as the state has expected")
+        bounds.binding(sizes, len(release_gil), (input_base, output_base), (x_time, y_time), state, backup,
+                       (MAX_BLOCKS, MAX_BASES))
         self._lock()
         try:
             self.step_bound = self.run_bound = False

@@ -1,0 +1,86 @@
+"""What the bridge to C is given, checked before C sees it: words against records, extents against memory.
+
+`_core` calls these where something is made or bound; nothing here runs in a call of a stream.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["binding", "packed", "panels", "plan_steps", "step_shape"]
+
+
+def panels(gates: int, n_units: int, k: int, panel: int, units: int, out_offset: int) -> tuple[int, int]:
+    """Floats from one panel of `units` units to the next, and how many floats all of them take from `out_offset`."""
+    if gates < 1 or n_units < 0 or k < 0 or out_offset < 0:
+        got = f"{gates}, {n_units}, {k}, {out_offset}"
+        raise ValueError(f"gates >= 1, n_units >= 0, k >= 0, out_offset >= 0 expected, got {got}")
+    dense = gates * k * units
+    panel = panel or dense
+    if panel < dense:
+        raise ValueError(f"panel: at least {dense} floats expected, got {panel}")
+    return panel, -(-n_units // units) * panel
+
+
+def packed(
+    src_size: int, src_offset: int, axes: Sequence[tuple[int, int]], out_size: int, out_offset: int, n_floats: int
+) -> None:
+    """Refuse a matrix whose elements, or whose panels, lie outside their arrays. `axes`: extent and stride of each."""
+    reach = [(extent - 1) * stride for extent, stride in axes]
+    if src_offset + sum(r for r in reach if r < 0) < 0 or src_offset + sum(r for r in reach if r > 0) >= src_size:
+        raise ValueError(f"src: {src_size} elements do not hold gates, units and k at these strides")
+    if out_offset + n_floats > out_size:
+        raise ValueError(f"out: {out_size} elements do not hold {n_floats} floats of panels from {out_offset}")
+
+
+def plan_steps(
+    steps: Sequence[tuple[str, NDArray[np.int64]]],
+    n_nested: int,
+    slots: Mapping[str, tuple[int, int]],
+    control: Mapping[str, int],
+) -> None:
+    """Refuse steps whose words are not the record of their slot, or name a nested plan that is not there."""
+    for index, (slot, words) in enumerate(steps):
+        if slot not in slots and slot not in control:
+            raise ValueError(f"step {index}: slot {slot!r} is unknown")
+        if words.dtype != np.int64 or words.ndim != 1:
+            raise TypeError(f"step {index} ({slot}): int64 words [n] expected, got {words.dtype} {words.shape}")
+        if slot in control:
+            if words.size < control[slot] or not all(-1 <= n < n_nested for n in words[: control[slot]]):
+                raise ValueError(f"step {index} ({slot}): words that name nested plans expected")
+        elif slots[slot][1] not in (0, words.size):
+            raise ValueError(f"step {index} ({slot}): {slots[slot][1]} words expected, got {words.size}")
+
+
+def step_shape(dims: tuple[int, ...], time: int, most: int) -> None:
+    """Refuse the shape of one step that has too many axes, or another extent than 1 along time."""
+    if len(dims) > most or not -1 <= time < len(dims):
+        raise ValueError(f"shape {dims}, time axis {time}: at most {most} axes, and time one of them, expected")
+    if time >= 0 and dims[time] != 1:
+        raise ValueError(f"shape {dims}, time axis {time}: extent 1 along it expected")
+
+
+def binding(
+    sizes: Sequence[int],
+    n_flags: int,
+    bases: tuple[int, int],
+    times: tuple[int, int],
+    state: NDArray[np.uint8] | None,
+    backup: NDArray[np.uint8] | None,
+    most: tuple[int, int],
+) -> None:
+    """Refuse what a stream cannot be bound to. `times`: the time axes of x and y; `most`: of blocks, of bases."""
+    most_blocks, most_bases = most
+    if not sizes or len(sizes) > most_blocks or list(sizes) != sorted(set(sizes), reverse=True) or sizes[-1] != 1:
+        raise ValueError(f"blocks: 1 to {most_blocks} sizes, descending to 1, expected, got {sizes}")
+    if n_flags != len(sizes):
+        raise ValueError(f"release_gil: one flag per block ({len(sizes)}) expected, got {n_flags}")
+    if not all(3 <= base < most_bases for base in bases) or bases[0] == bases[1]:
+        raise ValueError(f"bases: two of 3..{most_bases - 1} expected, got {bases[0]}, {bases[1]}")
+    if times[0] < 0 <= times[1]:
+        raise ValueError("y has a time axis but x has none")
+    if backup is not None and (state is None or backup.nbytes != state.nbytes):
+        raise ValueError("backup: as many bytes as the state has expected")
