@@ -10,7 +10,6 @@ import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,10 +17,9 @@ from numpy.typing import ArrayLike, NDArray
 
 import lstm_infer
 
-from ..analysis.spec import StreamSpec
 from ..errors import LstmInferError, NotStreamableError
 from ..model import Model
-from ..stream import Stream
+from .drive import Driver
 from .inputs import Feeds, Inputs, stream_spec
 from .peer import MissingPeerError, Reference, open_session
 
@@ -213,13 +211,6 @@ def compare(got: NDArray[Any] | None, want: NDArray[Any] | None, *, bits: bool =
     return float(d.max()), float((d / allowed).max()), ""
 
 
-def _step_feeds(inputs: Inputs, spec: StreamSpec, feeds: Feeds, t: int) -> Feeds:
-    """The streamed inputs of one step: a slice of extent 1 along time, or one whole frame."""
-    if spec.mode == "frame":
-        return {name: np.ascontiguousarray(feeds[name][t]) for name in spec.streamed}
-    return inputs.frames(feeds, spec.streamed, t, t + 1)
-
-
 class _Check:
     """One run of `verify`."""
 
@@ -309,28 +300,29 @@ class _Check:
         if isinstance(spec, NotStreamableError):
             self.found.not_streamable = str(spec)
             return
+        drive = Driver(self.model, self.inputs, spec)
         long = spec.mode == "time" and self.inputs.opens[0]  # else the file is right at one step only
         T = STREAMED if long else FRAMES
-        feeds = self.inputs.draw(rng, T, B) if long else self._signal(rng, spec, T, B)
+        feeds = self.inputs.draw(rng, T, B) if long else drive.signal(rng, T, B)
         where = self._where(T, B, seed)
         try:
-            stream = self._open(spec, feeds, B)
+            stream = drive.open(feeds, B)
         except LstmInferError as error:
             self.found.not_streamable = str(error)
             return
         self.found.streams = True
         try:
-            got = self._in_pieces(rng, stream, spec, feeds, T, B)
+            got = drive.in_pieces(rng, stream, feeds, T, B)
             end: Feeds = {}
             if spec.stepwise or (not long and any(state.kind != "input" for state in spec.states)):
-                whole = self._by_itself(spec, feeds, T, B)  # one run has other scales, or cannot carry the state
-                self._close_to_run(spec, whole, feeds, where, long=long)
+                whole = drive.alone(feeds, T, B)  # one run has other scales, or cannot carry the state
+                self._close_to_run(drive, whole, feeds, where, long=long)
                 if not long:
-                    self._remembers(spec, feeds, T, B, where)
+                    self._remembers(drive, feeds, T, B, where)
             elif long:
                 whole = end = self.model.run(feeds)
             else:
-                whole, end = self._by_hand(self.model.run, spec, feeds, T)
+                whole, end = drive.by_hand(self.model.run, feeds, T)
         except LstmInferError as error:
             self.wrong("split", "", where, f"{type(error).__name__}: {error}")
             return
@@ -341,28 +333,17 @@ class _Check:
                 left = stream.state[name]
                 self.row("split", output_name, left, end[output_name].reshape(left.shape), where, bits=True)
         if self.inputs.states:
-            want, _ = self._by_hand(lambda one: self.peer(one, 1, B), spec, feeds, T)
+            want, _ = drive.by_hand(lambda one: self.peer(one, 1, B), feeds, T)
             for output in spec.outputs if want else ():
                 if output.kind != "time" or got[output.name] is not None:
                     self.row("stepped", output.name, got[output.name], want[output.name], where)
                     self.found.compared += 1
 
-    def _by_itself(self, spec: StreamSpec, feeds: Feeds, T: int, B: int) -> dict[str, Any]:
-        """What a stream gives one step at a time."""
-        stream = self._open(spec, feeds, B)
-        pieces: dict[str, list[NDArray[Any]]] = {output.name: [] for output in spec.outputs}
-        for t in range(T):
-            part = _step_feeds(self.inputs, spec, feeds, t)
-            x = part if len(part) != 1 else next(iter(part.values()))
-            results = stream.step(x) if spec.mode == "frame" else stream.run(x)
-            self._collect(results, spec, pieces, frame=spec.mode == "frame")
-        return self._together(spec, pieces)
-
-    def _close_to_run(self, spec: StreamSpec, made: Mapping[str, Any], feeds: Feeds, where: str, *, long: bool) -> None:
+    def _close_to_run(self, drive: Driver, made: Mapping[str, Any], feeds: Feeds, where: str, *, long: bool) -> None:
         """Where a run cannot give the stream's bits: its first step, or, for scales of one step each, about the same."""
         if not long:
-            first = self.model.run({**feeds, **_step_feeds(self.inputs, spec, feeds, 0)})
-            for output in spec.outputs:
+            first = self.model.run({**feeds, **drive.step_feeds(feeds, 0)})
+            for output in drive.spec.outputs:
                 if output.kind in ("time", "frame"):
                     axis = output.axis if output.kind == "time" else 0
                     begins = np.take(made[output.name], [0], axis)
@@ -370,112 +351,23 @@ class _Check:
                     self.row("split", output.name, begins, want, where, bits=True)
             return
         whole = self.model.run(feeds)
-        for output in spec.outputs:
+        for output in drive.spec.outputs:
             got, want = made[output.name], whole[output.name]
             if want.dtype.kind == "f" and np.max(np.abs(got - want), initial=0) > SCALES * np.ptp(want):
                 self.wrong("split", output.name, where, "further from run() than scales of single steps explain")
 
-    def _remembers(self, spec: StreamSpec, feeds: Feeds, T: int, B: int, where: str) -> None:
+    def _remembers(self, drive: Driver, feeds: Feeds, T: int, B: int, where: str) -> None:
         """The same frame, again and again, does not give the same answer each time: the state is carried."""
         same = dict(feeds)
-        for name in spec.streamed:
-            axis = 0 if spec.mode == "frame" else self.inputs.roles.time[name]
+        for name in drive.spec.streamed:
+            axis = 0 if drive.spec.mode == "frame" else self.inputs.roles.time[name]
             same[name] = np.repeat(np.take(feeds[name], [0], axis), T, axis)
-        made = self._by_itself(spec, same, T, B)
-        axes = {o.name: o.axis if o.kind == "time" else 0 for o in spec.outputs if o.kind in ("time", "frame")}
+        made = drive.alone(same, T, B)
+        axes = {o.name: o.axis if o.kind == "time" else 0 for o in drive.spec.outputs if o.kind in ("time", "frame")}
         if axes and all(np.array_equal(np.take(made[n], [0], a), np.take(made[n], [1], a)) for n, a in axes.items()):
             self.wrong(
                 "split", next(iter(axes)), where, "the stream gives the same for each step: it has lost its state"
             )
-
-    def _signal(self, rng: np.random.Generator, spec: StreamSpec, T: int, B: int) -> Feeds:
-        """First states, side inputs, and T steps of the streamed inputs, each drawn by itself."""
-        drawn = [self.inputs.draw(rng, 1, B) for _ in range(T)]
-        feeds = dict(drawn[0])
-        for name in spec.streamed:
-            frames = [one[name] for one in drawn]
-            feeds[name] = (
-                np.stack(frames) if spec.mode == "frame" else np.concatenate(frames, self.inputs.roles.time[name])
-            )
-        return feeds
-
-    def _open(self, spec: StreamSpec, feeds: Feeds, B: int) -> Stream:
-        return self.model.stream(
-            batch=B,
-            initial={name: feeds[name] for name in self.inputs.states},
-            inputs={name: feeds[name] for name in spec.side},
-        )
-
-    def _by_hand(
-        self, run: Callable[[Feeds], Feeds | None], spec: StreamSpec, feeds: Feeds, T: int
-    ) -> tuple[Feeds, Feeds]:
-        """T calls of one step each, the states carried by the caller: what a stream returns, and the
-        outputs of the last call. Empty where a call has no answer."""
-        fixed = {name: feeds[name] for name in spec.side}
-        state = {name: feeds[name] for name in self.inputs.states}
-        made: list[Feeds] = []
-        for t in range(T):
-            out = run({**fixed, **state, **_step_feeds(self.inputs, spec, feeds, t)})
-            if out is None:
-                return {}, {}
-            state = {name: out[after].reshape(feeds[name].shape) for name, after in self.inputs.states.items()}
-            made.append(out)
-        found = dict(made[-1])
-        for output in spec.outputs:
-            if output.kind == "time":
-                found[output.name] = np.concatenate([out[output.name] for out in made], output.axis)
-            elif output.kind == "frame":
-                found[output.name] = np.stack([out[output.name] for out in made])
-        return found, made[-1]
-
-    def _in_pieces(
-        self, rng: np.random.Generator, stream: Stream, spec: StreamSpec, feeds: Feeds, T: int, B: int
-    ) -> dict[str, NDArray[Any] | None]:
-        """The stream's outputs, fed in random pieces, and once taken over by another stream."""
-        cuts = sorted({0, T, *(int(c) for c in rng.integers(0, T + 1, int(rng.integers(1, max(T // 4, 2)))))})
-        handed_over = int(rng.integers(0, len(cuts)))
-        pieces: dict[str, list[NDArray[Any]]] = {output.name: [] for output in spec.outputs}
-        current = stream
-        for index, (start, stop) in enumerate(pairwise(cuts)):
-            if index == handed_over:
-                other = self._open(spec, feeds, B)
-                other.restore(current.snapshot())
-                current = other
-            one = stop - start == 1 and spec.steady and bool(rng.integers(0, 2))
-            if spec.mode == "frame":
-                part = {name: np.ascontiguousarray(feeds[name][start:stop]) for name in spec.streamed}
-                part = {name: value[0] for name, value in part.items()} if one else part
-            else:
-                part = self.inputs.frames(feeds, spec.streamed, start, stop)
-            x = part if len(part) != 1 else next(iter(part.values()))
-            results = current.step(x) if one else current.run(x)
-            self._collect(results, spec, pieces, frame=one and spec.mode == "frame")
-        if spec.mode == "time":
-            self._collect(current.flush(), spec, pieces)
-        if current is not stream:
-            stream.restore(current.snapshot())
-        return self._together(spec, pieces)
-
-    def _together(self, spec: StreamSpec, pieces: Mapping[str, list[NDArray[Any]]]) -> dict[str, NDArray[Any] | None]:
-        """Each output of a stream in one array."""
-        joined: dict[str, NDArray[Any] | None] = {}
-        for output in spec.outputs:
-            made = pieces[output.name]
-            if output.kind in ("time", "frame") and made:
-                joined[output.name] = np.concatenate(made, output.axis if output.kind == "time" else 0)
-            else:
-                joined[output.name] = made[-1] if made else None
-        return joined
-
-    def _collect(
-        self, results: Any, spec: StreamSpec, pieces: dict[str, list[NDArray[Any]]], *, frame: bool = False
-    ) -> None:
-        if not isinstance(results, dict):
-            timed = [o.name for o in spec.outputs if o.kind in ("time", "frame")] or [spec.outputs[0].name]
-            results = {timed[0] if len(spec.outputs) > 1 else spec.outputs[0].name: results}
-        for name, value in results.items():
-            if value is not None:
-                pieces[name].append(value[None] if frame else value)
 
     def _where(self, T: int, B: int, seed: int) -> str:
         sizes = [f"T={T}"] if self.inputs.roles.time or not isinstance(self.spec, NotStreamableError) else []
