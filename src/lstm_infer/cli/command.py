@@ -80,14 +80,22 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"lstm_infer {lstm_infer.__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
-    _inspect = _command(
+    for add in (_add_inspect, _add_verify, _add_bench, _add_run, _add_demo, _add_isa):
+        add(commands)
+    return parser
+
+
+def _add_inspect(commands: Any) -> None:
+    inspect = _command(
         commands, "inspect", _do_inspect, "what a model takes, gives and carries, with a snippet to paste",
         "Shows inputs and outputs with the shapes that step and run take, the states that a stream carries and where\n"
         "they come from, the kernels a step calls, and a few lines of Python made for this very model.",
         "lstm-infer inspect model.onnx",
     )  # fmt: skip
-    _model_options(_inspect)
+    _model_options(inspect)
 
+
+def _add_verify(commands: Any) -> None:
     verify = _command(
         commands, "verify", _do_verify, "compare with onnxruntime on random inputs",
         "Runs the model and onnxruntime side by side: three seeds, states not zero, several lengths and batch sizes;\n"
@@ -98,6 +106,8 @@ def _parser() -> argparse.ArgumentParser:
     _model_options(verify)
     verify.add_argument("--seed", type=int, default=0, metavar="N", help="first of the three seeds (default 0)")
 
+
+def _add_bench(commands: Any) -> None:
     bench = _command(
         commands, "bench", _do_bench, "time beside onnxruntime",
         "Times a streaming step, a chunk and a whole run, batch 1, ours and onnxruntime's in turns; the ratio of the\n"
@@ -111,6 +121,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     bench.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the inputs")
 
+
+def _add_run(commands: Any) -> None:
     run = _command(
         commands, "run", _do_run, "stream a file through a model",
         "Streams a file through the model chunk by chunk and writes what comes out. A model that cannot stream is run\n"
@@ -133,6 +145,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     run.add_argument("--rate", type=_positive, metavar="HZ", help="sample rate of a .wav output (default: the input's)")
 
+
+def _add_demo(commands: Any) -> None:
     demo = _command(
         commands, "demo", _do_demo, "a guitar amplifier, checked and timed in seconds",
         "Plays a synthesised riff through a small LSTM amplifier that comes with the package: sample by sample and in\n"
@@ -144,13 +158,14 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--seconds", type=float, default=4.0, metavar="S", help="length of the riff (default 4)")
     demo.add_argument("--no-plot", action="store_true", help="no picture")
 
+
+def _add_isa(commands: Any) -> None:
     _command(
         commands, "isa", _do_isa, "which instruction sets can run here, and which one is picked",
         "Lists the instruction sets of this build, which of them this CPU and its system can run, and which is\n"
         "picked. LSTM_INFER_ISA=avx2 in the environment forces one.",
         "lstm-infer isa",
     )  # fmt: skip
-    return parser
 
 
 def _command(

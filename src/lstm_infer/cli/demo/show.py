@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Protocol
@@ -83,63 +83,83 @@ def run_demo(
 
     whole = np.empty_like(x)
     model.stream().run(x, out=whole)
-    with_peer = find_spec("onnxruntime") is not None and find_spec("onnx") is not None
-    peer_version: str | None = None
-    rows: list[dict[str, object]] = []
-    same_bits, agrees, worst = True, True, 0.0
-    tell("samples a call | us a call | times real time" + (" | onnxruntime, us a call | ours is faster" * with_peer))
-    for length in CHUNKS:
-        stream = model.stream()
-        ours, y = _time(_step_all(stream) if length == 1 else _run_chunk(stream), x, length)
-        equal = bool(np.array_equal(whole[: len(y)].view(np.uint32), y.view(np.uint32)))
-        same_bits &= equal
-        row: dict[str, object] = {"chunk": length, "same_bits": equal, **ours}
-        line = f"{length:14d} | {ours['us_per_call']:9.2f} | {ours['realtime']:15.1f}"
-        if with_peer:
-            peer = Peer(MODEL)
-            peer_version = peer.version
-            theirs, y = _time(_run_peer(peer, length), x, length)
-            error = np.abs(y - whole[: len(y)])
-            fine = bool((error <= ATOL + RTOL * np.abs(y)).all())
-            agrees &= fine
-            worst = max(worst, float(error.max()))
-            faster = theirs["us_per_call"] / ours["us_per_call"]
-            row["onnxruntime"] = {**theirs, "largest_difference": float(error.max()), "within_tolerance": fine}
-            row["faster"] = faster
-            line += f" | {theirs['us_per_call']:22.2f} | {faster:13.1f}x"
-        rows.append(row)
+    timed = _Timed(model, x, whole)
+    for line in timed.lines():
         tell(line)
-    tell("Same bits for every chunk length." if same_bits else "WRONG: the bits depend on the chunk length.")
-    if with_peer:
-        verdict = "" if agrees else f" WRONG: that is outside {ATOL:g} + {RTOL:g} |y|."
-        tell(
-            f"Largest difference from onnxruntime {peer_version}: {worst:.1e}, peak {np.abs(whole).max():.2f}.{verdict}"
-        )
-
-    files: list[str] = []
-    if wav is not None:
-        path = Path(out_dir) / wav
-        path.parent.mkdir(parents=True, exist_ok=True)
-        before = path.with_name(f"{path.stem}_dry{path.suffix}")
-        write_wav(before, dry, RATE)
-        write_wav(path, whole[:, 0, 0], RATE)
-        files += [str(before), str(path)]
-        if plot and find_spec("matplotlib") is not None:
-            picture = path.with_suffix(".png")
-            _draw(picture, dry, whole[:, 0, 0], lambda: _run_chunk(model.stream()))
-            files.append(str(picture))
-        for file in files:
-            tell(f"wrote {file}")
+    files = [] if wav is None else _write(Path(out_dir) / wav, dry, whole[:, 0, 0], model, plot=plot)
+    for file in files:
+        tell(f"wrote {file}")
     return {
-        "ok": same_bits and agrees,
-        "same_bits": same_bits,
+        "ok": timed.same_bits and timed.agrees,
+        "same_bits": timed.same_bits,
         "seconds": len(x) / RATE,
         "rate": RATE,
-        "rows": rows,
-        "onnxruntime": peer_version,
-        "largest_difference": worst if with_peer else None,
+        "rows": timed.rows,
+        "onnxruntime": timed.peer_version,
+        "largest_difference": timed.worst if timed.with_peer else None,
         "files": files,
     }
+
+
+class _Timed:
+    """The riff in chunks of each length: the same bits as `whole`, how fast, and what onnxruntime does with it."""
+
+    def __init__(self, model: lstm_infer.Model, x: Signal, whole: Signal) -> None:
+        self.model, self.x, self.whole = model, x, whole
+        self.with_peer = find_spec("onnxruntime") is not None and find_spec("onnx") is not None
+        self.peer_version: str | None = None
+        self.rows: list[dict[str, object]] = []
+        self.same_bits, self.agrees, self.worst = True, True, 0.0
+
+    def lines(self) -> Iterator[str]:
+        """Run it, and tell of each row when it is there."""
+        head = "samples a call | us a call | times real time"
+        yield head + " | onnxruntime, us a call | ours is faster" * self.with_peer
+        for length in CHUNKS:
+            yield self._row(length)
+        yield "Same bits for every chunk length." if self.same_bits else "WRONG: the bits depend on the chunk length."
+        if self.with_peer:
+            verdict = "" if self.agrees else f" WRONG: that is outside {ATOL:g} + {RTOL:g} |y|."
+            far = f"Largest difference from onnxruntime {self.peer_version}: {self.worst:.1e}"
+            yield f"{far}, peak {np.abs(self.whole).max():.2f}.{verdict}"
+
+    def _row(self, length: int) -> str:
+        stream = self.model.stream()
+        ours, y = _time(_step_all(stream) if length == 1 else _run_chunk(stream), self.x, length)
+        equal = bool(np.array_equal(self.whole[: len(y)].view(np.uint32), y.view(np.uint32)))
+        self.same_bits &= equal
+        row: dict[str, object] = {"chunk": length, "same_bits": equal, **ours}
+        self.rows.append(row)
+        line = f"{length:14d} | {ours['us_per_call']:9.2f} | {ours['realtime']:15.1f}"
+        return line + self._beside(row, ours["us_per_call"], length) if self.with_peer else line
+
+    def _beside(self, row: dict[str, object], us_per_call: float, length: int) -> str:
+        """The same by onnxruntime, into the row."""
+        peer = Peer(MODEL)
+        self.peer_version = peer.version
+        theirs, y = _time(_run_peer(peer, length), self.x, length)
+        error = np.abs(y - self.whole[: len(y)])
+        fine = bool((error <= ATOL + RTOL * np.abs(y)).all())
+        self.agrees &= fine
+        self.worst = max(self.worst, float(error.max()))
+        faster = theirs["us_per_call"] / us_per_call
+        row["onnxruntime"] = {**theirs, "largest_difference": float(error.max()), "within_tolerance": fine}
+        row["faster"] = faster
+        return f" | {theirs['us_per_call']:22.2f} | {faster:13.1f}x"
+
+
+def _write(path: Path, dry: Signal, wet: Signal, model: lstm_infer.Model, *, plot: bool) -> list[str]:
+    """The riff before and after, and a picture of both where matplotlib is installed; the paths written."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    before = path.with_name(f"{path.stem}_dry{path.suffix}")
+    write_wav(before, dry, RATE)
+    write_wav(path, wet, RATE)
+    files = [str(before), str(path)]
+    if plot and find_spec("matplotlib") is not None:
+        picture = path.with_suffix(".png")
+        _draw(picture, dry, wet, lambda: _run_chunk(model.stream()))
+        files.append(str(picture))
+    return files
 
 
 class _Stream(Protocol):
