@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -81,91 +81,123 @@ def count(
     node: Node, body: Graph, iter: str, cond: str, carried: Sequence[Carried], wanted: Sequence[str], scope: Scope
 ) -> Counted | None:
     """Follow values of a body that depend on nothing but the number of the iteration; None: they depend on data."""
-    made = {out: n for n in body.nodes for out in n.outputs if out}
-    inside = {c.inside: c for c in carried}
-    changing = {c.inside for c in carried if source_of(body, c.result) != c.inside}
-    outer = dict(scope.facts)
-    for c in carried:
-        if c.inside not in changing:
-            outer[c.inside] = outer[node.inputs[c.input]]
+    found = _Followed(node, body, iter, cond, carried, wanted, scope)
+    return Counted(found.run, found.vectors) if found.follow() else None
 
-    def known(name: str) -> bool:
-        if name in body.consts:
+
+_SCALAR = {
+    "Cast", "Add", "Sub", "Mul", "Less", "LessOrEqual", "Greater", "GreaterOrEqual", "Equal", "And", "Or", "Not", "Min", "Max",
+    "Neg", "Where", "Abs",
+}  # fmt: skip
+
+
+class _Followed:
+    """The part of a body that some of its values depend on."""
+
+    def __init__(
+        self,
+        node: Node,
+        body: Graph,
+        iter: str,
+        cond: str,
+        carried: Sequence[Carried],
+        wanted: Sequence[str],
+        scope: Scope,
+    ) -> None:
+        self.node, self.body, self.iter, self.cond = node, body, iter, cond
+        self.wanted, self.scope = wanted, scope
+        self.made = {out: n for n in body.nodes for out in n.outputs if out}
+        self.inside = {c.inside: c for c in carried}
+        self.changing = {c.inside for c in carried if source_of(body, c.result) != c.inside}
+        self.outer = dict(scope.facts)
+        for c in carried:
+            if c.inside not in self.changing:
+                self.outer[c.inside] = self.outer[node.inputs[c.input]]
+        self.counters: set[str] = set()
+        self.seen: set[str] = set()
+        self.nodes: list[Node] = []
+
+    def known(self, name: str) -> bool:
+        """Is it one number or array in every iteration."""
+        if name in self.body.consts:
             return True
-        fact = outer.get(name)
-        return name not in made and name not in changing and fact is not None and fact.const is not None
+        fact = self.outer.get(name)
+        return name not in self.made and name not in self.changing and fact is not None and fact.const is not None
 
-    def leaves(name: str, found: set[str], seen: set[str]) -> bool:
-        """The counters a value depends on; False: it depends on data."""
+    def content(self, name: str) -> Array | None:
+        """Of what is known."""
+        return self.body.consts[name] if name in self.body.consts else self.outer[name].const
+
+    def follow(self) -> bool:
+        """Find the counters, and the nodes between them and what is wanted; False: something depends on data."""
+        todo = list(self.wanted)
+        while todo:
+            found = self._leaves(todo.pop())
+            if found is None:
+                return False
+            for name in found - self.counters:
+                first = self._first(name)
+                if first is None or first.size != 1:
+                    return False
+                self.counters.add(name)
+                todo.append(self.inside[name].result)
+        self.nodes = [n for n in self.body.nodes if any(out in self.seen for out in n.outputs if out)]
+        return True
+
+    def _leaves(self, name: str) -> set[str] | None:
+        """The counters that a value depends on; None: it depends on data."""
+        found: set[str] = set()
         todo = [name]
         while todo:
             value = todo.pop()
-            if value in seen:
+            if value in self.seen:
                 continue
-            seen.add(value)
-            if value in (iter, cond) or known(value):
+            self.seen.add(value)
+            if value in (self.iter, self.cond) or self.known(value):
                 continue
-            if value in changing:
+            if value in self.changing:
                 found.add(value)
-            elif value in made and not any(isinstance(a, Graph) for a in made[value].attrs.values()):
-                todo += [v for v in made[value].inputs if v]
+            elif value in self.made and not any(isinstance(a, Graph) for a in self.made[value].attrs.values()):
+                todo += [v for v in self.made[value].inputs if v]
             else:
-                return False
-        return True
-
-    counters: set[str] = set()
-    seen: set[str] = set()
-    todo = list(wanted)
-    while todo:
-        found: set[str] = set()
-        if not leaves(todo.pop(), found, seen):
-            return None
-        for name in found - counters:
-            first = outer[node.inputs[inside[name].input]]
-            if first.const is None or first.const.size != 1:
                 return None
-            counters.add(name)
-            todo.append(inside[name].result)
-    nodes = [n for n in body.nodes if any(out in seen for out in n.outputs if out)]
-    small = Graph(body.name, [], [], nodes, body.consts)
-    firsts = {name: np.asarray(outer[node.inputs[inside[name].input]].const) for name in counters}
+        return found
 
-    def run(n: int) -> list[dict[str, Array]] | None:
-        now = dict(firsts)
+    def _first(self, counter: str) -> Array | None:
+        return self.outer[self.node.inputs[self.inside[counter].input]].const
+
+    def _firsts(self) -> dict[str, Array]:
+        """What the counters start from."""
+        return {name: np.asarray(self._first(name)) for name in self.counters}
+
+    def run(self, n: int) -> list[dict[str, Array]] | None:
+        """Iteration by iteration."""
+        now = self._firsts()
+        small = Graph(self.body.name, [], [], self.nodes, self.body.consts)
         steps = []
-        base = {name: fact for name, fact in outer.items() if name in seen and known(name)}
+        base = {name: fact for name, fact in self.outer.items() if name in self.seen and self.known(name)}
+        results = {name: self.inside[name].result for name in self.counters}
         for i in range(n):
             facts = dict(base)
             facts |= {name: Fact.of(value) for name, value in now.items()}
-            if iter:
-                facts[iter] = Fact.of(np.array(i, np.int64))
-            if cond:
-                facts[cond] = Fact.of(np.array(True))
-            scope.walk(small, Scope(facts, [], scope.walk))
-            values = {name: facts[name].const for name in [*wanted, *(inside[c].result for c in counters)]}
+            if self.iter:
+                facts[self.iter] = Fact.of(np.array(i, np.int64))
+            if self.cond:
+                facts[self.cond] = Fact.of(np.array(True))
+            self.scope.walk(small, Scope(facts, [], self.scope.walk))
+            values = {name: facts[name].const for name in [*self.wanted, *results.values()]}
             if any(value is None or value.size != 1 for value in values.values()):
                 return None
             steps.append({name: value for name, value in values.items() if value is not None})
-            now = {name: steps[-1][inside[name].result] for name in counters}
+            now = {name: steps[-1][result] for name, result in results.items()}
         return steps
 
-    def vectors(n: int) -> dict[str, Array] | None:
+    def vectors(self, n: int) -> dict[str, Array] | None:
         """All iterations at once, where counters go up evenly and everything is element-wise."""
-        index = np.arange(n, dtype=np.int64)
-        values: dict[str, Array] = {iter: index, cond: np.ones(n, bool)}
-        for name in counters:
-            step = _step(body, inside[name], made, known, outer)
-            first = firsts[name].reshape(-1)[0]
-            if step is None or firsts[name].dtype.kind not in "iu":
-                return None
-            values[name] = (first + index * step).astype(firsts[name].dtype)
-        for name in seen:
-            if known(name):
-                const = body.consts[name] if name in body.consts else outer[name].const
-                if const is None or const.size != 1:
-                    return None
-                values[name] = np.asarray(const).reshape(-1)
-        for node in nodes:
+        values = self._leaf_vectors(n)
+        if values is None:
+            return None
+        for node in self.nodes:
             if node.op in ("Squeeze", "Unsqueeze", "Identity", "Reshape") and node.inputs[0] in values:
                 values[node.outputs[0]] = values[node.inputs[0]]
                 continue
@@ -176,28 +208,34 @@ def count(
                 values[node.outputs[0]] = np.asarray(registry.find(node).evaluate(node, made_of)[0])
         return values
 
-    return Counted(run, vectors)
+    def _leaf_vectors(self, n: int) -> dict[str, Array] | None:
+        """The counters in n iterations, and the numbers that are one in all."""
+        index = np.arange(n, dtype=np.int64)
+        values: dict[str, Array] = {self.iter: index, self.cond: np.ones(n, bool)}
+        for name, first in self._firsts().items():
+            step = self._goes_up(self.inside[name])
+            if step is None or first.dtype.kind not in "iu":
+                return None
+            values[name] = (first.reshape(-1)[0] + index * step).astype(first.dtype)
+        for name in self.seen:
+            if self.known(name):
+                const = self.content(name)
+                if const is None or const.size != 1:
+                    return None
+                values[name] = np.asarray(const).reshape(-1)
+        return values
 
-
-_SCALAR = {
-    "Cast", "Add", "Sub", "Mul", "Less", "LessOrEqual", "Greater", "GreaterOrEqual", "Equal", "And", "Or", "Not", "Min", "Max",
-    "Neg", "Where", "Abs",
-}  # fmt: skip
-
-
-def _step(
-    body: Graph, carried: Carried, made: Mapping[str, Node], known: Callable[[str], bool], outer: Mapping[str, Fact]
-) -> int | None:
-    """By how much a counter goes up, if it does so evenly."""
-    node = made.get(source_of(body, carried.result))
-    if node is None or node.op not in ("Add", "Sub") or node.domain:
-        return None
-    a, b = (source_of(body, name) for name in node.inputs)
-    if node.op == "Add" and b == carried.inside:
-        a, b = b, a
-    if a != carried.inside or not known(b):
-        return None
-    const = body.consts[b] if b in body.consts else outer[b].const
-    if const is None or const.size != 1:
-        return None
-    return int(const.reshape(-1)[0]) * (1 if node.op == "Add" else -1)
+    def _goes_up(self, carried: Carried) -> int | None:
+        """By how much a counter goes up, if it does so evenly."""
+        node = self.made.get(source_of(self.body, carried.result))
+        if node is None or node.op not in ("Add", "Sub") or node.domain:
+            return None
+        a, b = (source_of(self.body, name) for name in node.inputs)
+        if node.op == "Add" and b == carried.inside:
+            a, b = b, a
+        if a != carried.inside or not self.known(b):
+            return None
+        const = self.content(b)
+        if const is None or const.size != 1:
+            return None
+        return int(const.reshape(-1)[0]) * (1 if node.op == "Add" else -1)

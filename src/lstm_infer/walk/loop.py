@@ -47,19 +47,7 @@ def walk_loop(spec: Spec, scope: Scope) -> None:
             leave(spec.body)
             del scope.nodes[before:]
     fixed = _bind_fixed(spec, scope)
-    for c in spec.carried:
-        if c.inside not in fixed:
-            first = facts[node.inputs[c.input]]
-            facts[c.inside] = Fact(first.shape, first.dtype)
-    if spec.iter:
-        facts[spec.iter] = Fact((), np.dtype(np.int64))
-    if spec.cond:
-        facts[spec.cond] = Fact.of(np.array(True))
-    for s in spec.scanned:
-        whole = facts[node.inputs[s.input]]
-        shape = whole.shape[: s.axis] + whole.shape[s.axis + 1 :]
-        one = whole.const is not None and whole.shape[s.axis] > 0 and _equal_slices(whole.const, s.axis)
-        facts[s.inside] = Fact(shape, whole.dtype, np.take(whole.const, 0, s.axis) if one else None)  # type: ignore[arg-type]
+    _bind_each(spec, facts, fixed)
     inner = scope.inner()
     try:
         scope.walk(spec.body, inner)
@@ -97,6 +85,24 @@ def walk_loop(spec: Spec, scope: Scope) -> None:
             "(where that number is an input, load(..., constants={...}) tells it); see docs/ops.md"
         )
     scope.nodes.append(_repeat(spec, scope, inner, trips, fixed))
+
+
+def _bind_each(spec: Spec, facts: dict[str, Fact], fixed: set[str]) -> None:
+    """What differs from iteration to iteration: states and slices by their shape, the number, the condition."""
+    node = spec.node
+    for c in spec.carried:
+        if c.inside not in fixed:
+            first = facts[node.inputs[c.input]]
+            facts[c.inside] = Fact(first.shape, first.dtype)
+    if spec.iter:
+        facts[spec.iter] = Fact((), np.dtype(np.int64))
+    if spec.cond:
+        facts[spec.cond] = Fact.of(np.array(True))
+    for s in spec.scanned:
+        whole = facts[node.inputs[s.input]]
+        shape = whole.shape[: s.axis] + whole.shape[s.axis + 1 :]
+        one = whole.const is not None and whole.shape[s.axis] > 0 and _equal_slices(whole.const, s.axis)
+        facts[s.inside] = Fact(shape, whole.dtype, np.take(whole.const, 0, s.axis) if one else None)  # type: ignore[arg-type]
 
 
 def _repeat(spec: Spec, scope: Scope, inner: Scope, trips: int | None, fixed: set[str]) -> Repeat:
