@@ -189,11 +189,7 @@ def _direction(
     total, scale, row = product(x, 1, (s.T, s.B))
     zx = b.alloc((s.T, s.B, 4 * s.H))
     apply(b, ("MUL", 0, ("MUL", 1, 2)), [total, scale, row], zx)
-    bias = None
-    if b.optional(node, 3):
-        whole = b.f32(b.view(node.inputs[3])).part(0, d, 1).drop(0)
-        bias = b.alloc((4 * s.H,))
-        apply(b, ("ADD", 0, 1), [whole.part(0, 0, 4 * s.H), whole.part(0, 4 * s.H, 4 * s.H)], bias)
+    bias = _bias(node, b, s, d)
     peephole = b.f32(b.view(node.inputs[7])).part(0, d, 1).drop(0) if b.optional(node, 7) else None
 
     def step(zx_now: View, y_now: View | None) -> None:
@@ -219,6 +215,16 @@ def _direction(
         step(zx_now, y_now)
     trips = b.scalar(s.T, np.int64)
     b.add(LoopCall(body, Buffer("arena", 8), trips, None, None, s.T, slices, str(node)))
+
+
+def _bias(node: Node, b: Builder, s: Sizes, d: int) -> View | None:
+    """Both biases of one direction in one row."""
+    if not b.optional(node, 3):
+        return None
+    whole = b.f32(b.view(node.inputs[3])).part(0, d, 1).drop(0)
+    bias = b.alloc((4 * s.H,))
+    apply(b, ("ADD", 0, 1), [whole.part(0, 0, 4 * s.H), whole.part(0, 4 * s.H, 4 * s.H)], bias)
+    return bias
 
 
 def _cell(

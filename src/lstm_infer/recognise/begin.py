@@ -81,7 +81,9 @@ def _in_its_place(copies: Copies, place: Place, lag: int) -> Iterator[str]:
     model = copies.steps[copies.model]
     for t in range(min(lag, copies.whole)):
         step = copies.steps[t]
-        same = SequenceMatcher(None, [copies.form(n) for n in model], [copies.form(n) for n in step], autojunk=False)
+        same = SequenceMatcher(
+            None, [copies.forms.of(n) for n in model], [copies.forms.of(n) for n in step], autojunk=False
+        )
         for begin, at, size in same.get_matching_blocks():
             for k in range(size):
                 values = of_node(step[at + k])

@@ -13,11 +13,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from hashlib import blake2b
 
 import numpy as np
 
 from ..graph.ir import Array, Graph, Node
+from .forms import Forms
 from .known import Known
 from .positions import Read
 from .replay import outer_values
@@ -108,8 +108,7 @@ class Copies:
     def __post_init__(self) -> None:
         self.n = 1 + max(read.position for read in self.reads.values())
         self._assigned: dict[str, int] = {}
-        self._digests: dict[int, str] = {}
-        self._forms: dict[int, tuple[object, ...]] = {}
+        self.forms = Forms()
         self.maker = {v: node for node in self.graph.nodes for v in node.outputs if v}
 
     def agree(self) -> bool:
@@ -172,9 +171,9 @@ class Copies:
         for value, read in self.reads.items():
             place = Place(-1, 0, read.data, read.axis, read.keeps)
             self.places[self.time(read.position)][value] = place
-        model = [self.form(node) for node in self.steps[self.model]]
+        model = [self.forms.of(node) for node in self.steps[self.model]]
         self.whole = self.model
-        while self.whole > 0 and [self.form(node) for node in self.steps[self.whole - 1]] == model:
+        while self.whole > 0 and [self.forms.of(node) for node in self.steps[self.whole - 1]] == model:
             self.whole -= 1
 
     def _sort(self) -> None:
@@ -189,44 +188,11 @@ class Copies:
                     read = self.reads.get(v)
                     here = read is not None and self.time(read.position) == t
                     seen.append((read.data, read.axis, read.keeps) if here and read else inside.get(v, -1))
-                mark = numbers.setdefault((self.form(node), tuple(seen)), len(numbers))
+                mark = numbers.setdefault((self.forms.of(node), tuple(seen)), len(numbers))
                 inside.update(dict.fromkeys(node.outputs, mark))
                 marks.append(mark)
             order = sorted(range(len(step)), key=lambda k, marks=marks: marks[k])  # type: ignore[misc]
             self.steps[t] = [step[k] for k in order]
-
-    def form(self, node: Node) -> tuple[object, ...]:
-        """All of a node but what its values are called."""
-        if id(node) not in self._forms:
-            self._forms[id(node)] = self._say(node)
-        return self._forms[id(node)]
-
-    def _say(self, node: Node) -> tuple[object, ...]:
-        attrs = sorted((k, repr(v)) for k, v in node.attrs.items() if not isinstance(v, Graph))
-        bodies = [(k, self._body(v)) for k, v in sorted(node.attrs.items()) if isinstance(v, Graph)]
-        return node.domain, node.op, len(node.inputs), len(node.outputs), repr(attrs), repr(bodies)
-
-    def _body(self, graph: Graph) -> object:
-        """A body whatever its values are called, and whatever it reads from outside."""
-        names: dict[str, int] = {}
-        consts = {name: self.content(array) for name, array in graph.consts.items()}
-
-        def say(name: str) -> object:
-            return consts.get(name) or (names.setdefault(name, len(names)) if name else -1)
-
-        inputs = [say(port.name) for port in graph.inputs]
-        nodes = [
-            (node.domain, node.op, [say(v) for v in node.inputs], [say(v) for v in node.outputs], self.form(node)[4:])
-            for node in graph.nodes
-        ]
-        return inputs, nodes, [say(port.name) for port in graph.outputs]
-
-    def content(self, array: Array) -> str:
-        """Equal constants have one."""
-        if id(array) not in self._digests:
-            digest = blake2b(np.ascontiguousarray(array).data, digest_size=16).hexdigest()
-            self._digests[id(array)] = f"{array.dtype}{array.shape}{digest}"
-        return self._digests[id(array)]
 
     # ---- what the model reads, and do the others read the same ----------------------------------------------
 
@@ -308,7 +274,7 @@ class Copies:
     def _equal(self, a: str, b: str) -> bool:
         """Are two constants one."""
         x, y = (self.known.const(v) if v else None for v in (a, b))
-        return x is not None and y is not None and (x is y or self.content(x) == self.content(y))
+        return x is not None and y is not None and (x is y or self.forms.content(x) == self.forms.content(y))
 
     def _find_counts(self) -> bool:
         """The rule behind numbers that are others in each copy: they go up evenly."""
@@ -331,23 +297,23 @@ class Copies:
         self.late = {}
         by_inputs: dict[object, Node] = {}
         for node in self.graph.nodes:
-            by_inputs.setdefault((self.form(node), *map(self._mark, of_node(node))), node)
+            by_inputs.setdefault((self.forms.of(node), *map(self._mark, of_node(node))), node)
         order = {id(node): k for k, node in enumerate(self.steps[self.model])}
         for t in range(self.model + 1, self.n):
             late = self.late[t] = {p: v for v, p in self.places[t].items() if p.node < 0}
             for node, k in ((n, order[id(n)]) for n in self.graph.nodes if id(n) in order):
                 marks = [self._mark_late(source, Count(k, i), t) for i, source in enumerate(self.sources[k])]
-                found = None if None in marks else by_inputs.get((self.form(node), *marks))
+                found = None if None in marks else by_inputs.get((self.forms.of(node), *marks))
                 if found is not None:
                     late.update({Place(k, i): v for i, v in enumerate(found.outputs) if v})
 
     def _mark(self, value: str) -> str:
         const = self.known.const(value) if value and self.known.has(value) else None
-        return value if const is None else self.content(const)
+        return value if const is None else self.forms.content(const)
 
     def _mark_late(self, source: Source, where: Count, t: int) -> str | None:
         if where in self.counts:
-            return self.content(self.count(where, t))
+            return self.forms.content(self.count(where, t))
         if isinstance(source, Outside):
             return self._mark(source.name)
         if isinstance(source, Before):

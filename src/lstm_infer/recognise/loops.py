@@ -223,6 +223,7 @@ class _Loop:
     # ---- what it becomes
 
     def build(self, reads: Sequence[_Read]) -> list[Node]:
+        """The Scan, and what stands before and behind it."""
         node, body = self.node, self.body
         new = rename(body, self.fixed)
         replaced = {read.node.name: read for read in reads}
@@ -271,20 +272,16 @@ class _Loop:
         }
         inputs = [*(first for _, _, first, _ in kept), *scans]
         outputs = [*(last for *_, last in kept), *(name for _, name in stacked)]
-        after = [
-            Node(
-                "Identity",
-                f"{node.name}/{self.outputs[c.output]}",
-                [node.inputs[c.input]],
-                [self.outputs[c.output]],
-                {},
-                "",
-                13,
-            )
+        return [*before, Node("Scan", node.name, inputs, outputs, attrs, "", max(node.opset, 11)), *self.unchanged()]  # type: ignore[arg-type]
+
+    def unchanged(self) -> list[Node]:
+        """What is carried and stays as it is goes past the loop."""
+        pairs = [
+            (self.node.inputs[c.input], self.outputs[c.output])
             for c in self.carried
             if c.inside in self.fixed and self.outputs[c.output]
         ]
-        return [*before, Node("Scan", node.name, inputs, outputs, attrs, "", max(node.opset, 11)), *after]  # type: ignore[arg-type]
+        return [Node("Identity", f"{self.node.name}/{last}", [first], [last], {}, "", 13) for first, last in pairs]
 
     def counter(self, nodes: list[Node], new: Graph) -> tuple[Port, Port, str, str]:
         """The number of the iteration as a state; it goes again if nobody reads it."""
