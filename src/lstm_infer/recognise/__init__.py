@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ..graph.edit import Names, transaction
+from ..graph.edit import Names, Transaction, transaction
 from ..graph.fact import Fact
 from ..graph.ir import Array, Graph, Node, Port
 from ..ops import recurrent
@@ -21,7 +21,7 @@ from .known import Known, know
 from .loops import normalise
 from .notice import warn_once
 from .pairs import join_pairs
-from .positions import is_worth_it
+from .positions import is_worth_it, read_sequences
 from .repeated import roll_all
 from .scans import open_scan
 from .unfused import take_fused_apart
@@ -60,22 +60,24 @@ def _cells_and_copies(
     """Cells and layers of them. Where copies of a loop's body are left, they are rolled up as they are, else as they were
     before cells were looked for, which then are looked for in the body."""
     if not is_worth_it(graph):
-        return _cells(graph, inputs, constants, states)
+        return _cells(graph, inputs, constants, states)[0]
     with transaction(graph) as change:
-        texts = _cells(graph, inputs, constants, states)
-        rolled = roll_all(graph, inputs, constants)
-        if rolled is None:
+        texts, known = _cells(graph, inputs, constants, states)
+        if known is not None and known.sure and not read_sequences(graph, known):
             change.keep()
             return texts
-        if rolled:
+        with_cells = Transaction(graph, None)
+        rolled = roll_all(graph, inputs, constants)
+        if rolled is None or rolled:
             change.keep()
-            return texts + rolled
+            return texts + (rolled or [])
     with transaction(graph) as change:
         rolled = roll_all(graph, inputs, constants)
         if rolled:
             change.keep()
-            return rolled + _cells(graph, inputs, constants, states)
-    return _cells(graph, inputs, constants, states)
+            return rolled + _cells(graph, inputs, constants, states)[0]
+    with_cells.undo()
+    return texts
 
 
 def _worth_it(graph: Graph) -> bool:
@@ -88,14 +90,13 @@ def _worth_it(graph: Graph) -> bool:
 
 def _cells(
     graph: Graph, inputs: Sequence[Port], constants: Mapping[str, Array], states: Mapping[str, str] | None
-) -> list[str]:
-    if not _worth_it(graph):
-        return []
-    known = know(graph, inputs, constants)
+) -> tuple[list[str], Known | None]:
+    """A text for each, and what is known of all values then; None where nothing was walked."""
+    known = know(graph, inputs, constants) if _worth_it(graph) else None
     if known is None:
-        return []
+        return [], None
     names = Names.of(graph)
-    return _all(graph, known, Context(states or {}, tuple(p.name for p in graph.outputs)), names)
+    return _all(graph, known, Context(states or {}, tuple(p.name for p in graph.outputs)), names), known
 
 
 def _all(graph: Graph, known: Known, context: Context, names: Names) -> list[str]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from ..graph.edit import Names, captured, live, ordered, transaction
+from ..graph.edit import CircleError, Names, captured, live, ordered, transaction
 from ..graph.fact import Fact
 from ..graph.ir import Array, Graph, Node, Port
 from ..ops.common import pass_broadcast
@@ -160,8 +160,11 @@ class _Rolled:
         old = {id(n) for n in self.kept}
         if any(self._belongs(n) for n in nodes if id(n) in old):
             return ""
+        try:
+            graph.nodes[:] = ordered(nodes)
+        except CircleError:  # what stands between the copies reads some and feeds others
+            return ""
         self.touched.update(read.data for read in copies.reads.values())
-        graph.nodes[:] = ordered(nodes)
         what = "reverse " if copies.reverse else ""
         return f"{hint}: unrolled over {copies.n} steps: rolled into a {what}loop over the sequence"
 
