@@ -91,26 +91,35 @@ def native_walk(
 def example_of(graph: Graph, inputs: Sequence[Port], constants: Mapping[str, Array]) -> Example | None:
     """The sizes at which the graph walks: open axes at primes, and then at the numbers that stand in its targets."""
     agreements = _agreements(inputs)
+    tried: dict[frozenset[tuple[tuple[str, int], int]], Walk | None] = {}
+
+    def at(sizes: dict[tuple[str, int], int]) -> Walk | None:
+        key = frozenset(sizes.items())
+        if key not in tried:
+            tried[key] = _walk(graph, feeds_at(inputs, constants, sizes))
+        return tried[key]
+
     for groups in agreements:
-        found = [_walk(graph, inputs, constants, _spread(groups, primes)) for primes in PRIMES]
-        if found[0] is not None and (not groups or found[1] is not None):
-            walked, sizes = found[0]
-            return Example(graph, inputs, constants, walked, trace(inputs, walked), sizes, True)
+        first, other = (_spread(groups, primes) for primes in PRIMES)
+        walked = at(first)
+        if walked is not None and at(other) is not None:
+            return Example(graph, inputs, constants, walked, trace(inputs, walked), first, True)
     numbers = sorted(_numbers(graph), key=lambda n: (n == 1, n))  # one step fits wherever a longer one is broadcast
+    seen = set()
     for sizes in _tries(agreements, numbers):
-        tried = _walk(graph, inputs, constants, sizes)
-        if tried is not None:
-            found_at = Example(graph, inputs, constants, tried[0], trace(inputs, tried[0]), sizes, False)
+        key = frozenset(sizes.items())
+        walked = None if key in seen else at(sizes)
+        seen.add(key)
+        if walked is not None:
+            found_at = Example(graph, inputs, constants, walked, trace(inputs, walked), sizes, False)
             if _clean(found_at):
                 return found_at
     return None
 
 
-def _walk(
-    graph: Graph, inputs: Sequence[Port], constants: Mapping[str, Array], sizes: dict[tuple[str, int], int]
-) -> tuple[Walk, dict[tuple[str, int], int]] | None:
+def _walk(graph: Graph, feeds: Mapping[str, Fact]) -> Walk | None:
     try:
-        return walk(graph, feeds_at(inputs, constants, sizes)), sizes
+        return walk(graph, feeds)
     except LstmInferError:
         return None
 
