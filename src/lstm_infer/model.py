@@ -22,6 +22,7 @@ from .graph.fact import Fact
 from .graph.ir import Array, Graph, Port
 from .infos import input_infos, output_infos
 from .isa import choose_isa
+from .ops import recurrent
 from .ops.registry import is_built
 from .program.program import Program
 from .programs import Programs
@@ -327,7 +328,11 @@ class Model:
         """What cannot be run is refused at load: a walk meets every node that a run would."""
         if self._walked_roles.contradicts:
             raise ShapeError(f"{self._walked_roles.walkable}; the graph contradicts itself at every size of its inputs")
-        if not self._walked_roles.walkable:
+        if self._walked_roles.walkable:
+            for node in self._graph.walk():
+                if recurrent.is_recurrent(node):
+                    recurrent.check_attributes(node)
+        else:
             # held: weights are packed now, and every later program finds them
             self._first = self._program(
                 self._walked_roles.feeds(*self._walked_roles.analysis_sizes()), self._output_names

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import combinations, product
 from math import prod
 
@@ -26,6 +26,9 @@ NEAR, FIRST = 33, 9
 """Extents so far above the one that does not fit are asked about, and those below the second number."""
 MOST_NUMBERS = 16
 """So many numbers of a node are multiplied with one another."""
+
+MOST_AXES = 9
+"""Several axes of one node are changed together where it has no more than these: of a sequence and its two states."""
 
 Ins = Sequence["Fact | None"]
 
@@ -58,7 +61,8 @@ def fixes(node: Node, ins: Ins, *, said: bool = False) -> list[Fix]:
     numbers = [n for group in _groups(node, ins) for n in group if n > 0] if said else _numbers(node, ins)
     one = _plain if said else _any
     found = [fix for place in _axes(ins) if (fix := one(node, ins, place, numbers)) is not None]
-    found = found or list(_several(node, ins)) or ([] if said else list(_closer(node, ins)))
+    if not found and len(_axes(ins)) <= MOST_AXES:
+        found = list(_several(node, ins)) or ([] if said else list(_closer(node, ins)))
     return sorted(found, key=lambda fix: (not fix.only, not fix.const, -fix.axis))
 
 
@@ -116,7 +120,7 @@ def _with(ins: Ins, places: Sequence[tuple[int, int]], extent: int) -> list[Fact
     for i, axis in places:
         fact = found[i]
         assert fact is not None
-        found[i] = replace(fact, shape=(*fact.shape[:axis], extent, *fact.shape[axis + 1 :]))
+        found[i] = Fact((*fact.shape[:axis], extent, *fact.shape[axis + 1 :]), fact.dtype)
     return found
 
 
@@ -207,11 +211,12 @@ def _several(node: Node, ins: Ins) -> Iterator[Fix]:
     """One axis of each of several inputs that all have to be one: of x, of its states and of its lengths, say."""
     axes = _axes(ins)
     extents = list(dict.fromkeys(_extent(ins, place) for place in axes))
+    having = {n: [place for place in axes if _extent(ins, place) == n] for n in extents}
     for k in (2, 3):
         for target in extents:
             for chosen in combinations([n for n in extents if n != target], k):
-                places = [place for place in axes if _extent(ins, place) in chosen]
+                places = [place for n in chosen for place in having[n]]
                 if len({i for i, _ in places}) == len(places) and _takes(node, _with(ins, places, target)):
-                    for place in places:
+                    for place in sorted(places):
                         yield Fix(*place, _extent(ins, place), target, const=False, only=True)
                     return

@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike
 from ..errors import BudgetError, LstmInferError, ShapeError
 from ..graph.fact import Fact
 from ..graph.ir import Array, Graph, Node, Port
+from ..ops import recurrent
 from ..walk.walk import Walk, walk
 from .misfit import Fix, fixes
 
@@ -117,6 +118,23 @@ def first_walk(graph: Graph, inputs: Sequence[Port], constants: Mapping[str, Arr
     return found
 
 
+def _by_weights(graph: Graph) -> dict[Place, tuple[Node, int]]:
+    """Axes that meet the weights of a recurrence directly: features of X, units and directions of a first state. Nothing
+    has to be searched there."""
+    found: dict[Place, tuple[Node, int]] = {}
+    for node in graph.walk():
+        consts = [graph.consts.get(name) for name in node.inputs[:3]]
+        w, r = (consts + [None] * 3)[1:3]
+        if not recurrent.is_recurrent(node) or w is None or r is None or w.ndim != 3 or r.ndim != 3:
+            continue
+        found[node.inputs[0], 2] = node, w.shape[2]
+        for _, index, _ in recurrent.states(node):
+            if index < len(node.inputs) and node.inputs[index]:
+                found[node.inputs[index], 2] = node, r.shape[2]
+                found[node.inputs[index], recurrent.direction_axis(node)] = node, r.shape[0]
+    return found
+
+
 def sizes_of(inputs: Sequence[Port], places: Collection[Place], arrays: Mapping[str, ArrayLike]) -> dict[Place, int]:
     """Extents of these open axes as given arrays have them: also of the others that the file calls by the same name."""
     found, named = {}, {}
@@ -183,6 +201,11 @@ class _Search:
 
     def solve(self, sizes: _Sizes) -> FirstWalk | Misfit:
         """From these sizes on, one node after the other."""
+        for place, (node, size) in _by_weights(self.graph).items():
+            for group, places in enumerate(sizes.groups):
+                if place in places:
+                    sizes = sizes.at(group, size)
+                    self.wanted_by |= dict.fromkeys(places, (node, size))
         at = self.walk(sizes)
         while isinstance(at, _Stop):
             if not sizes.groups:

@@ -129,6 +129,12 @@ def clip(node: Node) -> float:
     return float(value)
 
 
+def check_attributes(node: Node) -> None:
+    """Refuse what no size of the inputs mends: a direction, an activation or a clip that cannot be."""
+    activations(node)
+    clip(node)
+
+
 @dataclass(frozen=True)
 class Sizes:
     """Extents of one node."""
