@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .analysis.analyse import meeting_point
+from .analysis.meeting import meeting_point
 from .analysis.spec import StreamSpec
 from .errors import DtypeError, FeedError, ShapeError, StateError
 from .graph.ir import Array, Graph, Port

@@ -9,21 +9,20 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 from ..errors import LstmInferError, NotStreamableError, StateError
-from ..graph.ir import Graph, Node
-from ..ops import registry
+from ..graph.ir import Graph
 from ..walk.walk import Walk
 from .axes import trace
 from .follow import follow
 from .frames import frame_spec, loop_spec
 from .ground import Ground
 from .refusal import EachCallError, MixedError, refuse_unknown
-from .remedies import remedy
+from .remedies import remedy, unrolled
 from .roles import Roles
 from .spec import StreamSpec
 from .states import Pairs, pair_states
 from .switches import switched
 
-__all__ = ["Reading", "analyse", "meeting_point", "read"]
+__all__ = ["Reading", "analyse", "read"]
 
 
 @dataclass(frozen=True)
@@ -44,20 +43,10 @@ def read(graph: Graph, roles: Roles, states: Mapping[str, str] | None) -> Readin
     except NotStreamableError as error:
         more = remedy(roles, lambda other: analyse(graph, other, states))
         told = f"{error}. {more}" if more else str(error)
-        told += _unrolled(graph)
+        told += unrolled(graph)
         return Reading(NotStreamableError(told, node=error.node, op=error.op, reason=error.reason), seen[-1])
     except LstmInferError as error:
         return Reading(error, seen[-1])
-
-
-def _unrolled(graph: Graph) -> str:
-    """What an exporter did to the loop, where it took it apart."""
-    if not graph.unrolled:
-        return ""
-    return (
-        f"; a loop was unrolled over T={graph.unrolled} steps, and its copies are not those of one body: export the loop "
-        "itself (torch.jit.script), or one step with its states as inputs and outputs"
-    )
 
 
 def analyse(graph: Graph, roles: Roles, states: Mapping[str, str] | None) -> StreamSpec:
@@ -157,21 +146,3 @@ def _all_states(
     except StateError:
         return None
     return pairs if set(roles.time) <= set(pairs) and fed - set(pairs) else None
-
-
-def meeting_point(roles: Roles) -> Node | None:
-    """The node at which the signals of a batch meet: a mean over it, say. None: they stay apart."""
-    if not roles.batch:
-        return None
-    walked = roles.walk(*roles.analysis_sizes())
-    traced = trace(roles.inputs, walked)
-    name, axis = next(iter(roles.batch.items()))
-    label = traced.axes[name][axis][0].label
-    for node in walked.nodes:
-        if registry.find(node).stepwise:
-            continue  # a scale over all that is fed at once is how such a model is defined
-        if any(v and traced.find(v, label) is not None for v in node.inputs) and any(
-            v and traced.find(v, label) is None for v in node.outputs
-        ):
-            return node
-    return None

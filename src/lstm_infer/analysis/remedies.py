@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ..errors import LstmInferError
+from ..graph.ir import Graph
 from ..ops import carries, recurrent
 from ..ops.control import Repeat
 from .roles import Roles, find_roles
 from .spec import StreamSpec
 
-__all__ = ["remedy"]
+__all__ = ["remedy", "unrolled"]
 
 MOST_AXES = 4
 """So many axes are tried as time."""
@@ -61,3 +62,13 @@ def _tried(roles: Roles, time: dict[str, int], analyse: Callable[[Roles], Stream
         return analyse(find_roles(roles.graph, roles.inputs, roles.constants, time))
     except LstmInferError:
         return None
+
+
+def unrolled(graph: Graph) -> str:
+    """What an exporter did to the loop, where it took it apart."""
+    if not graph.unrolled:
+        return ""
+    return (
+        f"; a loop was unrolled over T={graph.unrolled} steps, and its copies are not those of one body: export the loop "
+        "itself (torch.jit.script), or one step with its states as inputs and outputs"
+    )
