@@ -177,6 +177,8 @@ def _find_time(roles: Roles, walked: Walk, traced: Trace, given: Mapping[str, in
             roles.bases = {(name, a): walked.facts[name].shape[a] for name, a in places}
             continue  # one time, at different paces
         place = dict(places)
+        if extent == 1 and not _grows(roles, walked, node, place):
+            continue  # at one step several axes look alike
         if place not in found:
             found.append(place)
         if recurrent.both_ways(node):
@@ -191,6 +193,23 @@ def _find_time(roles: Roles, walked: Walk, traced: Trace, given: Mapping[str, in
         roles.candidates = found
         if len(found) == 1:
             roles.time = found[0]
+
+
+def _grows(roles: Roles, walked: Walk, node: Node, place: AxisOf) -> bool:
+    """Does a recurrence run over more steps where these axes are longer; yes, where that cannot be walked."""
+    facts = {port.name: walked.facts[port.name] for port in roles.inputs}
+    facts |= {name: Fact.of(array) for name, array in roles.constants.items()}
+    for name, axis in place.items():
+        shape = facts[name].shape
+        facts[name] = Fact((*shape[:axis], PROBES[0], *shape[axis + 1 :]), facts[name].dtype)
+    try:
+        again = walk(roles.graph, facts)
+    except LstmInferError:
+        return True
+    same = next((one for one in again.nodes if one.name == node.name), None)
+    if same is None:
+        return True
+    return any(again.facts[same.inputs[i]].shape[axis] == PROBES[0] for i, axis in carries.runs_over(same))
 
 
 def _under_long_windows(roles: Roles, walked: Walk, traced: Trace) -> tuple[Walk, Trace]:
@@ -294,6 +313,7 @@ def _leading(roles: Roles, traced: Trace) -> AxisOf:
     most outputs and inputs have, whatever their order."""
     found: dict[int, AxisOf] = {}
     ranks: dict[int, tuple[int, int]] = {}
+    shapes = {port.name: port.shape or () for port in roles.inputs}
     for port in roles.inputs:
         shape = port.shape or ()
         label = traced.axes[port.name][0][0].label if shape and port.name in traced.axes else 0
@@ -303,6 +323,8 @@ def _leading(roles: Roles, traced: Trace) -> AxisOf:
         ends = sum(traced.find(output.name, label) == 0 for output in roles.graph.outputs)
         if ends:
             places = {name: a for name, a in traced.inputs_of(label) if roles.time.get(name) != a}
+            if len({n for name, a in places.items() if isinstance(n := shapes[name][a], int)}) > 1:
+                continue  # a size of 1 that is stretched over an axis of several: no batch that could grow
             found[label] = {**_called(roles, shape[0]), **places, **found.get(label, {})}
             ranks[label] = (ends, len(places))
     best = max(ranks, key=lambda label: ranks[label], default=0)

@@ -44,6 +44,9 @@ def caches(decided: Decided) -> None:
         held = leaves(scene.targets[k].value, scene.makers)
         live = {value for value in held if scene.fact(value).const is None}
         found = [name for name in decided.free_inputs() if name in live and scene.fits(name, k)]
+        found = [
+            name for name in found if not scene.alone(name, k)
+        ]  # joined with what is computed from itself: no cache
         if not found or len(live) < 2:
             continue
         if len(found) > 1:
@@ -129,13 +132,18 @@ def _adds(scene: Scene, node: Node, value: str) -> bool:
 
 
 def delay_of(decided: Decided, target: int) -> tuple[str, bool] | None:
-    """The input that a target is, moved, where that goes to other outputs too; and whether it is a strict part of it."""
+    """The value that a target is, moved, where that goes to other outputs too: an input, or what was computed on the way;
+    and whether it is a strict part of it."""
     scene = decided.scene
     held = leaves(scene.targets[target].value, scene.makers)
     name = next(iter(held))
-    if len(held) != 1 or name not in scene.fed:
+    if len(held) != 1:
         return None
-    if not any(scene.reaches(name, k) for k in range(len(scene.targets)) if k != target):
+    if name in scene.fed:
+        goes_on = any(scene.reaches(name, k) for k in range(len(scene.targets)) if k != target)
+    else:
+        goes_on = bool(scene.behind[target])
+    if not goes_on:
         return None
     return name, prod(scene.fact(name).shape) > prod(scene.fact(scene.targets[target].value).shape)
 
@@ -159,13 +167,16 @@ def delays(decided: Decided) -> None:
     scene = decided.scene
     if not scene.frames:
         return
-    edges = {}
+    edges: dict[tuple[str, int], str] = {}
     for k in decided.free_targets():
         found = delay_of(decided, k)
         if found is None or scene.rhymes(found[0], k):
             continue
         source, strict = found
-        for name in partners(decided, k, source):
-            if strict or scene.witnessed(name, k):
-                edges[name, k] = f"delay of input {source}"
+        if source in scene.fed:
+            told = [name for name in partners(decided, k, source) if strict or scene.witnessed(name, k)]
+        else:
+            apart = [n for n in decided.free_inputs() if scene.fits(n, k) and scene.level(n, k) == UNREACHED]
+            told = [name for name in apart if scene.named_after(name, k)]
+        edges.update({(name, k): f"delay of {source}" for name in told})
     decided.settle(edges)

@@ -126,6 +126,11 @@ class Scene:
     def both_say(self, name: str, target: int) -> bool:
         return says_state(name) and any(says_state(o) for o in self.targets[target].outputs)
 
+    def named_after(self, name: str, target: int) -> bool:
+        """Does the input say that it holds a state, and an output that it is the next one of that name."""
+        outputs = self.targets[target].outputs
+        return says_state(name) and any(follows(name, o) or rhymes(name, o) for o in outputs)
+
     def place(self, name: str, target: int) -> Place:
         """Of several outputs that hold one value the rhyming one, else the one that says, else a part, else the last."""
         places = [place for place in self.targets[target].places if self._holds(place, name)]
