@@ -1,7 +1,8 @@
 """Random graphs that do all kinds of things with time, most of which no stream can do: drawn from a number.
 
-A value is known by its axes: "B", "T", a length that came of T ("T'3"), or a number. A move that the axes do not allow
-is drawn again; what still does not fit is refused by onnxruntime and by us.
+A value is known by its axes: "B", "T", a length that came of T ("T'3"), a number, or a tuple of these where a Reshape made
+one axis of them. A move that the axes do not allow is drawn again; what still does not fit is refused by onnxruntime and
+by us.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ class Case:
     pairs: dict[str, str]
     """State input to the output that holds its next value."""
     moves: list[str]
+    merged: dict[str, tuple]
+    """Axes of outputs in which time is merged with another axis."""
 
     def feeds(self, seed, batch, steps):
         """Inputs at one size; states are zero."""
@@ -42,6 +45,24 @@ class Case:
 
 class Impossible(Exception):
     """The move does not fit the value."""
+
+
+class Body:
+    """The body of a Scan."""
+
+    def __init__(self, grower):
+        self.nodes, self.number = [], len(grower.nodes)
+
+    def do(self, op, *inputs, n_out=1, **attrs):
+        outs = [f"b{self.number}_{len(self.nodes)}_{i}" for i in range(n_out)]
+        self.nodes.append(helper.make_node(op, list(inputs), outs, **attrs))
+        return outs[0] if n_out == 1 else outs
+
+    def graph(self, inputs, outputs):
+        ports = [
+            [helper.make_tensor_value_info(k, TensorProto.FLOAT, None) for k in names] for names in (inputs, outputs)
+        ]
+        return helper.make_graph(self.nodes, "body", *ports)
 
 
 class Grower:
@@ -497,6 +518,108 @@ class Grower:
             sizes = [self.size(name, 1), self.size(name, 0)]
             self.put(self.do("Reshape", name, self.do("Concat", *sizes, self.ints(n), axis=0)), [axes[1], axes[0], n])
 
+    def merge(self):
+        """Two axes that stand side by side become one, and stay it: rows, or the features of all steps."""
+        name, axes = self.value()
+        found = [
+            a for a in range(len(axes) - 1) if not isinstance(axes[a], tuple) and not isinstance(axes[a + 1], tuple)
+        ]
+        if not found or 0 in axes:
+            raise Impossible
+        a = self.pick.choice(found)
+        sizes = [-1 if b == a else 0 if b < a else self.size(name, b + 1) for b in range(len(axes) - 1)]
+        parts = [self.ints(n) if isinstance(n, int) else n for n in sizes]
+        shape = parts[0] if len(parts) == 1 else self.do("Concat", *parts, axis=0)
+        self.put(self.do("Reshape", name, shape), [*axes[:a], (axes[a], axes[a + 1]), *axes[a + 2 :]])
+
+    def along_rows(self):
+        """A recurrence that runs over steps and signals as if they were one axis, as after y.view(len(y), 1, -1)."""
+        name, axes = self.value()
+        if len(axes) != 3 or not isinstance(axes[2], int) or "B" not in axes[:2]:
+            raise Impossible
+        self.time(axes)
+        n, op, hidden = axes[2], self.pick.choice(["LSTM", "GRU", "RNN"]), self.pick.choice([1, 2, 4])
+        rows = self.do("Reshape", name, self.ints(-1, 1, n))
+        wide = GATES[op] * hidden
+        weights = [self.floats(1, wide, n), self.floats(1, wide, hidden)]
+        y = self.do("Squeeze", self.do(op, rows, *weights, hidden_size=hidden), self.ints(1))
+        if self.pick.random() < 0.5:
+            self.put(y, [axes[:2], 1, hidden])
+            return
+        sizes = [self.size(name, 0), self.size(name, 1)]
+        self.put(self.do("Reshape", y, self.do("Concat", *sizes, self.ints(hidden), axis=0)), [*axes[:2], hidden])
+
+    def state(self, axes):
+        """An input that comes back, or zeros of its shape."""
+        if self.pick.random() < 0.7:
+            name = f"h{len(self.inputs)}"
+            self.inputs[name], self.pairs[name] = axes, ""
+            return name
+        sizes = [self.size("x", self.inputs["x"].index("B")) if n == "B" else self.ints(n) for n in axes]
+        return self.do("Expand", self.const(np.float32(0)), self.do("Concat", *sizes, axis=0))
+
+    def scan(self):
+        """A Scan over the steps whose body holds a cell, a leaky sum, or the step before."""
+        name, axes = self.value()
+        if len(axes) != 3 or not isinstance(axes[2], int) or "B" not in axes[:2]:
+            raise Impossible
+        t, n = self.time(axes), axes[2]
+        kind = self.pick.choice(["op", "op", "cell", "leak", "delay"])
+        hidden = n if kind in ("leak", "delay") else self.pick.choice([1, 2, 4])
+        body = Body(self)
+        x, states, results = "step", ["in0"], []
+        if kind == "op":
+            op = self.pick.choice(["LSTM", "GRU", "RNN"])
+            states = ["in0", "in1"] if op == "LSTM" else ["in0"]
+            inputs = [body.do("Unsqueeze", x, self.ints(0)), self.floats(1, GATES[op] * hidden, n)]
+            inputs += [self.floats(1, GATES[op] * hidden, hidden), "", ""]
+            inputs += [body.do("Unsqueeze", s, self.ints(0)) for s in states]
+            _, *ends = body.do(op, *inputs, n_out=1 + len(states), hidden_size=hidden)
+            results = [body.do("Squeeze", end, self.ints(0)) for end in ends]
+        elif kind == "cell":
+            both = body.do("MatMul", x, self.floats(n, hidden)), body.do("MatMul", "in0", self.floats(hidden, hidden))
+            results = [body.do("Tanh", body.do("Add", *both))]
+        elif kind == "leak":
+            results = [body.do("Add", body.do("Mul", "in0", self.const(np.float32(0.8))), x)]
+        else:
+            results = [body.do("Identity", x)]
+        read = self.pick.choice(["new", "old", "both"]) if kind != "delay" else self.pick.choice(["old", "both"])
+        if kind != "delay" and self.pick.random() < 0.5:  # blended with what was there before
+            k = (
+                self.floats(1, 1)
+                if self.pick.random() < 0.5
+                else body.do("Sigmoid", body.do("MatMul", x, self.floats(n, 1)))
+            )
+            rest = body.do("Sub", self.const(np.float32(1)), k)
+            which = range(len(states)) if self.pick.random() < 0.5 else [0]
+            for i in which:
+                results[i] = body.do("Add", body.do("Mul", k, results[i]), body.do("Mul", rest, states[i]))
+        made = {"new": results[0], "old": "in0"}.get(read) or body.do("Sub", results[0], "in0")
+        made = body.do("Identity", made)
+        results = [body.do("Identity", result) for result in results]
+        starts = [self.state(("B", hidden)) for _ in states]
+        if t != 0:
+            name = self.do("Transpose", name, perm=[1, 0, 2])
+        graph = body.graph([*states, x], [*results, made])
+        *ends, y = self.do("Scan", *starts, name, n_out=len(states) + 1, body=graph, num_scan_inputs=1)
+        self.pairs |= {s: end for s, end in zip(starts, ends, strict=True) if s in self.pairs}
+        self.put(y, [axes[t], "B", hidden])
+
+    def state_at_every_step(self):
+        """What a recurrence started from, met by all its steps."""
+        name, axes = self.value()
+        if len(axes) != 3 or not isinstance(axes[2], int) or "B" not in axes[:2]:
+            raise Impossible
+        t, n, hidden, op = self.time(axes), axes[2], self.pick.choice([1, 2, 4]), self.pick.choice(["GRU", "RNN"])
+        if t != 0:
+            name = self.do("Transpose", name, perm=[1, 0, 2])
+        h = self.state((1, "B", hidden))
+        weights = [self.floats(1, GATES[op] * hidden, n), self.floats(1, GATES[op] * hidden, hidden)]
+        y, end = self.do(op, name, *weights, "", "", h, n_out=2, hidden_size=hidden)
+        if h in self.pairs:
+            self.pairs[h] = end
+        self.put(self.do(self.pick.choice(BINARY), self.do("Squeeze", y, self.ints(1)), h), [axes[t], "B", hidden])
+
     def ones(self):
         name, axes = self.value()
         found = [a for a, n in enumerate(axes) if n == 1]
@@ -531,7 +654,8 @@ class Grower:
     MOVES = (
         unary, binary, broadcast, constant, transpose, position, by_length, cut, thin, difference, past, pad, conv, conv,
         conv2d, unconv, pool, recurrent, recurrent, cumsum, gather, reduce, mask, position_mask, softmax, norm, matmul,
-        attention, einsum, expand, tile, split, scatter, topk, argmax, fold, ones, concat, residual, cache,
+        attention, einsum, expand, tile, split, scatter, topk, argmax, fold, ones, concat, residual, cache, merge, along_rows,
+        scan, state_at_every_step,
     )  # fmt: skip
 
     def grow(self, *moves):
@@ -570,6 +694,7 @@ class Grower:
         consts = [numpy_helper.from_array(array, name) for name, array in self.consts.items()]
         graph = helper.make_graph(self.live(outputs), "time", ports, outs, consts)
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+        self.merged = {k: axes for k, axes in self.values if k in outputs and any(isinstance(n, tuple) for n in axes)}
         return model.SerializeToString()
 
 
@@ -584,4 +709,5 @@ def draw(seed):
             g.grow(Grower.recurrent)
     if all(name in g.inputs for name, _ in g.values):
         g.unary()
-    return Case(g.model(), g.batch_first, g.inputs, g.pairs, g.moves)
+    data = g.model()
+    return Case(data, g.batch_first, g.inputs, g.pairs, g.moves, g.merged)
