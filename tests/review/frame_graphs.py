@@ -88,7 +88,8 @@ class Frame:
         states = [self.state((1, hidden) if flat else (1, 1, hidden)) for _ in range(2 if op == "LSTM" else 1)]
         first = [self.do("Unsqueeze", s, self.ints(0)) if flat else s for s in states]
         weights = [self.floats(1, GATES[op] * hidden, n), self.floats(1, GATES[op] * hidden, hidden)]
-        y, *ends = self.do(op, self.do("Unsqueeze", x, self.ints(0)), *weights, "", "", *first, n_out=1 + len(states), hidden_size=hidden)  # fmt: skip
+        inputs = [self.do("Unsqueeze", x, self.ints(0)), *weights, "", "", *first]
+        y, *ends = self.do(op, *inputs, n_out=1 + len(states), hidden_size=hidden)
         for s, end in zip(states, ends, strict=True):
             self.pairs[s] = self.do("Squeeze", end, self.ints(0)) if flat else end
         return self.do("Reshape", y, self.ints(1, hidden)), hidden
@@ -110,7 +111,8 @@ class Frame:
         f = self.do(
             "Sigmoid", self.do("Add", self.linear(x, n, hidden), self.do("MatMul", h, self.floats(hidden, hidden)))
         )
-        c = self.do("Tanh", self.do("Add", self.linear(x, n, hidden), self.do("MatMul", self.do("Mul", f, h), self.floats(hidden, hidden))))  # fmt: skip
+        kept = self.do("MatMul", self.do("Mul", f, h), self.floats(hidden, hidden))
+        c = self.do("Tanh", self.do("Add", self.linear(x, n, hidden), kept))
         new = self.do("Add", self.do("Mul", f, c), self.do("Mul", self.do("Sub", self.const(np.float32(1)), f), h))
         self.pairs[h] = new
         return self.do("Tanh", new), hidden
@@ -169,7 +171,7 @@ class Frame:
         if len(self.signals) > 1:
             x, n = self.do("Concat", *self.signals, axis=1), 2 * self.width
         heads = list(self.signals)
-        for i in range(self.pick.choice([1, 2, 3])):
+        for _ in range(self.pick.choice([1, 2, 3])):
             cell = self.pick.choice(self.CELLS)
             self.cells.append(cell.__name__)
             x, n = cell(self, x, n)

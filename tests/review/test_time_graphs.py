@@ -11,8 +11,11 @@ import warnings
 from itertools import pairwise
 
 import numpy as np
+import onnx
 import pytest
 import time_graphs
+from onnx import TensorProto, numpy_helper
+from onnx.reference import ReferenceEvaluator
 
 import lstm_infer
 import tolerances
@@ -47,6 +50,33 @@ def oracle(case, model, feeds):
     return onnxruntime_run(case.data, feeds)
 
 
+def in_double(case, feeds):
+    """The outputs in float64, by the reference evaluator; None where it has no answer."""
+    model = onnx.load_from_string(case.data)
+    for tensor in [n for graph in graphs_of(model.graph) for n in graph.initializer]:
+        if tensor.data_type == TensorProto.FLOAT:
+            tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float64), tensor.name))
+    for node in [n for graph in graphs_of(model.graph) for n in graph.node if n.op_type == "Cast"]:
+        for attribute in node.attribute:
+            attribute.i = TensorProto.DOUBLE if attribute.i == TensorProto.FLOAT else attribute.i
+    for port in [*model.graph.input, *model.graph.output]:
+        port.type.tensor_type.elem_type = TensorProto.DOUBLE
+    try:
+        with np.errstate(all="ignore"):
+            found = ReferenceEvaluator(model).run(None, {k: x.astype(np.float64) for k, x in feeds.items()})
+    except Exception:  # it has no answer to some graphs, in many ways
+        return None
+    return dict(zip([port.name for port in model.graph.output], found, strict=True))
+
+
+def graphs_of(graph):
+    yield graph
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                yield from graphs_of(attribute.g)
+
+
 def compare(case, model, seed, pick):
     """Feeds and results of the whole, checked, for every size that is run."""
     wholes = []
@@ -58,7 +88,14 @@ def compare(case, model, seed, pick):
             continue
         want = oracle(case, model, feeds)
         for name, value in (want or {}).items():
-            tolerances.like_onnxruntime(got[name], value, f"seed {seed}, {case.moves}, {(batch, steps)}, {name}")
+            where = f"seed {seed}, {case.moves}, {(batch, steps)}, {name}"
+            try:
+                tolerances.like_onnxruntime(got[name], value, where)
+            except AssertionError:  # some drawn weights multiply every rounding: then numbers of 64 bits decide
+                exact = in_double(case, feeds)
+                if exact is None or exact[name].shape != got[name].shape:
+                    raise
+                tolerances.no_worse_than_twice_onnxruntime(got[name], value, exact[name], where)
         wholes.append((batch, steps, feeds, got))
     return wholes
 
