@@ -140,7 +140,8 @@ class Frame:
         return self.do("Relu", self.do("Squeeze", made, self.ints(2))), m
 
     def delay(self, x, n):
-        """The frame before, mixed with this one."""
+        """The frame before, mixed with this one; what another cell made is no longer that cell's state."""
+        x = x if x in self.signals else self.do("Elu", x)
         prev = self.state((1, n), stem="prev")
         self.pairs[prev] = self.do("Identity", x)
         mixed = self.do("Add", self.linear(x, n, n), self.do("Mul", prev, self.floats(n)))
