@@ -326,17 +326,13 @@ class Model:
 
     def _refuse_unbuilt(self) -> None:
         """What cannot be run is refused at load: a walk meets every node that a run would."""
-        if self._walked_roles.contradicts:
-            raise ShapeError(f"{self._walked_roles.walkable}; the graph contradicts itself at every size of its inputs")
-        if self._walked_roles.walkable:
-            for node in self._graph.walk():
-                if recurrent.is_recurrent(node):
-                    recurrent.check_attributes(node)
-        else:
-            # held: weights are packed now, and every later program finds them
-            self._first = self._program(
-                self._walked_roles.feeds(*self._walked_roles.analysis_sizes()), self._output_names
-            )
+        roles = self._walked_roles
+        if roles.contradicts:
+            raise ShapeError(f"{roles.walkable}; the graph contradicts itself at every size of its inputs")
+        if roles.walkable:
+            recurrent.check_attributes(self._graph.walk())
+        else:  # held: weights are packed now, and every later program finds them
+            self._first = self._program(roles.feeds(*roles.analysis_sizes()), self._output_names)
 
     def _analysis(self) -> Reading:
         """What the analysis found, made once: whatever is asked first, the answers are the same."""

@@ -68,12 +68,12 @@ def check_prefixes(case, model, seed, wholes):
 def try_frame(seed, _):
     case = frame_graphs.draw(seed)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+        warnings.simplefilter("ignore")  # names that broke a tie are told
         model = lstm_infer.load(case.data)
-    try:
-        info = model.streaming
-    except REFUSED:
-        return f"refused ({case.names})"
+        try:
+            info = model.streaming
+        except REFUSED:
+            return f"refused ({case.names})"
     assert info.pairs == case.pairs, f"{case.cells}: paired {info.pairs}, drawn were {case.pairs}"
     check_frames(case, model, seed)
     return f"streams ({case.names})"

@@ -5,7 +5,7 @@ Sources: ONNX LSTM-22, GRU-22, RNN-22 (7 and 14 say the same without layout or w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -129,10 +129,12 @@ def clip(node: Node) -> float:
     return float(value)
 
 
-def check_attributes(node: Node) -> None:
+def check_attributes(nodes: Iterable[Node]) -> None:
     """Refuse what no size of the inputs mends: a direction, an activation or a clip that cannot be."""
-    activations(node)
-    clip(node)
+    for node in nodes:
+        if is_recurrent(node):
+            activations(node)
+            clip(node)
 
 
 @dataclass(frozen=True)

@@ -105,6 +105,7 @@ def twice(decided: Decided) -> None:
     edges = decided.free_edges(
         lambda name, k: len(scene.targets[k].outputs) > 1 and k not in answers and scene.level(name, k) <= ANY
     )
+    edges = [edge for edge in edges if not scene.alone(*edge)]  # what depends on itself alone may be a signal
     for part in components(edges):
         left = decided.feeds() - {name for name, _ in part}
         if left or not scene.frames:
