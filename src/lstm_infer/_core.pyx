@@ -269,8 +269,10 @@ cdef Shape shape_of(tuple dims, int time) except *:
 
 @cython.auto_pickle(False)
 cdef class StreamCore:
-    def _bind(self, *, consts, state, arena, blocks, x_dtype, y_dtype, tuple x_step_shape, int x_time,
-             tuple y_step_shape, int y_time, release_gil, backup=None, int input_base=3, int output_base=4):
+    def _bind(
+        self, *, consts, state, arena, blocks, x_dtype, y_dtype, tuple x_step_shape, int x_time,
+        tuple y_step_shape, int y_time, release_gil, backup=None, int input_base=3, int output_base=4,
+    ):
         """Set all that the fast path needs: for the package itself; _core.pyi says what each argument is."""
         cdef Plan plan
         blocks = list(blocks)
