@@ -119,7 +119,7 @@ def test_node(case):
     """The tolerances are those of ONNX's own runner: the ones that each case carries."""
     if ENGINE == "onnxruntime":
         pytest.skip("about the backend")
-    backend = pytest.importorskip("lstm_infer.doors.onnx_backend")
+    backend = pytest.importorskip("lstm_infer.onnx_backend")
     prepared = backend.prepare(case.model)
     for inputs, outputs in case.data_sets:
         got = prepared.run([as_array(value) for value in inputs])
@@ -152,7 +152,7 @@ def test_the_backend_speaks_for_the_cpu_only():
         pytest.skip("about the backend")
     import lstm_infer
 
-    backend = pytest.importorskip("lstm_infer.doors.onnx_backend")
+    backend = pytest.importorskip("lstm_infer.onnx_backend")
     assert backend.supports_device("CPU")
     assert not backend.supports_device("CUDA")
     with pytest.raises(lstm_infer.LstmInferError, match="CUDA"):
@@ -162,7 +162,7 @@ def test_the_backend_speaks_for_the_cpu_only():
 def test_run_node_wraps_one_node():
     if ENGINE == "onnxruntime":
         pytest.skip("about the backend")
-    backend = pytest.importorskip("lstm_infer.doors.onnx_backend")
+    backend = pytest.importorskip("lstm_infer.onnx_backend")
     x = np.linspace(-2, 2, 6, dtype=np.float32).reshape(2, 3)
     (y,) = backend.run_node(onnx.helper.make_node("Relu", ["x"], ["y"]), [x], opset_version=14)
     np.testing.assert_array_equal(y, np.maximum(x, 0))
