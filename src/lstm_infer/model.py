@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .analysis.analyse import Reading, read
-from .analysis.roles import Roles, find_roles
+from .analysis.find_roles import find_roles
+from .analysis.roles import Roles
 from .analysis.sizes import sizes_of, sizes_that_fit
 from .analysis.spec import StreamSpec
 from .errors import FeedError, LstmInferError, NotStreamableError, ShapeError

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from .analysis.roles import Roles, compared_with
+from .analysis.roles import Roles
+from .analysis.settings import compared_with
 from .analysis.spec import StreamSpec
 from .errors import LstmInferError
 from .graph.ir import Graph

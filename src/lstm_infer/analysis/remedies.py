@@ -8,7 +8,8 @@ from ..errors import LstmInferError
 from ..graph.ir import Graph
 from ..ops import carries, recurrent
 from ..ops.control import Repeat
-from .roles import Roles, find_roles
+from .find_roles import find_roles
+from .roles import Roles
 from .spec import StreamSpec
 
 __all__ = ["remedy", "unrolled"]

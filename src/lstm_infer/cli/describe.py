@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..analysis.roles import compared_with
+from ..analysis.settings import compared_with
 from ..errors import LstmInferError
 from ..graph.fact import Fact
 from ..model import Model

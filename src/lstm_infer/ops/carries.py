@@ -7,7 +7,7 @@ carry from step to step, and where those lie in the values that start them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -20,12 +20,17 @@ from .control import Repeat, flow_repeat
 from .reduce import sum_axis
 from .registry import attr
 
-__all__ = ["batch_axis", "carries", "first_state", "runs_over", "state_memory", "states", "sums"]
+__all__ = ["batch_axis", "carries", "first_state", "recurrences", "runs_over", "state_memory", "states", "sums"]
 
 
 def carries(node: Node) -> bool:
     """Does the node carry states along an axis of its inputs."""
     return recurrent.is_recurrent(node) or (isinstance(node, Repeat) and bool(node.scanned) and bool(states(node)))
+
+
+def recurrences(nodes: Iterable[Node]) -> list[Node]:
+    """Those among the nodes that carry a state."""
+    return [node for node in nodes if carries(node)]
 
 
 def sums(node: Node) -> bool:

@@ -1,0 +1,39 @@
+"""What a scalar input is likely set to: the numbers that the graph compares it with."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..graph.ir import Array, Graph
+from .roles import Roles
+
+__all__ = ["compared_with", "switch_values"]
+
+
+SWITCHES = 16
+"""Most settings of the scalar inputs that are tried."""
+
+
+def switch_values(roles: Roles) -> list[dict[str, Array]]:
+    """For each scalar input that is compared with constants: those, and one that is none of them."""
+    scalars = {p.name: p.dtype for p in roles.inputs if p.shape == () and p.dtype.kind in "iub"}
+    found: list[dict[str, Array]] = []
+    for name, dtype in scalars.items():
+        values = (
+            {0, 1} if dtype.kind == "b" else {n + more for n in compared_with(roles.graph, name) for more in (0, 1)}
+        )
+        made = [{name: np.asarray(value).astype(dtype)} for value in sorted(values)]
+        found = [{**a, **b} for a in found for b in made] if found and made else found or made
+    return found if len(found) <= SWITCHES else []
+
+
+def compared_with(graph: Graph, name: str) -> list[int]:
+    """The constants that an input is compared with, as the graph meets them: what a switch is likely set to."""
+    found: dict[int, None] = {}
+    for node in graph.walk():
+        if name in node.inputs and node.op in ("Equal", "Greater", "Less", "GreaterOrEqual", "LessOrEqual"):
+            consts = [graph.consts[v] for v in node.inputs if v in graph.consts]
+            found |= {
+                int(const.reshape(-1)[0]): None for const in consts if const.size == 1 and const.dtype.kind in "iu"
+            }
+    return list(found)
