@@ -202,7 +202,7 @@ def test_circuit_has_memory_and_no_rest_offset():
 
 def test_peer_carries_the_state():
     ort = pytest.importorskip("onnxruntime")
-    from lstm_infer.cli.demo.peer import Peer
+    from lstm_infer.cli.demo.beside import Peer
 
     x = riff(0.02).reshape(-1, 1, 1)
     whole = ort.InferenceSession(AMP).run(None, {"x": x})[0]
@@ -215,7 +215,7 @@ class StandIn:
     """Model and stream at once, on onnxruntime: the show can be tested before, and apart from, the engine."""
 
     def __init__(self, path, *, wrong: float = 0.0) -> None:
-        from lstm_infer.cli.demo.peer import Peer
+        from lstm_infer.cli.demo.beside import Peer
 
         self.path, self.peer, self.wrong = path, Peer(path), wrong
 

@@ -14,9 +14,9 @@ from numpy.typing import ArrayLike, NDArray
 from .errors import FormatError
 from .graph.budget import within_memory
 from .streams.general import GeneralPath, Replan, Results
+from .streams.named import States, check_state, reset_rows
 from .streams.plan import StreamPlan
 from .streams.snapshot import Snapshot
-from .streams.states import States, check_state, reset_rows
 
 __all__ = ["Stream"]
 

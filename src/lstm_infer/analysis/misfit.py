@@ -15,7 +15,7 @@ from math import prod
 from ..errors import BudgetError, LstmInferError, ShapeError
 from ..graph.fact import Fact
 from ..graph.ir import Array, Node
-from ..walk.control import is_control
+from ..walk.bodies import is_control
 from ..walk.walk import node_facts
 
 __all__ = ["Fix", "fixes"]

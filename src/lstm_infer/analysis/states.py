@@ -16,11 +16,11 @@ from ..walk.walk import Walk
 from .names import affinity
 from .pairing.decided import Decided
 from .pairing.flow import caches, counters, delays, recurrences
+from .pairing.funnels import drives, through_outputs, through_outputs_by_name, twice
 from .pairing.naming import by_names
 from .pairing.paths import ANY
 from .pairing.rest import undecided
 from .pairing.scene import NextState, Scene, set_scene
-from .pairing.shape import drives, through_outputs, through_outputs_by_name, twice
 from .pairing.targets import Place, bare
 
 __all__ = ["Pairs", "pair_states"]

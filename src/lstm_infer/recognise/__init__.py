@@ -10,11 +10,10 @@ from ..graph.ir import Array, Graph, Node, Port
 from ..ops import recurrent
 from ..ops.activation import is_activation
 from ..ops.registry import attr
-from .batchnorm import batchnorm
+from .batchnorm_folded import batchnorm
 from .bias import bias
 from .cell import Context
 from .cells import rewrite_cells
-from .edit import Editor
 from .fold import fold
 from .frozen import thaw
 from .known import Known, know
@@ -23,9 +22,10 @@ from .notice import warn_once
 from .pairs import join_pairs
 from .positions import is_worth_it, read_sequences
 from .repeated import roll_all
+from .rewrite import Editor
 from .scans import open_scan
 from .unfused import take_fused_apart
-from .unroll import roll_up
+from .unrolled import roll_up
 from .whole import name_whole_slices
 
 __all__ = ["rewrite", "thaw", "warn_once"]

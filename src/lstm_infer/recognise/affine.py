@@ -16,7 +16,7 @@ import numpy as np
 from ..graph.ir import Node
 from ..ops.activation import by_name, is_activation
 from ..ops.registry import attr
-from .edit import Editor, broadcastable
+from .rewrite import Editor, broadcastable
 
 __all__ = ["Act", "Affine", "Leaf", "Reader"]
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..graph.ir import Array, Node
 from .affine import Affine, Leaf, Reader
-from .edit import Editor
+from .rewrite import Editor
 
 __all__ = ["MOVES", "Cell", "Context", "Matcher", "same"]
 

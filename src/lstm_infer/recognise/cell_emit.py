@@ -10,7 +10,7 @@ from ..graph.ir import Array, Node
 from ..ops import recurrent
 from .affine import Affine, Leaf
 from .cell import Cell
-from .edit import Editor
+from .rewrite import Editor
 
 __all__ = ["emit", "from_step", "sequence", "to_step"]
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from ..analysis.names import affinity
 from .affine import Leaf, Reader
 from .cell import MOVES, Cell, Context, Matcher
-from .edit import Editor
+from .rewrite import Editor
 
 __all__ = ["StateFinder"]
 

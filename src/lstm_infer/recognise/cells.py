@@ -24,7 +24,7 @@ from .cell_emit import emit
 from .cell_gru import GruMatcher
 from .cell_lstm import LstmMatcher
 from .cell_states import StateFinder
-from .edit import Editor
+from .rewrite import Editor
 
 __all__ = ["rewrite_cells"]
 

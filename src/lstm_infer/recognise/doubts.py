@@ -13,7 +13,7 @@ from math import prod
 from ..analysis.labels import Axis
 from .example import Example
 from .places import Place
-from .targets import makers, read_target
+from .written_shapes import makers, read_target
 
 __all__ = ["Doubt", "in_doubt"]
 

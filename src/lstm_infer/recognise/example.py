@@ -18,7 +18,7 @@ from ..graph.fact import Fact
 from ..graph.ir import Array, Graph, Port
 from ..ops import carries, recurrent
 from ..walk.walk import Walk, walk
-from .targets import target_of
+from .written_shapes import target_of
 
 __all__ = ["Example", "Sizes", "example_of", "feeds_at", "native_walk", "sizes_that_are_open"]
 

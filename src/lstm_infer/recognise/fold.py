@@ -15,7 +15,7 @@ from ..graph.budget import limits
 from ..graph.fact import Fact
 from ..graph.ir import Array, Graph, Node
 from ..ops.registry import find
-from ..walk.control import is_control
+from ..walk.bodies import is_control
 from ..walk.scope import Held
 from ..walk.walk import node_facts
 

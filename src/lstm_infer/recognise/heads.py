@@ -18,10 +18,10 @@ from ..graph.fact import Fact
 from ..graph.ir import Array, Node
 from ..ops import recurrent
 from ..ops.registry import find
-from ..walk.control import is_control
+from ..walk.bodies import is_control
 from .affine import Leaf
 from .cell_emit import from_step, sequence
-from .edit import Editor
+from .rewrite import Editor
 
 __all__ = ["complete"]
 

@@ -31,7 +31,7 @@ import numpy as np
 from ..errors import LstmInferError
 from ..graph.ir import Array, Graph, Node, Port
 from ..ops.control import Carried
-from ..walk.control import Scope, instance, source_of
+from ..walk.bodies import Scope, instance, source_of
 from ..walk.count import count
 from ..walk.walk import resume, walk
 from .example import native_walk

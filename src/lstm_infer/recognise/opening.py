@@ -12,7 +12,7 @@ from ..graph.edit import Names, drop_dead
 from ..graph.ir import Array, Graph, Node
 from .example import Example
 from .places import Place
-from .targets import makers, read_target, target_of
+from .written_shapes import makers, read_target, target_of
 
 __all__ = ["open_places"]
 

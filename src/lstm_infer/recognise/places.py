@@ -21,7 +21,7 @@ from ..ops.common import pass_broadcast
 from ..ops.registry import find
 from ..walk.graphs import outer_names
 from .example import Example
-from .targets import makers, read_target
+from .written_shapes import makers, read_target
 
 __all__ = ["Place", "find_places"]
 

@@ -11,7 +11,7 @@ from ..errors import LstmInferError
 from ..graph.fact import Fact
 from ..graph.ir import Array, Graph, Node
 from ..ops.registry import find
-from ..walk.control import is_control
+from ..walk.bodies import is_control
 
 __all__ = ["CLOSE", "SCALES", "Replay", "Unknown", "close", "draw", "evaluate", "outer_values"]
 

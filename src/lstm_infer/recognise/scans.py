@@ -18,9 +18,9 @@ from ..ops.common import pass_broadcast
 from ..ops.registry import attr, find
 from .affine import Leaf
 from .cell_emit import from_step, to_step
-from .edit import Editor
 from .known import Known
-from .unroll import ends, is_step
+from .rewrite import Editor
+from .unrolled import ends, is_step
 
 __all__ = ["open_scan"]
 

@@ -10,11 +10,11 @@ import numpy as np
 
 from ..graph.fact import Fact
 from ..graph.ir import Node
-from ..walk.control import is_control
+from ..walk.bodies import is_control
 from ..walk.walk import Instead, Walk, node_facts, walk
 from .fed import extent, resized
-from .memory import Fills, History, Kept, Queue
 from .reference import Reference, unpadded, without_pads
+from .state_block import Fills, History, Kept, Queue
 
 __all__ = ["Chunk", "Taken", "first_fills", "may_hold", "walk_chunk"]
 

@@ -18,9 +18,9 @@ from ..graph.budget import within_memory
 from ..program.program import BASE_FIRST, step_failed
 from ..records import StateInfo
 from . import shapes
+from .named import memory_of
 from .plan import Block, Phase, StreamPlan
 from .shapes import Arrays
-from .states import memory_of
 
 __all__ = ["Frames", "GeneralPath", "Replan", "Results"]
 

@@ -27,8 +27,10 @@ from ..program.views import View
 from ..records import StateInfo
 from .chunk import Chunk, first_fills, may_hold, walk_chunk
 from .fed import Fed, check_lens
-from .inplace import read_again
-from .memory import (
+from .gil import RELEASE_MACS, work
+from .lowered import Lowering
+from .reference import Reference
+from .state_block import (
     Fills,
     InputState,
     Remaining,
@@ -40,9 +42,7 @@ from .memory import (
     public_states,
     static_values,
 )
-from .reference import Reference
-from .windows import Lowering
-from .work import RELEASE_MACS, work
+from .trials import read_again
 
 __all__ = ["BLOCKS", "Block", "Phase", "StreamPlan"]
 

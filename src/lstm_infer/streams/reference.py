@@ -12,7 +12,7 @@ from ..graph.fact import Fact
 from ..graph.ir import Array, Node
 from ..graph.links import Window
 from ..ops import recurrent
-from ..walk.control import is_control
+from ..walk.bodies import is_control
 from ..walk.walk import Walk, node_facts, walk
 from .fed import Fed, resized
 

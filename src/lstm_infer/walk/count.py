@@ -13,7 +13,7 @@ from ..ops import registry
 from ..ops.control import Carried
 from .graphs import source_of
 from .scope import Scope
-from .spec import Spec
+from .written import Spec
 
 __all__ = ["Counted", "count", "n_trips"]
 

@@ -15,9 +15,9 @@ from ..ops.control import Choice, Repeat
 from ..ops.registry import unsupported
 from .count import n_trips
 from .graphs import outer_names, source_of
+from .iterations import TooLong, nothing, unroll
 from .scope import Scope, captures, needed
-from .spec import Spec, has_output
-from .unroll import TooLong, nothing, unroll
+from .written import Spec, has_output
 
 __all__ = ["walk_loop"]
 

@@ -13,7 +13,7 @@ from ..ops.control import Carried
 from ..ops.registry import attr
 from .count import count
 from .scope import Scope
-from .spec import one_value
+from .written import one_value
 
 __all__ = ["check_steps"]
 

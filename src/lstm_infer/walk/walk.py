@@ -18,7 +18,7 @@ from ..graph.budget import NODE, limits, open_budget, spend
 from ..graph.fact import Fact
 from ..graph.ir import Array, Graph, Node
 from ..ops import registry, work
-from .control import Scope, is_control, needed, walk_control
+from .bodies import Scope, is_control, needed, walk_control
 from .scope import Held
 
 __all__ = ["LIMIT_BYTES", "Instead", "Walk", "resume", "walk"]

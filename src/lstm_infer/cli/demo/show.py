@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import lstm_infer
-from lstm_infer.cli.demo.peer import Peer
+from lstm_infer.cli.demo.beside import Peer
 from lstm_infer.cli.demo.pluck import riff
 from lstm_infer.cli.wav import write_wav
 

@@ -10,8 +10,8 @@ from ..program.memory import StateLayout
 from ..program.views import View
 from .chunk import Chunk, Taken
 from .fed import resized
-from .memory import History, Kept, Queue
 from .reference import unpadded, without_pads
+from .state_block import History, Kept, Queue
 
 __all__ = ["Lowering"]
 

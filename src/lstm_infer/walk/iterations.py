@@ -12,7 +12,7 @@ from ..ops.control import Scanned, Stacked
 from ..ops.registry import unsupported
 from .graphs import instance
 from .scope import Scope
-from .spec import Spec, has_output
+from .written import Spec, has_output
 
 __all__ = ["TooLong", "nothing", "unroll"]
 

@@ -16,8 +16,8 @@ from ..ops import recurrent
 from ..ops.common import pass_broadcast
 from ..ops.registry import attr, find
 from .affine import Leaf, Reader
-from .edit import Editor
 from .heads import complete
+from .rewrite import Editor
 
 __all__ = ["ends", "is_step", "roll_up"]
 

@@ -13,8 +13,8 @@ from .count import count
 from .graphs import instance, source_of
 from .loop import walk_loop
 from .scope import Scope, needed
-from .spec import of_loop, of_scan
 from .visits import check_steps
+from .written import of_loop, of_scan
 
 __all__ = ["Scope", "count", "instance", "is_control", "needed", "source_of", "walk_control"]
 

@@ -11,8 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 from ..errors import DtypeError, FeedError, ShapeError, StateError
 from ..program.views import View
 from ..records import StateInfo
-from .memory import History, Remaining
 from .plan import StreamPlan
+from .state_block import History, Remaining
 
 __all__ = ["States", "check_state", "memory_of", "reset_rows"]
 
