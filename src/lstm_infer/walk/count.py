@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from ..graph.ir import Array, Graph, Node
 from ..ops import registry
 from ..ops.control import Carried
 from .graphs import source_of
-from .scope import Scope
+from .scope import Held, Scope
 from .written import Spec
 
 __all__ = ["Counted", "count", "n_trips"]
@@ -184,7 +184,7 @@ class _Followed:
                 facts[self.iter] = Fact.of(np.array(i, np.int64))
             if self.cond:
                 facts[self.cond] = Fact.of(np.array(True))
-            self.scope.walk(small, Scope(facts, [], self.scope.walk))
+            self.scope.walk(small, replace(self.scope, facts=facts, nodes=[], held=Held()))
             values = {name: facts[name].const for name in [*self.wanted, *results.values()]}
             if any(value is None or value.size != 1 for value in values.values()):
                 return None

@@ -2,11 +2,44 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
-from ..graph.ir import AttrValue, Graph
+from ..graph.ir import AttrValue, Graph, Node
+from ..ops import registry
 
-__all__ = ["instance", "outer_names", "source_of"]
+__all__ = ["Bodies", "Body", "instance", "outer_names", "source_of"]
+
+
+@dataclass(frozen=True)
+class Body:
+    """What a walk asks of a body each time it meets it."""
+
+    graph: Graph
+    outer: frozenset[str]
+    """Values from outside that it reads, at any depth."""
+    n_nodes: int
+    """At any depth."""
+    random: bool
+    """Does a node draw from the model's generator."""
+
+
+class Bodies:
+    """The bodies that a walk met. No graph changes while it is walked, so each is looked through once."""
+
+    def __init__(self) -> None:
+        self._found: dict[int, Body] = {}
+
+    def of(self, graph: Graph) -> Body:
+        """What there is to know of a body."""
+        found = self._found.get(id(graph))
+        if found is None:
+            nodes = list(graph.walk())
+            random = any(registry.is_random(node) for node in nodes)
+            found = Body(
+                graph, frozenset(outer_names(graph)), len(nodes), random
+            )  # the graph is held: its id is the key
+            self._found[id(graph)] = found
+        return found
 
 
 def outer_names(graph: Graph) -> set[str]:
@@ -44,16 +77,11 @@ def instance(graph: Graph, suffix: str, names: dict[str, str]) -> Graph:
     def copied(value: AttrValue) -> AttrValue:
         return instance(value, suffix, dict(names)) if isinstance(value, Graph) else value
 
-    nodes = [
-        replace(
-            node,
-            name=node.name + suffix,
-            inputs=[renamed(name) for name in node.inputs],
-            outputs=[renamed(name) for name in node.outputs],
-            attrs={key: copied(value) for key, value in node.attrs.items()},
-        )
-        for node in graph.nodes
-    ]
+    get, nodes = names.get, []
+    for node in graph.nodes:
+        attrs = {key: copied(value) for key, value in node.attrs.items()} if node.attrs else {}
+        inputs, outputs = [get(v, v) for v in node.inputs], [get(v, v) for v in node.outputs]
+        nodes.append(Node(node.op, node.name + suffix, inputs, outputs, attrs, node.domain, node.opset))
     return Graph(
         graph.name,
         [replace(p, name=renamed(p.name)) for p in graph.inputs],

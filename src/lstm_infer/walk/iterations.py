@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from ..errors import ShapeError
@@ -14,32 +16,72 @@ from .graphs import instance
 from .scope import Scope
 from .written import Spec, has_output
 
-__all__ = ["TooLong", "nothing", "unroll"]
+__all__ = ["TooLong", "compute", "nothing", "unroll"]
 
 
 class TooLong(ShapeError):
-    """A loop with more iterations than are unrolled."""
+    """A loop with more iterations than are unrolled or computed, or with too much work in them."""
 
 
-COPY = 20_000
+COPY = 5_000
 """What a node of the copy of a body costs, beside the walk of it."""
 
 FOLDED_SHARE = 4
 """A loop over known values may take this part of the budget."""
 
 
-def unroll(spec: Spec, scope: Scope, trips: int | None, most: int, most_nodes: int, *, computed: bool = False) -> None:
-    """The body walked once for each iteration, with names of its own each time.
-
-    computed: all that goes in is known, so that no node may be left.
+def compute(spec: Spec, scope: Scope, most: int) -> None:
+    """All that goes in is known: the body is walked again and again over its own values, of which the outputs are kept.
 
     Raises
     ------
     TooLong
-        More than `most` iterations; or, where it is to be computed, too much work, or a value that is not.
+        More than `most` iterations, too much work, or a value that is left to the plan.
     """
     node, facts = spec.node, scope.facts
-    work = spent() + limits().work // FOLDED_SHARE if computed else None
+    if not spec.start or spec.most == 0:
+        _unroll_nothing(spec, scope)
+        return
+    work = spent() + limits().work // FOLDED_SHARE
+    own = scope.apart(scope.bodies.of(spec.body).outer)
+    now = {c.inside: facts[node.inputs[c.input]] for c in spec.carried}
+    rows: list[list[Fact]] = [[] for _ in spec.stacked]
+    i = 0
+    while spec.most is None or i < spec.most:
+        if i >= most:
+            raise TooLong(f"{node}: would run more than {most} times; check its condition and the sizes in the file")
+        own.facts.update(now)
+        if spec.iter:
+            own.facts[spec.iter] = Fact.of(np.array(i, np.int64))
+        if spec.cond:
+            own.facts[spec.cond] = Fact.of(np.array(True))
+        for s in spec.scanned:
+            own.facts[s.inside] = _taken(facts[node.inputs[s.input]], s, i)
+        own.walk(spec.body, own)
+        if own.nodes or spent() > work:
+            raise TooLong(f"{node}: takes too much work to be computed before it runs")
+        now = {c.inside: own.fact(node, c.result) for c in spec.carried}
+        for row, t in zip(rows, spec.stacked, strict=True):
+            row.append(own.fact(node, t.result))
+        i += 1
+        if spec.again and not bool(np.asarray(own.fact(node, spec.again).const).reshape(-1)[0]):
+            break
+    for c in spec.carried:
+        if has_output(node, c.output):
+            facts[node.outputs[c.output]] = now[c.inside]
+    for found, t in zip(rows, spec.stacked, strict=True):
+        facts[node.outputs[t.output]] = _stacked(node, found, t)
+
+
+def unroll(spec: Spec, scope: Scope, trips: int | None, most: int, most_nodes: int) -> None:
+    """The body walked once for each iteration, with names of its own each time.
+
+    Raises
+    ------
+    TooLong
+        More than `most` iterations.
+    """
+    node, facts = spec.node, scope.facts
     limit = trips if trips is not None else spec.most
     if not spec.start or limit == 0:
         _unroll_nothing(spec, scope)
@@ -47,16 +89,15 @@ def unroll(spec: Spec, scope: Scope, trips: int | None, most: int, most_nodes: i
     now = {c.inside: node.inputs[c.input] for c in spec.carried}
     rows: list[list[str]] = [[] for _ in spec.stacked]
     n_before = len(scope.nodes)
+    copying = COPY * scope.bodies.of(spec.body).n_nodes
     i = 0
     while limit is None or i < limit:
         if i >= most:
             raise TooLong(f"{node}: would run more than {most} times; check its condition and the sizes in the file")
-        if work is not None and (spent() > work or len(scope.nodes) > n_before):
-            raise TooLong(f"{node}: takes too much work to be computed before it runs")
         if len(scope.nodes) - n_before > most_nodes:
             raise unsupported(node, f"a loop that unrolls to more than {most_nodes} nodes")
         names: dict[str, str] = {}
-        spend(node, COPY * sum(1 for _ in spec.body.walk()))
+        spend(node, copying)
         copy = instance(spec.body, f"#{node.name}.{i}", names)
         if spec.iter:
             facts[names[spec.iter]] = Fact.of(np.array(i, np.int64))
@@ -119,31 +160,49 @@ def nothing(spec: Spec, scope: Scope) -> None:
 
 def _pick(node: Node, scope: Scope, source: str, s: Scanned, i: int, name: str) -> None:
     whole = scope.facts[source]
-    n = whole.shape[s.axis]
-    at = n - 1 - i if s.reverse else i
     if whole.const is not None:
-        scope.facts[name] = Fact.of(np.take(whole.const, at, s.axis))
+        scope.facts[name] = _taken(whole, s, i)
         return
+    at = whole.shape[s.axis] - 1 - i if s.reverse else i
     index = f"{name}/at"
     scope.facts[index] = Fact.of(np.array(at, np.int64))
     scope.facts[name] = Fact(whole.shape[: s.axis] + whole.shape[s.axis + 1 :], whole.dtype)
     scope.nodes.append(Node("Gather", f"{node.name}/{name}", [source, index], [name], {"axis": s.axis}, opset=13))
 
 
+def _taken(whole: Fact, s: Scanned, i: int) -> Fact:
+    """What an iteration sees of a known sequence."""
+    assert whole.const is not None
+    return Fact.of(np.take(whole.const, whole.shape[s.axis] - 1 - i if s.reverse else i, s.axis))
+
+
+def _axis_of_stack(node: Node, row: Sequence[Fact], t: Stacked) -> int:
+    """Where the iterations go in a scan output; all of them have one shape."""
+    first = row[0]
+    for fact in row:
+        if fact.shape != first.shape or fact.dtype != first.dtype:
+            raise ShapeError(
+                f"{node}: scan output {node.outputs[t.output]!r} gets {list(first.shape)} and {list(fact.shape)}"
+            )
+    return t.axis + (len(first.shape) + 1) * (t.axis < 0)
+
+
+def _stacked(node: Node, row: Sequence[Fact], t: Stacked) -> Fact:
+    """The scan output of a loop whose values are known."""
+    axis = _axis_of_stack(node, row, t)
+    return Fact.of(np.stack([np.asarray(fact.const) for fact in (row[::-1] if t.reverse else row)], axis))
+
+
 def _stack(node: Node, scope: Scope, row: list[str], t: Stacked) -> None:
     """The scan output of an unrolled loop."""
     facts, output = scope.facts, node.outputs[t.output]
-    first = facts[row[0]]
-    for name in row:
-        if facts[name].shape != first.shape or facts[name].dtype != first.dtype:
-            raise ShapeError(f"{node}: scan output {output!r} gets {list(first.shape)} and {list(facts[name].shape)}")
-    axis = t.axis + (len(first.shape) + 1) * (t.axis < 0)
+    first, made = facts[row[0]], [facts[name] for name in row]
+    axis = _axis_of_stack(node, made, t)
+    if all(fact.const is not None for fact in made):
+        facts[output] = _stacked(node, made, t)
+        return
     if t.reverse:
         row = row[::-1]
-    known = [array for name in row if (array := facts[name].const) is not None]
-    if len(known) == len(row):
-        facts[output] = Fact.of(np.stack(known, axis))
-        return
     parts = []
     shape = (*first.shape[:axis], 1, *first.shape[axis:])
     where = f"{output}/axis"

@@ -14,8 +14,8 @@ from ..ops import registry
 from ..ops.control import Choice, Repeat
 from ..ops.registry import unsupported
 from .count import n_trips
-from .graphs import outer_names, source_of
-from .iterations import TooLong, nothing, unroll
+from .graphs import source_of
+from .iterations import TooLong, compute, nothing, unroll
 from .scope import Scope, captures, needed
 from .written import Spec, has_output
 
@@ -39,13 +39,11 @@ def walk_loop(spec: Spec, scope: Scope) -> None:
     node, facts = spec.node, scope.facts
     short = spec.most is None or spec.most <= FOLDED_TRIPS or spec.again != ""
     if short and not is_left(spec.body) and _all_known(spec, scope):
-        before = len(scope.nodes)
         try:
-            unroll(spec, scope, None, FOLDED_TRIPS, 0, computed=True)
+            compute(spec, scope, FOLDED_TRIPS)
             return
         except TooLong:
             leave(spec.body)
-            del scope.nodes[before:]
     fixed = _bind_fixed(spec, scope)
     _bind_each(spec, facts, fixed)
     inner = scope.inner()
@@ -186,11 +184,11 @@ def _all_known(spec: Spec, scope: Scope) -> bool:
     """Are all values known that go in."""
     if spec.start is None or (spec.node.inputs[0] and spec.most is None and spec.node.op == "Loop"):
         return False
-    names = [name for name in spec.node.inputs if name]
-    names += [name for name in outer_names(spec.body) if name in scope.facts]
-    return all(scope.facts[name].const is not None for name in names) and not any(
-        registry.is_random(node) for node in spec.body.walk()
-    )
+    if any(name and scope.facts[name].const is None for name in spec.node.inputs):
+        return False
+    body = scope.bodies.of(spec.body)
+    outer = (scope.facts.get(name) for name in body.outer)
+    return not body.random and all(fact is None or fact.const is not None for fact in outer)
 
 
 def _bind_fixed(spec: Spec, scope: Scope) -> set[str]:

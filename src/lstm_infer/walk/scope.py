@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from ..errors import OnnxImportError
 from ..graph.fact import Fact
 from ..graph.ir import Graph, Node
 from ..ops.control import Choice
+from .graphs import Bodies
 
 __all__ = ["Held", "Scope", "captures", "needed"]
 
@@ -27,18 +28,30 @@ class Scope:
     facts: dict[str, Fact]
     nodes: list[Node]
     walk: Callable[[Graph, Scope], None]
+    fold: Callable[[Graph, Scope], None]
+    """The walk of what is known: nobody is asked for the facts of a node but its operator."""
     held: Held = field(default_factory=Held)
+    bodies: Bodies = field(default_factory=Bodies)
 
     def inner(self) -> Scope:
         """The same facts, other nodes."""
-        return Scope(self.facts, [], self.walk, self.held)
+        return replace(self, nodes=[])
+
+    def apart(self, names: Iterable[str]) -> Scope:
+        """These facts alone, and what is found is not seen outside: for what is known, and computed again and again."""
+        facts = {name: self.facts[name] for name in names if name in self.facts}
+        return replace(self, facts=facts, nodes=[], walk=self.fold)
+
+    def fact(self, node: Node, name: str) -> Fact:
+        """Of a result of a body of `node`."""
+        found = self.facts.get(name)
+        if found is None:
+            raise OnnxImportError(f"{node}: value {name!r} of its body is made by no node; the file is broken")
+        return found
 
     def alias(self, node: Node, source: str, name: str) -> None:
         """`name` is the value `source`."""
-        fact = self.facts.get(source)
-        if fact is None:
-            raise OnnxImportError(f"{node}: value {source!r} of its body is made by no node; the file is broken")
-        self.facts[name] = fact
+        fact = self.facts[name] = self.fact(node, source)
         if fact.const is None and name != source:
             self.nodes.append(Node("Identity", f"{node.name}/{name}", [source], [name], opset=node.opset))
 

@@ -94,7 +94,10 @@ def resume(walked: Walk, on_node: OnNode | None = None) -> Scope:
     def into(part: Graph, scope: Scope) -> None:
         _walk_into(part, scope, on_node)
 
-    return Scope(walked.facts, walked.nodes, into)
+    def known(part: Graph, scope: Scope) -> None:
+        _walk_into(part, scope, None)
+
+    return Scope(walked.facts, walked.nodes, into, known)
 
 
 def _walk_into(graph: Graph, out: Scope, on_node: OnNode | None) -> None:
