@@ -8,10 +8,11 @@ over which input axis are all read from here.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from math import prod
+from typing import TypeVar
 
-from ..graph.budget import NODE, spend
+from ..graph.budget import spend
 from ..graph.fact import Fact
 from ..graph.ir import Node, Port
 from ..graph.links import Link
@@ -21,6 +22,9 @@ from .labels import Axis, Factor, Trace, plain
 from .regroup import regroup
 
 __all__ = ["body_links", "links", "trace"]
+
+STEP = 5_000
+"""What it costs to ask a node whether it passes one label on."""
 
 
 def trace(inputs: Sequence[Port], walked: Walk) -> Trace:
@@ -126,45 +130,63 @@ def body_links(
     for inside, after in carried:
         for axis in range(len(facts[inside].shape)):
             out.join(out.alone(inside, axis), out.alone(after, axis))
+    holders = _by_root(out, ((node, name) for node in nodes for name in node.inputs if name))
+    starts, ends = (_by_root(out, ((name, name) for name in names)) for names in (sources, dict.fromkeys(results)))
     found = []
-    known: dict[int, list[Link]] = {}
-    for root in {out.root(label) for label in out.sources}:
-        if not _straight(out, root, walked, carried, known):
+    known: dict[int, frozenset[_Way]] = {}
+    for root in starts:
+        if root not in ends or not _straight(out, root, walked, carried, holders.get(root, []), known):
             continue
-        for name in sources:
-            for result in results:
+        for name in starts[root]:
+            for result in ends[root]:
                 a, b = out.find(name, root), out.find(result, root)
                 if a is not None and b is not None and out.alone(name, a) == root == out.alone(result, b):
                     found.append((name, a, result, b))
     return sorted(found)
 
 
+_Way = tuple[int, int, int, int]
+"""(input, its axis, output, its axis) of a node."""
+_T = TypeVar("_T")
+
+
+def _by_root(out: Trace, held: Iterable[tuple[_T, str]]) -> dict[int, list[_T]]:
+    """What holds a value, by the labels that stand in the value; each once."""
+    found: dict[int, dict[int, _T]] = {}
+    for one, value in held:
+        for axis in out.axes.get(value, ()):
+            for factor in axis:
+                if factor.label:
+                    found.setdefault(out.root(factor.label), {})[id(one)] = one
+    return {root: list(by.values()) for root, by in found.items()}
+
+
 def _straight(
-    out: Trace, root: int, walked: Walk, carried: Sequence[tuple[str, str]], known: dict[int, list[Link]]
+    out: Trace,
+    root: int,
+    walked: Walk,
+    carried: Sequence[tuple[str, str]],
+    holders: Sequence[Node],
+    known: dict[int, frozenset[_Way]],
 ) -> bool:
-    """Does every node pass the axis on, position by position. `known`: the links of nodes that were asked before."""
-    spend("the trace of a body", NODE // 10 * len(walked.nodes))
+    """Does every node that holds the axis pass it on, position by position. `known`: how nodes that were asked before
+    pass their axes on."""
+    spend("the trace of a body", STEP * (len(holders) + len(carried)))
     for inside, after in carried:
         if out.find(inside, root) != out.find(after, root):
             return False
-    for node in walked.nodes:
+    for node in holders:
+        reshapes = registry.find(node).reshapes
+        if id(node) not in known:
+            made = [] if reshapes else links(node, walked)
+            known[id(node)] = frozenset((k.input, k.axis, k.output, k.out_axis) for k in made if k.kind == "same")
+        into = [(o, out.find(value, root)) for o, value in enumerate(node.outputs) if value]
+        if any(axis is None for _, axis in into):
+            return False
         for i, name in enumerate(node.inputs):
             axis = out.find(name, root) if name else None
-            if axis is None:
-                continue
-            reshapes = registry.find(node).reshapes
-            if id(node) not in known:
-                known[id(node)] = [] if reshapes else links(node, walked)
-            through = known[id(node)]
-            for o, value in enumerate(node.outputs):
-                if not value:
-                    continue
-                into = out.find(value, root)
-                if into is None:
-                    return False
-                same = [k for k in through if (k.input, k.axis, k.output, k.out_axis) == (i, axis, o, into)]
-                if not reshapes and not any(k.kind == "same" for k in same):
-                    return False
+            if axis is not None and not reshapes and any((i, axis, o, to) not in known[id(node)] for o, to in into):
+                return False
     return True
 
 

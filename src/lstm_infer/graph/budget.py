@@ -20,7 +20,8 @@ from dataclasses import dataclass
 from ..errors import BudgetError
 
 __all__ = [
-    "NODE",
+    "TRACE",
+    "VISIT",
     "Allowance",
     "Budget",
     "allow",
@@ -34,13 +35,16 @@ __all__ = [
     "within_memory",
 ]
 
-NODE = 20_000
-"""What looking at one node costs, in a walk or in a trace."""
+VISIT = 8_000
+"""What a walk spends on a node, beside what it takes to compute it."""
 
-FLOOR = 1_000_000_000
+TRACE = 20_000
+"""What it costs to follow axes through a node."""
+
+FLOOR = 2_500_000_000
 """The smallest file may use a second or so."""
 
-PER_NODE = 10_000_000
+PER_NODE = 1_000_000
 """What each node of the file adds: a load walks a graph some twenty times."""
 
 PER_BYTE = 64

@@ -50,6 +50,8 @@ def normal_axes(node: Node, axes: Sequence[int], rank: int) -> tuple[int, ...]:
 def broadcast(node: Node, facts: Sequence[Fact | None]) -> tuple[int, ...]:
     """The common shape of all inputs that are there."""
     shapes = [fact.shape for fact in facts if fact is not None]
+    if shapes and shapes.count(shapes[0]) == len(shapes):
+        return shapes[0]
     try:
         return np.broadcast_shapes(*shapes)
     except ValueError:

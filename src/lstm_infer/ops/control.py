@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from ..graph.budget import NODE, spend
+from ..graph.budget import TRACE, spend
 from ..graph.fact import Fact
 from ..graph.ir import Array, Node
 from ..graph.links import Link
@@ -154,7 +154,7 @@ def flow_repeat(node: Node, ins: list[Fact | None], outs: list[Fact]) -> list[Li
         places.setdefault(t.result, []).append((t.output, t.axis))
     links = []
     loops = [(c.inside, c.result) for c in node.carried]
-    spend(node, NODE * len(node.body))
+    spend(node, TRACE * len(node.body))
     for source, axis, result, out_axis in _body_links(node.facts, node.body, list(inside), list(places), loops):
         index, scan = inside[source]
         for output, stack in places[result]:
@@ -188,7 +188,7 @@ def flow_choice(node: Node, ins: list[Fact | None], outs: list[Fact]) -> list[Li
         if nodes is None:
             continue
         links = set()
-        spend(node, NODE * len(nodes))
+        spend(node, TRACE * len(nodes))
         for source, axis, result, out_axis in _body_links(node.facts, nodes, node.inputs[1:], results):
             for output, name in enumerate(results):
                 if name == result:

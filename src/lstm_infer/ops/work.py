@@ -16,8 +16,8 @@ __all__ = ["of", "per_element", "products", "windows"]
 
 _EACH = 4
 """An element read or written."""
-_CALL = 5_000
-"""A handful of calls of NumPy."""
+_CALL = 12_000
+"""A handful of calls of NumPy, and what is checked before and behind them."""
 
 
 def of(node: Node, ins: Sequence[Fact | None], outs: Sequence[Fact]) -> int:

@@ -14,7 +14,7 @@ import numpy as np
 
 from .. import ops as _ops  # noqa: F401  (registers the operators)
 from ..errors import LstmInferError, OnnxImportError, ShapeError, UnsupportedOpError
-from ..graph.budget import NODE, limits, open_budget, spend
+from ..graph.budget import VISIT, limits, open_budget, spend
 from ..graph.fact import Fact
 from ..graph.ir import Array, Graph, Node
 from ..ops import registry, work
@@ -106,7 +106,7 @@ def _walk_into(graph: Graph, out: Scope, on_node: OnNode | None) -> None:
         if name not in facts:
             facts[name] = Fact.of(array)
     for node in graph.nodes:
-        spend(node, NODE)
+        spend(node, VISIT)
         if is_control(node):
             try:
                 if not _asked(node, out, on_node):
