@@ -200,3 +200,15 @@ def test_memory_that_is_not_there(monkeypatch):
     monkeypatch.setattr(_core, "aligned_empty", none)
     with pytest.raises(lstm_infer.errors.BudgetError, match="no memory"):
         net.run({"x": np.ones((2, 4), np.float32)})
+
+
+def test_a_loop_without_a_number_of_trips_is_asked_for_its_constants():
+    """Its first input is absent: the analysis asks it nothing about that."""
+    inputs = [("i", I, []), ("c", T.BOOL, []), ("v", F, None)]
+    body = graph(
+        [N("Identity", ["c"], ["d"]), N("Tanh", ["v"], ["w"])], "b", inputs, [("d", T.BOOL, []), ("w", F, None)]
+    )
+    nodes = [N("Loop", ["", "cx", "x"], ["y"], body=body)]
+    net = lstm_infer.load(model(nodes, [("x", F, ["T", 4]), ("cx", T.BOOL, [])], ["y"]), time_axis={"x": 0})
+    with suppress(lstm_infer.LstmInferError):
+        net.summary()

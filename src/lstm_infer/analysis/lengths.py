@@ -78,9 +78,10 @@ def check_constants(ground: Ground, node: Node, timed: Sequence[int]) -> None:
 
 def _positions(ground: Ground, node: Node, index: int) -> bool:
     """Is this input the positions along time that a Gather takes; its link says whether these are all."""
-    axis = int(attr(node, "axis", 0)) if node.op == "Gather" and index == 1 else None
+    if node.op != "Gather" or index != 1:
+        return False
     rank = len(ground.walked.facts[node.inputs[0]].shape)
-    return axis is not None and axis % rank == ground.axis(node.inputs[0])
+    return int(attr(node, "axis", 0)) % rank == ground.axis(node.inputs[0])
 
 
 def _uniform(const: Array, again: Array) -> bool:
