@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-__all__ = ["affinity", "follows", "rhymes", "says_state", "stem"]
+__all__ = ["affinity", "answers", "calls", "follows", "rhymes", "says_state", "stem"]
 
 _SIDES = frozenset({"in", "out", "input", "output", "inp", "outp"})
 """Words for where a value passes the edge of a graph."""
@@ -63,12 +63,30 @@ def says_state(name: str) -> bool:
     )
 
 
-@lru_cache(maxsize=1 << 16)
+_Keys = frozenset[tuple[int, str]]
+
+
+@lru_cache(maxsize=4096)
+def _stems(name: str) -> _Keys:
+    found = enumerate(stem(name, words) for words in (_SIDES, _SIDES | _TIMES))
+    return frozenset((k, text) for k, text in found if text)
+
+
+@lru_cache(maxsize=4096)
+def calls(name: str) -> _Keys:
+    """What a name is looked for by: it rhymes with those that answer to one of these."""
+    return _stems(name) | {(2, _last(name) + "n")}  # h, hn
+
+
+@lru_cache(maxsize=4096)
+def answers(name: str) -> _Keys:
+    """What a name is found by."""
+    return _stems(name) | {(2, _last(name))}
+
+
 def rhymes(a: str, b: str) -> bool:
     """Are two names the same without the words for the side and the time at which they hold."""
-    if _last(b) == _last(a) + "n":  # h, hn
-        return True
-    return any(stem(a, words) == stem(b, words) != "" for words in (_SIDES, _SIDES | _TIMES))
+    return not calls(a).isdisjoint(answers(b))
 
 
 def follows(a: str, b: str) -> bool:

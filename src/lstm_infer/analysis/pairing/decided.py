@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
+import numpy as np
+
+from .grid import Mask
 from .matching import Edge, components, only_matching
 from .scene import NextState, Scene
 
@@ -37,10 +40,17 @@ class Decided:
         sure = self.sure
         return [k for k in range(len(self.scene.targets)) if k not in sure]
 
-    def free_edges(self, fits: Callable[[str, int], bool] | None = None) -> list[Edge]:
-        """(input, target) of one shape and type, both free."""
-        scene, sure = self.scene, self.sure
-        edges = [(n, k) for n, k in scene.fitting if n not in self.pairs and k not in sure]
+    def free(self) -> Mask:
+        """The pairs of an input and a target of one shape and type, both free."""
+        mask = self.scene.fitting.copy()
+        mask[[self.scene.row[name] for name in self.pairs]] = False
+        mask[:, list(self.sure)] = False
+        return mask
+
+    def free_edges(self, mask: Mask, fits: Callable[[str, int], bool] | None = None) -> list[Edge]:
+        """(input, target) of `mask` that are free; `fits` is asked what no mask tells."""
+        rows, targets = np.nonzero(self.free() & mask)
+        edges = [(self.scene.inputs[i], k) for i, k in zip(rows.tolist(), targets.tolist(), strict=True)]
         return [edge for edge in edges if fits is None or fits(*edge)]
 
     def feeds(self) -> set[str]:
@@ -69,7 +79,8 @@ class Decided:
     def _by_rhyme(self, part: Iterable[Edge]) -> dict[str, int] | None:
         """The only matching of edges whose names rhyme, where it has every input of them all."""
         part = list(part)
-        found = only_matching([edge for edge in part if self.scene.rhymes(*edge)])
+        scene = self.scene
+        found = only_matching([(name, k) for name, k in part if scene.rhyming[scene.row[name], k]])
         return found if found and len(found) == len({name for name, _ in part}) else None
 
     def result(self) -> dict[str, NextState]:

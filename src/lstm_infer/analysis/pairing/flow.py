@@ -20,8 +20,9 @@ def recurrences(decided: Decided) -> None:
     """A way through a recurrence's own state path, with nothing but sums and scales before and behind."""
     scene = decided.scene
     for level in (MOVE, SUM, DIRECT):
-        edges = decided.free_edges(lambda name, k, most=level: scene.through(name, k) <= most)  # type: ignore[misc]
-        decided.settle({(name, k): f"enters the recurrence of {_recurrence(scene, name)}" for name, k in edges})
+        edges = decided.free_edges(scene.throughs <= level)
+        entered = {name: _recurrence(scene, name) for name in {name for name, _ in edges}}
+        decided.settle({(name, k): f"enters the recurrence of {entered[name]}" for name, k in edges})
 
 
 def _recurrence(scene: Scene, name: str) -> str:
@@ -93,12 +94,9 @@ def _remain(scene: Scene, value: str) -> set[str] | None:
 def counters(decided: Decided) -> None:
     """An integer that a positive constant is added to, and that is perhaps wrapped or clipped then."""
     scene = decided.scene
+    whole = np.array([scene.fact(name).dtype.kind in "iu" for name in scene.inputs], np.bool_)
     edges = decided.free_edges(
-        lambda name, k: (
-            scene.fact(name).dtype.kind in "iu"
-            and scene.level(name, k) <= ELEMENTWISE
-            and _counts(scene, name, scene.targets[k].value)
-        )
+        whole[:, None] & (scene.levels <= ELEMENTWISE), lambda name, k: _counts(scene, name, scene.targets[k].value)
     )
     decided.settle(dict.fromkeys(edges, "counter"))
 
@@ -152,13 +150,10 @@ def partners(decided: Decided, target: int, source: str) -> list[str]:
     """The inputs that may hold what `source` was one call before: they go to outputs, but not to this one, nor element
     by element to one that is free."""
     scene, free = decided.scene, [k for k in decided.free_targets() if k != target]
-
-    def may(name: str) -> bool:
-        reached = [k for k in range(len(scene.targets)) if scene.level(name, k) <= ANY]
-        near = any(scene.level(name, k) <= ELEMENTWISE and scene.fits(name, k) for k in free)
-        return bool(reached) and scene.level(name, target) == UNREACHED and not near and scene.fits(name, target)
-
-    return [name for name in decided.free_inputs() if name != source and may(name)]
+    reached = (scene.levels <= ANY).any(axis=1)
+    near = ((scene.levels <= ELEMENTWISE) & scene.fitting)[:, free].any(axis=1)
+    may = reached & (scene.levels[:, target] == UNREACHED) & ~near & scene.fitting[:, target]
+    return [name for name in decided.free_inputs() if name != source and may[scene.row[name]]]
 
 
 def delays(decided: Decided) -> None:

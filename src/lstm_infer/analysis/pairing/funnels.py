@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import numpy as np
 
-from ..names import says_state
 from .decided import Decided
+from .grid import Mask
 from .matching import components, only_matching
 from .paths import ANY, ELEMENTWISE, SUM
 
@@ -19,10 +19,7 @@ def through_outputs(decided: Decided) -> None:
     input does nothing else: a leaky sum, an envelope, a diagonal recurrence."""
     scene = decided.scene
 
-    def fits(name: str, k: int) -> bool:
-        plain = scene.level(name, k) <= SUM
-        return scene.summed(name, k) <= ELEMENTWISE and (not plain or scene.witnessed(name, k))
-
+    fits = (scene.sums <= ELEMENTWISE) & ((scene.levels > SUM) | scene.witnesses)
     while _close(decided, fits, "every output goes through it"):
         pass
 
@@ -30,19 +27,15 @@ def through_outputs(decided: Decided) -> None:
 def through_outputs_by_name(decided: Decided) -> None:
     """The same for any way into an output, where a name says that it is a state."""
     scene = decided.scene
-    while _close(
-        decided,
-        lambda name, k: scene.reaches(name, k) and (says_state(name) or scene.both_say(name, k)),
-        "every output goes through it, and its name says so",
-    ):
+    fits = (scene.levels <= ANY) & scene.said[0][:, None]
+    while _close(decided, fits, "every output goes through it, and its name says so"):
         pass
 
 
-def _close(decided: Decided, fits: Callable[[str, int], bool], words: str) -> bool:
+def _close(decided: Decided, fits: Mask, words: str) -> bool:
     """Take the smallest set of free outputs that closes: cut there, as many inputs reach nothing else."""
     scene = decided.scene
-    free = [k for k in decided.free_targets() if scene.exposed(k)]
-    edges = [(n, k) for n, k in decided.free_edges(fits) if k in free]
+    edges = decided.free_edges(fits & scene.exposures)
     sets: list[tuple[int, list[int]]] = []
     for k in sorted({k for _, k in edges}):
         closed = _closed(decided, k, edges)
@@ -87,13 +80,15 @@ def drives(decided: Decided) -> None:
     sure = decided.sure
     cut = {core for k in sure for core in scene.targets[k].cores}
 
-    def fits(name: str, k: int) -> bool:
-        if scene.summed(name, k) > ELEMENTWISE or not scene.behind[k] & sure:
-            return False
-        ends = scene.confined(cut | scene.targets[k].cores)[name]
-        return ends <= sure | {k}
+    drive = np.array([bool(scene.behind[k] & sure) for k in range(len(scene.targets))], np.bool_)
+    ends: dict[int, dict[str, set[int]]] = {}
 
-    edges = decided.free_edges(fits)
+    def fits(name: str, k: int) -> bool:
+        if k not in ends:
+            ends[k] = scene.confined(cut | scene.targets[k].cores)
+        return ends[k][name] <= sure | {k}
+
+    edges = decided.free_edges((scene.sums <= ELEMENTWISE) & drive, fits)
     if edges and (decided.feeds() - {name for name, _ in edges} or not scene.frames):
         decided.settle(dict.fromkeys(edges, "it drives a state with what it becomes"))
 
@@ -102,10 +97,9 @@ def twice(decided: Decided) -> None:
     """An output is given twice, and one input of its shape reaches it."""
     scene = decided.scene
     answers = set[int]().union(*(scene.behind[k] for k in decided.sure))
-    edges = decided.free_edges(
-        lambda name, k: len(scene.targets[k].outputs) > 1 and k not in answers and scene.level(name, k) <= ANY
-    )
-    edges = [edge for edge in edges if not scene.alone(*edge)]  # what depends on itself alone may be a signal
+    given = [len(target.outputs) > 1 and k not in answers for k, target in enumerate(scene.targets)]
+    of_more = (scene.levels <= ANY) & ~scene.singles  # what depends on itself alone may be a signal
+    edges = decided.free_edges(of_more & np.array(given, np.bool_))
     for part in components(edges):
         left = decided.feeds() - {name for name, _ in part}
         if left or not scene.frames:

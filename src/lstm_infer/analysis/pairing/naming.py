@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from ..names import follows, says_state
+import numpy as np
+
+from ..names import says_state
 from .decided import Decided
+from .grid import Mask
 from .paths import ANY, ELEMENTWISE
 from .scene import Scene
 
@@ -12,48 +15,41 @@ __all__ = ["by_names", "informs", "scales"]
 SAYS = "its name says so"
 
 
-def scales(scene: Scene, name: str, target: int) -> bool:
+def scales(scene: Scene) -> Mask:
     """Is the target this input, scaled, and nothing added to it: a mask, a gain."""
-    return scene.level(name, target) <= ELEMENTWISE < scene.summed(name, target)
-
-
-def rhyming(scene: Scene, name: str, target: int) -> bool:
-    """Do the names rhyme, and one of them says that it holds a state."""
-    return scene.rhymes(name, target) and scene.witnessed(name, target)
-
-
-def both(scene: Scene, name: str, target: int) -> bool:
-    """Do both names say it, on a way that does more than to scale."""
-    return scene.both_say(name, target) and not scales(scene, name, target)
+    found: Mask = (scene.levels <= ELEMENTWISE) & (scene.sums > ELEMENTWISE)
+    return found
 
 
 def by_names(decided: Decided) -> None:
     """Names that rhyme and say; both say; the input's alone, where another value is added to it element by element and
     what comes out goes on, or it drives no sure state."""
     scene = decided.scene
-    for says in (rhyming, both):
-        decided.settle(
-            dict.fromkeys(decided.free_edges(lambda n, k, f=says: scene.level(n, k) <= ANY and f(scene, n, k)), SAYS)  # type: ignore[misc]
-        )
-
-    def alone(name: str, k: int) -> bool:
-        summed = scene.summed(name, k) <= ELEMENTWISE and says_state(name)
-        return summed and (scene.exposed(k) or not drives_sure(decided, name))
-
+    inputs, outputs = scene.said
+    reached, more = scene.levels <= ANY, ~scales(scene)
+    for says in (scene.rhyming & scene.witnesses, inputs[:, None] & outputs & more):
+        decided.settle(dict.fromkeys(decided.free_edges(reached & says), SAYS))
+    summed = (scene.sums <= ELEMENTWISE) & inputs[:, None]
+    alone = summed & (scene.exposures | ~drives_sure(decided)[:, None])
     decided.settle(dict.fromkeys(decided.free_edges(alone), SAYS))
 
 
-def drives_sure(decided: Decided, name: str) -> bool:
-    """Does an input go into a sure next value."""
-    return any(decided.scene.reaches(name, k) for k in decided.sure)
+def drives_sure(decided: Decided) -> Mask:
+    """The inputs that go into a sure next value."""
+    found: Mask = np.asarray((decided.scene.levels[:, sorted(decided.sure)] <= ANY).any(axis=1))
+    return found
 
 
-def informs(decided: Decided, name: str, target: int) -> bool:
-    """Do names tell states from answers: every sure pair's output says or rhymes, and this pair's does not."""
+def informs(decided: Decided, asked: Mask) -> Mask:
+    """Do names tell states from answers: every sure pair's output says or rhymes, and that of a pair of `asked` does
+    not."""
     scene = decided.scene
 
-    def tells(n: str, k: int) -> bool:
-        place = scene.place(n, k).output
-        return scene.rhymes(n, k) or says_state(place) or follows(n, place)
+    def tells(name: str, k: int) -> bool:
+        return scene.rhymes(name, k) or says_state(scene.place(name, k).output)  # who follows rhymes
 
-    return bool(decided.pairs) and all(tells(n, k) for n, k in decided.pairs.items()) and not tells(name, target)
+    told = np.zeros_like(asked)
+    if decided.pairs and all(tells(name, k) for name, k in decided.pairs.items()):
+        for i, k in np.argwhere(asked & ~scene.rhyming).tolist():
+            told[i, k] = not tells(scene.inputs[i], k)
+    return told

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from ..names import says_state
+import numpy as np
+
 from .decided import Decided
 from .flow import delay_of, partners
+from .grid import Mask
 from .naming import drives_sure, informs, scales
 from .paths import ANY, ELEMENTWISE, MOVE
 
@@ -19,13 +21,14 @@ def undecided(decided: Decided) -> Edges:
     if not decided.scene.frames:
         return found
     _merge(found, _delayed(decided))
+    doubtful = _doubtful(decided)
     for group in _alike(decided):
         if not decided.feeds() - set(group) and (decided.pairs or len(group) == 1):
             continue  # as states they would leave nothing to feed: signals
         for name in group:
-            for k in decided.free_targets():
-                if decided.scene.fits(name, k) and decided.scene.level(name, k) <= ANY and _doubtful(decided, name, k):
-                    found.setdefault(name, set()).add(k)
+            targets = set(np.flatnonzero(doubtful[decided.scene.row[name]]).tolist())
+            if targets:
+                found.setdefault(name, set()).update(targets)
     return found
 
 
@@ -56,26 +59,32 @@ def _delayed(decided: Decided) -> Edges:
 def _alike(decided: Decided) -> list[list[str]]:
     """Inputs that are left, grouped by how they stand in the graph: equal evidence, equal verdict."""
     scene, free, groups = decided.scene, decided.free_targets(), {}  # type: ignore[var-annotated]
+    sure = sorted(decided.sure)
     for name in decided.free_inputs():
-        shape = scene.fact(name).shape
-        near = sorted(scene.level(name, k) for k in free if scene.fits(name, k))
-        into = sorted(scene.level(name, k) for k in decided.sure)
-        groups.setdefault((shape, tuple(near), tuple(into)), []).append(name)
+        row = scene.row[name]
+        levels, fits = scene.levels[row], scene.fitting[row, free]
+        key = scene.fact(name).shape, np.sort(levels[free][fits]).tobytes(), np.sort(levels[sure]).tobytes()
+        groups.setdefault(key, []).append(name)
     return list(groups.values())
 
 
-def _doubtful(decided: Decided, name: str, target: int) -> bool:
-    """May this input be a state whose next value the target holds, so that it has to be asked."""
-    scene = decided.scene
-    kind = scene.fact(name).dtype.kind
-    if scene.alone(name, target):  # depends on itself alone
-        return kind == "f" and scene.level(name, target) > MOVE
-    if scene.level(name, target) <= MOVE or scales(scene, name, target):
-        return False
-    if kind != "f":
-        return says_state(name)
-    if scene.summed(name, target) <= ELEMENTWISE:
-        answers = {k for k in decided.free_targets() if k != target}
-        return not drives_sure(decided, name) or bool(answers) or not informs(decided, name, target)
-    answer = any(target in scene.behind[k] for k in decided.sure)
-    return scene.exposed(target) or not (answer or informs(decided, name, target))
+def _doubtful(decided: Decided) -> Mask:
+    """The free pairs whose input may be a state that the target holds the next value of, so that it has to be asked."""
+    scene, levels = decided.scene, decided.scene.levels
+    asked = decided.free() & (levels <= ANY)
+    floats = np.array([scene.fact(name).dtype.kind == "f" for name in scene.inputs], np.bool_)[:, None]
+    moved = levels <= MOVE
+    own = asked & scene.singles  # depends on itself alone
+    rest = asked & ~scene.singles & ~moved & ~scales(scene)
+    near = scene.sums <= ELEMENTWISE
+    sure = sorted(decided.sure)
+    behind = set[int]().union(*(scene.behind[k] for k in sure))
+    answer = np.array([k in behind for k in range(len(scene.targets))], np.bool_)
+    drives = drives_sure(decided)[:, None]
+    others = len(decided.free_targets()) > 1  # beside the one that is asked for
+    undecided = rest & floats & np.where(near, drives & (not others), ~scene.exposures & ~answer)
+    told = informs(decided, undecided)
+    summed = ~drives | others | ~told
+    anyhow = scene.exposures | ~(answer | told)
+    found: Mask = (own & floats & ~moved) | (rest & ~floats & scene.said[0][:, None])
+    return found | (rest & floats & np.where(near, summed, anyhow))

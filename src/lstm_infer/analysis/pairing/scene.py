@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
+
+from ...graph.budget import spend
 from ...graph.fact import Fact
 from ...graph.ir import Node
 from ...walk.walk import Walk
 from ..names import affinity, follows, rhymes, says_state
-from .paths import ANY, DIRECT, UNREACHED, Paths, find_paths, only_step
+from . import grid
+from .grid import Mask
+from .paths import ANY, DIRECT, UNREACHED, Levels, Paths, find_paths, only_step
 from .targets import Place, Target, bare, cut, find_targets, makers_of, root
 
 __all__ = ["NextState", "Scene", "set_scene"]
 
-Edge = tuple[str, int]
+PASS = 1_000
+"""What it costs to follow all inputs through a node."""
 
 
 @dataclass(frozen=True)
@@ -58,35 +63,79 @@ class Scene:
         """The best path from an input to a target."""
         return self._at(self.paths.level, name, target)
 
-    def through(self, name: str, target: int) -> int:
-        return self._at(self.paths.through, name, target)
-
-    def summed(self, name: str, target: int) -> int:
-        return self._at(self.paths.summed, name, target)
-
     def _at(self, table: Mapping[str, object], name: str, target: int) -> int:
         levels = table.get(self.targets[target].value)
         return UNREACHED if levels is None else int(levels[self.index[name]])  # type: ignore[index]
 
     def fits(self, name: str, target: int) -> bool:
         """May the target hold a next value of this input: same type, same shape up to axes of 1."""
-        return (name, target) in self.fitting
+        row = self.row.get(name)
+        return row is not None and bool(self.fitting[row, target])
 
     @cached_property
-    def fitting(self) -> dict[Edge, None]:
-        """The pairs of one type and shape, up to axes of 1."""
-        edges = itertools.product(self.inputs, range(len(self.targets)))
-        held = ((n, k) for n, k in edges if any(self._holds(p, n) for p in self.targets[k].places))
-        return dict.fromkeys(edge for edge in held if not self._answers(*edge))
+    def row(self) -> dict[str, int]:
+        """Place of each input in `inputs`."""
+        return {name: i for i, name in enumerate(self.inputs)}
+
+    @cached_property
+    def _columns(self) -> list[int]:
+        return [self.index[name] for name in self.inputs]
+
+    @cached_property
+    def levels(self) -> Levels:
+        """`level` of all pairs."""
+        return grid.levels(self.paths.level, self.targets, self._columns)
+
+    @cached_property
+    def throughs(self) -> Levels:
+        """`through` of all pairs."""
+        return grid.levels(self.paths.through, self.targets, self._columns)
+
+    @cached_property
+    def sums(self) -> Levels:
+        """`summed` of all pairs."""
+        return grid.levels(self.paths.summed, self.targets, self._columns)
+
+    @cached_property
+    def fitting(self) -> Mask:
+        """The pairs of one type and shape, up to axes of 1, but for what a recurrence makes of a sequence."""
+        answers = np.array([name in self.sequences for name in self.inputs], np.bool_)[:, None] & (self.levels > DIRECT)
+        return grid.holding(self.walked.facts, self.inputs, self.targets) & ~answers
+
+    @cached_property
+    def singles(self) -> Mask:
+        """`alone` of all pairs."""
+        return grid.single(self.paths.level, self.targets, self._columns)
+
+    @cached_property
+    def exposures(self) -> Mask:
+        """`exposed` of all targets."""
+        return np.array([self.exposed(k) for k in range(len(self.targets))], np.bool_)
+
+    @cached_property
+    def rhyming(self) -> Mask:
+        """`rhymes` of all pairs."""
+        return grid.rhyming(self.inputs, self.targets)
+
+    @cached_property
+    def said(self) -> tuple[Mask, Mask]:
+        """Does the name say that it holds a state: of all inputs, and of an output of all targets."""
+        outputs = [any(says_state(o) for o in target.outputs) for target in self.targets]
+        return np.array([says_state(name) for name in self.inputs], np.bool_), np.array(outputs, np.bool_)
+
+    @cached_property
+    def witnesses(self) -> Mask:
+        """`witnessed` of all pairs."""
+        of_inputs, of_outputs = self.said
+        found: Mask = of_inputs[:, None] | of_outputs
+        for i, k in np.argwhere(self.rhyming & ~found).tolist():  # who follows rhymes
+            found[i, k] = any(follows(self.inputs[i], o) for o in self.targets[k].outputs)
+        return found
 
     def _holds(self, place: Place, name: str) -> bool:
         state, value = self.fact(name), self.fact(place.output)
         shape = value.shape if place.part is None else cut(value.shape, place.part)
         return state.dtype == value.dtype and bare(state.shape) == bare(shape)
-
-    def _answers(self, name: str, target: int) -> bool:
-        """Is the target what a recurrence makes of a sequence."""
-        return name in self.sequences and self.level(name, target) > DIRECT
 
     def reaches(self, name: str, target: int) -> bool:
         return self.level(name, target) <= ANY
@@ -102,6 +151,7 @@ class Scene:
 
     def confined(self, behind: Collection[str]) -> dict[str, set[int]]:
         """The targets that each input reaches, where nothing passes these values."""
+        spend("the states", PASS * len(self.walked.nodes))
         stop = {*behind, *(self.alike[value] for value in behind if value in self.alike)}
         live: dict[str, int] = {name: 1 << k for k, name in enumerate(self.fed) if name not in stop}
         for node in self.walked.nodes:
@@ -123,9 +173,6 @@ class Scene:
         outputs = self.targets[target].outputs
         return says_state(name) or any(says_state(o) or follows(name, o) for o in outputs)
 
-    def both_say(self, name: str, target: int) -> bool:
-        return says_state(name) and any(says_state(o) for o in self.targets[target].outputs)
-
     def named_after(self, name: str, target: int) -> bool:
         """Does the input say that it holds a state, and an output that it is the next one of that name."""
         outputs = self.targets[target].outputs
@@ -133,7 +180,10 @@ class Scene:
 
     def place(self, name: str, target: int) -> Place:
         """Of several outputs that hold one value the rhyming one, else the one that says, else a part, else the last."""
-        places = [place for place in self.targets[target].places if self._holds(place, name)]
+        places = self.targets[target].places
+        if len(places) == 1:
+            return places[0]
+        places = tuple(place for place in places if self._holds(place, name))
 
         def rank(at: int) -> tuple[int, bool, bool, int]:
             one = places[at]
