@@ -247,3 +247,25 @@ def test_the_batch_does_not_depend_on_the_order_of_the_inputs() -> None:
         model = lstm_infer.load(build(nodes, ports, outputs))
         assert {i.name: i.batch_axis for i in model.inputs} == {"x": 0, "table": None, "s": 0}
         assert dict(model.streaming.pairs) == {"s": "s2"}
+
+
+@pytest.mark.parametrize(
+    "own",
+    [
+        ["Relu x -> r", "Sub x r -> d"],
+        ["Tanh x -> r", "Add r x -> d"],
+        ["Relu x -> r", "Mul r x -> m", "Tanh m -> n", "Add x n -> d"],
+    ],
+)
+def test_what_is_added_to_a_signal_of_its_own_makes_no_state_of_it(own) -> None:
+    nodes = [
+        *own, "Unsqueeze d ax0 -> ds", "Unsqueeze h ax0 -> hs", "GRU ds W R _ _ hs -> _ hn hidden_size=6",
+        "Squeeze hn ax0 -> h2", "MatMul h2 M -> t", "Add t z -> y",
+    ]  # fmt: skip
+    inputs, outputs = [X, port("h", 1, H), port("z", 1, N)], [Y, port("d", 1, N), port("h2", 1, H)]
+    for order in (None, "reversed"):
+        model = lstm_infer.load(build(nodes, inputs, outputs, order=order))
+        with pytest.raises(StateError, match="'x' -> 'd'"):
+            model.stream()
+        given = lstm_infer.load(build(nodes, inputs, outputs, order=order), states={"h": "h2"})
+        assert set(given.streaming.inputs) == {"x", "z"}

@@ -16,7 +16,8 @@ from ...walk.walk import Walk
 __all__ = ["ANY", "CONDITION", "DIRECT", "ELEMENTWISE", "MOVE", "SUM", "UNREACHED", "Paths", "find_paths", "only_step"]
 
 MOVE, SUM, DIRECT, ELEMENTWISE, ANY, CONDITION, UNREACHED = 1, 2, 3, 4, 5, 6, 255
-"""MOVE: as it is, perhaps elsewhere. SUM: with another live value added. DIRECT: scaled, cast, repeated, chosen.
+"""MOVE: as it is, perhaps elsewhere. SUM: with a value added that comes from elsewhere too. DIRECT: scaled, cast, repeated,
+chosen.
 ELEMENTWISE: through a function of each element. ANY: products, reductions. CONDITION: it only tells which of other values
 are taken, so it passes nothing on."""
 
@@ -26,7 +27,8 @@ Levels = NDArray[np.uint8]
 @dataclass(frozen=True)
 class Paths:
     """For every value, and each of `starts` in order: the level of the best path, of the best that crosses the state
-    link of a recurrence, and of the best on which another live value is added. UNREACHED where there is none."""
+    link of a recurrence, and of the best on which a value is added that another start reaches. UNREACHED where there is
+    none."""
 
     starts: tuple[str, ...]
     level: dict[str, Levels]
@@ -51,15 +53,13 @@ def state_link(node: Node, index: int, output: int, walked: Walk) -> bool:
     return any(i == index and o == output for _, i, o in states)
 
 
-def link_level(node: Node, index: int, added: bool) -> int:
-    """What a node does to one of its inputs on the way to its outputs; `added`: another input is live."""
+def link_level(node: Node, index: int) -> int:
+    """What a node does to one of its inputs on the way to its outputs, where nothing from elsewhere is added."""
     moves, mixes = registry.moves(node), registry.mixes(node)
     if moves:
         known = moves == "join" or index == 0
         return (DIRECT if moves in ("cast", "repeat") else MOVE) if known else ANY
-    if mixes == "sum":
-        return SUM if added else DIRECT
-    if mixes == "scale":
+    if mixes in ("sum", "scale"):
         return DIRECT
     if mixes == "choose":
         return DIRECT if index else CONDITION
@@ -90,10 +90,21 @@ def _pass(found: Paths, walked: Walk, node: Node, inside: Sequence[tuple[int, st
     ways: tuple[list[Levels], list[Levels], list[Levels]] = ([], [], [])
     for i, value in inside:
         link = state_link(node, i, output, walked)
-        weight = np.uint8(MOVE if link else link_level(node, i, added))
+        weight: np.uint8 | Levels = np.uint8(MOVE if link else link_level(node, i))
+        joined = _from_elsewhere(found, [other for _, other in inside if other != value]) if is_sum else None
+        if joined is not None:
+            weight = np.where(joined, np.uint8(SUM), weight)
         level = np.maximum(found.level[value], weight)
+        summed = np.maximum(found.summed[value], weight)
         ways[0].append(level)
         ways[1].append(level if link else np.maximum(found.through[value], weight))
-        ways[2].append(level if is_sum else np.maximum(found.summed[value], weight))
+        ways[2].append(summed if joined is None else np.where(joined, level, summed))
     for kept, levels in zip((found.level, found.through, found.summed), ways, strict=True):
         kept[node.outputs[output]] = levels[0] if len(levels) == 1 else np.minimum.reduce(levels)
+
+
+def _from_elsewhere(found: Paths, others: Sequence[str]) -> NDArray[np.bool_]:
+    """By start: does another one reach these values, so that what is added is not its own, moved or scaled."""
+    reached = np.logical_or.reduce([found.level[value] != UNREACHED for value in others])
+    joined: NDArray[np.bool_] = reached.sum() - reached > 0
+    return joined
