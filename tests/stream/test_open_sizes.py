@@ -226,3 +226,33 @@ def test_sizes_that_stay_unknown_name_the_inputs_to_give():
     made = lstm_infer.load(proto)
     with pytest.raises(lstm_infer.NotStreamableError, match=r"inputs=\{'x': \(T, F, 3, 7\)\}"):
         made.streaming  # noqa: B018
+
+
+@pytest.mark.parametrize(("op", "gates", "starts"), [("GRU", 3, ["h"]), ("LSTM", 4, ["h", "c"]), ("RNN", 1, ["h"])])
+@pytest.mark.parametrize("names", [("B", "B"), (None, None)])
+def test_a_state_has_the_batch_of_the_signals_that_met_before_it(op, gates, starts, names):
+    """A softmax over the signals of a batch: past it no label says that the state's axis is theirs, but they fit at one
+    size alone."""
+    nodes = [
+        ("LogSoftmax", "x", "p", {"axis": 1}),
+        (op, f"p W R   {' '.join(starts)}", " ".join(["a", *(f"{s}n" for s in starts)]), {"hidden_size": H}),
+        (op, "x W R", "b", {"hidden_size": H}),
+    ]
+    made = [helper.make_node(kind, ins.split(" "), outs.split(), **attrs) for kind, ins, outs, attrs in nodes]
+    ports = {"x": ["T", names[0], F], **{s: [1, names[1], H] for s in starts}}
+    consts = {"W": weights(1, gates * H, F), "R": weights(1, gates * H, H)}
+    graph = helper.make_graph(
+        made, "g", [helper.make_tensor_value_info(n, TensorProto.FLOAT, shape) for n, shape in ports.items()],
+        [helper.make_tensor_value_info(n, TensorProto.FLOAT, None) for n in ["a", "b", *(f"{s}n" for s in starts)]],
+        [numpy_helper.from_array(a, n) for n, a in consts.items()],
+    )  # fmt: skip
+    data = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
+    loaded = lstm_infer.load(data)
+    assert {port.name: port.batch_axis for port in loaded.inputs} == {"x": 1, **dict.fromkeys(starts, 1)}
+    x = weights(6, 1, F)
+    whole = loaded.run({"x": x, **{s: np.zeros((1, 1, H), np.float32) for s in starts}})
+    stream = loaded.stream()
+    for name, parts in zip(
+        ("a", "b"), zip(*(stream.run(part).values() for part in (x[:2], x[2:])), strict=True), strict=True
+    ):
+        np.testing.assert_array_equal(np.concatenate(parts), whole[name])

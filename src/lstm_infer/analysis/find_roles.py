@@ -13,7 +13,7 @@ from ..ops.control import Choice
 from ..walk.walk import Walk
 from .axes import trace
 from .batches import find_batch
-from .free import free_sizes
+from .free import FreeSizes, free_sizes
 from .labels import Trace
 from .roles import AxisOf, Roles
 from .settings import switch_values
@@ -79,7 +79,19 @@ def _behind_switches(roles: Roles) -> None:
 
 def _free_sizes(roles: Roles) -> None:
     """Is the graph right at other sizes? Where not, the declared ones are the only ones."""
-    found = free_sizes(
+    found = _found_sizes(roles)
+    if found.batch is not None and (more := _of_one_size(roles)):
+        wider = replace(roles, batch={**roles.batch, **more})
+        if (again := _found_sizes(wider)).batch is None:
+            roles.batch, found = wider.batch, again
+    roles.time_size, roles.batch_size, roles.probes = found.time, found.batch, found.probes
+    for place, (size, _) in roles.graph.fixed.items():  # a number that may be this size or the model's own
+        roles.time_size = size if place in roles.time.items() else roles.time_size
+        roles.batch_size = size if place in roles.batch.items() else roles.batch_size
+
+
+def _found_sizes(roles: Roles) -> FreeSizes:
+    return free_sizes(
         roles.walk,
         _declared(roles, roles.time, roles.open_sizes),
         _declared(roles, roles.batch, roles.open_sizes),
@@ -90,10 +102,14 @@ def _free_sizes(roles: Roles) -> None:
         ),
         tried=roles.open_sizes.get(next(iter(roles.time.items()), ("", 0)), 1),
     )
-    roles.time_size, roles.batch_size, roles.probes = found.time, found.batch, found.probes
-    for place, (size, _) in roles.graph.fixed.items():  # a number that may be this size or the model's own
-        roles.time_size = size if place in roles.time.items() else roles.time_size
-        roles.batch_size = size if place in roles.batch.items() else roles.batch_size
+
+
+def _of_one_size(roles: Roles) -> AxisOf:
+    """Open axes of other inputs that were found to have the size of the batch, though the signals meet before they meet
+    these: the batch cannot be followed to them."""
+    sizes = {size for place in roles.batch.items() if (size := roles.open_sizes.get(place))}
+    alike = [place for place, size in roles.open_sizes.items() if size in sizes and place not in roles.known_sizes]
+    return {name: axis for name, axis in alike if name not in roles.batch and roles.time.get(name) != axis}
 
 
 def _declared(roles: Roles, axes: AxisOf, tried: Mapping[Place, int]) -> int | None:
