@@ -36,7 +36,8 @@ DIRECT = {
     "infos": {"analysis"},
     "fingerprint": {"graph"},
     "programs": {"streams"},  # made when first used, kept by sizes
-    "model": {"importer", "recognise", "stream", "programs", "feeds", "summary", "infos", "fingerprint", "isa"},
+    "answer": {"programs", "feeds"},  # the analysis, asked once
+    "model": {"importer", "recognise", "stream", "answer", "summary", "infos", "fingerprint", "isa"},
     "doors": {"model"},
     "onnx_backend": {"doors"},
     "cli": {"doors"},

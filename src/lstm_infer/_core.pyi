@@ -1,11 +1,12 @@
 """The one bridge to C: hands memory to the kernels and takes statuses back."""
 
-from collections.abc import Sequence
-from typing import Any, Final, NoReturn, final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NoReturn, TypeVar, final, overload
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+Out = TypeVar("Out", bound=NDArray[Any] | Mapping[str, NDArray[Any]])
 Base = NDArray[Any] | int | None
 """What stands behind one base number of a plan: an array, an address, or nothing."""
 
@@ -229,7 +230,12 @@ class StreamCore:
         ValueError
             The arguments contradict each other.
         """
-    def step(self, x: Any, out: Any = None) -> Any:
+    @overload
+    def step(self, x: NDArray[Any], out: None = None) -> NDArray[Any] | dict[str, NDArray[Any] | None]: ...
+    @overload
+    def step(self, x: Mapping[str, NDArray[Any]], out: None = None) -> dict[str, NDArray[Any] | None]: ...
+    @overload
+    def step(self, x: NDArray[Any] | Mapping[str, NDArray[Any]], out: Out) -> Out:
         """Run one step.
 
         Parameters
@@ -248,7 +254,12 @@ class StreamCore:
         -----
         What users read, with all that a stream takes, is the docstring of the compiled method.
         """
-    def run(self, x: Any, out: Any = None) -> Any:
+    @overload
+    def run(self, x: NDArray[Any], out: None = None) -> NDArray[Any] | dict[str, NDArray[Any] | None]: ...
+    @overload
+    def run(self, x: Mapping[str, NDArray[Any]], out: None = None) -> dict[str, NDArray[Any] | None]: ...
+    @overload
+    def run(self, x: NDArray[Any] | Mapping[str, NDArray[Any]], out: Out) -> Out:
         """Run T steps, T >= 0 being the extent of the time axis (or of a new leading axis in a frame model).
 
         The fast path takes arrays in which nothing with an extent above 1 stands before the time axis.

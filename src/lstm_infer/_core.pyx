@@ -340,8 +340,8 @@ cdef class StreamCore:
         Returns
         -------
         array, or dict of output name to array
-            A dict where there is more than one output; the time axis is dropped where that of `x` was. An output that
-            does not exist yet is None.
+            A dict where `x` is one, or where there is more than one output; the time axis is dropped where that of `x`
+            was. An output that does not exist yet is None.
 
         Raises
         ------

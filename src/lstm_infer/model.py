@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .analysis.analyse import Reading, read
 from .analysis.find_roles import find_roles
 from .analysis.roles import Roles
 from .analysis.sizes import sizes_of, sizes_that_fit
 from .analysis.spec import StreamSpec
+from .answer import MAX_CHUNK, Answer
 from .errors import FeedError, LstmInferError, NotStreamableError, ShapeError
 from .feeds import Options, bound_inputs, check_batch, check_fixed, check_sizes, checked_feeds, fed_ports
 from .fingerprint import fingerprint
@@ -37,8 +37,6 @@ if TYPE_CHECKING:
     import onnx
 
 __all__ = ["Model", "load"]
-
-MAX_CHUNK = 64
 
 
 def load(
@@ -120,7 +118,6 @@ class Model:
         "_ports",
         "_programs",
         "_quick",
-        "_reading",
         "_repaired",
         "_rewritten",
         "_streams",
@@ -132,8 +129,6 @@ class Model:
         self._programs = Programs(graph, choose_isa(options.isa), options.seed)
         self._lock = threading.RLock()
         self._digest: bytes | None = None
-        self._reading: Reading | None = None
-        self._streams: StreamSpec | NotStreamableError | None = None
         self._ports = fed_ports(graph, options)
         with open_budget(graph.allowance):
             self._prepare()
@@ -151,6 +146,7 @@ class Model:
             Port(n, a.dtype, a.shape) for n, a in graph.defaults.items() if n not in options.constants
         ]
         self._walked_roles = find_roles(graph, self._ports, options.constants, options.time_axis)
+        self._streams = Answer(graph, self._walked_roles, options.states, self._programs)
         self._refuse_unbuilt()
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -182,12 +178,12 @@ class Model:
     @property
     def outputs(self) -> tuple[OutputInfo, ...]:
         """The outputs in the graph's order."""
-        return output_infos(self._graph.outputs, self._analysis())
+        return output_infos(self._graph.outputs, self._streams.reading())
 
     @property
     def states(self) -> tuple[StateInfo, ...]:
         """What a stream carries; empty where the model cannot be streamed."""
-        spec = self._answer()
+        spec = self._streams.answer()
         return () if isinstance(spec, NotStreamableError) else spec.states
 
     @property
@@ -298,7 +294,7 @@ class Model:
             raise ShapeError(f"batch and max_chunk must be at least 1, got {batch} and {max_chunk}")
         bound = bound_inputs(self._ports, inputs or {}, spec)
         batch = check_batch(batch, spec)
-
+        spec = spec.alone if batch == 1 and spec.alone else spec
         given = sizes_of(self._roles.inputs, self._roles.stay_open(), {**bound, **(initial or {})})
 
         def plan(sizes: Mapping[tuple[str, int], int]) -> StreamPlan:
@@ -318,7 +314,7 @@ class Model:
         """Inputs, outputs, states and where they come from, layers, the time axis and the cost; print it."""
         spec: StreamSpec | LstmInferError
         try:
-            spec = self._answer()
+            spec = self._streams.answer()
         except LstmInferError as error:  # which output holds which state is the caller's to say: here is what there is
             spec = error
         return summarize(self._graph, self.inputs, self.outputs, spec, self._roles, self.isa)
@@ -335,33 +331,13 @@ class Model:
         else:  # held: weights are packed now, and every later program finds them
             self._first = self._program(roles.feeds(*roles.analysis_sizes()), self._output_names)
 
-    def _analysis(self) -> Reading:
-        """What the analysis found, made once: whatever is asked first, the answers are the same."""
-        with self._lock:
-            if self._reading is None:
-                with open_budget(self._graph.allowance), within_memory("the analysis"):
-                    self._reading = read(self._graph, self._walked_roles, self._options.states)
-            return self._reading
-
     @property
     def _roles(self) -> Roles:
         """What the axes of the inputs mean."""
-        return self._analysis().roles
-
-    def _answer(self) -> StreamSpec | NotStreamableError:
-        """How the model streams, or why it cannot; raises where the caller has to say which states there are."""
-        spec = self._analysis().spec
-        if isinstance(spec, NotStreamableError):
-            return spec
-        if isinstance(spec, LstmInferError):
-            raise spec
-        with self._lock:
-            if self._streams is None:
-                self._streams = _planned(self._programs, spec)
-            return self._streams
+        return self._streams.reading().roles
 
     def _spec(self) -> StreamSpec:
-        spec = self._answer()
+        spec = self._streams.answer()
         if isinstance(spec, NotStreamableError):
             raise spec
         return spec
@@ -404,21 +380,3 @@ class Model:
                 options = self._options
                 self._digest = fingerprint(self._graph, [options.states, options.time_axis, options.constants])
         return fingerprint(bound, behind=self._digest)
-
-
-def _planned(programs: Programs, spec: StreamSpec) -> StreamSpec | NotStreamableError:
-    """What an analysis found, once a stream is planned: what cannot be planned is refused before it is asked for. Where it
-    waits for side inputs or for open sizes, `stream` is told those first."""
-    if spec.side or spec.roles.stay_open():
-        return spec
-    first: LstmInferError | None = None
-    for batch in (1, 2):  # some stream several signals only: `stream` says so where one is asked for
-        try:
-            programs.stream(spec, check_batch(batch, spec), {}, MAX_CHUNK, {})
-            return spec
-        except NotStreamableError as error:
-            return error
-        except LstmInferError as error:
-            first = first or error
-    why = "one step alone cannot be run"
-    return NotStreamableError(f"{why} ({first}); use run()", reason=why)

@@ -208,7 +208,7 @@ def test_two_inputs_of_one_time_base():
     model = build(nodes, *ports, ints=[("one", [1])])
     assert model.streaming.inputs == ("x", "u")
     x, u = signal(T, 2, I), signal(T, 2, I)[::-1].copy()
-    tolerances.exact(model.stream(2).run({"x": x, "u": u}), model.run({"x": x, "u": u})["y"])
+    tolerances.exact(model.stream(2).run({"x": x, "u": u})["y"], model.run({"x": x, "u": u})["y"])
 
 
 @pytest.mark.parametrize("how", ["Expand", "Tile"])

@@ -8,7 +8,6 @@ from onnx import TensorProto, helper, numpy_helper
 
 import lstm_infer
 import tolerances
-from lstm_infer.errors import ShapeError
 
 I, H = 5, 7
 
@@ -70,8 +69,13 @@ def test_ranks_at_one_step_are_those_of_others(rng, layout, batch, tail):
         tolerances.exact(stream.step(x.take(t, axis)), whole.take(t, time), f"step {t}")
 
 
-def test_what_is_behind_may_not_count_axes(rng):
-    """At a batch of 1 the axis that the CumSum runs over would be another one."""
-    model = head(rng, "BT", "sum")
-    with pytest.raises(ShapeError, match="names no axes"):
-        model.stream(batch=1)
+@pytest.mark.parametrize("layout, batch", [("BT", 1), ("BT", 2), ("TB", 1), ("TB", 3)])
+def test_axes_counted_behind_are_those_of_this_batch(rng, layout, batch):
+    """At a batch of 1 the axis that the CumSum runs over is another one: one signal is read by itself."""
+    model = head(rng, layout, "sum")
+    assert model.streaming.inputs == ("x",)
+    x = rng.uniform(-1, 1, {"TB": (20, batch, I), "BT": (batch, 20, I)}[layout]).astype(np.float32)
+    whole, stream = model.run({"x": x})["y"], model.stream(batch=batch)
+    parts = np.split(x, [4, 5, 16], axis=int(layout == "BT"))
+    got = np.concatenate([stream.run(part) for part in parts], whole.ndim - 1 if layout == "BT" else 0)
+    tolerances.exact(got, whole, "in pieces")

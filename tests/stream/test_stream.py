@@ -165,7 +165,18 @@ def test_a_scalar_that_chooses_a_network_hides_no_time_axis(which):
     tolerances.exact(np.concatenate([bound.run(x[:5]), bound.run(x[5:])]), whole["y"])
     tolerances.exact(bound.state["c0"], whole["cn"])
     fed = model("switched").stream(2)
-    tolerances.exact(fed.run({"x": x, "which": np.asarray(switch)}), whole["y"])
+    tolerances.exact(fed.run({"x": x, "which": np.asarray(switch)})["y"], whole["y"])
+
+
+def test_names_go_in_and_names_come_out():
+    """An array in, an array out; a dict in, a dict out, however many outputs there are."""
+    x, array, named = frames(1), model().stream(), model().stream()
+    assert isinstance(array.step(x[0]), np.ndarray)
+    got = named.step({"x": x[0]})
+    assert list(got) == ["y"]
+    tolerances.exact(named.run({"x": x[1:]})["y"], array.run(x[1:]))
+    out = {"y": np.empty_like(got["y"])}
+    assert named.step({"x": x[0]}, out=out) is out
 
 
 def test_two_time_axes_want_one_chosen():

@@ -65,6 +65,8 @@ class StreamSpec:
     """Input steps that the outputs lie behind."""
     rate: int = 1
     """Input steps for each step of the outputs."""
+    alone: StreamSpec | None = None
+    """How one signal streams, where several side by side stream in another way (an axis of 1 is squeezed away)."""
     one_signal: str = ""
     """Why a stream holds one signal only, though the file takes a batch; empty where it does not."""
     stepwise: bool = False

@@ -27,7 +27,7 @@ Feeds = dict[str, NDArray[Any]]
 
 def stream_spec(model: Model) -> StreamSpec | NotStreamableError:
     """How the model streams, or why it does not."""
-    return model._answer()
+    return model._streams.answer()
 
 
 @dataclass(frozen=True)

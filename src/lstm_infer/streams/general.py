@@ -121,7 +121,7 @@ class GeneralPath(_core.StreamCore):
         for spec in plan.spec.outputs:
             result = results[spec.name]
             final[spec.name] = np.squeeze(result, spec.axis) if dropped and spec.kind == "time" else result
-        return self._deliver(final, out)
+        return self._deliver(final, out, named=isinstance(x, Mapping))
 
     @within_memory("the stream")
     def _run_slow(self, x: Frames, out: Any) -> Results:
@@ -137,7 +137,7 @@ class GeneralPath(_core.StreamCore):
             pieces.append((block, {name: self._piece(name, a, at, block.n) for name, a in feeds.items()}))
             at += block.n
         shapes.check_out(self._plan, out, shapes.run_shapes(self._plan, blocks), feeds)
-        return self._deliver(self._joined(self._locked(pieces)), out)
+        return self._deliver(self._joined(self._locked(pieces)), out, named=isinstance(x, Mapping))
 
     def _flush(self) -> Results:
         """The outputs that are still behind."""
@@ -221,9 +221,10 @@ class GeneralPath(_core.StreamCore):
         program.run([plan.store.anchor, self._state, self._arena, *(feeds[name] for name in plan.fed.names), *outs])
         return dict(zip(block.present, outs, strict=True))
 
-    def _deliver(self, results: dict[str, NDArray[Any] | None], out: Any) -> Results:
+    def _deliver(self, results: dict[str, NDArray[Any] | None], out: Any, *, named: bool = False) -> Results:
+        """What a call returns. `named`: it was given names, and gets names back, however many outputs there are."""
         if out is None:
-            return next(iter(results.values())) if len(results) == 1 else results  # type: ignore[return-value]
+            return results if named or len(results) != 1 else next(iter(results.values()))  # type: ignore[return-value]
         for name, target in shapes.targets(self._plan, out).items():
             result = results[name]
             assert result is not None
