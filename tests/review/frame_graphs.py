@@ -1,7 +1,7 @@
 """Random frame models, with the truth: which inputs are signals, which are states, and where their next values come out.
 
-No axis is time. Signals, gains and masks go in beside the states of several cells; what comes out stands in a drawn
-order, under names that say what they are, that say nothing, or that rhyme.
+No axis is time, though a signal may be many samples under a Conv. Signals, gains and masks go in beside the states of
+several cells; what comes out stands in a drawn order, under names that say what they are, that say nothing, or that rhyme.
 """
 
 from __future__ import annotations
@@ -10,11 +10,12 @@ import random
 from dataclasses import dataclass
 
 import numpy as np
-from onnx import TensorProto, helper, numpy_helper
+from graph_nodes import GATES, Nodes
+from onnx import TensorProto, helper
 
 __all__ = ["Case", "draw"]
 
-GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
+SAMPLES = 12
 SAY = ["state", "hidden", "cache", "h", "mem", "buf"]
 
 
@@ -41,32 +42,24 @@ class Case:
         ]
 
 
-class Frame:
+class Frame(Nodes):
     """Grows a frame model cell by cell."""
 
     def __init__(self, seed):
-        self.pick, self.rng = random.Random(seed), np.random.default_rng(seed)
-        self.nodes, self.consts, self.cells = [], {}, []
+        super().__init__(seed)
+        self.cells = []
         self.inputs, self.pairs = {}, {}
         self.width = self.pick.choice([2, 3, 5])
         self.names = self.pick.choice(["say", "out", "neutral"])
-        self.signals = [self.port("x", (1, self.width)) for _ in range(self.pick.choice([1, 1, 2]))]
-
-    def const(self, array):
-        name = f"c{len(self.consts)}"
-        self.consts[name] = np.asarray(array)
-        return name
-
-    def ints(self, *numbers):
-        return self.const(np.array(numbers, np.int64))
-
-    def floats(self, *shape):
-        return self.const(self.rng.uniform(-0.9, 0.9, shape).astype(np.float32))
-
-    def do(self, op, *inputs, n_out=1, **attrs):
-        outs = [f"v{len(self.nodes)}_{i}" for i in range(n_out)]
-        self.nodes.append(helper.make_node(op, list(inputs), outs, name=f"n{len(self.nodes)}", **attrs))
-        return outs[0] if n_out == 1 else outs
+        n_signals = self.pick.choice([1, 1, 2])
+        front = random.Random(f"front of {seed}").choice(["values"] * 7 + ["whole", "frames", "inner"])
+        if front == "values":
+            self.front = type(self).values
+            self.signals = [self.port("x", (1, self.width)) for _ in range(n_signals)]
+        else:
+            self.front = {"whole": type(self).whole, "frames": type(self).means, "inner": type(self).inner}[front]
+            self.signals = [self.port("x", (1, 1, SAMPLES))]
+            self.cells.append(front)
 
     def port(self, stem, shape, dtype=np.float32):
         name = f"{stem}{len(self.inputs)}" if self.names != "neutral" else f"i{len(self.inputs)}"
@@ -79,20 +72,53 @@ class Frame:
     def linear(self, value, n, m):
         return self.do("Add", self.do("MatMul", value, self.floats(n, m)), self.floats(m))
 
+    # ---- what the first cell takes: [1, n] and its width --------------------------------------------------
+
+    def values(self):
+        """The signals, side by side."""
+        if len(self.signals) == 1:
+            return self.signals[0], self.width
+        return self.do("Concat", *self.signals, axis=1), len(self.signals) * self.width
+
+    def frames(self, kernel, stride):
+        """A Conv over the samples: [frames, 1, m]."""
+        m = self.pick.choice([2, 3])
+        made = self.do("Conv", self.signals[0], self.floats(m, 1, kernel), kernel_shape=[kernel], strides=[stride])
+        return self.do("Transpose", self.do("Relu", made), perm=[2, 0, 1]), m
+
+    def whole(self):
+        """All samples make one step of a layer."""
+        y, hidden = self.layer(*self.frames(SAMPLES, 1))
+        return self.do("Reshape", y, self.ints(1, hidden)), hidden
+
+    def means(self):
+        """The mean of all frames."""
+        made, m = self.frames(4, 2)
+        return self.do("ReduceMean", made, axes=[0], keepdims=0), m
+
+    def inner(self):
+        """A layer that runs over the frames of one call and goes on in the next; the mean of what it makes."""
+        y, hidden = self.layer(*self.frames(4, 2))
+        return self.do("Reshape", self.do("ReduceMean", y, axes=[0]), self.ints(1, hidden)), hidden
+
     # ---- cells: each takes a value [1, n], returns one [1, m] and its width -------------------------------
 
     def recurrent(self, x, n):
         """An operator over one step."""
+        y, hidden = self.layer(self.do("Unsqueeze", x, self.ints(0)), n)
+        return self.do("Reshape", y, self.ints(1, hidden)), hidden
+
+    def layer(self, x, n):
+        """An operator over all steps of a value [steps, 1, n], its states passed in and out."""
         op, hidden = self.pick.choice(["LSTM", "GRU", "RNN"]), self.pick.choice([2, 3, 5])
         flat = self.pick.random() < 0.5  # the state is [1, hidden], or [1, 1, hidden] as PyTorch has it
         states = [self.state((1, hidden) if flat else (1, 1, hidden)) for _ in range(2 if op == "LSTM" else 1)]
         first = [self.do("Unsqueeze", s, self.ints(0)) if flat else s for s in states]
         weights = [self.floats(1, GATES[op] * hidden, n), self.floats(1, GATES[op] * hidden, hidden)]
-        inputs = [self.do("Unsqueeze", x, self.ints(0)), *weights, "", "", *first]
-        y, *ends = self.do(op, *inputs, n_out=1 + len(states), hidden_size=hidden)
+        y, *ends = self.do(op, x, *weights, "", "", *first, n_out=1 + len(states), hidden_size=hidden)
         for s, end in zip(states, ends, strict=True):
             self.pairs[s] = self.do("Squeeze", end, self.ints(0)) if flat else end
-        return self.do("Reshape", y, self.ints(1, hidden)), hidden
+        return y, hidden
 
     def elman(self, x, n):
         """x W + h R + b in plain nodes."""
@@ -168,9 +194,7 @@ class Frame:
 
     def build(self):
         """Cells behind each other, then a head on every signal."""
-        x, n = self.signals[0], self.width
-        if len(self.signals) > 1:
-            x, n = self.do("Concat", *self.signals, axis=1), 2 * self.width
+        x, n = self.front(self)
         heads = list(self.signals)
         for _ in range(self.pick.choice([1, 2, 3])):
             cell = self.pick.choice(self.CELLS)
@@ -183,7 +207,9 @@ class Frame:
         kind = self.pick.choice(["mask", "add", "plain"])
         answers = []
         for signal in heads:
-            m = self.linear(x, n, self.width)
+            shape = self.inputs[signal][0]
+            m = self.linear(x, n, shape[-1])
+            m = m if len(shape) == 2 else self.do("Reshape", m, self.ints(*shape))
             made = {
                 "mask": lambda s, m: self.do("Mul", s, self.do("Sigmoid", m)),
                 "add": lambda s, m: self.do("Add", s, m),
@@ -192,7 +218,8 @@ class Frame:
         self.cells.append(kind)
         return answers
 
-    def model(self):
+    def grown(self):
+        """The model under drawn names, in a drawn order."""
         answers = self.build()
         values = [*answers, *self.pairs.values()]
         order = self.pick.sample(range(len(values)), len(values)) if self.pick.random() < 0.5 else range(len(values))
@@ -217,13 +244,11 @@ class Frame:
         shuffled = self.pick.sample(list(self.inputs), len(self.inputs))
         types = {np.float32: TensorProto.FLOAT, np.int64: TensorProto.INT64}
         ports = [helper.make_tensor_value_info(k, types[self.inputs[k][1]], self.inputs[k][0]) for k in shuffled]
-        consts = [numpy_helper.from_array(array, name) for name, array in self.consts.items()]
-        graph = helper.make_graph(self.nodes, "frame", ports, outs, consts)
-        data = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
+        data = self.model("frame", self.nodes, ports, outs)
         pairs = {name: renamed[out] for name, out in self.pairs.items()}
         return Case(data, self.inputs, pairs, self.names, self.cells)
 
 
 def draw(seed):
     """The model of a number."""
-    return Frame(seed).model()
+    return Frame(seed).grown()

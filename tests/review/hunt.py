@@ -74,6 +74,9 @@ def try_frame(seed, _):
             info = model.streaming
         except REFUSED:
             return f"refused ({case.names})"
+    for port in model.inputs:  # one step may stand anywhere, but no signal of several values is a sequence
+        at = port.time_axis
+        assert at is None or case.inputs[port.name][0][at] == 1, f"{case.cells}: time is axis {at} of {port.name}"
     assert info.pairs == case.pairs, f"{case.cells}: paired {info.pairs}, drawn were {case.pairs}"
     check_frames(case, model, seed)
     return f"streams ({case.names})"
