@@ -27,6 +27,7 @@ def weights() -> dict[str, np.ndarray]:
         "decay": np.abs(some(H)), "slow": np.float32([0.9]), "ax0": np.array([0]), "ax1": np.array([1]),
         "ax2": np.array([2]), "from1": np.array([1]), "two": np.array([2]), "three": np.array([3]), "four": np.array([4]),
         "end": np.array([1 << 40]), "one": np.array([1]), "first": np.array(0), "second": np.array(1),
+        "zero": np.array([0]), "U": some(N + 2, N),
         "third": np.array(2), "fourth": np.array(3),
     }  # fmt: skip
 
@@ -269,3 +270,51 @@ def test_what_is_added_to_a_signal_of_its_own_makes_no_state_of_it(own) -> None:
             model.stream()
         given = lstm_infer.load(build(nodes, inputs, outputs, order=order), states={"h": "h2"})
         assert set(given.streaming.inputs) == {"x", "z"}
+
+
+COUNT = ["Add n one -> n2", "Cast n2 -> f to=1", "Div x f -> u"]
+
+
+@pytest.mark.parametrize("own", [["Tanh u -> r", "Add u r -> d"], ["Sigmoid u -> r", "Mul r x -> m", "Sub m u -> d"]])
+def test_what_only_a_counter_changes_is_no_state(own) -> None:
+    """The signal goes through one output that another is computed from: a state, it seems, if nothing were fed to it."""
+    nodes = [*COUNT, *own, "MatMul d G -> t", "Mul t z -> y"]
+    inputs = [X, port("n", 1, kind=INT), port("z", 1, N)]
+    for order in (None, "reversed"):
+        data = build(nodes, inputs, [Y, port("d", 1, N), port("n2", 1, kind=INT)], order=order)
+        with pytest.raises(StateError, match="'x' -> 'd'"):
+            lstm_infer.load(data).stream()
+
+
+@pytest.mark.parametrize("behind", [["MatMul d G -> t", "Mul t p -> y"], ["MatMul p G -> t", "Add t d -> y"]])
+@pytest.mark.parametrize("mixed", [["Add a g -> s", "Tanh s -> d"], ["Tanh g -> s", "Add a s -> d"]])
+def test_a_signal_that_is_added_or_a_delay_of_the_sum(behind, mixed) -> None:
+    """d may be the next value of g, which is added, or of p, which held it: names tell, nothing else."""
+    nodes = ["MatMul x G -> a", *mixed, *behind]
+    inputs, outputs = [X, port("g", 1, N), port("p", 1, N)], [Y, port("d", 1, N)]
+    for order in (None, "reversed"):
+        with pytest.raises(StateError, match=r"'g' -> (one of \[)?'d'"):
+            lstm_infer.load(build(nodes, inputs, outputs, order=order)).stream()
+        said = lstm_infer.load(build(nodes, inputs, outputs, {"g": "state", "d": "state_out"}, order))
+        assert dict(said.streaming.pairs) == {"state": "state_out"}
+
+
+@pytest.mark.parametrize(
+    ("start", "stop", "what"), [("two", "end", "state"), ("zero", "two", "open"), ("one", "three", "open")]
+)
+def test_a_delay_of_a_part_is_of_the_last_part(start, stop, what) -> None:
+    nodes = [f"Slice x {start} {stop} one -> kept", "Concat p x -> t axis=1", "MatMul t U -> y"]
+    data = build(nodes, [X, port("p", 1, 2)], [Y, port("kept", 1, 2)])
+    model = lstm_infer.load(data)
+    if what == "state":
+        assert dict(model.streaming.pairs) == {"p": "kept"}
+    else:
+        with pytest.raises(StateError, match="'p' -> 'kept'"):
+            model.stream()
+
+
+def test_a_part_of_a_signal_is_no_state_of_what_it_never_meets() -> None:
+    nodes = ["Slice x two end one -> kept", "MatMul x G -> y", "Tanh p -> q"]
+    model = lstm_infer.load(build(nodes, [X, port("p", 1, 2)], [Y, port("kept", 1, 2), port("q", 1, 2)]))
+    with pytest.raises(StateError, match="'p' -> 'q'"):
+        model.stream()

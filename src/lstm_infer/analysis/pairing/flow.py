@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import prod
 
 import numpy as np
 
-from ...graph.ir import Node
+from ...graph.ir import Array, Node
 from ...ops import carries, registry
 from .decided import Decided
 from .paths import ANY, DIRECT, ELEMENTWISE, MOVE, SUM, UNREACHED
@@ -59,9 +60,17 @@ def caches(decided: Decided) -> None:
 def _remain(scene: Scene, value: str) -> set[str] | None:
     """The leaves of which a value still holds an element; None where that is not known before the call."""
     numbers: dict[str, int] = {}
-    made: dict[str, np.ndarray] = {}
+    found = _moved(scene, value, lambda name: np.full(scene.fact(name).shape, numbers.setdefault(name, len(numbers))))
+    kept = set() if found is None else set(np.unique(found).tolist())
+    return None if found is None else {name for name, number in numbers.items() if number in kept}
 
-    def tags(name: str) -> np.ndarray | None:
+
+def _moved(scene: Scene, value: str, tag: Callable[[str], Array]) -> Array | None:
+    """What a value holds where the leaves that it is moved from hold their tags; None where that is not known before the
+    call."""
+    made: dict[str, Array] = {}
+
+    def tags(name: str) -> Array | None:
         if name in made:
             return made[name]
         node, fact = scene.makers.get(name), scene.fact(name)
@@ -70,10 +79,10 @@ def _remain(scene: Scene, value: str) -> set[str] | None:
         if node is None or registry.moves(node) not in ("axes", "order", "part", "join"):
             if node is not None and registry.mixes(node) == "write":
                 return None
-            made[name] = np.full(fact.shape, numbers.setdefault(name, len(numbers)), np.int64)
+            made[name] = tag(name)
             return made[name]
         joins = registry.moves(node) == "join"
-        ins: list[np.ndarray | None] = [tags(v) for v in (node.inputs if joins else node.inputs[:1])]
+        ins: list[Array | None] = [tags(v) for v in (node.inputs if joins else node.inputs[:1])]
         if any(one is None for one in ins):
             return None
         if not joins:
@@ -83,9 +92,7 @@ def _remain(scene: Scene, value: str) -> set[str] | None:
         made.update(zip(node.outputs, registry.find(node).evaluate(node, ins), strict=False))
         return made[name]
 
-    found = tags(value)
-    kept = set() if found is None else set(np.unique(found).tolist())
-    return None if found is None else {name for name, number in numbers.items() if number in kept}
+    return tags(value)
 
 
 # ---- counters -----------------------------------------------------------------------------------------------
@@ -147,18 +154,27 @@ def delay_of(decided: Decided, target: int) -> tuple[str, bool] | None:
 
 
 def partners(decided: Decided, target: int, source: str) -> list[str]:
-    """The inputs that may hold what `source` was one call before: they go to outputs, but not to this one, nor element
-    by element to one that is free."""
+    """The inputs that may hold what `source` was one call before: they meet it on the way to an output, but go not to this
+    one, nor element by element to one that is free."""
     scene, free = decided.scene, [k for k in decided.free_targets() if k != target]
-    reached = (scene.levels <= ANY).any(axis=1)
+    ends = range(len(scene.targets)) if source in scene.fed else scene.behind[target]
+    beside = [k for k in ends if source not in scene.fed or scene.reaches(source, k)]
+    reached = (scene.levels <= ANY)[:, beside].any(axis=1)
     near = ((scene.levels <= ELEMENTWISE) & scene.fitting)[:, free].any(axis=1)
     may = reached & (scene.levels[:, target] == UNREACHED) & ~near & scene.fitting[:, target]
     return [name for name in decided.free_inputs() if name != source and may[scene.row[name]]]
 
 
+def _ends(scene: Scene, value: str, source: str) -> bool:
+    """Is a value, moved from another one, the end of it: what came last is what the next call needs."""
+    size = prod(scene.fact(source).shape)
+    found = _moved(scene, value, lambda name: np.arange(prod(scene.fact(name).shape)).reshape(scene.fact(name).shape))
+    return found is not None and bool((found == size - 1).any())
+
+
 def delays(decided: Decided) -> None:
     """The output is the signal itself, or a part of it, and an input of its shape holds what it was before. A name tells
-    it from a signal that is handed through."""
+    it from a signal, or the beginning of one, that is handed through."""
     scene = decided.scene
     if not scene.frames:
         return
@@ -169,7 +185,8 @@ def delays(decided: Decided) -> None:
             continue
         source, strict = found
         if source in scene.fed:
-            told = [name for name in partners(decided, k, source) if strict or scene.witnessed(name, k)]
+            ends = strict and _ends(scene, scene.targets[k].value, source)
+            told = [name for name in partners(decided, k, source) if ends or scene.witnessed(name, k)]
         else:
             apart = [n for n in decided.free_inputs() if scene.fits(n, k) and scene.level(n, k) == UNREACHED]
             told = [name for name in apart if scene.named_after(name, k)]

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from .decided import Decided
 from .grid import Mask
 from .matching import components, only_matching
-from .paths import ANY, ELEMENTWISE, SUM
+from .paths import ANY, DIRECT, ELEMENTWISE, SUM, UNREACHED
 
 __all__ = ["drives", "through_outputs", "through_outputs_by_name", "twice"]
 
 Edge = tuple[str, int]
+
+THROUGH = "every output goes through it"
 
 
 def through_outputs(decided: Decided) -> None:
     """Another value is added to the input element by element, another output is computed from what comes out, and the
     input does nothing else: a leaky sum, an envelope, a diagonal recurrence."""
     scene = decided.scene
-
-    fits = (scene.sums <= ELEMENTWISE) & ((scene.levels > SUM) | scene.witnesses)
-    while _close(decided, fits, "every output goes through it"):
+    fits = (scene.sums <= ELEMENTWISE) & ((scene.levels > SUM) | scene.witnesses) & ~_contested(decided)
+    while _close(decided, fits, THROUGH):
         pass
 
 
@@ -28,8 +31,31 @@ def through_outputs_by_name(decided: Decided) -> None:
     """The same for any way into an output, where a name says that it is a state."""
     scene = decided.scene
     fits = (scene.levels <= ANY) & scene.said[0][:, None]
-    while _close(decided, fits, "every output goes through it, and its name says so"):
+    while _close(decided, fits, f"{THROUGH}, and its name says so"):
         pass
+
+
+def _contested(decided: Decided) -> Mask:
+    """Pairs by way of a function, without a name that says so, whose target another input may hold one call later too: a
+    delay of what was computed there, for which the first is a signal that is added."""
+    scene = decided.scene
+    may = scene.fitting & (scene.levels == UNREACHED) & np.any(scene.levels <= ANY, axis=1, keepdims=True)
+    may[[scene.row[name] for name in decided.pairs]] = False
+    contested: Mask = (scene.levels > DIRECT) & ~scene.witnesses & may.any(axis=0) & scene.frames
+    return contested
+
+
+def _fed(decided: Decided, found: Mapping[str, int]) -> bool:
+    """Does something that is fed reach each of these next values, in this call or through states in later ones: what goes
+    on by itself is no state without a name that says so."""
+    scene, pairs = decided.scene, {**decided.pairs, **found}
+    nothing = np.full(len(scene.fed), UNREACHED, np.uint8)
+    ways = np.array([scene.paths.level.get(scene.targets[k].value, nothing) for k in pairs.values()]) <= ANY
+    rows = [scene.index[name] for name in pairs]
+    live = np.array([name not in pairs for name in scene.fed], np.bool_)
+    for _ in pairs:
+        live[rows] |= ways[:, live].any(axis=1)
+    return all(live[scene.index[name]] for name in found)
 
 
 def _close(decided: Decided, fits: Mask, words: str) -> bool:
@@ -47,6 +73,8 @@ def _close(decided: Decided, fits: Mask, words: str) -> bool:
         if found is None or len(found) != len(closed_set):
             continue
         left = decided.feeds() - set(found)
+        if words == THROUGH and not _fed(decided, found):
+            continue
         if (left or not scene.frames) and decided.settle(dict.fromkeys(found.items(), words), ties=False):
             return True
     return False
@@ -88,7 +116,8 @@ def drives(decided: Decided) -> None:
             ends[k] = scene.confined(cut | scene.targets[k].cores)
         return ends[k][name] <= sure | {k}
 
-    edges = decided.free_edges((scene.sums <= ELEMENTWISE) & drive, fits)
+    edges = decided.free_edges((scene.sums <= ELEMENTWISE) & drive & ~_contested(decided), fits)
+    edges = [edge for edge in edges if _fed(decided, dict([edge]))]
     if edges and (decided.feeds() - {name for name, _ in edges} or not scene.frames):
         decided.settle(dict.fromkeys(edges, "it drives a state with what it becomes"))
 
