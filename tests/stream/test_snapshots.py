@@ -100,6 +100,29 @@ def test_a_phase_in_which_no_stream_stands_is_refused(data):
     assert stream.snapshot() == snap
 
 
+def turned_back():
+    """x [T, B, I] that loses its first two steps and gets two at its end: what an exporter makes of a look-ahead."""
+    pads = np.array([-2, 0, 0, 2, 0, 0])
+    model = onnx.load_from_string(stream_models.hidden_state())
+    model.graph.node[0].input[0] = "later"
+    model.graph.node.insert(0, helper.make_node("Pad", ["x", "pads"], ["later"], name="later"))
+    model.graph.initializer.append(numpy_helper.from_array(pads, "pads"))
+    return model.SerializeToString()
+
+
+def test_a_stream_that_has_still_to_leave_out_steps_is_taken_over():
+    """Steps that are cut off are counted down from below zero."""
+    model = lstm_infer.load(turned_back())
+    x = np.random.default_rng(0).uniform(-1, 1, (9, 1, stream_models.INPUTS)).astype(np.float32)
+    whole = model.run({"x": x})["y"]
+    for cut in range(5):
+        first, second = model.stream(), model.stream()
+        made = [first.run(x[:cut])] if cut else []
+        second.restore(first.snapshot())
+        made += [second.run(x[cut:]), second.flush()]
+        tolerances.exact(np.concatenate([part for part in made if part is not None]), whole)
+
+
 def test_outputs_that_would_share_memory_are_refused():
     made = onnx.load_from_string(stream_models.hidden_state())
     made.graph.output.append(helper.make_tensor_value_info("seq", TensorProto.FLOAT, ["T", "B", stream_models.HIDDEN]))

@@ -138,7 +138,7 @@ def may_hold(reference: Reference, fills: Fills) -> bool:
         if isinstance(key, History):
             window = windows[key.node][1]
             reach = (window.kernel - 1) * window.dilation + 1
-            low, high = min(0, reach - window.stride), max(reach - 1, window.pad_begin)
+            low, high = min(0, reach - window.stride, window.pad_begin), max(reach - 1, window.pad_begin)
         if not low <= held <= high:
             return False
     return True
