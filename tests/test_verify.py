@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sys
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -67,7 +70,7 @@ def test_a_stream_that_forgets_is_found(monkeypatch):
     monkeypatch.setattr(lstm_infer.Stream, "run", forgetful)
     found = verify(data)
     assert found.status == 1
-    assert {row.case for row in found.rows if not row.ok} == {"split"}
+    assert {row.case for row in found.rows if not row.ok} == {"split", "stepped"}
 
 
 DIFFERENT = {
@@ -92,6 +95,79 @@ def test_what_run_and_peers_cannot_say_is_no_alarm(name, monkeypatch):
     step = lstm_infer.Stream.step
     monkeypatch.setattr(lstm_infer.Stream, "step", lambda self, x: (self.reset(), step(self, x))[1])
     assert verify(source, n_seeds=1).status == 1
+
+
+def pooled():
+    """x [B, I, T], averaged over two steps, then an LSTM: one step alone fits no window."""
+    model = onnx.load_from_string(stream_models.centred_conv())
+    node = helper.make_node("AveragePool", ["x"], ["conv"], name="pool", kernel_shape=[2], strides=[2])
+    model.graph.node[0].CopyFrom(node)
+    (init,) = (init for init in model.graph.initializer if init.name == "W")
+    init.CopyFrom(numpy_helper.from_array(np.ascontiguousarray(numpy_helper.to_array(init)[..., :5]), "W"))
+    return model.SerializeToString()
+
+
+def test_what_only_onnxruntime_makes_up_is_no_alarm():
+    """At T = 1 it gives a step that onnx's evaluator, and the framework, do not have."""
+    found = verify(pooled())
+    assert found.status == 0 and found.streams
+    assert sum(n for reason, n in found.not_comparable.items() if "only onnxruntime takes it" in reason) == 6
+
+
+def test_silence_is_no_proof(monkeypatch):
+    """What was not compared is said, and the status is not that of a right model."""
+    data = stream_models.state_io()
+    monkeypatch.setattr("lstm_infer.cli.peer.Reference.run", lambda self, feeds: None)
+    found = verify(data, n_seeds=1)
+    assert found.status == 2
+    assert [text.split("'")[1] for text in found.missing] == ["y", "hn", "cn"]
+
+
+def test_numbers_that_are_none_prove_nothing():
+    """Outputs that are NaN on both sides agree, and say nothing."""
+    model = onnx.load_from_string(stream_models.hidden_state())
+    (init,) = (init for init in model.graph.initializer if init.name == "D")
+    init.CopyFrom(numpy_helper.from_array(np.full_like(numpy_helper.to_array(init), np.nan), "D"))
+    found = verify(model.SerializeToString(), n_seeds=1)
+    assert found.status == 2 and "'y'" in found.missing[0]
+
+
+def test_a_switch_is_set_to_what_the_graph_compares_it_with():
+    found = verify(stream_models.switched(), n_seeds=1)
+    assert found.status == 0 and not found.missing
+    assert {row.where.rpartition(", ")[2] for row in found.rows} <= {"which=1", "which=2"}
+    lying = lstm_infer.load(changed(stream_models.switched(), "W2", lambda w: w + np.float32(0.01)))
+    wrong = [row.where for row in verify(stream_models.switched(), model=lying, n_seeds=1).rows if not row.ok]
+    assert wrong and all("which=2" in where for where in wrong)
+
+
+def test_a_stream_that_is_refused_though_it_was_promised_is_wrong(monkeypatch):
+    def refuse(self, batch=1, **more):
+        raise lstm_infer.ShapeError("no")
+
+    monkeypatch.setattr(lstm_infer.Model, "stream", refuse)
+    found = verify(stream_models.state_io(), n_seeds=1)
+    assert found.status == 1 and any("it streams, yet: no" in row.detail for row in found.rows)
+
+
+def test_hidden_states_are_compared_step_by_step():
+    """The other side gets them as ports: then it is driven a step a call, as the stream is."""
+    found = verify(stream_models.hidden_state(), n_seeds=1)
+    assert {row.case: row.n for row in found.rows}["stepped"] == 2
+
+
+def test_a_process_that_dies_is_noticed():
+    from lstm_infer.cli.peer import survives
+
+    assert survives(lambda: None) and survives(lambda: 1 / 0)
+    assert not survives(lambda: os.kill(os.getpid(), signal.SIGSEGV))
+
+
+def test_a_file_that_kills_onnxruntime_is_compared_all_the_same():
+    """With all its optimisations onnxruntime 1.32 dies on this one."""
+    path = Path(__file__).parent / "zoo" / "files" / "fp16_gru_tagger.onnx"
+    found = verify(path, n_seeds=1)
+    assert found.status == 0 and "onnxruntime" in found.reference
 
 
 def test_an_error_of_the_engine_alone_is_wrong(monkeypatch):
@@ -141,8 +217,11 @@ def test_a_repaired_file_is_compared_at_its_own_sizes_only():
     loaded = lstm_infer.load(model)
     assert any("time was frozen at 6" in text for text in loaded.repaired)
     found = verify(model, model=loaded)
-    assert found.status == 0 and found.streams and found.compared == 6
+    assert found.status == 0 and found.streams and not found.missing
+    assert {(row.case, row.n) for row in found.rows} == {("whole", 6), ("split", 24), ("stepped", 12)}
     assert {row.where.split(",")[0] for row in found.rows if row.case == "whole"} == {"T=6"}
+    with_it = [row for row in found.rows if row.case == "stepped"]
+    assert all(row.worst_excess < 1 for row in with_it)  # six steps a call, the states carried
 
 
 def embedding():

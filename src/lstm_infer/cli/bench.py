@@ -11,7 +11,7 @@ import platform
 import re
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from itertools import repeat
@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
 
 import lstm_infer
 
@@ -28,11 +27,18 @@ from ..analysis.spec import StreamSpec
 from ..errors import LstmInferError, NotStreamableError
 from ..model import Model
 from ..stream import Stream
+from .compare import compare
+from .drive import Driver, constant_feeds, named, one_or_all
 from .inputs import Feeds, Inputs, stream_spec
-from .verify import compare, open_session, versions
+from .peer import open_session
+from .verify import versions
 
 if TYPE_CHECKING:
+    from typing import Unpack
+
     import onnx
+
+    from .drive import LoadOptions
 
 __all__ = ["BenchReport", "BenchRow", "Timing", "bench", "bench_step", "conditions", "interleave", "pinned"]
 
@@ -124,12 +130,8 @@ def bench(
     rounds: int = 5,
     threads: int = 1,
     seed: int = 0,
-    isa: str | None = None,
-    inputs: Mapping[str, Sequence[int | None]] | None = None,
-    constants: Mapping[str, ArrayLike] | None = None,
-    states: Mapping[str, str] | None = None,
-    time_axis: Mapping[str, int] | None = None,
     say: Callable[[str], None] | None = None,
+    **options: Unpack[LoadOptions],
 ) -> BenchReport:
     """Time a model beside onnxruntime: a streaming step, a chunk, and a whole run, batch 1.
 
@@ -138,13 +140,15 @@ def bench(
     source : path, bytes or onnx.ModelProto
         What both sides load.
     model : Model, optional
-        What `load` made of it, instead of a fresh one; the options of `load` below are then not used.
+        What `load` made of it, instead of a fresh one; the options of `load` are then not used.
     rounds : int
         Both sides take turns this many times; the median is taken over the rounds.
     threads : int
         For both sides. One thread is pinned to one core where the system can.
     say : callable, optional
         Called with a line before each part.
+    **options
+        isa, inputs, constants, states, time_axis, as in `load`.
 
     Raises
     ------
@@ -154,20 +158,11 @@ def bench(
         The engine refuses the model, or its input sizes are open and unknown.
     """
     if model is None:
-        model = lstm_infer.load(
-            source,
-            isa=isa,
-            threads=threads,
-            inputs=inputs,
-            constants=constants,
-            states=states,
-            time_axis=time_axis,
-            seed=seed,
-        )
+        model = lstm_infer.load(source, threads=threads, seed=seed, **options)
     tell = say or (lambda line: None)
     drawn = Inputs(model)
     rng = np.random.default_rng(seed)
-    fixed = {name: np.asarray(value) for name, value in drawn.roles.constants.items()}
+    fixed = constant_feeds(drawn)
     session, trouble = None, ""
     try:
         session = open_session(source, threads=threads)
@@ -217,17 +212,14 @@ def bench_step(model: Model, session: Any, *, rounds: int, seed: int = 0, fixed:
     feeds = facts[0]
 
     def start() -> Stream:
-        return model.stream(
-            initial={name: feeds[name] for name in drawn.states}, inputs={name: feeds[name] for name in spec.side}
-        )
+        return Driver(model, drawn, spec).open(feeds, B)
 
     def frame(t: int) -> Any:
-        parts = {name: facts[t][name] for name in spec.streamed}
-        return parts if len(parts) != 1 else next(iter(parts.values()))
+        return one_or_all({name: facts[t][name] for name in spec.streamed})
 
     row = BenchRow("step" if spec.mode != "frame" else "frame")
     stream = start()
-    got = [_named(stream.step(frame(t)), spec) for t in range(CHECKED)]
+    got = [named(stream.step(frame(t)), spec) for t in range(CHECKED)]
     x = frame(0)
     calls: dict[str, Call] = {"ours": _bind(start().step, x)}
     into = start()
@@ -267,13 +259,11 @@ def _chunk(
     row = BenchRow(f"chunk of {T}")
 
     def start() -> Stream:
-        return model.stream(
-            initial={name: feeds[name] for name in drawn.states}, inputs={name: feeds[name] for name in spec.side}
-        )
+        return Driver(model, drawn, spec).open(feeds, B)
 
     parts = {name: feeds[name] for name in spec.streamed}
-    x: Any = parts if len(parts) != 1 else next(iter(parts.values()))
-    got = _named(start().run(x), spec)
+    x = one_or_all(parts)
+    got = named(start().run(x), spec)
     calls: dict[str, Call] = {"ours": _bind(start().run, x)}
     if spec.steady and all(value is not None for value in got.values()):
         out = {name: np.empty_like(value) for name, value in got.items() if value is not None}
@@ -322,10 +312,6 @@ def _whole(model: Model, session: Any, drawn: Inputs, rng: np.random.Generator, 
 
 def _bind(call: Callable[[Any], object], x: Any) -> Call:
     return lambda: call(x)
-
-
-def _named(results: Any, spec: StreamSpec) -> dict[str, NDArray[Any] | None]:
-    return results if isinstance(results, dict) else {spec.outputs[0].name: results}
 
 
 def _fill(row: BenchRow, timings: Mapping[str, Timing]) -> None:

@@ -13,14 +13,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..analysis.settings import switch_values
 from ..analysis.spec import StreamSpec
-from ..errors import NotStreamableError, ShapeError
+from ..errors import LstmInferError, NotStreamableError, ShapeError
 from ..graph.ir import Port
 from ..model import Model
 from ..ops.registry import find
 from ..walk.walk import Walk
 
-__all__ = ["Feeds", "Inputs", "stream_spec"]
+__all__ = ["Feeds", "Inputs", "choices", "spec_or_error", "stream_spec"]
 
 Feeds = dict[str, NDArray[Any]]
 
@@ -28,6 +29,20 @@ Feeds = dict[str, NDArray[Any]]
 def stream_spec(model: Model) -> StreamSpec | NotStreamableError:
     """How the model streams, or why it does not."""
     return model._streams.answer()
+
+
+def spec_or_error(model: Model) -> StreamSpec | LstmInferError:
+    """How the model streams, why it does not, or what the caller has to say first."""
+    try:
+        return stream_spec(model)
+    except LstmInferError as error:
+        return error
+
+
+def choices(model: Model) -> list[Feeds]:
+    """Settings of the scalar inputs that choose between networks: one for each choice, one empty where none does."""
+    roles = model._roles
+    return list(roles.switches or switch_values(roles)) or [{}]
 
 
 @dataclass(frozen=True)
@@ -49,8 +64,10 @@ class Inputs:
         The sizes of the model's inputs are open and could not be found.
     """
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: Model, chosen: Feeds | None = None, sizes: Mapping[tuple[str, int], int] | None = None):
+        """`chosen`: values of inputs that are not drawn; `sizes`: extents of open axes, by input and axis."""
         self.model, self.roles = model, model._roles
+        self.chosen, self._sizes = chosen or {}, sizes or {}
         if self.roles.walkable:
             names = ", ".join(f"{name}: {shape}" for name, shape in self.roles.shown_sizes().items())
             raise ShapeError(
@@ -58,7 +75,9 @@ class Inputs:
                 f"command line --shape NAME=SIZE,SIZE..., in Python load(..., inputs={{...}}), for {names}"
             )
         self.ports: list[Port] = self.roles.inputs
-        self.states = {s.name: s.output for s in model.states if s.kind == "input" and s.output is not None}
+        spec = spec_or_error(model)
+        states = spec.states if isinstance(spec, StreamSpec) else ()
+        self.states = {s.name: s.output for s in states if s.kind == "input" and s.output is not None}
         """State input to the output that holds its next value."""
         self.positive = False
         """Draw no negative numbers: spectra, say, of which the model takes a logarithm."""
@@ -93,9 +112,16 @@ class Inputs:
     def draw(self, rng: np.random.Generator, T: int, B: int) -> Feeds:
         """All inputs at these sizes, states not zero."""
         facts = self.roles.feeds(T, B)
-        return {port.name: self._one(rng, port, facts[port.name].shape, T) for port in self.ports}
+        return {port.name: self._one(rng, port, self._shape(port, facts[port.name].shape), T) for port in self.ports}
+
+    def _shape(self, port: Port, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """With the sizes that a choice of networks brings along."""
+        mine = {self.roles.time.get(port.name), self.roles.batch.get(port.name)}
+        return tuple(n if a in mine else self._sizes.get((port.name, a), n) for a, n in enumerate(shape))
 
     def _one(self, rng: np.random.Generator, port: Port, shape: tuple[int, ...], T: int) -> NDArray[Any]:
+        if port.name in self.chosen:
+            return self.chosen[port.name]
         if port.dtype.kind == "b":
             return np.asarray(rng.integers(0, 2, shape)).astype(bool)
         if port.dtype.kind in "iu":

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import re
+import warnings
 from collections import Counter
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +21,7 @@ from .inputs import Feeds
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["MissingPeerError", "Reference", "open_session"]
+__all__ = ["MissingPeerError", "Reference", "open_session", "survives"]
 
 
 class MissingPeerError(LstmInferError):
@@ -26,7 +29,8 @@ class MissingPeerError(LstmInferError):
 
 
 def open_session(source: str | os.PathLike[str] | bytes | onnx.ModelProto, *, threads: int = 1) -> Any:
-    """An onnxruntime session: CPU, sequential, that many threads, none of them spinning, all optimisations.
+    """An onnxruntime session: CPU, sequential, that many threads, none of them spinning, all optimisations; the layout
+    left as it is where changing it kills the process.
 
     Raises
     ------
@@ -37,19 +41,43 @@ def open_session(source: str | os.PathLike[str] | bytes | onnx.ModelProto, *, th
         import onnxruntime
     except ImportError:
         raise MissingPeerError("onnxruntime is not installed; pip install 'lstm_infer[bench]'") from None
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.log_severity_level = 4
     what: Any = source
     if isinstance(what, os.PathLike):
         what = os.fspath(what)
     elif not isinstance(what, (bytes, str)):
         what = what.SerializeToString()
-    return onnxruntime.InferenceSession(what, options, providers=["CPUExecutionProvider"])
+    levels = onnxruntime.GraphOptimizationLevel
+
+    def made(level: Any) -> Any:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+        options.graph_optimization_level = level
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.log_severity_level = 4
+        return onnxruntime.InferenceSession(what, options, providers=["CPUExecutionProvider"])
+
+    for level in (levels.ORT_ENABLE_ALL, levels.ORT_ENABLE_EXTENDED, levels.ORT_DISABLE_ALL):
+        if survives(lambda level=level: made(level)):  # type: ignore[misc]
+            return made(level)
+    raise RuntimeError("the process dies in it")
+
+
+def survives(call: Callable[[], object]) -> bool:
+    """Does a process live through this call: tried in a child, where the system can fork."""
+    if not hasattr(os, "fork"):
+        return True
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Python warns of forks beside threads; the child makes one call and ends
+        child = os.fork()
+    if child == 0:
+        faulthandler.disable()
+        try:
+            call()
+        finally:
+            os._exit(0)  # an error is no death
+    return not os.WIFSIGNALED(os.waitpid(child, 0)[1])
 
 
 class Reference:
@@ -71,6 +99,11 @@ class Reference:
         except Exception as error:  # its exceptions share no base class
             self.trouble = f"onnxruntime does not load it: {_short(error)}"
         self.random = any(map(is_random, graph.walk()))
+
+    @property
+    def counters(self) -> list[Counter[str]]:
+        """All that is counted."""
+        return [self.answered, self.refused, self.refusals]
 
     def run(self, feeds: Feeds) -> Feeds | None:
         """Outputs by name; None where nobody can say."""
@@ -97,7 +130,14 @@ class Reference:
         found_by_reference = self._reference(feeds)
         if found_by_reference is None:
             self.refused[reason] += 1
+        else:
+            self.answered["onnx.reference"] += 1
         return found_by_reference
+
+    def doubts(self, feeds: Feeds, sound: Feeds) -> bool:
+        """Does onnx's evaluator refuse these feeds, though it runs others: onnxruntime makes up a value where a window
+        does not fit, say."""
+        return self._reference(feeds) is None and self._reference(sound) is not None
 
     def _declared(self, feeds: Feeds) -> bool:
         """Have all feeds the sizes that the file declares: at others onnx's evaluator says what the file does not mean,
@@ -124,7 +164,6 @@ class Reference:
             found = {n: np.asarray(r) for n, r in zip(self._evaluator.output_names, results, strict=True)}
         except Exception:  # whatever it lacks
             return None
-        self.answered["onnx.reference"] += 1
         return found
 
 
