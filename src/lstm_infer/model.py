@@ -32,6 +32,7 @@ from .records import InputInfo, OutputInfo, StateInfo, StreamInfo
 from .stream import Stream
 from .streams.plan import StreamPlan
 from .summary import summarize
+from .walk.remembered import remembering
 
 if TYPE_CHECKING:
     import onnx
@@ -130,8 +131,9 @@ class Model:
         self._lock = threading.RLock()
         self._digest: bytes | None = None
         self._ports = fed_ports(graph, options)
-        with open_budget(graph.allowance):
+        with open_budget(graph.allowance), remembering(graph) as walks:
             self._prepare()
+            walks.rest(graph, self._walked_roles.asked_again())
 
     def _prepare(self) -> None:
         """Rewrite the graph, and find out what its inputs mean."""

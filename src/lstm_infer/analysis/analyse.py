@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 from ..errors import LstmInferError, NotStreamableError, StateError
 from ..graph.ir import Graph
+from ..walk.remembered import remembering
 from ..walk.walk import Walk
 from .axes import trace
 from .follow import follow
@@ -37,6 +38,11 @@ class Reading:
 
 def read(graph: Graph, roles: Roles, states: Mapping[str, str] | None) -> Reading:
     """Decide how a model streams; never fails."""
+    with remembering(graph):
+        return _read(graph, roles, states)
+
+
+def _read(graph: Graph, roles: Roles, states: Mapping[str, str] | None) -> Reading:
     seen = [roles]
     try:
         return Reading(_analyse(graph, roles, states, seen), seen[-1])

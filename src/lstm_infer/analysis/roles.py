@@ -111,3 +111,9 @@ class Roles:
     def analysis_sizes(self) -> tuple[int, int]:
         """Sizes for analysis: distinctive where they are free."""
         return self.time_size or self.probes[0], self.batch_size or BATCH_PROBES[0]
+
+    def asked_again(self) -> list[dict[str, Fact]]:
+        """What is fed to the walks that an analysis begins with."""
+        T, B = self.analysis_sizes()
+        lengths = (T,) if self.time_size else (T, self.probes[1])
+        return [] if self.walkable else [self.feeds(n, B) for n in lengths]

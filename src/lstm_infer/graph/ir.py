@@ -83,10 +83,13 @@ class Graph:
     """Steps that a loop was unrolled over whose copies stand in the graph still; 0: there is none."""
 
     folds: dict[int, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
-    """Constants that the last walk computed, by node: see facts.folded."""
+    """Constants that the last walk computed, by node: see walk.folded."""
+
+    walks: Any = field(default=None, init=False, repr=False, compare=False)
+    """Its walks, while a load or an analysis goes over it: see walk/remembered.py."""
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "folds": {}}
+        return {**self.__dict__, "folds": {}, "walks": None}
 
     def walk(self) -> Iterator[Node]:
         """All nodes, those of subgraphs behind the node that holds them."""

@@ -102,10 +102,11 @@ def know(graph: Graph, inputs: Sequence[Port], constants: Mapping[str, Array]) -
     found = example_of(graph, inputs, constants)
     if found is None:
         return None
-    walks = [found.walked.facts]
+    walks = [dict(found.walked.facts)]  # rewrites add to them
     if found.sizes:
         # equal sizes stay equal; sums and small products of other sizes are not hit by accident
         other = {size: size + 16 + 6 * i for i, size in enumerate(sorted(set(found.sizes.values())))}
         with suppress(LstmInferError):
-            walks.append(walk(graph, feeds_at(inputs, constants, {p: other[n] for p, n in found.sizes.items()})).facts)
+            again = walk(graph, feeds_at(inputs, constants, {p: other[n] for p, n in found.sizes.items()}))
+            walks.append(dict(again.facts))
     return Known(walks, len(walks) > 1 or not found.sizes)

@@ -33,7 +33,7 @@ from ..graph.ir import Array, Graph, Node, Port
 from ..ops.control import Carried
 from ..walk.bodies import Scope, instance, source_of
 from ..walk.count import count
-from ..walk.walk import resume, walk
+from ..walk.walk import Walk, resume, walk
 from .example import native_walk
 from .sequences import remove_sequences
 
@@ -52,7 +52,7 @@ def normalise(graph: Graph, inputs: Sequence[Port], constants: Mapping[str, Arra
         return
     walked, feeds = native
     undo = [(g, list(g.nodes), dict(g.consts)) for g in graph.graphs()]
-    scope = resume(walked)
+    scope = resume(Walk(dict(walked.facts), list(walked.nodes)))
     changed = False
     for g in graph.graphs():
         nodes: list[Node] = []

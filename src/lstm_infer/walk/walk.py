@@ -62,7 +62,7 @@ def walk(
     *,
     on_node: OnNode | None = None,
 ) -> Walk:
-    """Walk `graph` with the given inputs.
+    """Walk `graph` with the given inputs. What comes out is only to be read: others may get the same.
 
     Parameters
     ----------
@@ -80,12 +80,20 @@ def walk(
     UnsupportedOpError, OnnxImportError
         A node that cannot be run; the message names it.
     """
+    if graph.walks is None or on_node is not None:
+        return _made(graph, feeds, on_node)[0]
+    found: Walk = graph.walks.walk(graph, feeds, lambda: _made(graph, feeds, None))
+    return found
+
+
+def _made(graph: Graph, feeds: Mapping[str, Fact], on_node: OnNode | None) -> tuple[Walk, int]:
+    """A walk, and the bytes of the constants that it computed."""
     out = Walk(dict(feeds))
     with open_budget(graph.allowance):
         scope = resume(out, on_node)
         scope.walk(graph, scope)
     out.nodes = needed(out.nodes, [port.name for port in graph.outputs])
-    return out
+    return out, scope.held.n_bytes
 
 
 def resume(walked: Walk, on_node: OnNode | None = None) -> Scope:
