@@ -1,27 +1,28 @@
 """Operators that ONNX itself defines by others: their function bodies, for those that are not built.
 
 A body is taken from the schema at the version the file imports. Some depend on the types of the inputs and on which of
-them are there; the types come from ONNX's shape inference, done once, and only for a file that has such a node.
+them are there; the types are found (`element_types`) once, and only for a file that has such a node. Where the rank
+decides and the file does not declare it, the body holds an If, of which a walk takes the branch that fits.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable
 from typing import Any
 
 import onnx
 
 from lstm_infer.errors import OnnxImportError
-from lstm_infer.importer.tree import MAX_DEPTH, RawFunction, RawNode, raw_attr, raw_function
+from lstm_infer.importer.element_types import element_types
+from lstm_infer.importer.tree import RawFunction, RawNode, raw_attr, raw_function
 
 __all__ = ["Bodies", "Built"]
 
 Built = Callable[[str, str, int], bool]
 """Is an operator of this domain, name and opset built."""
 
-_SMALL_BYTES = 1 << 12
-"""Initializers larger than this hold no sizes: shape inference is not shown their content."""
+_RANKS = (3, 4)
+"""A body that depends on the rank of the first input is asked for with these."""
 
 
 class Bodies:
@@ -58,53 +59,25 @@ class Bodies:
             return None
         try:
             if fixed is not None:
-                data = schema.get_function_with_opset_version(fixed)
-            else:
-                types = self._types_of(raw, in_function)
-                data = schema.get_context_dependent_function_with_opset_version(typed, _node(raw), types)
+                return _parsed(schema.get_function_with_opset_version(fixed))
+            return self._of_types(schema, typed, raw, in_function)
         except (RuntimeError, ValueError, TypeError, onnx.defs.SchemaError) as error:
             raise OnnxImportError(f"{self._label}: {raw} does not fit its operator: {error}") from error
-        proto = onnx.FunctionProto()
-        proto.ParseFromString(data)
-        return proto if proto.node else None
 
-    def _types_of(self, raw: RawNode, in_function: bool) -> list[bytes]:
-        """A serialised TypeProto for each input, empty where nothing is known."""
+    def _of_types(self, schema: Any, version: int | None, raw: RawNode, in_function: bool) -> onnx.FunctionProto | None:
+        """The body for the types of the inputs, of which those in functions are not known."""
         if self._types is None:
-            _refuse_many(self._model, self._label)
-            self._types = _inferred(self._model)
-        return [b"" if in_function else self._types.get(name, b"") for name in raw.inputs]
+            self._types = element_types(self._model)
+        types = [b"" if in_function else self._types.get(name, b"") for name in raw.inputs]
 
+        def ask(types: list[bytes]) -> onnx.FunctionProto | None:
+            return _parsed(schema.get_context_dependent_function_with_opset_version(version, _node(raw), types))
 
-MAX_CALLS = 20_000
-"""ONNX's shape inference goes through the body of a function at every call: no more nodes than that."""
-
-
-def _refuse_many(model: onnx.ModelProto, label: str) -> None:
-    """Functions that call each other twice, and their callees again, are more work than a file may ask for."""
-    bodies = {(function.domain, function.name): function.node for function in model.functions}
-    sizes: dict[tuple[str, str], int] = {}
-
-    def size(nodes: Iterable[onnx.NodeProto], depth: int) -> int:
-        total = 0
-        for node in nodes:
-            key = (node.domain, node.op_type)
-            total += 1
-            if key in bodies and depth <= MAX_DEPTH:
-                if key not in sizes:
-                    sizes[key] = MAX_CALLS  # of one that calls itself, until it is known
-                    sizes[key] = size(bodies[key], depth + 1)
-                total += sizes[key]
-            for attribute in node.attribute:
-                for graph in [attribute.g] if attribute.HasField("g") else attribute.graphs:
-                    total += size(graph.node, depth)
-        return total
-
-    if size(model.graph.node, 0) > max(MAX_CALLS, len(model.graph.node)):
-        raise OnnxImportError(
-            f"{label}: its functions come to more than {MAX_CALLS} nodes once each call is counted, too many to infer the "
-            "types that an operator needs here; export it again with fewer or shorter functions"
-        )
+        found = ask(types)
+        if found is not None or not types or not types[0]:
+            return found
+        bodies = {rank: ask([_ranked(types[0], rank), *types[1:]]) for rank in _RANKS}
+        return _by_rank({rank: body for rank, body in bodies.items() if body is not None})
 
 
 def _newest(versions: list[int], opset: int) -> int | None:
@@ -117,33 +90,47 @@ def _node(raw: RawNode) -> bytes:
     return bytes(node.SerializeToString())
 
 
-def _inferred(model: onnx.ModelProto) -> dict[str, bytes]:
-    """The type of every value that shape inference finds; of none that two graphs call the same but type otherwise."""
-    light = onnx.ModelProto(ir_version=model.ir_version, opset_import=model.opset_import, functions=model.functions)
-    graph, source = light.graph, model.graph
-    graph.name = source.name
-    for field in ("node", "input", "output", "value_info"):
-        getattr(graph, field).extend(getattr(source, field))
-    for tensor in source.initializer:
-        small = tensor.ByteSize() <= _SMALL_BYTES
-        graph.initializer.append(
-            tensor if small else onnx.TensorProto(name=tensor.name, data_type=tensor.data_type, dims=tensor.dims)
+def _parsed(data: bytes) -> onnx.FunctionProto | None:
+    proto = onnx.FunctionProto()
+    proto.ParseFromString(data)
+    return proto if proto.node else None
+
+
+def _ranked(data: bytes, rank: int) -> bytes:
+    """This type with so many axes."""
+    proto = onnx.TypeProto()
+    proto.ParseFromString(data)
+    return bytes(onnx.helper.make_tensor_type_proto(proto.tensor_type.elem_type, [None] * rank).SerializeToString())
+
+
+def _by_rank(bodies: dict[int, onnx.FunctionProto]) -> onnx.FunctionProto | None:
+    """One body: that of the rank which the first input turns out to have; the last one for any other."""
+    made: onnx.FunctionProto | None = None
+    for rank, body in reversed(bodies.items()):
+        made = body if made is None else _choice(rank, body, made)
+    return made
+
+
+def _choice(rank: int, body: onnx.FunctionProto, other: onnx.FunctionProto) -> onnx.FunctionProto:
+    """`body` for inputs of this rank, else `other`."""
+    helper, x = onnx.helper, body.input[0]
+    branches = [
+        helper.make_graph(
+            list(part.node), "branch", [], [helper.make_empty_tensor_value_info(name) for name in part.output]
         )
-    with suppress(RuntimeError, ValueError, onnx.shape_inference.InferenceError):  # what the file itself says is left
-        light = onnx.shape_inference.infer_shapes(light)
-    types: dict[str, bytes] = {}
-    _collect(light.graph, types)
-    return types
-
-
-def _collect(graph: onnx.GraphProto, types: dict[str, bytes]) -> None:
-    found = {info.name: info.type for info in (*graph.input, *graph.value_info, *graph.output)}
-    for tensor in graph.initializer:
-        found.setdefault(tensor.name, onnx.helper.make_tensor_type_proto(tensor.data_type, tensor.dims))
-    for name, kind in found.items():
-        data = kind.SerializeToString()
-        types[name] = data if types.get(name, data) == data else b""
-    for node in graph.node:
-        for attribute in node.attribute:
-            for inner in [attribute.g] if attribute.HasField("g") else attribute.graphs:
-                _collect(inner, types)
+        for part in (body, other)
+    ]
+    at_rank = ["rank/shape", "rank/found", "rank/wanted", "rank/is"]
+    choice = onnx.FunctionProto()
+    choice.CopyFrom(body)
+    del choice.node[:]
+    choice.node.extend(
+        [
+            helper.make_node("Shape", [x], at_rank[:1]),
+            helper.make_node("Size", at_rank[:1], at_rank[1:2]),
+            helper.make_node("Constant", [], at_rank[2:3], value_int=rank),
+            helper.make_node("Equal", at_rank[1:3], at_rank[3:]),
+            helper.make_node("If", at_rank[3:], list(body.output), then_branch=branches[0], else_branch=branches[1]),
+        ]
+    )
+    return choice
