@@ -106,6 +106,20 @@ BOMBS = {
     "pool": lambda: of_constants([N("AveragePool", ["m0"], ["last"], kernel_shape=[300, 300])], (1, 1, 1500, 1500)),
     "TopK": lambda: of_constants([N("TopK", ["m0", "k"], ["last", ""])], (1, 1 << 24), more={"k": np.array([5])}),
     "memory": lambda: of_constants(chain("Add", 300), (1000, 1000)),
+    "mel filters": lambda: of_constants(
+        [N("MelWeightMatrix", ["n", "l", "rate", "low", "high"], ["last"])], (1, 1), more={
+            "n": np.array(1 << 13), "l": np.array(1 << 14), "rate": np.array(8000), "low": np.float32(0), "high": np.float32(4000),
+        },
+    ),
+    "padding": lambda: of_constants([N("Conv", ["m0", "m0"], ["last"], pads=[10**8] * 2, strides=[10**8])], (1, 1, 2)),
+    "a padded pool": lambda: of_constants(
+        [N("MaxPool", ["m0"], ["last"], kernel_shape=[3], pads=[2, 2], strides=[10**8], dilations=[10**8])], (1, 1, 10**8 + 5)
+    ),
+    "different numbers": lambda: of_constants([N("Unique", ["m0"], ["last", "a", "b", "c"])], (1 << 24,)),
+    "a diagonal": lambda: of_constants([N("EyeLike", ["m0"], ["last"], dtype=T.DOUBLE)], (1 << 13, 1 << 13)),
+    "a mask of ones": lambda: model(
+        [N("Dropout", ["x"], ["d", "m"]), N("Cast", ["m"], ["y"], to=F)], [("x", F, ["T", 1 << 15, 1 << 12])], ["y"]
+    ),
     "loops over constants": lambda: nested_loops(3, 1000),
     "loops over an input": lambda: nested_loops(12, 1000, known=False),
     "Ifs": lambda: nested_ifs(24),

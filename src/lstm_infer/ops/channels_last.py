@@ -35,7 +35,7 @@ def channels_last(name: str, inside: Op, inputs: tuple[int, int | None], *, alwa
         inputs=inputs,
         note=note,
         why=inside.why,
-        work=inside.work,
+        work=turn.work,
     )
 
 
@@ -78,6 +78,13 @@ class _Turned:
         made = self.inside.infer(self.inner(node), self.turned(node, ins))[0]
         order = self.order(node, len(made.shape))
         return [Fact(tuple(made.shape[order.index(a)] for a in range(len(order))), made.dtype)]
+
+    def work(self, node: Node, ins: list[Fact | None], outs: list[Fact]) -> int:
+        """What that costs."""
+        order = self.order(node, len(outs[0].shape))
+        made = [Fact(tuple(outs[0].shape[a] for a in order), outs[0].dtype)]
+        work = self.inside.work
+        return 0 if work is None else work(self.inner(node), self.turned(node, ins), made)
 
     def evaluate(self, node: Node, ins: list[Array | None]) -> list[Array]:
         """Y by NumPy."""

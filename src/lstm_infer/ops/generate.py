@@ -5,6 +5,7 @@ Refused: Range and ConstantOfShape whose size depends on the data, and OneHot wi
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from ..graph.fact import Fact
 from ..graph.ir import Array, Node
 from ..graph.links import Link
 from ..program.builder import Builder
+from . import work
 from .common import normal_axis, onnx_dtype
 from .elementwise import apply
 from .registry import Op, attr, find, known, need, register, unsupported
@@ -67,21 +69,32 @@ def lower_constant(node: Node, b: Builder) -> None:
 # ---- EyeLike -------------------------------------------------------------------------------------
 
 
+_LARGE = 1 << 24
+"""A matrix of more elements is made when the plan runs."""
+
+
 def _eye(node: Node, shape: tuple[int, ...], dtype: Any) -> Array:
-    if len(shape) != 2:
-        raise ShapeError(f"{node}: takes a matrix, got {list(shape)}")
-    code = attr(node, "dtype", None)
-    return np.eye(*shape, int(attr(node, "k", 0)), dtype=dtype if code is None else onnx_dtype(node, code))
+    made: Array = np.eye(shape[0], shape[1], int(attr(node, "k", 0)), dtype=dtype)
+    return made
 
 
 def infer_eye(node: Node, ins: list[Fact | None]) -> list[Fact]:
+    """The value follows from a shape alone."""
     x: Fact = need(node, ins, 0)
-    return [Fact.of(_eye(node, x.shape, x.dtype))]
+    if len(x.shape) != 2:
+        raise ShapeError(f"{node}: takes a matrix, got {list(x.shape)}")
+    code = attr(node, "dtype", None)
+    y = Fact(x.shape, x.dtype if code is None else onnx_dtype(node, code))
+    if prod(x.shape) > _LARGE:
+        return [y]
+    work.ahead(node, 1, y)
+    return [Fact.of(_eye(node, y.shape, y.dtype))]
 
 
 def evaluate_eye(node: Node, ins: list[Array | None]) -> list[Array]:
     x: Array = need(node, ins, 0)
-    return [_eye(node, x.shape, x.dtype)]
+    code = attr(node, "dtype", None)
+    return [_eye(node, x.shape, x.dtype if code is None else onnx_dtype(node, code))]
 
 
 # ---- OneHot: an axis of `depth` positions, `on` at the index, `off` elsewhere --------------------
@@ -136,20 +149,23 @@ def lower_one_hot(node: Node, b: Builder) -> None:
 # ---- Trilu: one triangle of the last two axes, 0 elsewhere ---------------------------------------
 
 
-def _triangle(node: Node, ins: list[Fact | None]) -> Array:
+def _diagonal(node: Node, ins: list[Fact | None]) -> int:
     x: Fact = need(node, ins, 0)
     if len(x.shape) < 2:
         raise ShapeError(f"{node}: takes matrices, got {list(x.shape)}")
-    k: Any = known(node, ins[1], "a diagonal").reshape(-1)[0] if len(ins) > 1 and ins[1] is not None else 0
-    ones = np.ones(x.shape[-2:], np.bool_)
-    return np.triu(ones, int(k)) if attr(node, "upper", 1) else np.tril(ones, int(k))
+    return int(known(node, ins[1], "a diagonal").reshape(-1)[0]) if len(ins) > 1 and ins[1] is not None else 0
+
+
+def _triangle(node: Node, ins: list[Fact | None]) -> Array:
+    k, ones = _diagonal(node, ins), np.ones(need(node, ins, 0).shape[-2:], np.bool_)
+    return np.triu(ones, k) if attr(node, "upper", 1) else np.tril(ones, k)
 
 
 def infer_trilu(node: Node, ins: list[Fact | None]) -> list[Fact]:
     x: Fact = need(node, ins, 0)
     if x.dtype.kind not in "fiub":
         raise unsupported(node, f"element type {x.dtype}")
-    _triangle(node, ins)
+    _diagonal(node, ins)
     return [Fact(x.shape, x.dtype)]
 
 

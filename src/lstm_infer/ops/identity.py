@@ -37,7 +37,7 @@ def infer_dropout(node: Node, ins: list[Fact | None]) -> list[Fact]:
     if len(ins) > 2 and ins[2] is not None and known(node, ins[2], "training_mode").any():
         raise unsupported(node, "training_mode=1 (export the model for inference)")
     outs = [Fact(x.shape, x.dtype)]
-    return [*outs, Fact.of(np.ones(x.shape, np.bool_))] if len(node.outputs) > 1 else outs
+    return [*outs, Fact.of(np.broadcast_to(np.True_, x.shape))] if len(node.outputs) > 1 else outs
 
 
 def evaluate_dropout(node: Node, ins: list[Array | None]) -> list[Array]:

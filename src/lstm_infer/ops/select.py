@@ -23,6 +23,7 @@ from .registry import Op, attr, known, need, register
 
 def infer_nonzero(node: Node, ins: list[Fact | None]) -> list[Fact]:
     x: Any = known(node, need(node, ins, 0), "a shape (the number of elements that are not 0)")
+    work.ahead(node, 2 + x.ndim, need(node, ins, 0))
     return [Fact.of(np.array(np.nonzero(np.atleast_1d(x)), np.int64))]
 
 
@@ -33,7 +34,7 @@ def evaluate_nonzero(node: Node, ins: list[Array | None]) -> list[Array]:
 # ---- Compress -------------------------------------------------------------------------------------------------------
 
 
-def _chosen(node: Node, ins: list[Fact | None]) -> tuple[int | None, list[int]]:
+def _chosen(node: Node, ins: list[Fact | None]) -> tuple[int | None, Array]:
     """The axis (None: flattened) and the positions that stay."""
     x: Fact = need(node, ins, 0)
     condition: Any = known(node, need(node, ins, 1), "a shape (the number of true conditions)")
@@ -42,8 +43,8 @@ def _chosen(node: Node, ins: list[Fact | None]) -> tuple[int | None, list[int]]:
     axis = attr(node, "axis", None)
     axis = None if axis is None else normal_axis(node, int(axis), len(x.shape))
     n = int(np.prod(x.shape, dtype=np.int64)) if axis is None else x.shape[axis]
-    found = [int(i) for i in np.flatnonzero(condition)]
-    if found and found[-1] >= n:
+    found = np.flatnonzero(condition)
+    if found.size and found[-1] >= n:
         raise ShapeError(f"{node}: the condition names position {found[-1]} of {n}")
     return axis, found
 
@@ -51,13 +52,13 @@ def _chosen(node: Node, ins: list[Fact | None]) -> tuple[int | None, list[int]]:
 def infer_compress(node: Node, ins: list[Fact | None]) -> list[Fact]:
     x: Fact = need(node, ins, 0)
     axis, found = _chosen(node, ins)
-    return [Fact((len(found),) if axis is None else (*x.shape[:axis], len(found), *x.shape[axis + 1 :]), x.dtype)]
+    return [Fact((found.size,) if axis is None else (*x.shape[:axis], found.size, *x.shape[axis + 1 :]), x.dtype)]
 
 
 def evaluate_compress(node: Node, ins: list[Array | None]) -> list[Array]:
     x: Array = need(node, ins, 0)
     axis, found = _chosen(node, [None if a is None else Fact.of(a) for a in ins])
-    return [np.take(x, np.array(found, np.int64), axis)]
+    return [np.take(x, found, axis)]
 
 
 def flow_compress(node: Node, ins: list[Fact | None], outs: list[Fact]) -> list[Link]:
@@ -66,7 +67,8 @@ def flow_compress(node: Node, ins: list[Fact | None], outs: list[Fact]) -> list[
 
 
 def lower_compress(node: Node, b: Builder) -> None:
-    axis, found = _chosen(node, [b.fact(name) for name in node.inputs])
+    axis, positions = _chosen(node, [b.fact(name) for name in node.inputs])
+    found = positions.tolist()
     x, out = b.view(node.inputs[0]), b.new(node.outputs[0])
     if axis is None:
         x, axis = b.reshape(x, (x.size,)), 0
@@ -128,6 +130,7 @@ def _unique(node: Node, x: Array) -> list[Array]:
 
 def infer_unique(node: Node, ins: list[Fact | None]) -> list[Fact]:
     x = known(node, need(node, ins, 0), "a shape (the number of different elements)")
+    work.ahead(node, 100, need(node, ins, 0))
     return [Fact.of(array) for array in _unique(node, x)]
 
 

@@ -238,7 +238,8 @@ def lower_stft(node: Node, b: Builder) -> None:
 # ---- MelWeightMatrix: [bins of the spectrum, mel bins], triangles that overlap --------------------------------------
 
 
-def _mel(node: Node, ins: list[Fact | None]) -> Array:
+def _mel_sizes(node: Node, ins: list[Fact | None]) -> tuple[tuple[int, int], tuple[int, int, float, float]]:
+    """(bins of the spectrum, mel bins), (length of the transform, rate, lowest and highest frequency)."""
     numbers = [known(node, need(node, ins, i), "a mel filter bank").reshape(-1) for i in range(5)]
     if any(n.size != 1 or not np.isfinite(n[0]) for n in numbers):
         raise ShapeError(f"{node}: takes five finite numbers")
@@ -249,14 +250,27 @@ def _mel(node: Node, ins: list[Fact | None]) -> Array:
         raise ShapeError(f"{node}: {n_mel} mel bins of a transform of {length} at {rate} Hz cannot be made")
     if not -700 < low <= high or high > rate:
         raise ShapeError(f"{node}: edges of {low} and {high} Hz at a rate of {rate} Hz")
+    return (bins, n_mel), (length, rate, low, high)
+
+
+_ROWS = 1 << 16
+"""Elements of the matrix that are made together."""
+
+
+def _mel(node: Node, ins: list[Fact | None]) -> Array:
+    (bins, n_mel), (length, rate, low, high) = _mel_sizes(node, ins)
     from_mel, to_mel = (2595 * log10(1 + edge / 700) for edge in (low, high))
     mel = np.arange(n_mel + 2) * ((to_mel - from_mel) / (n_mel + 2)) + from_mel
     edges = ((length + 1) * (700 * (10 ** (mel / 2595) - 1)) // rate).astype(np.int64)
-    at, (left, middle, right) = np.arange(bins)[:, None], (edges[i : n_mel + i] for i in range(3))
-    with np.errstate(all="ignore"):
-        up, down = (at - left) / (middle - left), (right - at) / (right - middle)
-    rising = np.where((at >= left) & (at <= middle), np.where(middle == left, 1, up), 0)
-    return np.where((at >= middle) & (at < right), down, rising)
+    left, middle, right = (edges[i : n_mel + i] for i in range(3))
+    made, rows = np.empty((bins, n_mel), _mel_dtype(node)), max(_ROWS // n_mel, 1)
+    for first in range(0, bins, rows):
+        at = np.arange(first, min(first + rows, bins))[:, None]
+        with np.errstate(all="ignore"):
+            up, down = (at - left) / (middle - left), (right - at) / (right - middle)
+        rising = np.where((at >= left) & (at <= middle), np.where(middle == left, 1, up), 0)
+        made[first : first + rows] = np.where((at >= middle) & (at < right), down, rising)
+    return made
 
 
 def _mel_dtype(node: Node) -> np.dtype[Any]:
@@ -264,11 +278,11 @@ def _mel_dtype(node: Node) -> np.dtype[Any]:
 
 
 def infer_mel(node: Node, ins: list[Fact | None]) -> list[Fact]:
-    return [Fact.of(_mel(node, ins).astype(_mel_dtype(node)))]
+    return [Fact(_mel_sizes(node, ins)[0], _mel_dtype(node))]
 
 
 def evaluate_mel(node: Node, ins: list[Array | None]) -> list[Array]:
-    return [_mel(node, [None if a is None else Fact.of(a) for a in ins]).astype(_mel_dtype(node))]
+    return [_mel(node, [None if a is None else Fact.of(a) for a in ins])]
 
 
 def _stft_work(node: Node, ins: list[Fact | None], outs: list[Fact]) -> int:
@@ -281,5 +295,5 @@ register(
     Op("DFT", infer_dft, evaluate_dft, flow_dft, lower_dft, work=work.per_element(50), opsets=(17, None), runs=_RUNS, sizes=(1, 2)),
     Op("STFT", infer_stft, evaluate_stft, flow_stft, lower_stft, work=_stft_work, opsets=(17, None), runs=_RUNS,
        note="over time a strided window", sizes=(1, 3)),
-    Op("MelWeightMatrix", infer_mel, evaluate_mel, opsets=(17, None), runs="known"),
+    Op("MelWeightMatrix", infer_mel, evaluate_mel, work=work.per_element(10), opsets=(17, None), runs="known"),
 )  # fmt: skip
