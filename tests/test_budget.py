@@ -226,3 +226,48 @@ def test_a_loop_without_a_number_of_trips_is_asked_for_its_constants():
     net = lstm_infer.load(model(nodes, [("x", F, ["T", 4]), ("cx", T.BOOL, [])], ["y"]), time_axis={"x": 0})
     with suppress(lstm_infer.LstmInferError):
         net.summary()
+
+
+RECURRENT = {"W": np.ones((1, 16, 4), np.float32), "R": np.ones((1, 16, 4), np.float32)}
+
+
+def recurrent_stream():
+    nodes = [N("LSTM", ["x", "W", "R"], ["y"], hidden_size=4)]
+    return lstm_infer.load(model(nodes, [("x", F, ["T", 1, 4])], ["y"], RECURRENT)).stream()
+
+
+def test_an_output_that_there_is_no_memory_for():
+    """The compiled path of run: 2^44 frames of nothing, taken from one."""
+    stream = recurrent_stream()
+    wide = np.lib.stride_tricks.as_strided(np.zeros((1, 1, 4), np.float32), (1 << 44, 1, 4), (16, 16, 4))
+    with pytest.raises(lstm_infer.errors.BudgetError, match="memory"):
+        stream.run(wide)
+    assert stream.step(np.zeros((1, 1, 4), np.float32)).shape == (1, 1, 1, 4)
+
+
+@pytest.mark.parametrize("what", ["reset", "step", "snapshot", "fork", "state", "run", "summary"])
+def test_where_no_call_goes_deeper(what):
+    """However deep the caller stands, the error is one of ours; at the very limit no error can be made."""
+    stream = recurrent_stream()
+    net = lstm_infer.load(model([N("Tanh", ["x"], ["y"])], [("x", F, ["T", 4])], ["y"]))
+    name = next(iter(stream.state))
+    calls = {
+        "reset": stream.reset, "step": lambda: stream.step([[0.0]]), "snapshot": stream.snapshot, "fork": stream.fork,
+        "state": lambda: stream.state[name], "run": lambda: net.run({"x": np.ones((2, 4), np.float32)}),
+        "summary": net.summary,
+    }  # fmt: skip
+    errors = []
+
+    def dive():
+        try:
+            calls[what]()
+        except Exception as error:
+            errors.append(error)
+        dive()
+
+    with suppress(RecursionError):
+        dive()
+    raw = [error for error in errors if not isinstance(error, lstm_infer.LstmInferError)]
+    assert any(isinstance(error, lstm_infer.errors.BudgetError) for error in errors)
+    assert len(raw) <= 5
+    assert raw == errors[len(errors) - len(raw) :]

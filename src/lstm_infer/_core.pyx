@@ -12,7 +12,7 @@ from lstm_infer._kernels cimport *
 import numpy as np
 
 from lstm_infer import bounds
-from lstm_infer.errors import IsaError, StateError
+from lstm_infer.errors import BudgetError, IsaError, StateError
 
 cnp.import_array()
 
@@ -257,6 +257,13 @@ cdef inline bint takes(object out, int dtype, Shape *shape, int64_t n_bytes, cnp
                  or cnp.PyArray_BYTES(x) >= cnp.PyArray_BYTES(<cnp.ndarray>out) + n_bytes))
 
 
+cdef object empty(Shape *shape, int dtype):
+    try:
+        return cnp.PyArray_EMPTY(shape.rank, shape.dims, dtype, 0)
+    except MemoryError as error:
+        raise BudgetError(f"the output takes more memory than there is ({error}); feed shorter pieces") from error
+
+
 cdef Shape shape_of(tuple dims, int time) except *:
     cdef Shape shape
     bounds.step_shape(dims, time, MAX_RANK)
@@ -367,7 +374,7 @@ cdef class StreamCore:
         if not fits(<cnp.ndarray>x, self.x_type, &self.x_step[kept]):
             return self._step_slow(x, out)
         if out is None:
-            out = cnp.PyArray_EMPTY(self.y_step[kept].rank, self.y_step[kept].dims, self.y_type, 0)
+            out = empty(&self.y_step[kept], self.y_type)
         elif not takes(out, self.y_type, &self.y_step[kept], self.y_frame_bytes, <cnp.ndarray>x, self.x_frame_bytes):
             return self._step_slow(x, out)
         if not LI_TAKE(&self.busy):
@@ -427,7 +434,7 @@ cdef class StreamCore:
         if not fits(<cnp.ndarray>x, self.x_type, &x_shape) or (n_frames == 0 and y_shape.time < 0):
             return self._run_slow(x, out)
         if out is None:
-            out = cnp.PyArray_EMPTY(y_shape.rank, y_shape.dims, self.y_type, 0)
+            out = empty(&y_shape, self.y_type)
         elif not takes(out, self.y_type, &y_shape, self.y_frame_bytes + (n_frames - 1) * self.y_advance,
                        <cnp.ndarray>x, n_frames * self.x_frame_bytes):
             return self._run_slow(x, out)

@@ -37,6 +37,7 @@ class Answer:
                 self._reading = self._read(self._roles)
             return self._reading
 
+    @within_memory("the plan of a stream")
     def answer(self) -> StreamSpec | NotStreamableError:
         """How the model streams, or why it cannot; raises where the caller has to say which states there are."""
         spec = self.reading().spec

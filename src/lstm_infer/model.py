@@ -15,10 +15,10 @@ from .analysis.roles import Roles
 from .analysis.sizes import sizes_of, sizes_that_fit
 from .analysis.spec import StreamSpec
 from .answer import MAX_CHUNK, Answer
-from .errors import FeedError, LstmInferError, NotStreamableError, ShapeError
+from .errors import BudgetError, FeedError, LstmInferError, NotStreamableError, ShapeError
 from .feeds import Options, bound_inputs, check_batch, check_fixed, check_sizes, checked_feeds, fed_ports
 from .fingerprint import fingerprint
-from .graph.budget import Allowance, open_budget, too_large, within_memory
+from .graph.budget import NO_MEMORY, TOO_DEEP, Allowance, open_budget, within_memory
 from .graph.fact import Fact
 from .graph.ir import Array, Graph, Port
 from .infos import input_infos, output_infos
@@ -178,6 +178,7 @@ class Model:
         return input_infos(self._ports, self._roles)
 
     @property
+    @within_memory("the analysis")
     def outputs(self) -> tuple[OutputInfo, ...]:
         """The outputs in the graph's order."""
         return output_infos(self._graph.outputs, self._streams.reading())
@@ -248,8 +249,10 @@ class Model:
             if program is None or len(arrays) != len(self._quick):
                 program = self._make_program(feeds, arrays, wanted)
             return dict(zip(wanted, self._programs.call(program, arrays), strict=True))
-        except (MemoryError, RecursionError) as error:
-            raise too_large("the run", error) from error
+        except RecursionError as error:
+            raise BudgetError(TOO_DEEP.format("the run")) from error
+        except MemoryError as error:
+            raise BudgetError(NO_MEMORY.format("the run", error)) from error
 
     def stream(
         self,
@@ -312,6 +315,7 @@ class Model:
             first = plan(sizes)  # until the first frame shows the size
         return Stream(first, self._fingerprint(bound), initial=initial, replan=plan)
 
+    @within_memory("the summary")
     def summary(self) -> str:
         """Inputs, outputs, states and where they come from, layers, the time axis and the cost; print it."""
         spec: StreamSpec | LstmInferError

@@ -62,6 +62,7 @@ class Stream(GeneralPath):
     def state(self, values: Mapping[str, ArrayLike]) -> None:
         self._set_states(values)
 
+    @within_memory("the stream")
     def reset(self, rows: Sequence[int] | None = None) -> None:
         """Back to the first state; `rows`: only these signals of a batch.
 
@@ -125,11 +126,13 @@ class Stream(GeneralPath):
     def _stands(self) -> Snapshot:
         return Snapshot(self._fingerprint, self.batch, self._phase, self._flushed, self._state, self._plan.digest)
 
+    @within_memory("the state")
     def _copy_state(self, name: str) -> NDArray[Any]:
         memory, info = self._places[name]
         with self._entered():
             return memory.astype(info.dtype, copy=True)
 
+    @within_memory("the state")
     def _set_states(self, values: Mapping[str, ArrayLike]) -> None:
         """All of them or, where one does not fit, none."""
         checked = [check_state(self._places, name, value) for name, value in values.items()]
