@@ -271,3 +271,22 @@ def test_where_no_call_goes_deeper(what):
     assert any(isinstance(error, lstm_infer.errors.BudgetError) for error in errors)
     assert len(raw) <= 5
     assert raw == errors[len(errors) - len(raw) :]
+
+
+def leaky_sums(n, *, chained):
+    """n states `o = a s + x`, of which the answer is computed; chained: each adds what the one before became."""
+    nodes, before = [], "x"
+    for i in range(n):
+        nodes += [N("Mul", [f"s{i}", "a"], [f"m{i}"]), N("Add", [f"m{i}", before], [f"o{i}"])]
+        before = f"o{i}" if chained else "x"
+    nodes.append(N("Sum", [f"o{i}" for i in range(n)], ["y"]))
+    inputs = [("x", F, [1, 4]), *((f"s{i}", F, [1, 4]) for i in range(n))]
+    return model(nodes, inputs, ["y", *(f"o{i}" for i in range(n))], {"a": np.float32(0.9)})
+
+
+@pytest.mark.parametrize("chained", [False, True])
+def test_many_states_are_paired_at_once(chained):
+    net = lstm_infer.load(leaky_sums(160, chained=chained))
+    start = time.process_time()
+    assert {state.name: state.output for state in net.states} == {f"s{i}": f"o{i}" for i in range(160)}
+    assert time.process_time() - start < 2

@@ -254,6 +254,7 @@ class Model:
         except MemoryError as error:
             raise BudgetError(NO_MEMORY.format("the run", error)) from error
 
+    @within_memory("the stream")
     def stream(
         self,
         batch: int = 1,
@@ -284,16 +285,6 @@ class Model:
         FeedError, ShapeError, DtypeError
             `initial` or `inputs` do not fit.
         """
-        with within_memory("the stream"):
-            return self._stream(batch, initial, inputs, max_chunk)
-
-    def _stream(
-        self,
-        batch: int,
-        initial: Mapping[str, ArrayLike] | None,
-        inputs: Mapping[str, ArrayLike] | None,
-        max_chunk: int,
-    ) -> Stream:
         spec = self._spec()
         if batch < 1 or max_chunk < 1:
             raise ShapeError(f"batch and max_chunk must be at least 1, got {batch} and {max_chunk}")

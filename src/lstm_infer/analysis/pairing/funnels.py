@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -13,8 +14,6 @@ from .paths import ANY, DIRECT, ELEMENTWISE, SUM, UNREACHED
 
 __all__ = ["drives", "through_outputs", "through_outputs_by_name", "twice"]
 
-Edge = tuple[str, int]
-
 THROUGH = "every output goes through it"
 
 
@@ -23,16 +22,14 @@ def through_outputs(decided: Decided) -> None:
     input does nothing else: a leaky sum, an envelope, a diagonal recurrence."""
     scene = decided.scene
     fits = (scene.sums <= ELEMENTWISE) & ((scene.levels > SUM) | scene.witnesses) & ~_contested(decided)
-    while _close(decided, fits, THROUGH):
-        pass
+    _close_all(decided, fits, THROUGH)
 
 
 def through_outputs_by_name(decided: Decided) -> None:
     """The same for any way into an output, where a name says that it is a state."""
     scene = decided.scene
     fits = (scene.levels <= ANY) & scene.said[0][:, None]
-    while _close(decided, fits, f"{THROUGH}, and its name says so"):
-        pass
+    _close_all(decided, fits, f"{THROUGH}, and its name says so")
 
 
 def _contested(decided: Decided) -> Mask:
@@ -53,52 +50,81 @@ def _fed(decided: Decided, found: Mapping[str, int]) -> bool:
     ways = np.array([scene.paths.level.get(scene.targets[k].value, nothing) for k in pairs.values()]) <= ANY
     rows = [scene.index[name] for name in pairs]
     live = np.array([name not in pairs for name in scene.fed], np.bool_)
-    for _ in pairs:
+    before = -1
+    while before != (before := int(np.count_nonzero(live))):
         live[rows] |= ways[:, live].any(axis=1)
     return all(live[scene.index[name]] for name in found)
 
 
-def _close(decided: Decided, fits: Mask, words: str) -> bool:
+@dataclass(frozen=True)
+class _Closed:
+    """A set of free exposed outputs that closes."""
+
+    targets: tuple[int, ...]
+    widened: frozenset[str]
+    """Inputs by which more than the first output came to it."""
+    inside: Mask
+    """Inputs that reach no other output, where it is cut."""
+
+    def stands(self, decided: Decided) -> bool:
+        """Is it still the same, now that more is decided: whatever made it is free. What was not fit to widen it never
+        becomes so, since fewer outputs are free."""
+        return decided.sure.isdisjoint(self.targets) and self.widened.isdisjoint(decided.pairs)
+
+
+def _close_all(decided: Decided, fits: Mask, words: str) -> None:
+    """Take sets of free outputs that close, the smallest first, for as long as there are any."""
+    known: dict[int, _Closed] = {}
+    while _close(decided, fits, words, known):
+        pass
+
+
+def _close(decided: Decided, fits: Mask, words: str, known: dict[int, _Closed]) -> bool:
     """Take the smallest set of free outputs that closes: cut there, as many inputs reach nothing else."""
     scene = decided.scene
-    edges = decided.free_edges(fits & scene.exposures)
-    sets: list[tuple[int, list[int]]] = []
-    for k in sorted({k for _, k in edges}):
-        closed = _closed(decided, k, edges)
-        sets.append((len(closed), sorted(closed)))
-    for _, closed_set in sorted(sets):
-        inside = _inputs_of(decided, set(closed_set), edges)
-        mine = [(n, k) for n, k in edges if n in inside and k in closed_set]
-        found = only_matching(mine)
-        if found is None or len(found) != len(closed_set):
-            continue
-        left = decided.feeds() - set(found)
-        if words == THROUGH and not _fed(decided, found):
-            continue
-        if (left or not scene.frames) and decided.settle(dict.fromkeys(found.items(), words), ties=False):
+    free = decided.free() & fits & scene.exposures
+    larger: dict[tuple[int, ...], _Closed] = {}
+    for k in np.flatnonzero(free.any(axis=0)).tolist():
+        if k not in known or not known[k].stands(decided):
+            known[k] = _closed(decided, k, free)
+        if len(known[k].targets) > 1:
+            larger[known[k].targets] = known[k]
+        elif _take(decided, known[k], free, words):
             return True
-    return False
+    in_order = sorted(larger.values(), key=lambda one: (len(one.targets), one.targets))
+    return any(_take(decided, closed, free, words) for closed in in_order)
 
 
-def _closed(decided: Decided, target: int, edges: list[Edge]) -> set[int]:
+def _take(decided: Decided, closed: _Closed, free: Mask, words: str) -> bool:
+    """Pair these outputs, where there is one way to, and something is left to feed."""
+    scene = decided.scene
+    rows, columns = np.nonzero(free[:, closed.targets] & closed.inside[:, None])
+    edges = [(scene.inputs[i], closed.targets[k]) for i, k in zip(rows.tolist(), columns.tolist(), strict=True)]
+    found = only_matching(edges)
+    if found is None or len(found) != len(closed.targets):
+        return False
+    if words == THROUGH and not _fed(decided, found):
+        return False
+    left = decided.feeds() - set(found)
+    return bool(left or not scene.frames) and decided.settle(dict.fromkeys(found.items(), words), ties=False)
+
+
+def _closed(decided: Decided, target: int, free: Mask) -> _Closed:
     """One output, and the free exposed ones that its inputs reach beside it, and so on."""
     scene = decided.scene
-    closed, usable = {target}, {k for k in decided.free_targets() if scene.exposed(k)}
+    closed: Mask = np.arange(len(scene.targets)) == target
+    usable = scene.exposures.copy()
+    usable[list(decided.sure)] = False
+    widened: set[str] = set()
     while True:
-        ends = scene.confined({core for k in closed for core in scene.targets[k].cores})
-        beside = [ends[name] - closed for name, k in edges if k in closed]
-        more = set[int]().union(*(reached for reached in beside if reached <= usable))
-        if not more:
-            return closed
-        closed |= more
-
-
-def _inputs_of(decided: Decided, closed: set[int], edges: list[Edge]) -> set[str]:
-    """The inputs with an edge into these outputs that reach no other."""
-    scene = decided.scene
-    cut = {core for k in closed for core in scene.targets[k].cores}
-    ends = scene.confined(cut)
-    return {name for name, k in edges if k in closed and ends[name] <= closed}
+        ends = scene.confined({core for k in np.flatnonzero(closed) for core in scene.targets[k].cores})
+        beside = ends & ~closed & free[:, closed].any(axis=1, keepdims=True)
+        wider = beside.any(axis=1) & ~(beside & ~usable).any(axis=1)
+        if not wider.any():
+            inside: Mask = np.asarray(~(ends & ~closed).any(axis=1))
+            return _Closed(tuple(np.flatnonzero(closed).tolist()), frozenset(widened), inside)
+        closed |= beside[wider].any(axis=0)
+        widened.update(scene.inputs[i] for i in np.flatnonzero(wider))
 
 
 def drives(decided: Decided) -> None:
@@ -109,12 +135,13 @@ def drives(decided: Decided) -> None:
     cut = {core for k in sure for core in scene.targets[k].cores}
 
     drive = np.array([bool(scene.behind[k] & sure) for k in range(len(scene.targets))], np.bool_)
-    ends: dict[int, dict[str, set[int]]] = {}
+    past: dict[int, Mask] = {}
 
     def fits(name: str, k: int) -> bool:
-        if k not in ends:
-            ends[k] = scene.confined(cut | scene.targets[k].cores)
-        return ends[k][name] <= sure | {k}
+        if k not in past:
+            others = np.array([j != k and j not in sure for j in range(len(scene.targets))], np.bool_)
+            past[k] = scene.confined(cut | scene.targets[k].cores)[:, others]
+        return not past[k][scene.row[name]].any()
 
     edges = decided.free_edges((scene.sums <= ELEMENTWISE) & drive & ~_contested(decided), fits)
     edges = [edge for edge in edges if _fed(decided, dict([edge]))]

@@ -13,7 +13,7 @@ from ..names import answers, calls
 from .paths import UNREACHED, Levels
 from .targets import Target, bare, cut
 
-__all__ = ["Mask", "holding", "levels", "rhyming", "single"]
+__all__ = ["Mask", "holding", "levels", "rhyming", "single", "unpacked"]
 
 Mask = NDArray[np.bool_]
 """A row for each input, a column for each target."""
@@ -62,6 +62,15 @@ def rhyming(inputs: Sequence[str], targets: Sequence[Target]) -> Mask:
                 held.setdefault(key, set()).add(k)
     none: set[int] = set()
     return _marked(len(targets), (none.union(*(held.get(key, none) for key in calls(name))) for name in inputs))
+
+
+def unpacked(columns: Sequence[int], n_rows: int) -> Mask:
+    """A column of bits for each number, the lowest in the first row."""
+    n_bytes = -(-n_rows // 8)
+    packed = np.frombuffer(b"".join(bits.to_bytes(n_bytes, "little") for bits in columns), np.uint8)
+    rows = np.unpackbits(packed.reshape(len(columns), n_bytes), axis=1, count=n_rows, bitorder="little")
+    found: Mask = rows.T.astype(np.bool_)
+    return found
 
 
 def _marked(n: int, rows: Iterable[Collection[int]]) -> Mask:

@@ -149,8 +149,8 @@ class Scene:
         """Is another output computed from what this one holds, or the same value."""
         return len(self.targets[target].places) > 1 or bool(self.behind[target])
 
-    def confined(self, behind: Collection[str]) -> dict[str, set[int]]:
-        """The targets that each input reaches, where nothing passes these values."""
+    def confined(self, behind: Collection[str]) -> Mask:
+        """Which targets each input reaches, where nothing passes these values."""
         spend("the states", PASS * len(self.walked.nodes))
         stop = {*behind, *(self.alike[value] for value in behind if value in self.alike)}
         live: dict[str, int] = {name: 1 << k for k, name in enumerate(self.fed) if name not in stop}
@@ -160,8 +160,7 @@ class Scene:
                 bits |= live.get(value, 0)
             if bits:
                 live.update((v, bits) for v in node.outputs if v and v not in stop)
-        ends = {k: live.get(target.value, 0) for k, target in enumerate(self.targets)}
-        return {name: {k for k, bits in ends.items() if bits >> i & 1} for i, name in enumerate(self.fed)}
+        return grid.unpacked([live.get(target.value, 0) for target in self.targets], len(self.fed))[self._columns]
 
     # ---- names ----------------------------------------------------------------------------------------------
 
