@@ -50,7 +50,6 @@ EXCLUDED = {
     "test_dropout_default_mask*": "inference only: the mask of Dropout is not made",
     "test_sce_*": "a loss; its function body holds another one, whose types are not known there",
     "test_einsum_batch_diagonal": "diagonals are not built",
-    "test_linear_attention_gated_delta_mqa*": "roles take the last axis of beta for time, and load walks at a size it cannot have",
     "test_scan_sum": "Scan before opset 9 has a batch axis",
     "test_dft_inverse*": "what is expected is 2e-7 where 0 is right, and the tolerance is 1e-7",
     "test_maxunpool_export_with_output_shape": "its indices count through another shape; onnxruntime reads them as we do",

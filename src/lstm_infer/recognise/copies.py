@@ -3,10 +3,8 @@
 A node belongs to the copy of the last position that goes into it. The copies in the middle are whole: equal node by
 node, each reading what copies before it made. One near the end is the model. From it down to the first, each copy is
 either equal to it, or one of the first that were folded, which start from known values; those behind it may lack what
-nobody reads any more. What a copy reads is one of
-
-    Inside   made in the same copy        Before   made some copies earlier: a state
-    Here     the position of this copy    Outside  one value for all copies       Count   a number, another in each copy
+nobody reads any more. What a copy reads is a `Source`: something of its own or of a copy before it, the position it
+stands at, a value from outside, or a number that counts.
 """
 
 from __future__ import annotations
@@ -46,23 +44,29 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Inside:
+class _At:
     place: Place
+
+
+class Inside(_At):
+    """Made in the same copy."""
+
+
+class Here(_At):
+    """The position of this copy."""
 
 
 @dataclass(frozen=True)
-class Here:
-    place: Place
+class Before(_At):
+    """Made `lag` copies earlier: a state."""
 
-
-@dataclass(frozen=True)
-class Before:
-    place: Place
     lag: int
 
 
 @dataclass(frozen=True)
 class Outside:
+    """One value for all copies."""
+
     name: str
 
 
