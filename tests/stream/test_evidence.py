@@ -3,6 +3,9 @@ say where it does not, and refused where neither does; whatever the order of the
 
 from __future__ import annotations
 
+import ast
+import re
+
 import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
@@ -27,8 +30,8 @@ def weights() -> dict[str, np.ndarray]:
         "decay": np.abs(some(H)), "slow": np.float32([0.9]), "ax0": np.array([0]), "ax1": np.array([1]),
         "ax2": np.array([2]), "from1": np.array([1]), "two": np.array([2]), "three": np.array([3]), "four": np.array([4]),
         "end": np.array([1 << 40]), "one": np.array([1]), "first": np.array(0), "second": np.array(1),
-        "zero": np.array([0]), "U": some(N + 2, N),
-        "third": np.array(2), "fourth": np.array(3),
+        "third": np.array(2), "fourth": np.array(3), "Q": some(H, H), "one_f": np.float32([1]), "zero": np.array([0]),
+        "U": some(N + 2, N),
     }  # fmt: skip
 
 
@@ -121,6 +124,20 @@ KINDS = {
         [*GRU, "MatMul h2 M -> t", "Sigmoid t -> m", "Mul x m -> xm", "Mul xm gain -> y"],
         [X, port("gain", 1, 1), port("h", 1, H)], [Y, port("h2", 1, H)], {"h": "h2"}, "recurrence",
     ),
+    "behind a norm": (
+        [*GRU[:3], "Squeeze hn ax0 -> raw", "LayerNormalization raw decay -> h2 axis=-1", "MatMul h2 M -> y"],
+        [X, port("h", 1, H)], [Y, port("h2", 1, H)], {"h": "h2"}, "recurrence",
+    ),
+    "step of what it is": (
+        ["MatMul x K -> in", "Mul s decay -> old", "Add in old -> t", "Tanh t -> step", "Add s step -> s2",
+         "MatMul s2 M -> y"],
+        [X, port("s", 1, H)], [Y, port("s2", 1, H)], {"s": "s2"}, "every output goes through it",
+    ),
+    "gain and speaker beside": (
+        ["MatMul who G -> e", "Add x e -> xe", "Unsqueeze xe ax0 -> xs", *GRU[1:], "MatMul h2 M -> t", "Mul x gain -> xg",
+         "Add xg t -> y"],
+        [X, port("gain", 1, 1), port("who", 1, N), port("h", 1, H)], [Y, port("h2", 1, H)], {"h": "h2"}, "recurrence",
+    ),
 }  # fmt: skip
 
 
@@ -197,6 +214,87 @@ def test_what_depends_on_itself_alone_is_asked_for(body: str) -> None:
         lstm_infer.load(build(nodes, inputs, outputs)).stream()
     named = lstm_infer.load(build(nodes, inputs, outputs, {"p": "clock_state", "p2": "clock_state_next"}))
     assert named.streaming.pairs["clock_state"] == "clock_state_next"
+
+
+OPEN = {
+    "running maximum": (
+        [*GRU, "Max m x -> m2", "MatMul h2 M -> t", "Sub t m2 -> y"],
+        [X, port("m", 1, N), port("h", 1, H)], [Y, port("m2", 1, N), port("h2", 1, H)], {"m": "m2", "h": "h2"},
+    ),
+    "overlap and add": (
+        [*GRU, "MatMul h2 M -> t", "Add t tail -> y", "MatMul x G -> tail2"],
+        [X, port("tail", 1, N), port("h", 1, H)], [Y, port("tail2", 1, N), port("h2", 1, H)],
+        {"tail": "tail2", "h": "h2"},
+    ),
+    "overlap and add, halves of one": (
+        [*GRU, "MatMul h2 M -> t", "MatMul x G -> u", "Concat t u -> both axis=1", "Slice both zero four ax1 -> head",
+         "Slice both four end ax1 -> tail2", "Add head tail -> y"],
+        [X, port("tail", 1, N), port("h", 1, H)], [Y, port("tail2", 1, N), port("h2", 1, H)],
+        {"tail": "tail2", "h": "h2"},
+    ),
+    "norm inside": (
+        ["MatMul x K -> in", "MatMul h Q -> old", "Add in old -> t", "LayerNormalization t decay -> n axis=-1",
+         "Tanh n -> h2", "MatMul h2 M -> y"],
+        [X, port("h", 1, H)], [Y, port("h2", 1, H)], {"h": "h2"},
+    ),
+    "mean so far": (
+        [*GRU, "Add total x -> total2", "Add n one -> n2", "Cast n2 -> nf to=1", "Div total2 nf -> mean",
+         "MatMul h2 M -> t", "Add t mean -> y"],
+        [X, port("total", 1, N), port("n", 1, kind=INT), port("h", 1, H)],
+        [Y, port("total2", 1, N), port("n2", 1, kind=INT), port("h2", 1, H)], {"total": "total2", "n": "n2", "h": "h2"},
+    ),
+    "last value seen": (
+        ["Sub one_f mask -> no", "Mul mask x -> a", "Mul no last -> b", "Add a b -> last2", "Mul b slow -> old",
+         "Add a old -> guess", "Unsqueeze guess ax0 -> xs", *GRU[1:], "MatMul h2 M -> y"],
+        [X, port("mask", 1, N), port("last", 1, N), port("h", 1, H)], [Y, port("last2", 1, N), port("h2", 1, H)],
+        {"last": "last2", "h": "h2"},
+    ),
+    "sum of outer products": (
+        ["MatMul x K -> k", "Unsqueeze k ax2 -> column", "Unsqueeze k ax1 -> row", "MatMul column row -> kk",
+         "Add s kk -> s2", "MatMul row s2 -> q", "Squeeze q ax1 -> r", "MatMul r M -> y"],
+        [X, port("s", 1, H, H)], [Y, port("s2", 1, H, H)], {"s": "s2"},
+    ),
+    "a signal mixed with the one before": (
+        ["Mul x slow -> xa", "Add xa prev -> m", "Unsqueeze m ax0 -> xs", *GRU[1:], "MatMul h2 M -> y", "Mul x one_f -> last"],
+        [X, port("prev", 1, N), port("h", 1, H)], [Y, port("last", 1, N), port("h2", 1, H)],
+        {"prev": "last", "h": "h2"},
+    ),
+    "signal and speaker added": (
+        ["Add x who -> xe", "Unsqueeze xe ax0 -> xs", *GRU[1:], "MatMul h2 M -> t", "Add x t -> y"],
+        [X, port("who", 1, N), port("h", 1, H)], [Y, port("h2", 1, H)], {"h": "h2"},
+    ),
+}  # fmt: skip
+"""Kinds that neutral names leave open, with the pairs that are meant."""
+
+
+@pytest.mark.parametrize("kind", OPEN)
+def test_the_states_that_a_refusal_shows_are_those_that_are_meant(kind: str) -> None:
+    nodes, inputs, outputs, want = OPEN[kind]
+    rename = {row[0]: f"v{k}" for k, row in enumerate((*inputs, *outputs))}
+    data = build(nodes, inputs, outputs, rename)
+    with pytest.raises(StateError) as refused:
+        lstm_infer.load(data).stream()
+    shown = ast.literal_eval(re.search(r"states=({.*?})", str(refused.value))[1])
+    assert shown == {rename[name]: rename[out] for name, out in want.items()}
+    model = lstm_infer.load(data, states=shown)
+    stream, rng = model.stream(), np.random.default_rng(0)
+    state = {rename[n]: np.zeros(s, np.int64 if k == INT else np.float32) for n, k, s in inputs if n in want}
+    for call in range(3):
+        fed = {rename[n]: rng.uniform(-1, 1, s).astype(np.float32) for n, _, s in inputs if n not in want}
+        whole = model.run({**fed, **state})
+        got = stream.step(fed if len(fed) > 1 else fed[rename["x"]])
+        state = {name: whole[out].reshape(state[name].shape) for name, out in shown.items()}
+        tolerances.exact(got if not isinstance(got, dict) else got[rename["y"]], whole[rename["y"]], f"call {call}")
+
+
+def test_a_refusal_shows_no_states_that_leave_nothing_to_feed() -> None:
+    """`a` and `b` may both be states: then there would be no signal."""
+    nodes = ["Mul b slow -> t", "Add a t -> a2", "Mul a slow -> u", "Sub b u -> b2"]
+    data = build(nodes, [port("a", 1, N), port("b", 1, N)], [port("a2", 1, N), port("b2", 1, N)])
+    with pytest.raises(lstm_infer.LstmInferError) as refused:
+        lstm_infer.load(data).stream()
+    found = re.search(r"states=({.*?})", str(refused.value))
+    assert found is None or len(ast.literal_eval(found[1])) == 1
 
 
 def test_one_value_given_twice_is_a_state_and_an_answer() -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
+from itertools import islice
 
 from ..errors import LstmInferError, NotStreamableError, StateError
 from ..graph.ir import Graph
@@ -20,7 +21,7 @@ from .refusal import EachCallError, MixedError, refuse_unknown
 from .remedies import remedy, unrolled
 from .roles import Roles
 from .spec import StreamSpec
-from .states import Pairs, pair_states
+from .states import OpenStatesError, Pairs, pair_states
 from .switches import switched
 
 __all__ = ["Reading", "analyse", "read"]
@@ -51,8 +52,20 @@ def _read(graph: Graph, roles: Roles, states: Mapping[str, str] | None) -> Readi
         told = f"{error}. {more}" if more else str(error)
         told += unrolled(graph)
         return Reading(NotStreamableError(told, node=error.node, op=error.op, reason=error.reason), seen[-1])
+    except OpenStatesError as error:
+        good = (one for one in error.readings if _streams(graph, roles, one))
+        return Reading(error.of(list(islice(good, 1))), seen[-1])
     except LstmInferError as error:
         return Reading(error, seen[-1])
+
+
+def _streams(graph: Graph, roles: Roles, states: Mapping[str, str]) -> bool:
+    """Does a model stream with these states."""
+    try:
+        analyse(graph, roles, states)
+    except LstmInferError:
+        return False
+    return True
 
 
 def analyse(graph: Graph, roles: Roles, states: Mapping[str, str] | None) -> StreamSpec:

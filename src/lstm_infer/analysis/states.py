@@ -19,11 +19,12 @@ from .pairing.flow import caches, counters, delays, recurrences
 from .pairing.funnels import drives, through_outputs, through_outputs_by_name, twice
 from .pairing.naming import by_names
 from .pairing.paths import ANY
+from .pairing.readings import readings
 from .pairing.rest import undecided
 from .pairing.scene import NextState, Scene, set_scene
 from .pairing.targets import Place, bare
 
-__all__ = ["Pairs", "pair_states"]
+__all__ = ["OpenStatesError", "Pairs", "pair_states"]
 
 STEPS = (
     recurrences, caches, counters, delays, through_outputs, through_outputs_by_name, drives, twice, by_names,
@@ -32,6 +33,8 @@ STEPS = (
 
 MOST_SHOWN = 6
 """So many candidates are shown in an error, for so many inputs."""
+MOST_READINGS, MOST_TRIED = 1, 8
+"""So many whole readings are shown in an error, and so many tried."""
 
 
 class Pairs(dict[str, str]):
@@ -63,7 +66,7 @@ def pair_states(
 
     Raises
     ------
-    StateError
+    OpenStatesError
         Several pairings fit and not even names tell them apart.
     """
     fed = [port.name for port in inputs if walked.facts[port.name].const is None]
@@ -125,6 +128,55 @@ def _part(name: str, out: str, scene: Scene, given: Mapping[str, str], parts: Se
     return parts[mine.index(name)]
 
 
+class OpenStatesError(StateError):
+    """What no evidence decides, with the readings that are to be tried and shown."""
+
+    def __init__(self, told: str, fed: Sequence[str], found: Sequence[Mapping[str, str]]) -> None:
+        shown = [_such_as(fed, one) for one in found[:MOST_READINGS]]
+        such = ", such as " + " or ".join(shown) if shown else " by load(..., states={input: output})"
+        super().__init__(told + such)
+        self.told, self.fed, self.readings = told, fed, found
+
+    def of(self, found: Sequence[Mapping[str, str]]) -> OpenStatesError:
+        """The same, showing these readings."""
+        return OpenStatesError(self.told, self.fed, found)
+
+
+def _such_as(fed: Sequence[str], one: Mapping[str, str]) -> str:
+    pairs = ", ".join(f'"{name}": "{out}"' for name, out in one.items())
+    left = [repr(name) for name in fed if name not in one]
+    return f"load(..., states={{{pairs}}}), which leaves {', '.join(left)} to be fed"
+
+
+def _refusal(decided: Decided, open_edges: Mapping[str, set[int]]) -> OpenStatesError:
+    """The error that shows what is open, and the candidates filled in."""
+    scene, meant = decided.scene, readings(decided, open_edges)
+    edges = {name: set(targets) for name, targets in open_edges.items()}
+    for name, k in meant[0].items() if meant else ():
+        edges.setdefault(name, set()).add(k)
+    shown = []
+    for name in [one for one in scene.inputs if one in edges]:
+        outs = _ranked(scene, name, edges[name])
+        more = f" and {len(outs) - MOST_SHOWN} more" if len(outs) > MOST_SHOWN else ""
+        shown.append(f"{name!r} -> one of {outs[:MOST_SHOWN]}{more}" if len(outs) > 1 else f"{name!r} -> {outs[0]!r}")
+    if len(shown) > MOST_SHOWN:
+        shown[MOST_SHOWN:] = [f"{len(shown) - MOST_SHOWN} more"]
+    return OpenStatesError(
+        f"the states cannot be paired with outputs by data flow or names: {'; '.join(shown)}; some of them may be signals: "
+        "say which are states and what holds their next values",
+        [name for name in scene.fed if scene.fact(name).shape],
+        [_filled(decided, one) for one in meant[:MOST_TRIED]],
+    )
+
+
+def _filled(decided: Decided, one: Mapping[str, int]) -> dict[str, str]:
+    """The sure pairs and those of a reading, by names, in the order of the inputs."""
+    scene, sure = decided.scene, decided.result()
+    found = {name: state.place.output for name, state in sure.items()}
+    found |= {name: scene.place(name, k).output for name, k in one.items()}
+    return {name: found[name] for name in scene.inputs if name in found}
+
+
 def _ranked(scene: Scene, name: str, targets: Iterable[int]) -> list[str]:
     """The outputs that may hold the next value of an input: those of like names first, then those of the best way, among
     which a delay has none to take."""
@@ -133,22 +185,3 @@ def _ranked(scene: Scene, name: str, targets: Iterable[int]) -> list[str]:
         out, level = scene.place(name, k).output, scene.level(name, k)
         found[out] = (-affinity(name, out), level if level <= ANY else 0, out)
     return sorted(found, key=lambda out: found[out])
-
-
-def _refusal(decided: Decided, open_edges: Mapping[str, Iterable[int]]) -> StateError:
-    """The error that shows what is open, and the candidates filled in."""
-    scene = decided.scene
-    shown, filled = [], {name: state.place.output for name, state in decided.result().items()}
-    for name in [one for one in scene.inputs if one in open_edges]:
-        outs = _ranked(scene, name, open_edges[name])
-        more = f" and {len(outs) - MOST_SHOWN} more" if len(outs) > MOST_SHOWN else ""
-        shown.append(f"{name!r} -> one of {outs[:MOST_SHOWN]}{more}" if len(outs) > 1 else f"{name!r} -> {outs[0]!r}")
-        free = [out for out in outs if out not in filled.values()]
-        filled |= {name: free[0]} if free else {}
-    if len(shown) > MOST_SHOWN:
-        shown[MOST_SHOWN:] = [f"{len(shown) - MOST_SHOWN} more"]
-    example = ", ".join(f'"{name}": "{out}"' for name, out in filled.items())
-    return StateError(
-        f"the states cannot be paired with outputs by data flow or names: {'; '.join(shown)}; say which are states and "
-        f"what holds their next values, such as load(..., states={{{example}}}), without those that are signals"
-    )

@@ -75,4 +75,4 @@ def lower(node: Node, b: Builder) -> None:
     apply(b, ("ADD", ("MUL", ("SUB", 0, 3), factor_of), 2), [x, *params], y)
 
 
-register(Op("BatchNormalization", infer, evaluate, flow, lower, note="evaluation mode only"))
+register(Op("BatchNormalization", infer, evaluate, flow, lower, note="evaluation mode only", mixes="scale"))

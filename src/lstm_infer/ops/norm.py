@@ -199,7 +199,7 @@ def _row(b: Builder, view: View, tail: tuple[int, ...]) -> View | None:
 
 
 for _name in ("LayerNormalization", "RMSNormalization"):
-    register(Op(_name, infer_layer, evaluate_layer, flow_layer, lower_layer, why="normalises over time"))
+    register(Op(_name, infer_layer, evaluate_layer, flow_layer, lower_layer, mixes="scale", why="normalises over time"))
 register(
     Op(
         "SimplifiedLayerNormalization",
@@ -208,6 +208,7 @@ register(
         flow_layer,
         lower_layer,
         inputs=(2, 2),
+        mixes="scale",
         why="normalises over time",
     )
 )
@@ -264,7 +265,15 @@ def lower_group(node: Node, b: Builder) -> None:
 
 
 register(
-    Op("InstanceNormalization", infer_group, evaluate_group, flow_first, lower_group, why="normalises over time"),
+    Op(
+        "InstanceNormalization",
+        infer_group,
+        evaluate_group,
+        flow_first,
+        lower_group,
+        mixes="scale",
+        why="normalises over time",
+    ),
     Op(
         "GroupNormalization",
         infer_group,
@@ -272,6 +281,7 @@ register(
         flow_first,
         lower_group,
         opsets=(21, None),
+        mixes="scale",
         why="normalises over time",
     ),
 )
@@ -333,8 +343,16 @@ def lower_own(node: Node, b: Builder) -> None:
 
 
 register(
-    Op("MeanVarianceNormalization", infer_own, evaluate_own, flow_own, lower_own, why="normalises over time"),
-    Op("LpNormalization", infer_own, evaluate_own, flow_own, lower_own, why="normalises over time"),
+    Op(
+        "MeanVarianceNormalization",
+        infer_own,
+        evaluate_own,
+        flow_own,
+        lower_own,
+        mixes="scale",
+        why="normalises over time",
+    ),
+    Op("LpNormalization", infer_own, evaluate_own, flow_own, lower_own, mixes="scale", why="normalises over time"),
 )
 
 
@@ -400,4 +418,6 @@ def lower_skip(node: Node, b: Builder) -> None:
 
 
 for _name, _inputs in (("SkipLayerNormalization", (3, 5)), ("SkipSimplifiedLayerNormalization", (3, 4))):
-    register(Op(_name, infer_skip, evaluate_skip, flow_skip, lower_skip, domain="com.microsoft", inputs=_inputs))
+    register(
+        Op(_name, infer_skip, evaluate_skip, flow_skip, lower_skip, domain="com.microsoft", inputs=_inputs, mixes="sum")
+    )

@@ -73,8 +73,8 @@ class Op:
     "cast" changes the element type. Empty: it computes."""
     mixes: str = ""
     """How it makes its output of its inputs where that is simple: "sum" adds or subtracts them; "scale" multiplies or
-    divides; "choose" takes each element from one of the inputs behind the first; "write" replaces elements of the first
-    by those of the third. Empty: in another way."""
+    divides, or brings to a norm; "larger" takes the largest or the smallest; "choose" takes each element from one of the
+    inputs behind the first; "write" replaces elements of the first by those of the third. Empty: in another way."""
     sizes: tuple[int, ...] = ()
     """Inputs that give sizes or positions: a length in them is resolved when the graph is walked."""
     holds: Holds | None = None

@@ -58,7 +58,7 @@ def _variadic(name: str, code: str, function: Callable[..., Any], *, ints: bool,
             left = [made, *left]
 
     takes = "float, int, uint" if ints else "float"
-    mixes = "sum" if function is np.add else ""
+    mixes = "sum" if function is np.add else "larger"
     register(Op(name, infer, evaluate, pass_broadcast, lower, dtypes=takes, runs="map", mixes=mixes))
 
 

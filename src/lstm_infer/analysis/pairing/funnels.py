@@ -7,10 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ...ops import registry
 from .decided import Decided
 from .grid import Mask
 from .matching import components, only_matching
 from .paths import ANY, DIRECT, ELEMENTWISE, SUM, UNREACHED
+from .scene import Scene
 
 __all__ = ["drives", "through_outputs", "through_outputs_by_name", "twice"]
 
@@ -19,10 +21,31 @@ THROUGH = "every output goes through it"
 
 def through_outputs(decided: Decided) -> None:
     """Another value is added to the input element by element, another output is computed from what comes out, and the
-    input does nothing else: a leaky sum, an envelope, a diagonal recurrence."""
+    input does nothing else: a leaky sum, an envelope, a diagonal recurrence. A plain sum may be a residual: it counts
+    where a name says so, or where nothing else is carried and what is added depends on the state too."""
     scene = decided.scene
-    fits = (scene.sums <= ELEMENTWISE) & ((scene.levels > SUM) | scene.witnesses) & ~_contested(decided)
+    fits = (scene.sums <= ELEMENTWISE) & ((scene.levels > SUM) | scene.witnesses)
+    if not decided.pairs:
+        plain = (scene.sums <= ELEMENTWISE) & scene.exposures & ~fits
+        for name, k in decided.free_edges(plain, lambda name, k: _drives_itself(scene, name, scene.targets[k].value)):
+            fits[scene.row[name], k] = True
+    fits &= ~_contested(decided)
     _close_all(decided, fits, THROUGH)
+
+
+def _drives_itself(scene: Scene, name: str, value: str) -> bool:
+    """Is a value this input plus what is made, element by element, of it and another."""
+    at, level = scene.index[name], scene.paths.level
+    while (node := scene.makers.get(value)) is not None:
+        ways = {v: level[v] for v in node.inputs if v in level and level[v][at] <= ELEMENTWISE}
+        changed = [way for way in ways.values() if way[at] > SUM and (way != UNREACHED).sum() > 1]
+        if registry.mixes(node) == "sum" and changed:
+            return True
+        ways = {v: way for v, way in ways.items() if way[at] <= SUM}
+        if len(ways) != 1:
+            return False
+        value = next(iter(ways))
+    return False
 
 
 def through_outputs_by_name(decided: Decided) -> None:

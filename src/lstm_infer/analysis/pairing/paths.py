@@ -16,10 +16,9 @@ from ...walk.walk import Walk
 __all__ = ["ANY", "CONDITION", "DIRECT", "ELEMENTWISE", "MOVE", "SUM", "UNREACHED", "Paths", "find_paths", "only_step"]
 
 MOVE, SUM, DIRECT, ELEMENTWISE, ANY, CONDITION, UNREACHED = 1, 2, 3, 4, 5, 6, 255
-"""MOVE: as it is, perhaps elsewhere. SUM: with a value added that comes from elsewhere too. DIRECT: scaled, cast, repeated,
-chosen.
-ELEMENTWISE: through a function of each element. ANY: products, reductions. CONDITION: it only tells which of other values
-are taken, so it passes nothing on."""
+"""MOVE: as it is, perhaps elsewhere. SUM: with a value added that comes from elsewhere too, or the larger of the two.
+DIRECT: scaled, cast, repeated, chosen. ELEMENTWISE: through a function of each element. ANY: products, reductions. CONDITION:
+it only tells which of other values are taken, so it passes nothing on."""
 
 Levels = NDArray[np.uint8]
 
@@ -86,7 +85,7 @@ def find_paths(walked: Walk, starts: Sequence[str]) -> Paths:
 def _pass(found: Paths, walked: Walk, node: Node, inside: Sequence[tuple[int, str]], output: int) -> None:
     """The levels of one output of a node from those of its live inputs."""
     added = len({value for _, value in inside}) > 1
-    is_sum = added and registry.mixes(node) == "sum"
+    is_sum = added and registry.mixes(node) in ("sum", "larger")
     ways: tuple[list[Levels], list[Levels], list[Levels]] = ([], [], [])
     for i, value in inside:
         link = state_link(node, i, output, walked)

@@ -8,7 +8,7 @@ from .decided import Decided
 from .flow import delay_of, partners
 from .grid import Mask
 from .naming import drives_sure, informs, scales
-from .paths import ANY, ELEMENTWISE, MOVE
+from .paths import ANY, ELEMENTWISE, MOVE, SUM
 
 __all__ = ["undecided"]
 
@@ -21,14 +21,15 @@ def undecided(decided: Decided) -> Edges:
     if not decided.scene.frames:
         return found
     _merge(found, _delayed(decided))
-    doubtful = _doubtful(decided)
+    doubtful, answer = _doubtful(decided), _answers(decided)
     for group in _alike(decided):
+        mine = {name: doubtful[decided.scene.row[name]] for name in group}
         if not decided.feeds() - set(group) and (decided.pairs or len(group) == 1):
-            continue  # as states they would leave nothing to feed: signals
-        for name in group:
-            targets = set(np.flatnonzero(doubtful[decided.scene.row[name]]).tolist())
-            if targets:
-                found.setdefault(name, set()).update(targets)
+            # all of them as states would leave nothing to feed: signals, unless some may be states of what no state makes
+            mine = {name: asked & ~answer for name, asked in mine.items()}
+            if np.logical_or.reduce(list(mine.values())).sum() >= len(group):
+                continue
+        _merge(found, {name: set(np.flatnonzero(asked).tolist()) for name, asked in mine.items() if asked.any()})
     return found
 
 
@@ -77,14 +78,20 @@ def _doubtful(decided: Decided) -> Mask:
     own = asked & scene.singles  # depends on itself alone
     rest = asked & ~scene.singles & ~moved & ~scales(scene)
     near = scene.sums <= ELEMENTWISE
-    sure = sorted(decided.sure)
-    behind = set[int]().union(*(scene.behind[k] for k in sure))
-    answer = np.array([k in behind for k in range(len(scene.targets))], np.bool_)
+    answer = _answers(decided)
     drives = drives_sure(decided)[:, None]
     others = len(decided.free_targets()) > 1  # beside the one that is asked for
-    undecided = rest & floats & np.where(near, drives & (not others), ~scene.exposures & ~answer)
+    # a gain on a signal that drives a sure state, which the only answer is made of: an answer fed back would be a sum
+    gained = answer & (scene.levels > SUM)
+    undecided = rest & floats & np.where(near, drives & (not others) & ~gained, ~scene.exposures & ~answer)
     told = informs(decided, undecided)
-    summed = ~drives | others | ~told
+    summed = ~drives | others | ~(told | gained)
     anyhow = scene.exposures | ~(answer | told)
     found: Mask = (own & floats & ~moved) | (rest & ~floats & scene.said[0][:, None])
     return found | (rest & floats & np.where(near, summed, anyhow))
+
+
+def _answers(decided: Decided) -> Mask:
+    """The targets that are computed from what holds a sure next value."""
+    behind = set[int]().union(*(decided.scene.behind[k] for k in decided.sure))
+    return np.array([k in behind for k in range(len(decided.scene.targets))], np.bool_)
