@@ -14,7 +14,16 @@ from .analysis.spec import StreamSpec
 from .errors import DtypeError, FeedError, ShapeError, StateError
 from .graph.ir import Array, Graph, Port
 
-__all__ = ["Options", "bound_inputs", "check_batch", "check_fixed", "check_sizes", "checked_feeds", "fed_ports"]
+__all__ = [
+    "Options",
+    "bound_inputs",
+    "check_batch",
+    "check_fixed",
+    "check_sizes",
+    "checked_feeds",
+    "fed_ports",
+    "held_ports",
+]
 
 
 @dataclass(frozen=True)
@@ -130,6 +139,16 @@ def check_fixed(ports: Sequence[Port], arrays: Sequence[NDArray[Any]], graph: Gr
                     f"input {port.name!r}: axis {axis} is {given} in the file, and {why}; got {size}. Export the model "
                     "with this axis open (dynamic_axes=, dynamic_shapes=)"
                 )
+
+
+def held_ports(ports: Sequence[Port], graph: Graph) -> list[Port]:
+    """The ports with the sizes that a number of the file may mean, also where it leaves them open."""
+    return [
+        port
+        if port.shape is None
+        else replace(port, shape=tuple(graph.fixed.get((port.name, a), (n, ""))[0] for a, n in enumerate(port.shape)))
+        for port in ports
+    ]
 
 
 def bound_inputs(fed: Sequence[Port], inputs: Mapping[str, ArrayLike], spec: StreamSpec) -> dict[str, Array]:

@@ -16,7 +16,7 @@ from .analysis.sizes import sizes_of, sizes_that_fit
 from .analysis.spec import StreamSpec
 from .answer import MAX_CHUNK, Answer
 from .errors import BudgetError, FeedError, LstmInferError, NotStreamableError, ShapeError
-from .feeds import Options, bound_inputs, check_batch, check_fixed, check_sizes, checked_feeds, fed_ports
+from .feeds import Options, bound_inputs, check_batch, check_fixed, check_sizes, checked_feeds, fed_ports, held_ports
 from .fingerprint import fingerprint
 from .graph.budget import NO_MEMORY, TOO_DEEP, Allowance, open_budget, within_memory
 from .graph.fact import Fact
@@ -142,6 +142,7 @@ class Model:
         self._rewritten: tuple[str, ...] = tuple(graph.notes)
         self._repaired: tuple[str, ...] = tuple(thaw(graph, self._ports, options.constants))
         warn_once(self._repaired, graph)
+        self._ports = held_ports(self._ports, graph)
         self._quick = [(p.name, p.dtype, -1 if p.shape is None else len(p.shape)) for p in self._ports]
         self._output_names = tuple(p.name for p in graph.outputs)
         self._default_ports = [

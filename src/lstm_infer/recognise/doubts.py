@@ -13,6 +13,7 @@ from math import prod
 from ..analysis.labels import Axis
 from .example import Example
 from .places import Place
+from .unpacking import unpacking
 from .written_shapes import makers, read_target
 
 __all__ = ["Doubt", "in_doubt"]
@@ -30,6 +31,7 @@ class Doubt:
 def in_doubt(example: Example, labels: Mapping[int, str], places: Sequence[Place]) -> list[Doubt]:
     """The places of which the target does not say whose their number is."""
     nodes = {node.name: node for node in example.walked.nodes}
+    unpacks = unpacking(example.walked)
     found: list[Doubt] = []
     for g in example.graph.graphs():
         consts, made = example.graph.consts | g.consts, makers(g)
@@ -43,7 +45,9 @@ def in_doubt(example: Example, labels: Mapping[int, str], places: Sequence[Place
             if target is None or before is None:
                 continue
             free = target.index(-1) if -1 in target else None
-            reading = _Reading(example, before, example.traced.axes[node.outputs[0]], free, place)
+            reading = _Reading(
+                example, before, example.traced.axes[node.outputs[0]], free, place, place.node in unpacks
+            )
             if reading.in_doubt(labels):
                 found.append(Doubt(place, reading.cut()))
     return found
@@ -53,9 +57,16 @@ class _Reading:
     """One entry of a target with an entry that is left over."""
 
     def __init__(
-        self, example: Example, before: Sequence[Axis], after: Sequence[Axis], free: int | None, place: Place
+        self,
+        example: Example,
+        before: Sequence[Axis],
+        after: Sequence[Axis],
+        free: int | None,
+        place: Place,
+        unpacks: bool,
     ) -> None:
         self.example, self.before, self.after, self.free, self.place = example, before, after, free, place
+        self.unpacks = unpacks
 
     def in_doubt(self, labels: Mapping[int, str]) -> bool:
         """May the number be the model's own."""
@@ -63,7 +74,7 @@ class _Reading:
             return self.cut()
         if all(self.example.declared(root) for root in self.place.roots):
             return not (self.restores(labels) or self.keeps())
-        return self.groups(labels)
+        return not self.unpacks
 
     def cut(self) -> bool:
         """Are all numbers given, and do time or batch share an axis with a part of the features, or with all of them
@@ -120,17 +131,3 @@ class _Reading:
     def rest(self) -> set[int]:
         """Labels of what is left over; empty where nothing is."""
         return self.names(self.after[self.free]) if self.free is not None else set()
-
-    def groups(self, labels: Mapping[int, str]) -> bool:
-        """Could it be so many steps taken together, [-1, 6, ..], or the sequence cut into so many parts, [6, -1, ..]. At
-        the example's size such a Reshape looks as if it left the axis as it is; an axis that was merged with others
-        before is restored by it, and whoever restores it means its size."""
-        roots, at, free = set(self.place.roots), self.place.at, self.free
-        if free is None or not any(self.names(axis) == roots for axis in self.before):
-            return False
-        between = self.after[free + 1 : at] if free < at else self.after[at + 1 : free]
-        if any(f.extent != 1 for axis in between for f in axis):
-            return False
-        if free < at and all(labels[root] == "time" for root in roots):
-            return True
-        return all(f.extent == 1 and not f.label for f in self.after[free])

@@ -8,19 +8,29 @@ walks at two sets of them is honest about its open axes: no number in it belongs
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice, product
 
 from ..analysis.axes import trace
 from ..analysis.labels import Trace
 from ..errors import LstmInferError
 from ..graph.fact import Fact
-from ..graph.ir import Array, Graph, Port
+from ..graph.ir import Array, Graph, Node, Port
 from ..ops import carries, recurrent
 from ..walk.walk import Walk, walk
 from .written_shapes import target_of
 
-__all__ = ["Example", "Sizes", "example_of", "feeds_at", "native_walk", "sizes_that_are_open"]
+__all__ = [
+    "Example",
+    "Sizes",
+    "example_at",
+    "example_of",
+    "feeds_at",
+    "is_clean",
+    "native_walk",
+    "numbers_of",
+    "sizes_that_are_open",
+]
 
 PRIMES = ((13, 7, 5), (17, 11, 3))
 MOST_WALKS = 64
@@ -104,17 +114,29 @@ def example_of(graph: Graph, inputs: Sequence[Port], constants: Mapping[str, Arr
         walked = at(first)
         if walked is not None and at(other) is not None:
             return Example(graph, inputs, constants, walked, trace(inputs, walked), first, True)
-    numbers = sorted(_numbers(graph), key=lambda n: (n == 1, n))  # one step fits wherever a longer one is broadcast
-    seen = set()
+    numbers = sorted(numbers_of(graph), key=lambda n: (n == 1, n))  # one step fits wherever a longer one is broadcast
+    seen, fitting = set(), None
     for sizes in _tries(agreements, numbers):
         key = frozenset(sizes.items())
         walked = None if key in seen else at(sizes)
         seen.add(key)
         if walked is not None:
             found_at = Example(graph, inputs, constants, walked, trace(inputs, walked), sizes, False)
-            if _clean(found_at):
-                return found_at
-    return None
+            if is_clean(found_at):
+                if _in_order(found_at):
+                    return found_at
+                fitting = fitting or found_at
+    return fitting
+
+
+def example_at(example: Example, sizes: Sizes) -> Example | None:
+    """The same file, as if it had been made at other sizes of its open axes; None where these were no example's."""
+    found = {**example.sizes, **sizes}
+    walked = _walk(example.graph, feeds_at(example.inputs, example.constants, found))
+    if walked is None:
+        return None
+    other = replace(example, walked=walked, traced=trace(example.inputs, walked), sizes=found)
+    return other if is_clean(other) and _in_order(other) else None
 
 
 def _walk(graph: Graph, feeds: Mapping[str, Fact]) -> Walk | None:
@@ -158,19 +180,41 @@ def _agreements(inputs: Sequence[Port]) -> list[Groups]:
     return found
 
 
-def _clean(example: Example) -> bool:
+def is_clean(example: Example) -> bool:
     """Do time and batch pass every Reshape: at sizes that merely happen to fit, axes are cut and mixed."""
-    labels = sizes_that_are_open(example)
-    for node in example.walked.nodes:
-        if node.op == "Reshape":
-            for label in labels:
-                before = example.traced.find(node.inputs[0], label) is not None
-                if before and example.traced.find(node.outputs[0], label) is None:
-                    return False
+    return all(
+        before is None or after is not None
+        for _, passed in _passed(example, list(sizes_that_are_open(example)))
+        for before, after in passed
+    )
+
+
+def _in_order(example: Example) -> bool:
+    """Do all open axes pass every Reshape, none of them past another or into the features: at [4, 1, 6] -> [1, 4, 6] one of
+    four and one of one change places, so the example was [1, 4, 6]."""
+    axes, known = example.traced.axes, {label for label, at in example.traced.sources.items() if at in example.sizes}
+    for node, passed in _passed(example, list(known)):
+        met = sorted((before, after) for before, after in passed if before is not None and after is not None)
+        if any(before is not None and after is None for before, after in passed) or met != sorted(
+            met, key=lambda m: m[1]
+        ):
+            return False
+        for axis in axes[node.outputs[0]] if example.walked.facts[node.outputs[0]].shape.count(1) else ():
+            others = any(f.label not in known and f.extent > 1 for f in axis)
+            if others and any(f.label in known and f.extent == 1 for f in axis):
+                return False
     return True
 
 
-def _numbers(graph: Graph) -> set[int]:
+def _passed(example: Example, labels: Sequence[int]) -> Iterator[tuple[Node, list[tuple[int | None, int | None]]]]:
+    """Every Reshape, and where each label is before and after it."""
+    find = example.traced.find
+    for node in example.walked.nodes:
+        if node.op == "Reshape":
+            yield node, [(find(node.inputs[0], label), find(node.outputs[0], label)) for label in labels]
+
+
+def numbers_of(graph: Graph) -> set[int]:
     """Numbers that stand where sizes are asked for."""
     found: set[int] = set()
     for g in graph.graphs():

@@ -16,6 +16,7 @@ What cannot be told is left as it is, and the input axis keeps its declared size
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from math import prod
 
 import numpy as np
@@ -30,7 +31,8 @@ from ..ops import carries, recurrent
 from ..walk.walk import Walk, walk
 from .counts import uncounted
 from .doubts import Doubt, in_doubt
-from .example import Example, Sizes, example_of, sizes_that_are_open
+from .example import Example, Sizes, example_at, example_of, sizes_that_are_open
+from .natives import Native, agrees, natives_of
 from .opening import open_places
 from .places import Place, find_places
 
@@ -54,30 +56,104 @@ def thaw(graph: Graph, inputs: Sequence[Port], constants: Mapping[str, Array]) -
     example = example_of(graph, inputs, constants)
     if example is None:
         return []
-    open_labels = sizes_that_are_open(example)
-    labels = {
-        label: what for label, what in open_labels.items() if not example.honest or example.declared(label)
-    }  # what is open and runs at other sizes is nobody's example
+    labels = _frozen_labels(example)
     if not labels or _lost(example, labels):
         return []
-    opened, unsure = _opened(example, labels)
-    fixed = {**uncounted(example, labels, PROBES), **unsure}
+    repair = _repaired(example, labels)
+    example, labels = repair.example, _frozen_labels(repair.example)
+    fixed = {**uncounted(example, labels, PROBES), **repair.unsure}
     for label, why in fixed.items():
-        if example.declared(label):
+        if example.declared(label) or (repair.fixed and label in repair.unsure):
             graph.fixed |= {place: (example.extent(label), why) for place in example.places(label)}
-    return [place.text for place in opened]
+    return [place.text for place in repair.opened]
 
 
-def _opened(example: Example, labels: Labels) -> tuple[list[Place], dict[int, str]]:
-    """What was opened; and labels whose size may be meant somewhere, with the reason."""
+@dataclass(frozen=True)
+class _Repair:
+    """What was opened, read from one example; and its labels whose size may be meant somewhere, with the reason."""
+
+    example: Example
+    opened: list[Place]
+    unsure: dict[int, str]
+    fixed: bool = False
+    """The unsure labels are held to the example's size, also where the file leaves them open."""
+
+    def at_example(self, native: Native) -> bool:
+        """Have the unsure labels the example's size there."""
+        places = ((at, self.example.extent(label)) for label in self.unsure for at in self.example.places(label))
+        return all(native.sizes.get(at, n) == n for at, n in places)
+
+
+def _repaired(example: Example, labels: Labels) -> _Repair:
+    """The graph repaired, where it is to be.
+
+    Where open axes run at other sizes as well, the file itself says what it gives there. If a repair changes that, another
+    of these sizes may have been the example: [18, 1, H] is T = 18 of one signal, or the 6 x 3 rows of three.
+    """
     places = find_places(example, labels)
     if not places:
-        return [], {}
-    if any(_may_transpose(n, example, labels) for n in example.walked.nodes if n.op == "Reshape"):
-        return [], {}
+        return _Repair(example, [], {})
+    apart, doubted = _apart(places), bool(in_doubt(example, labels, places))
+    if not (apart or doubted):
+        return _opened(example, labels, places)
+    natives = natives_of(example, [label for label in labels if not example.declared(label)])
+    told = [_answers(example, native.sizes) for native in natives] if doubted else []
+    with transaction(example.graph) as change:
+        first = _opened(example, labels, places)
+        kept = [native for native in natives if first.at_example(native)] if first.unsure else natives
+        if not first.opened or not (first.unsure or apart) or agrees(example, kept):
+            change.keep()
+            again = (_answers(example, native.sizes) for native in natives) if first.unsure else ()
+            return replace(first, fixed=not natives or not all(map(_same, told, again)))
+    return (_read_otherwise(example, natives) if apart else None) or _of_declared(example, labels, natives, first)
+
+
+def _read_otherwise(example: Example, natives: Sequence[Native]) -> _Repair | None:
+    """A repair read from another of the sizes at which the file runs, that changes nothing of what it gives at all of them."""
+    for native in natives:
+        other = example_at(example, native.sizes)
+        if other is None:
+            continue
+        labels = _frozen_labels(other)
+        with transaction(other.graph) as change:
+            found = _opened(other, labels, find_places(other, labels))
+            if found.opened and not found.unsure and agrees(example, natives):
+                change.keep()
+                return found
+    return None
+
+
+def _of_declared(example: Example, labels: Labels, natives: Sequence[Native], first: _Repair) -> _Repair:
+    """Opened in the axes alone whose sizes the file declares; nothing where that changes what it gives."""
+    declared = {label: what for label, what in labels.items() if example.declared(label)}
+    with transaction(example.graph) as change:
+        found = _opened(example, declared, find_places(example, declared))
+        if agrees(example, natives):
+            change.keep()
+            return found
+    return _Repair(example, [], first.unsure)
+
+
+def _frozen_labels(example: Example) -> Labels:
+    """Time and batch, where the file declares their sizes or runs at no others: what is open and runs is nobody's example."""
+    labels = sizes_that_are_open(example)
+    return {label: what for label, what in labels.items() if not example.honest or example.declared(label)}
+
+
+def _apart(places: Sequence[Place]) -> bool:
+    """Have some layers a first state for the batch that is fed, and others one for so many: rows of another kind."""
+    states = [place for place in places if place.kind == "state"]
+    return any(a.roots == b.roots and a.follows and not b.follows for a in states for b in states)
+
+
+def _opened(example: Example, labels: Labels, places: Sequence[Place]) -> _Repair:
+    """What is opened by one example."""
+    nothing = _Repair(example, [], {})
+    if not places or any(_may_transpose(n, example, labels) for n in example.walked.nodes if n.op == "Reshape"):
+        return nothing
     doubted = in_doubt(example, sizes_that_are_open(example), places)
     if not doubted and _walks(example, labels):
-        return [], {}
+        return nothing
     with transaction(example.graph) as change:
         for follows in (False, True):  # a first state made of the fed batch is touched only where nothing less will do
             chosen = [place for place in places if follows or not place.follows]
@@ -85,13 +161,13 @@ def _opened(example: Example, labels: Labels) -> tuple[list[Place], dict[int, st
             chosen = [place for place in chosen if not set(place.roots) & set(unsure)]
             left = {label: what for label, what in labels.items() if label not in unsure}
             if not left or (unsure and _walks(example, left)):
-                return [], unsure
+                return _Repair(example, [], unsure)
             open_places(example, chosen)
             if chosen and _walks(example, left):
                 change.keep()
-                return chosen, unsure
+                return _Repair(example, chosen, unsure)
             change.undo()
-    return [], {}
+    return nothing
 
 
 def _unsure(example: Example, places: Sequence[Place], doubted: Sequence[Doubt]) -> dict[int, str]:
@@ -118,7 +194,7 @@ def _matters(example: Example, places: Sequence[Place], asked: Sequence[Place]) 
             if left and answers[0] is None:
                 return bool(chosen)  # as they are they do not fit; what else was opened may be why
     as_they_are, opened = answers
-    return as_they_are is None or opened is None or not all(map(_close, as_they_are, opened))
+    return not _same(as_they_are, opened)
 
 
 def _answers(example: Example, sizes: Sizes) -> list[Array] | None:
@@ -136,6 +212,10 @@ def _answers(example: Example, sizes: Sizes) -> list[Array] | None:
         return None
     found = [walked.facts[port.name].const for port in example.graph.outputs]
     return None if any(array is None for array in found) else [array for array in found if array is not None]
+
+
+def _same(one: list[Array] | None, other: list[Array] | None) -> bool:
+    return one is not None and other is not None and all(map(_close, one, other))
 
 
 def _close(a: Array, b: Array) -> bool:
