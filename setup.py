@@ -1,7 +1,7 @@
-"""Builds the kernels once per instruction set and links them into the two extension modules.
+"""Builds the kernels once per instruction set and links them into the two extension modules that call them.
 
 Everything that is not C lives in pyproject.toml. Flags differ per file, which `Extension` cannot say: BuildExt
-compiles the kernels itself, each set into its own folder, and hands the objects to both modules.
+compiles the kernels itself, each set into its own folder, and hands the objects to both of these.
 
 Environment
 -----------
@@ -44,6 +44,7 @@ GNU_DOOR = ["-O2", "-fvisibility=hidden"]
 MSVC_DOOR = ["/O2"]
 
 KERNELS = Path("kernels")
+WITH_KERNELS = ("lstm_infer._core", "lstm_infer._check")
 MACHINES = {"amd64": "x86_64", "x86_64": "x86_64", "aarch64": "arm64", "arm64": "arm64"}
 
 
@@ -81,7 +82,9 @@ class BuildExt(build_ext):
     def build_extensions(self) -> None:
         objects = self.compile_kernels()
         for ext in self.extensions:
-            ext.extra_objects = objects  # assigned, not appended: this may run twice
+            ext.extra_objects = (
+                objects if ext.name in WITH_KERNELS else []
+            )  # assigned, not appended: this may run twice
             ext.extra_compile_args = MSVC_DOOR if self.compiler.compiler_type == "msvc" else GNU_DOOR + debug_flags()
         super().build_extensions()
 
@@ -135,7 +138,7 @@ def extension(name: str) -> Extension:
 
 setup(
     ext_modules=cythonize(
-        [extension("_core"), extension("_check")],
+        [extension("_core"), extension("_stream"), extension("_check")],
         include_path=["src"],
         compiler_directives={
             "language_level": 3,

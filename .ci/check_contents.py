@@ -24,10 +24,18 @@ def sdist(folder: Path) -> list[str]:
 def installed(folder: Path) -> list[str]:
     package = folder / "lstm_infer"
     held = {str(path.relative_to(package)) for path in package.rglob("*") if path.is_file()}
-    wanted = {"py.typed", "_core.pyi", "_check.pyi", "cli/demo/amp.onnx", "__init__.py", "cli/command.py"}
+    wanted = {
+        "py.typed",
+        "_core.pyi",
+        "_check.pyi",
+        "_stream.pyi",
+        "cli/demo/amp.onnx",
+        "__init__.py",
+        "cli/command.py",
+    }
     wrong = [f"lacks {name}" for name in sorted(wanted - held)]
     wrong += [f"holds {name}" for name in sorted(held) if Path(name).suffix in (".pyx", ".pxd", ".c", ".h")]
-    modules = [name for name in ("_core", "_check") if not list(package.glob(f"{name}.*.so"))]
+    modules = [name for name in ("_core", "_stream", "_check") if not list(package.glob(f"{name}.*.so"))]
     return wrong + [f"lacks the module {name}" for name in modules]
 
 

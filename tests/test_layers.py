@@ -19,6 +19,7 @@ DIRECT = {
     "bounds": {"errors"},
     "_core": {"bounds"},
     "_check": {"_core"},
+    "_stream": {"_core"},
     "isa": {"_core"},
     "records": {"errors"},
     "graph": {"errors"},
@@ -29,7 +30,7 @@ DIRECT = {
     "analysis": {"walk", "records"},
     "recognise": {"analysis"},
     "lower": {"walk"},
-    "streams": {"analysis", "lower"},
+    "streams": {"analysis", "lower", "_stream"},
     "stream": {"streams"},
     "feeds": {"analysis"},
     "summary": {"analysis"},
@@ -48,7 +49,7 @@ DIRECT = {
 # These use the package as its users do, so they may import its public names.
 THROUGH_THE_FRONT_DOOR = {"doors", "cli"}
 
-COMPILED = {"_core", "_check"}
+COMPILED = {"_core", "_check", "_stream"}
 
 OUTSIDE = {
     # the demo opens the state of onnxruntime's copy of its model; verify falls back to the reference evaluator

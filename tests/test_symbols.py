@@ -96,11 +96,11 @@ def test_wide_objects_are_wide() -> None:
 
 
 def test_modules_export_only_their_init() -> None:
-    from lstm_infer import _check, _core
+    from lstm_infer import _check, _core, _stream
 
     if not shutil.which("nm"):
         pytest.skip("nm (binutils) is not installed")
-    for module in (_core, _check):
+    for module in (_core, _stream, _check):
         path = Path(str(module.__file__))
         if path.suffix != ".so" or platform.system() != "Linux":
             pytest.skip("reads ELF modules")

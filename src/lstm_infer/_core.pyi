@@ -1,12 +1,11 @@
 """The one bridge to C: hands memory to the kernels and takes statuses back."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Final, NoReturn, TypeVar, final, overload
+from collections.abc import Sequence
+from typing import Any, Final, final
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import NDArray
 
-Out = TypeVar("Out", bound=NDArray[Any] | Mapping[str, NDArray[Any]])
 Base = NDArray[Any] | int | None
 """What stands behind one base number of a plan: an array, an address, or nothing."""
 
@@ -174,111 +173,3 @@ class Plan:
         StepError
             A step failed; the steps before it have run.
         """
-
-class StreamCore:
-    """The fast path of a stream with one streamed input and one output: check, run, return.
-
-    A subclass says how everything else is done: `step` and `run` hand whatever the fast path does not take to
-    `_step_slow` and `_run_slow`, which do the general thing or raise the precise error.
-    """
-
-    def _bind(
-        self,
-        *,
-        consts: Base,
-        state: Base,
-        arena: Base,
-        blocks: Sequence[tuple[int, Plan]],
-        x_dtype: DTypeLike,
-        y_dtype: DTypeLike,
-        x_step_shape: tuple[int, ...],
-        x_time: int,
-        y_step_shape: tuple[int, ...],
-        y_time: int,
-        release_gil: Sequence[bool],
-        backup: NDArray[np.uint8] | None = None,
-        input_base: int = 3,
-        output_base: int = 4,
-    ) -> None:
-        """Set all that the fast path needs. May be called again; without it every call is slow.
-
-        Parameters
-        ----------
-        consts, state, arena
-            Bases 0, 1 and 2 of the plans. Kept alive; the state is updated in place.
-        blocks : sequence of (n_steps, Plan)
-            Descending in n_steps down to 1, at most 16. `run` cuts its input into these, largest first.
-        x_dtype, y_dtype
-            Element types of input and output.
-        x_step_shape, y_step_shape : tuple of int
-            Shape of one step with the time axis at extent 1; at most 16 axes (15 in a frame model).
-        x_time, y_time : int
-            Position of the time axis. Both -1: a frame model, `run` takes a new leading axis. y_time alone -1: the
-            output is the value as if the sequence ended here, so `run` returns the last one.
-        release_gil : sequence of bool
-            Per block: one run of its plan takes several microseconds. `run` goes by the largest block it uses, and
-            releases the GIL too if it has more steps than the largest block.
-        backup : array of uint8, or None
-            As large as the state. Given, a call that fails leaves the state as it was before; None: no step can fail.
-        input_base, output_base : int
-            Base numbers, 3 to 15, at which the plans read the input and write the output.
-
-        Raises
-        ------
-        StateError
-            Another thread is inside the stream.
-        ValueError
-            The arguments contradict each other.
-        """
-    @overload
-    def step(self, x: NDArray[Any], out: None = None) -> NDArray[Any] | dict[str, NDArray[Any] | None]: ...
-    @overload
-    def step(self, x: Mapping[str, NDArray[Any]], out: None = None) -> dict[str, NDArray[Any] | None]: ...
-    @overload
-    def step(self, x: NDArray[Any] | Mapping[str, NDArray[Any]], out: Out) -> Out:
-        """Run one step.
-
-        Parameters
-        ----------
-        x : array of the bound dtype, native, aligned, C-contiguous
-            The step shape, with the time axis kept at 1 or dropped; the output follows.
-        out : array, optional
-            Filled and returned: dtype and shape of the output, C-contiguous, writeable, apart from `x`.
-
-        Raises
-        ------
-        StateError
-            Another thread is inside the stream.
-
-        Notes
-        -----
-        What users read, with all that a stream takes, is the docstring of the compiled method.
-        """
-    @overload
-    def run(self, x: NDArray[Any], out: None = None) -> NDArray[Any] | dict[str, NDArray[Any] | None]: ...
-    @overload
-    def run(self, x: Mapping[str, NDArray[Any]], out: None = None) -> dict[str, NDArray[Any] | None]: ...
-    @overload
-    def run(self, x: NDArray[Any] | Mapping[str, NDArray[Any]], out: Out) -> Out:
-        """Run T steps, T >= 0 being the extent of the time axis (or of a new leading axis in a frame model).
-
-        The fast path takes arrays in which nothing with an extent above 1 stands before the time axis.
-        Parameters and errors as in `step`.
-        """
-    def _lock(self) -> None:
-        """Enter the stream: the busy flag that `step` and `run` use too. It does not wait and does not nest.
-
-        Raises
-        ------
-        StateError
-            The stream is entered already.
-        """
-    def _unlock(self) -> None:
-        """Leave the stream. Only after a `_lock` that succeeded."""
-    def _step_slow(self, x: Any, out: Any) -> Any:
-        """Hook: do what the fast path of `step` does not take, or raise the precise error. Called without the lock."""
-    def _run_slow(self, x: Any, out: Any) -> Any:
-        """Hook: the same for `run`."""
-    def _step_failed(self, error: StepError, plan: Plan) -> NoReturn:
-        """Hook: raise the public error for a step of `plan` that failed, the state being that before the call
-        again. Called without the lock."""

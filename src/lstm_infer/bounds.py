@@ -6,11 +6,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["binding", "packed", "panels", "plan_steps", "step_shape"]
+__all__ = ["call", "packed", "panels", "plan_steps", "step_shape"]
 
 
 def panels(gates: int, n_units: int, k: int, panel: int, units: int, out_offset: int) -> tuple[int, int]:
@@ -63,24 +64,23 @@ def step_shape(dims: tuple[int, ...], time: int, most: int) -> None:
         raise ValueError(f"shape {dims}, time axis {time}: extent 1 along it expected")
 
 
-def binding(
+def call(
+    inputs: Sequence[tuple[str, Any, tuple[int, ...], int, bool]],
+    outputs: Sequence[tuple[str, Any, tuple[int, ...], int, bool]],
     sizes: Sequence[int],
     n_flags: int,
-    bases: tuple[int, int],
-    times: tuple[int, int],
-    state: NDArray[np.uint8] | None,
-    backup: NDArray[np.uint8] | None,
     most: tuple[int, int],
 ) -> None:
-    """Refuse what a stream cannot be bound to. `times`: the time axes of x and y; `most`: of blocks, of bases."""
-    most_blocks, most_bases = most
+    """Refuse what cannot be the ports and blocks of a call. `most`: of ports, of blocks."""
+    most_ports, most_blocks = most
     if not sizes or len(sizes) > most_blocks or list(sizes) != sorted(set(sizes), reverse=True) or sizes[-1] != 1:
         raise ValueError(f"blocks: 1 to {most_blocks} sizes, descending to 1, expected, got {sizes}")
     if n_flags != len(sizes):
         raise ValueError(f"release_gil: one flag per block ({len(sizes)}) expected, got {n_flags}")
-    if not all(3 <= base < most_bases for base in bases) or bases[0] == bases[1]:
-        raise ValueError(f"bases: two of 3..{most_bases - 1} expected, got {bases[0]}, {bases[1]}")
-    if times[0] < 0 <= times[1]:
-        raise ValueError("y has a time axis but x has none")
-    if backup is not None and (state is None or backup.nbytes != state.nbytes):
-        raise ValueError("backup: as many bytes as the state has expected")
+    if not inputs or not outputs or len(inputs) + len(outputs) > most_ports:
+        raise ValueError(f"ports: 2 to {most_ports} expected, got {len(inputs)} inputs and {len(outputs)} outputs")
+    if not any(every for *_, every in inputs):
+        raise ValueError("inputs: one that has something for every step expected")
+    for name, _, _, time, every in [*inputs, *outputs]:
+        if time >= 0 and not every:
+            raise ValueError(f"port {name!r} has a time axis, but nothing for every step")

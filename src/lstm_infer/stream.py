@@ -1,7 +1,7 @@
 """Stream: one live signal (or a batch of them in lockstep), and the state it carries from call to call.
 
-The fast path of `step` and `run` is compiled: `_core.StreamCore` checks one array, and runs one C plan over it. What it
-does not take (several inputs or outputs, a lag, steps on the host) goes through `streams/general.py`.
+The fast path of `step` and `run` is compiled: `_stream.StreamCore` looks at the arrays once, and runs C plans over them. What
+it does not take (a lag, a stride, other sizes, steps on the host) goes through `streams/general.py`.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Stream(GeneralPath):
         self._fingerprint = fingerprint
         self._set_states(initial or {})
         self._first = self._state.copy()
-        self._bind_fast()
+        self._bind(plan.call, self._state)
 
     @property
     def batch(self) -> int:

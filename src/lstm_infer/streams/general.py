@@ -1,6 +1,6 @@
 """The general path of a stream: any number of inputs and outputs, any phase, steps on the host.
 
-What `_core.StreamCore` does not take in C comes here: it is checked, cut into blocks, run, and joined again.
+What `_stream.StreamCore` does not take in C comes here: it is checked, cut into blocks, run, and joined again.
 """
 
 from __future__ import annotations
@@ -12,14 +12,15 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import _core
+from .. import _core, _stream
 from ..errors import ShapeError, StateError
 from ..graph.budget import within_memory
-from ..program.program import BASE_FIRST, step_failed
+from ..program.program import step_failed
 from ..records import StateInfo
 from . import shapes
+from .block import Block, Phase
 from .named import memory_of
-from .plan import Block, Phase, StreamPlan
+from .plan import StreamPlan
 from .shapes import Arrays
 
 __all__ = ["Frames", "GeneralPath", "Replan", "Results"]
@@ -31,7 +32,7 @@ Frames = NDArray[Any] | Mapping[str, NDArray[Any]]
 Results = NDArray[Any] | dict[str, NDArray[Any] | None]
 
 
-class GeneralPath(_core.StreamCore):
+class GeneralPath(_stream.StreamCore):
     """A plan, the memory it runs over, and where in it the stream stands."""
 
     def __init__(self, plan: StreamPlan, replan: Replan | None) -> None:
@@ -56,46 +57,8 @@ class GeneralPath(_core.StreamCore):
         finally:
             self._unlock()
 
-    # ---- the fast path ----------------------------------------------------------------------------------
-
-    def _bind_fast(self) -> None:
-        """Tell the fast path what it needs, where the model takes it: one input, one output, one C plan a block."""
-        plan = self._plan
-        if len(plan.fed.streamed) != 1 or plan.fed.per_step or len(plan.spec.outputs) != 1 or not plan.blocks:
-            return
-        if any(block.program.plan is None for block in plan.blocks):
-            return
-        (x_name,), output = plan.fed.streamed, plan.spec.outputs[0]
-        x, y = plan.step_facts[x_name], plan.out_facts[output.name]
-        frame = plan.spec.mode == "frame"
-        x_time = -1 if frame else plan.spec.roles.time[x_name]
-        y_time = -1 if frame or output.kind != "time" else output.axis
-        if any(n != 1 for n in x.shape[: max(x_time, 0)]) or any(n != 1 for n in y.shape[: max(y_time, 0)]):
-            return
-        if not frame and output.kind == "time" and (x.shape[x_time] != 1 or y.shape[y_time] != 1):
-            return
-        self._bind(
-            consts=plan.store.anchor,
-            state=self._state,
-            arena=self._arena,
-            blocks=[(block.n, block.program.plan) for block in plan.blocks if block.program.plan is not None],
-            x_dtype=x.dtype,
-            y_dtype=y.dtype,
-            x_step_shape=x.shape,
-            x_time=x_time,
-            y_step_shape=y.shape,
-            y_time=y_time,
-            release_gil=[block.release_gil for block in plan.blocks],
-            backup=np.empty_like(self._state) if any(block.program.can_fail for block in plan.blocks) else None,
-            input_base=BASE_FIRST,
-            output_base=BASE_FIRST + 1,
-        )
-
-    def _step_failed(self, error: _core.StepError, plan: _core.Plan) -> NoReturn:
-        for block in self._plan.blocks:
-            if block.program.plan is plan:
-                raise step_failed(error, block.program.nodes[0])
-        raise error
+    def _step_failed(self, error: _core.StepError, nodes: Sequence[str]) -> NoReturn:
+        raise step_failed(error, nodes)
 
     # ---- calls ------------------------------------------------------------------------------------------
 
@@ -171,7 +134,7 @@ class GeneralPath(_core.StreamCore):
             need = max([64, *(block.program.arena_bytes for block in plan.blocks)])
             if need > self._arena.nbytes:
                 self._arena = _core.aligned_empty(need)
-        self._bind_fast()
+        self._bind(plan.call, self._state)
 
     def _piece(self, name: str, array: NDArray[Any], at: int, n: int) -> NDArray[Any]:
         """The part of an input that a block reads."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -21,15 +20,16 @@ from ..program.assemble import assemble
 from ..program.builder import Builder
 from ..program.inplace import InPlace
 from ..program.memory import NodeState
-from ..program.program import Program
 from ..program.store import ConstStore
 from ..program.views import View
 from ..records import StateInfo
+from .block import Block, Phase
 from .chunk import Chunk, first_fills, may_hold, walk_chunk
 from .fed import Fed, check_lens
 from .gil import RELEASE_MACS, work
 from .lowered import Lowering
 from .reference import Reference
+from .road import call_of
 from .state_block import (
     Fills,
     InputState,
@@ -44,27 +44,13 @@ from .state_block import (
 )
 from .trials import read_again
 
-__all__ = ["BLOCKS", "Block", "Phase", "StreamPlan"]
+__all__ = ["BLOCKS", "StreamPlan"]
 
 BLOCKS = (64, 16, 4, 1)
 """Block lengths into which a chunk is cut, as far as they do not exceed `max_chunk`."""
 
 MOST_PHASES = 256
 """So many are gone through to see whether a snapshot stands in one of them."""
-
-Phase = tuple[int, ...]
-"""How many steps each history and queue holds, in the order of `StreamPlan.fills`; () where that never changes."""
-
-
-@dataclass(frozen=True)
-class Block:
-    """The program for `n` steps that start in one phase; `present`: the outputs that exist behind them."""
-
-    n: int
-    program: Program
-    release_gil: bool
-    next_phase: Phase
-    present: tuple[str, ...]
 
 
 class StreamPlan:
@@ -105,6 +91,10 @@ class StreamPlan:
         self.blocks = [self.block(n, self.first_phase) for n in self.lengths] if spec.steady else []
         self.step_facts: dict[str, Fact] = {name: one.facts[name] for name in self.fed.names}
         self.out_facts: dict[str, Fact] = {o.name: self.fed.without_dropped(o.name, one.facts) for o in spec.outputs}
+        self.call = call_of(
+            spec, self.fed.streamed, self.step_facts, self.out_facts, self.blocks, store, self.layout.n_bytes
+        )
+        """One crossing into C that does a call; None: the general path does it."""
 
     def block(self, n: int, phase: Phase, flush: bool = False) -> Block:
         """The program for n steps from a phase; made when first asked for."""

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DtypeError, FeedError, ShapeError
-from .plan import Block, StreamPlan
+from .block import Block
+from .plan import StreamPlan
 
 __all__ = ["Arrays", "Shapes", "check_out", "checked_feeds", "chunk_length", "other_sizes", "run_shapes", "step_arrays",
            "targets", "time_axis"]  # fmt: skip

@@ -1,0 +1,126 @@
+"""A call of a stream in one crossing into C, and what every stream has of it."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NoReturn, TypeVar, final, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ._core import Base, Plan, StepError
+
+Out = TypeVar("Out", bound=NDArray[Any] | Mapping[str, NDArray[Any]])
+Port = tuple[str, object, tuple[int, ...], int, bool]
+"""Name, dtype, shape of one step, time axis (-1: none), and whether it has something for every step."""
+
+@final
+class Call:
+    """What a call of a plan's streams takes and gives, and the blocks that it runs. Holds no state; shared.
+
+    Parameters
+    ----------
+    consts
+        Base 0 of the plans. Kept alive.
+    state_bytes, arena_bytes : int
+        What lies at bases 1 and 2: the state of a stream, and memory that is lent to a call.
+    blocks : sequence of (n_steps, Plan)
+        Descending in n_steps down to 1, at most 16. A chunk is cut into these, largest first.
+    inputs, outputs : sequence of Port
+        Together at most 61: bases 3 and on, in this order. The time axis has extent 1 in the shape of a step; a port
+        that has none, but something for every step, is a frame model's: a chunk has a new leading axis. A port without
+        anything for every step is a side input, the same for all, or an output as if the sequence ended here.
+    release_gil : sequence of bool
+        Per block: one run of its plan takes several microseconds. A chunk goes by the largest block it uses, and
+        releases the GIL too if it has more steps than the largest block.
+    nodes : sequence of sequence of str
+        Per block: which node each of its steps came from, for errors.
+    can_fail : bool
+        A step may refuse its data: the state is then put back as it was before the call.
+
+    Raises
+    ------
+    ValueError
+        The arguments contradict each other.
+    """
+
+    def __init__(
+        self,
+        *,
+        consts: Base,
+        state_bytes: int,
+        arena_bytes: int,
+        blocks: Sequence[tuple[int, Plan]],
+        inputs: Sequence[Port],
+        outputs: Sequence[Port],
+        release_gil: Sequence[bool],
+        nodes: Sequence[Sequence[str]],
+        can_fail: bool = False,
+    ) -> None: ...
+
+class StreamCore:
+    """The fast road of a stream: look, run, return.
+
+    A subclass says how everything else is done: `step` and `run` hand whatever is not for this road to `_step_slow` and
+    `_run_slow`, which do the general thing or raise the precise error.
+    """
+
+    def _bind(self, call: Call | None, state: NDArray[np.uint8]) -> None:
+        """Say what a call is, and where the state lies. May be called again; without a call every call is slow.
+
+        Raises
+        ------
+        StateError
+            Another thread is inside the stream.
+        ValueError
+            The state is smaller than the call says.
+        """
+    @overload
+    def step(self, x: NDArray[Any], out: None = None) -> NDArray[Any] | dict[str, NDArray[Any] | None]: ...
+    @overload
+    def step(self, x: Mapping[str, NDArray[Any]], out: None = None) -> dict[str, NDArray[Any] | None]: ...
+    @overload
+    def step(self, x: NDArray[Any] | Mapping[str, NDArray[Any]], out: Out) -> Out:
+        """Run one step.
+
+        Parameters
+        ----------
+        x : array, or dict of arrays by input: of the port's dtype, native, aligned, C-contiguous
+            The step shape, with the time axis kept at 1 or dropped; the outputs follow.
+        out : array, or dict of arrays by output, optional
+            Filled and returned: dtype and shape of the outputs, C-contiguous, writeable, apart from all others.
+
+        Raises
+        ------
+        StateError
+            Another thread is inside the stream.
+
+        Notes
+        -----
+        What users read, with all that a stream takes, is the docstring of the compiled method.
+        """
+    @overload
+    def run(self, x: NDArray[Any], out: None = None) -> NDArray[Any] | dict[str, NDArray[Any] | None]: ...
+    @overload
+    def run(self, x: Mapping[str, NDArray[Any]], out: None = None) -> dict[str, NDArray[Any] | None]: ...
+    @overload
+    def run(self, x: NDArray[Any] | Mapping[str, NDArray[Any]], out: Out) -> Out:
+        """Run T steps, T >= 0 being the extent of the time axis (or of a new leading axis in a frame model).
+
+        Parameters and errors as in `step`.
+        """
+    def _lock(self) -> None:
+        """Enter the stream: the busy flag that `step` and `run` use too. It does not wait and does not nest.
+
+        Raises
+        ------
+        StateError
+            The stream is entered already.
+        """
+    def _unlock(self) -> None:
+        """Leave the stream. Only after a `_lock` that succeeded."""
+    def _step_slow(self, x: Any, out: Any) -> Any:
+        """Hook: do what the fast road of `step` does not take, or raise the precise error. Called without the lock."""
+    def _run_slow(self, x: Any, out: Any) -> Any:
+        """Hook: the same for `run`."""
+    def _step_failed(self, error: StepError, nodes: Sequence[str]) -> NoReturn:
+        """Hook: raise the public error for a step that failed, the state being that before the call again. Called
+        without the lock."""

@@ -1,0 +1,503 @@
+"""A call of a stream, in one crossing: its arrays are looked at once, and what was looked at is what runs.
+
+A `Call` belongs to a plan and is shared by its streams: the ports, and the blocks that a chunk is cut into.
+`StreamCore` adds the state of one stream. Memory to work in is lent to a call and comes back when it ends.
+"""
+
+cimport cython
+from cpython.dict cimport PyDict_CheckExact, PyDict_GetItemWithError, PyDict_SetItem, PyDict_Size
+from cpython.object cimport PyObject
+from cpython.ref cimport Py_DECREF, Py_INCREF
+from libc.stdint cimport int64_t, uintptr_t
+from libc.stdlib cimport free, malloc
+from libc.string cimport memcpy
+from numpy cimport npy_intp
+
+cimport numpy as cnp
+
+from lstm_infer._core cimport Plan, address, run_steps, step_error
+from lstm_infer._kernels cimport li_step
+
+import numpy as np
+
+from lstm_infer import bounds
+from lstm_infer.errors import BudgetError, StateError
+
+cnp.import_array()
+
+cdef extern from *:
+    """
+    /* A flag that one thread holds. With a GIL it is only touched by its holder; without one it is an atomic. */
+    #if !defined(Py_GIL_DISABLED)
+    #define LI_TAKE(flag) (*(flag) ? 0 : (*(flag) = 1))
+    #define LI_GIVE(flag) (*(flag) = 0)
+    #elif defined(_MSC_VER)
+    #include <intrin.h>
+    #define LI_TAKE(flag) (_InterlockedExchange((volatile long *)(flag), 1) == 0)
+    #define LI_GIVE(flag) _InterlockedExchange((volatile long *)(flag), 0)
+    #else
+    #define LI_TAKE(flag) (__atomic_exchange_n((flag), 1, __ATOMIC_ACQUIRE) == 0)
+    #define LI_GIVE(flag) __atomic_store_n((flag), 0, __ATOMIC_RELEASE)
+    #endif
+    """
+    bint LI_TAKE(long *flag) noexcept nogil
+    void LI_GIVE(long *flag) noexcept nogil
+
+cdef enum:
+    FIRST = 3  # bases of a plan: constants, state, arena, then the ports
+    MAX_PORTS = 61
+    MAX_BLOCKS = 16
+    MAX_RANK = 16
+    LINE = 64  # what a part of the scratch begins at a multiple of
+
+
+# ---- memory to work in -----------------------------------------------------------------------------------------
+
+cdef struct Scratch:
+    Scratch *next
+    char *raw
+    char *memory  # raw, from a multiple of LINE on
+    int64_t n_bytes
+
+cdef Scratch *lent = NULL  # those that no call has now, the one given back last in front
+cdef long lending = 0
+
+
+cdef Scratch *take_scratch(int64_t n_bytes) noexcept:
+    """Memory for one call, as large as the largest that had it before; NULL where there is none."""
+    global lent
+    cdef Scratch *found
+    while not LI_TAKE(&lending):
+        pass
+    found = lent
+    if found != NULL:
+        lent = found.next
+    LI_GIVE(&lending)
+    if found == NULL:
+        found = <Scratch *>malloc(sizeof(Scratch))
+        if found == NULL:
+            return NULL
+        found.raw, found.n_bytes = NULL, -1
+    if found.n_bytes < n_bytes:
+        free(found.raw)
+        found.n_bytes = -1
+        found.raw = <char *>malloc(n_bytes + LINE)
+        if found.raw == NULL:
+            free(found)
+            return NULL
+        found.n_bytes = n_bytes
+        found.memory = found.raw + (LINE - <uintptr_t>found.raw % LINE) % LINE
+    return found
+
+
+cdef void give_scratch(Scratch *scratch) noexcept:
+    global lent
+    while not LI_TAKE(&lending):
+        pass
+    scratch.next = lent
+    lent = scratch
+    LI_GIVE(&lending)
+
+
+# ---- ports -----------------------------------------------------------------------------------------------------
+
+cdef struct Shape:
+    int rank
+    int time  # position of the axis that has an extent for each step; -1: none
+    npy_intp dims[MAX_RANK]
+
+
+cdef struct Port:
+    int dtype  # NumPy's number
+    bint every  # has something for every step; else a side input, or the value at the end
+    Shape step[2]  # one step: time axis kept at 1, time axis dropped
+    Shape chunk
+    int64_t step_bytes
+    int64_t rows  # what stands before time in a chunk: so many stretches of memory
+    int64_t piece  # where in the scratch a block of it lies, if it has several rows
+
+
+cdef struct Block:
+    int64_t n  # time steps in one run of the plan
+    const li_step *steps
+    int64_t n_steps
+    bint release  # one run takes several microseconds: let other threads go on
+
+
+cdef struct Held:
+    PyObject *array[MAX_PORTS]  # own references
+    char *data[MAX_PORTS]
+    int n
+    int64_t n_frames
+
+
+cdef Shape shape_of(tuple dims, int time) except *:
+    cdef Shape shape
+    bounds.step_shape(dims, time, MAX_RANK)
+    shape.rank = len(dims)
+    shape.time = time
+    for i, extent in enumerate(dims):
+        shape.dims[<int>i] = extent
+    return shape
+
+
+cdef Port port_of(dtype, tuple step, int time, bint every) except *:
+    cdef Port port
+    dtype = np.dtype(dtype)
+    port.dtype, port.every = dtype.num, every
+    port.step[0] = shape_of(step, time)
+    port.step[1] = shape_of(step[:time] + step[time + 1:], -1) if time >= 0 else port.step[0]
+    port.chunk = port.step[0] if time >= 0 or not every else shape_of((1, *step), 0)
+    port.step_bytes = np.zeros(step, dtype).nbytes
+    port.rows = 1
+    for extent in step[:max(time, 0)]:
+        port.rows *= extent
+    port.piece = -1
+    return port
+
+
+cdef inline bint fits(cnp.ndarray a, const Port *port, const Shape *shape, npy_intp n) noexcept:
+    """Exactly this dtype and shape (n: the extent along time), native, aligned, C-contiguous."""
+    cdef int i
+    if cnp.PyArray_TYPE(a) != port.dtype or cnp.PyArray_NDIM(a) != shape.rank or not cnp.PyArray_ISCARRAY_RO(a):
+        return False
+    for i in range(shape.rank):  # a call of memcmp costs more than these few words
+        if cnp.PyArray_DIM(a, i) != (n if i == shape.time else shape.dims[i]):
+            return False
+    return True
+
+
+cdef inline bint apart(const Held *held, int one, int other) noexcept:
+    """Do two arrays of a call share no memory."""
+    cdef cnp.ndarray a = <cnp.ndarray>held.array[one]
+    cdef cnp.ndarray b = <cnp.ndarray>held.array[other]
+    return (cnp.PyArray_BYTES(a) >= cnp.PyArray_BYTES(b) + cnp.PyArray_NBYTES(b)
+            or cnp.PyArray_BYTES(b) >= cnp.PyArray_BYTES(a) + cnp.PyArray_NBYTES(a))
+
+
+cdef inline int64_t lines(int64_t n_bytes) noexcept:
+    return (n_bytes + LINE - 1) // LINE * LINE
+
+
+@cython.auto_pickle(False)
+@cython.final
+cdef class Call:
+    cdef tuple in_names
+    cdef tuple out_names
+    cdef int n_in
+    cdef int n_ports
+    cdef int leads  # the input whose rank and extent say what is fed
+    cdef bint counts  # an output exists from the first step on: chunks of none are not for this road
+    cdef bint can_fail
+    cdef Port port[MAX_PORTS]
+    cdef int n_blocks
+    cdef Block blocks[MAX_BLOCKS]
+    cdef char *consts
+    cdef int64_t state_bytes
+    cdef int64_t backup  # where in the scratch
+    cdef int64_t scratch_bytes
+    cdef tuple kept  # plans and constants: alive as long as their addresses are
+    cdef tuple nodes
+
+    def __cinit__(self, *, consts, int64_t state_bytes, int64_t arena_bytes, blocks, inputs, outputs, release_gil,
+                  nodes, bint can_fail=False):
+        cdef Plan plan
+        cdef int i
+        inputs, outputs, blocks = list(inputs), list(outputs), list(blocks)
+        bounds.call(inputs, outputs, [n for n, _ in blocks], len(release_gil), (MAX_PORTS, MAX_BLOCKS))
+        self.in_names = tuple([port[0] for port in inputs])
+        self.out_names = tuple([port[0] for port in outputs])
+        self.n_in, self.n_ports = len(inputs), len(inputs) + len(outputs)
+        self.leads = [port[4] for port in inputs].index(True)
+        self.counts = not all([port[4] for port in outputs])
+        self.consts, self.state_bytes, self.can_fail = address(consts), state_bytes, can_fail
+        self.scratch_bytes = lines(arena_bytes)
+        for i, (_, dtype, step, time, every) in enumerate([*inputs, *outputs]):
+            self.port[i] = port_of(dtype, step, time, every)
+            if self.port[i].every and self.port[i].rows > 1:
+                self.port[i].piece = self.scratch_bytes
+                self.scratch_bytes += lines(self.port[i].step_bytes * <int64_t>blocks[0][0])
+        self.backup = self.scratch_bytes
+        self.scratch_bytes += state_bytes if can_fail else 0
+        self.n_blocks = len(blocks)
+        for i, (n, plan) in enumerate(blocks):
+            self.blocks[i] = Block(n, plan.steps, plan.n_steps, release_gil[i])
+        self.kept, self.nodes = (consts, *[plan for _, plan in blocks]), tuple(nodes)
+
+    cdef bint gather(self, object given, tuple names, Held *held) except -1:
+        """Hold the arrays of some ports; False: they are given in another way than this road takes."""
+        cdef PyObject *found
+        if cnp.PyArray_CheckExact(given):
+            if len(names) != 1:
+                return False
+            found = <PyObject *>given
+        elif not PyDict_CheckExact(given) or PyDict_Size(given) != len(names):
+            return False
+        for name in names:
+            if not cnp.PyArray_CheckExact(given):
+                found = PyDict_GetItemWithError(given, name)
+                if found == NULL or not cnp.PyArray_CheckExact(<object>found):
+                    return False
+            Py_INCREF(<object>found)
+            held.array[held.n] = found
+            held.n += 1
+        return True
+
+    cdef object open(self, object x, object out, bint chunk, Held *held):
+        """Look at the arrays of a call and hold them; what it will return, or None: not for this road.
+
+        Behind the first look at a shape nothing runs that could change an array, and no object is made that the
+        garbage collector counts.
+        """
+        cdef const Shape *shape
+        cdef cnp.ndarray lead, made
+        cdef int form, i, other
+        result = None
+        if not self.gather(x, self.in_names, held):
+            return None
+        if out is not None:
+            result = out
+            if not self.gather(out, self.out_names, held):
+                return None
+        elif self.n_ports - self.n_in > 1 or not cnp.PyArray_CheckExact(x):
+            result = {}
+        lead, form = <cnp.ndarray>held.array[self.leads], 0
+        held.n_frames = 1
+        if chunk:
+            shape = &self.port[self.leads].chunk
+            if cnp.PyArray_NDIM(lead) != shape.rank:
+                return None
+            held.n_frames = cnp.PyArray_DIM(lead, shape.time)
+            if held.n_frames == 0 and self.counts:
+                return None
+        else:
+            form = cnp.PyArray_NDIM(lead) != self.port[self.leads].step[0].rank
+        for i in range(self.n_ports):
+            shape = &self.port[i].chunk if chunk else &self.port[i].step[form]
+            if i >= self.n_in and out is None:
+                made = self.empty(&self.port[i], shape, held.n_frames)
+                Py_INCREF(made)
+                held.array[i] = <PyObject *>made
+                held.n += 1
+                if result is None:
+                    result = made
+                elif PyDict_CheckExact(result):
+                    PyDict_SetItem(result, self.out_names[i - self.n_in], made)
+            elif not fits(<cnp.ndarray>held.array[i], &self.port[i], shape, held.n_frames):
+                return None
+        if out is not None:
+            for i in range(self.n_in, self.n_ports):
+                if not cnp.PyArray_ISWRITEABLE(<cnp.ndarray>held.array[i]):
+                    return None
+                for other in range(i):
+                    if not apart(held, i, other):
+                        return None
+        for i in range(self.n_ports):
+            held.data[i] = cnp.PyArray_BYTES(<cnp.ndarray>held.array[i])
+        return result
+
+    cdef cnp.ndarray empty(self, const Port *port, const Shape *shape, npy_intp n):
+        cdef npy_intp dims[MAX_RANK]
+        cdef int i
+        for i in range(shape.rank):
+            dims[i] = n if i == shape.time else shape.dims[i]
+        return cnp.PyArray_EMPTY(shape.rank, dims, port.dtype, 0)
+
+    cdef int64_t run(self, const Held *held, char *state, char *scratch, int block, int *failed) noexcept nogil:
+        """Cut what is held into blocks, largest first, and run them. Returns what run_steps returned."""
+        cdef char *base[FIRST + MAX_PORTS]
+        cdef int64_t at = 0, n, code
+        cdef int i
+        base[0], base[1], base[2] = self.consts, state, scratch
+        if self.can_fail:
+            memcpy(scratch + self.backup, state, self.state_bytes)
+        while at < held.n_frames:
+            n = self.blocks[block].n
+            if n > held.n_frames - at:
+                block += 1
+                continue
+            for i in range(self.n_ports):
+                base[FIRST + i] = self.piece(i, held, at, n, scratch)
+            code = run_steps(self.blocks[block].steps, self.blocks[block].n_steps, base)
+            if code:
+                failed[0] = block
+                if self.can_fail:
+                    memcpy(state, scratch + self.backup, self.state_bytes)
+                return code
+            if n != held.n_frames:
+                for i in range(self.n_in, self.n_ports):
+                    if self.port[i].piece >= 0:
+                        self.move(i, held, at, n, scratch)
+            at += n
+        return 0
+
+    cdef inline char *piece(self, int i, const Held *held, int64_t at, int64_t n, char *scratch) noexcept nogil:
+        """Where a block of a port lies: in the array itself, or gathered from the rows of it."""
+        cdef const Port *port = &self.port[i]
+        if not port.every or n == held.n_frames:
+            return held.data[i]
+        if port.piece < 0:
+            return held.data[i] + at * port.step_bytes
+        if i < self.n_in:
+            self.move(i, held, at, n, scratch)
+        return scratch + port.piece
+
+    cdef void move(self, int i, const Held *held, int64_t at, int64_t n, char *scratch) noexcept nogil:
+        """Copy a block of each row to where the block lies; an output's from there."""
+        cdef const Port *port = &self.port[i]
+        cdef int64_t _row, step = port.step_bytes // port.rows
+        cdef char *near = scratch + port.piece
+        cdef char *far = held.data[i] + at * step
+        for _row in range(port.rows):
+            if i < self.n_in:
+                memcpy(near, far, n * step)
+            else:
+                memcpy(far, near, n * step)
+            near += n * step
+            far += held.n_frames * step
+
+
+# ---- streams ---------------------------------------------------------------------------------------------------
+
+@cython.auto_pickle(False)
+cdef class StreamCore:
+    cdef long busy
+    cdef Call call
+    cdef char *state
+    cdef object kept  # the state: alive as long as its address is
+
+    def _bind(self, Call call, state):
+        """Say what a call is and where the state lies: for the package itself. None: every call is slow."""
+        if call is not None and state.nbytes < call.state_bytes:
+            raise ValueError(f"state: at least {call.state_bytes} bytes expected, got {state.nbytes}")
+        self._lock()
+        self.call, self.kept, self.state = call, state, address(state)
+        self._unlock()
+
+    def _lock(self):
+        """Enter the stream, as step and run do; StateError where it is entered already."""
+        if not LI_TAKE(&self.busy):
+            raise StateError("stream is in use by another thread; give each thread a stream of its own "
+                             "(model.stream() or stream.fork())")
+
+    def _unlock(self):
+        """Leave the stream, after a lock that succeeded."""
+        LI_GIVE(&self.busy)
+
+    def step(self, x, out=None):
+        """Feed one time step and return what the model says to it.
+
+        Parameters
+        ----------
+        x : array, or dict of input name to array
+            One frame in the model's own layout and declared dtype, its time axis dropped or kept at 1; a dict where
+            there is more than one streamed input, or a side input goes along with the frame.
+        out : array, or dict of output name to array, optional
+            Filled and returned: dtype and shape of the result, C-contiguous, apart from `x`. Nothing is allocated then.
+
+        Returns
+        -------
+        array, or dict of output name to array
+            A dict where `x` is one, or where there is more than one output; the time axis is dropped where that of `x`
+            was. An output that does not exist yet is None.
+
+        Raises
+        ------
+        FeedError
+            An input is unknown or missing, or `out` cannot be used.
+        DtypeError
+            An input has another dtype; nothing is converted.
+        ShapeError
+            A shape does not fit, a value lies outside what an operator takes (an index, a length), or the model looks
+            ahead: use `run` and `flush` then.
+        StateError
+            Another thread is inside the stream.
+
+        Notes
+        -----
+        A call that raises leaves the stream as it was before.
+        """
+        result = self.go(x, out, False)
+        return self._step_slow(x, out) if result is None else result
+
+    def run(self, x, out=None):
+        """Feed a chunk of T time steps, T >= 0: the same bits as T calls of `step`.
+
+        Parameters
+        ----------
+        x : array, or dict of input name to array
+            Frames along the time axis of each input; along a new leading axis where the model has none.
+        out : array, or dict of output name to array, optional
+            As in `step`.
+
+        Returns
+        -------
+        array, or dict of output name to array
+            Frames along the time axis of each output; of an output without one, the last value. Where the model looks
+            ahead or strides over time: the steps that are complete, possibly none.
+
+        Raises
+        ------
+        FeedError, DtypeError, ShapeError, StateError
+            As in `step`; StateError also after `flush`.
+
+        Notes
+        -----
+        A call that raises leaves the stream as it was before, however many steps had gone well.
+        """
+        result = self.go(x, out, True)
+        return self._run_slow(x, out) if result is None else result
+
+    cdef object go(self, object x, object out, bint chunk):
+        """A call on the fast road; None: it is not for it, and nothing was done."""
+        cdef Call call = self.call
+        cdef Held held
+        cdef Scratch *scratch
+        cdef int64_t code
+        cdef int i, first, failed = 0
+        if call is None:
+            return None
+        held.n = 0
+        try:
+            result = call.open(x, out, chunk, &held)
+            if result is None:
+                return None
+            if not LI_TAKE(&self.busy):
+                self._lock()  # raises
+            if self.call is not call:  # another thread fed other sizes meanwhile
+                LI_GIVE(&self.busy)
+                return None
+            scratch = take_scratch(call.scratch_bytes)
+            if scratch == NULL:
+                LI_GIVE(&self.busy)
+                raise MemoryError(f"{call.scratch_bytes} bytes to work in")
+            first = call.n_blocks - 1
+            if chunk:
+                first = 0
+                while first < call.n_blocks - 1 and call.blocks[first].n > held.n_frames:
+                    first += 1
+            # more than one of the largest block is long work too, whatever its own flag says
+            if call.blocks[first].release or held.n_frames > call.blocks[0].n:
+                with nogil:
+                    code = call.run(&held, self.state, scratch.memory, first, &failed)
+            else:
+                code = call.run(&held, self.state, scratch.memory, first, &failed)
+            give_scratch(scratch)
+            LI_GIVE(&self.busy)
+        except MemoryError as error:  # before anything ran
+            raise BudgetError(f"the call takes more memory than there is ({error}); feed shorter pieces") from error
+        finally:
+            for i in range(held.n):
+                Py_DECREF(<object>held.array[i])
+        if code:
+            return self._step_failed(step_error(code), call.nodes[failed])
+        return result
+
+    def _step_slow(self, x, out):
+        raise NotImplementedError("_step_slow")
+
+    def _run_slow(self, x, out):
+        raise NotImplementedError("_run_slow")
+
+    def _step_failed(self, error, nodes):
+        raise error

@@ -1,0 +1,23 @@
+"""One program of a stream: for so many steps, from one phase."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..program.program import Program
+
+__all__ = ["Block", "Phase"]
+
+Phase = tuple[int, ...]
+"""How many steps each history and queue holds, in the order of `StreamPlan.fills`; () where that never changes."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """The program for `n` steps that start in one phase; `present`: the outputs that exist behind them."""
+
+    n: int
+    program: Program
+    release_gil: bool
+    next_phase: Phase
+    present: tuple[str, ...]

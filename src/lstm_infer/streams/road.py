@@ -1,0 +1,72 @@
+"""A plan as one crossing into C: its ports and its blocks. Where calls differ from each other in more than their length
+there is none, and `general.py` does them.
+
+Off this road are: a lag or a stride over time (each phase has programs of its own), an output that is not there from the
+first step on, a step that runs as NumPy, and more ports than a call can hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from .. import _core, _stream
+from ..analysis.spec import StreamSpec
+from ..graph.fact import Fact
+from ..program.store import ConstStore
+from .block import Block
+
+__all__ = ["call_of"]
+
+MOST_PORTS = 61
+
+Port = tuple[str, object, tuple[int, ...], int, bool]
+"""Name, dtype, shape of one step, time axis (-1: none), and whether it has something for every step."""
+
+
+def call_of(
+    spec: StreamSpec,
+    streamed: Sequence[str],
+    inputs: Mapping[str, Fact],
+    outputs: Mapping[str, Fact],
+    blocks: Sequence[Block],
+    store: ConstStore,
+    state_bytes: int,
+) -> _stream.Call | None:
+    """What a call does; None where it takes the general path."""
+    plans: list[tuple[int, _core.Plan]] = []
+    for block in blocks:
+        plan = block.program.plan
+        if plan is None or block.present != tuple(outputs):
+            return None
+        plans.append((block.n, plan))
+    ins = [_input(spec, name, fact, name in streamed) for name, fact in inputs.items()]
+    outs = [_output(spec, o.name, o.kind, o.axis, outputs[o.name]) for o in spec.outputs]
+    ports = [*ins, *outs]
+    if not plans or not outs or len(ports) > MOST_PORTS or not any(every for *_, every in ins):
+        return None
+    if any(time >= 0 and shape[time] != 1 for _, _, shape, time, _ in ports):
+        return None
+    return _stream.Call(
+        consts=store.anchor,
+        state_bytes=state_bytes,
+        arena_bytes=max(block.program.arena_bytes for block in blocks),
+        blocks=plans,
+        inputs=ins,
+        outputs=outs,
+        release_gil=[block.release_gil for block in blocks],
+        nodes=[block.program.nodes[0] for block in blocks],
+        can_fail=any(block.program.can_fail for block in blocks),
+    )
+
+
+def _input(spec: StreamSpec, name: str, fact: Fact, streamed: bool) -> Port:
+    """An input of a call; one that is given with the frames, but has no time axis, is the same for all of them."""
+    time = -1 if spec.mode == "frame" else spec.roles.time.get(name, -1)
+    return name, fact.dtype, fact.shape, time, time >= 0 or (streamed and spec.mode == "frame")
+
+
+def _output(spec: StreamSpec, name: str, kind: str, axis: int, fact: Fact) -> Port:
+    """An output of a call: with an entry a step, or the one that holds at the end."""
+    if spec.mode == "frame":
+        return name, fact.dtype, fact.shape, -1, True
+    return name, fact.dtype, fact.shape, axis if kind == "time" else -1, kind == "time"
