@@ -71,7 +71,7 @@ step_sdist() {
     "$DEV_PYTHON" .ci/check_contents.py installed "$WORK"/from_sdist/lib/python*/site-packages
     (cd "$WORK/scratch" && "$WORK/from_sdist/bin/lstm-infer" demo)
     cd "${unpacked[0]}"
-    "$WORK/from_sdist/bin/python" -m pytest tests/test_core.py tests/test_build.py tests/test_readme.py tests/importer tests/stream
+    "$WORK/from_sdist/bin/python" -m pytest tests/test_core.py tests/test_call.py tests/test_build.py tests/test_readme.py tests/importer tests/stream
 }
 
 # ---- 3. linters and types ----
@@ -89,7 +89,7 @@ step_lint() {
 
 # ---- 4. every set that this CPU runs, forced in turn; the fused ones give the same bits in processes of their own ----
 
-CORE=(tests/test_core.py tests/ops tests/stream tests/crosscheck)
+CORE=(tests/test_core.py tests/test_call.py tests/ops tests/stream tests/crosscheck)
 
 list_isas() { "$USER_PYTHON" -c 'from lstm_infer import _core; print(*(n for n, ok in _core.list_isas() if ok))'; }
 
@@ -143,7 +143,7 @@ step_neon() {
             qemu-aarch64-static -L "$WORK/arm64" "$WORK/arm64/usr/bin/python3.11" "$@"
     }
     arm -c 'import lstm_infer; print(lstm_infer.show_isa())'
-    arm -m pytest tests/kernels tests/test_core.py
+    arm -m pytest tests/kernels tests/test_core.py tests/test_call.py
     if [[ $FILES == yes ]]; then
         arm tools/hash_outputs.py --few >"$WORK/few_neon"
         LSTM_INFER_ISA=avx2 "$USER_PYTHON" tools/hash_outputs.py --few >"$WORK/few_avx2"
@@ -176,9 +176,9 @@ assert ran == '$isa', ran"
             LSTM_INFER_ISA=avx2 "$USER_PYTHON" tools/hash_outputs.py --few | diff - "$WORK/few_$cpu"
             echo "$cpu: the same bits as on this CPU"
         fi
-    done <<<'Nehalem scalar tests/test_core.py tests/kernels/test_reduce.py tests/kernels/test_move.py
-SandyBridge scalar tests/test_core.py
-Haswell avx2 tests/test_core.py tests/kernels/test_reduce.py'
+    done <<<'Nehalem scalar tests/test_core.py tests/test_call.py tests/kernels/test_reduce.py tests/kernels/test_move.py
+SandyBridge scalar tests/test_core.py tests/test_call.py
+Haswell avx2 tests/test_core.py tests/test_call.py tests/kernels/test_reduce.py'
 }
 
 # ---- 7. gcc and clang without a warning, and with the same bits ----
@@ -214,7 +214,7 @@ step_sanitize() {
         { tail -n 20 "$WORK/log/sanitized_build"; return 1; }
     # -s: pytest would swallow the report
     env ASAN_OPTIONS=detect_leaks=0 LD_PRELOAD="$(gcc -print-file-name=libasan.so) $(gcc -print-file-name=libubsan.so)" \
-        PYTHONMALLOC=malloc PYTHONPATH=src "$USER_PYTHON" -m pytest -s tests/kernels tests/stream tests/test_core.py
+        PYTHONMALLOC=malloc PYTHONPATH=src "$USER_PYTHON" -m pytest -s tests/kernels tests/stream tests/test_core.py tests/test_call.py
 }
 
 # ---- 9. broken files ----

@@ -15,6 +15,7 @@ from numpy cimport npy_intp
 
 cimport numpy as cnp
 
+from lstm_infer._arrays cimport *
 from lstm_infer._core cimport Plan, address, run_steps, step_error
 from lstm_infer._kernels cimport li_step
 
@@ -24,24 +25,6 @@ from lstm_infer import bounds
 from lstm_infer.errors import BudgetError, StateError
 
 cnp.import_array()
-
-cdef extern from *:
-    """
-    /* A flag that one thread holds. With a GIL it is only touched by its holder; without one it is an atomic. */
-    #if !defined(Py_GIL_DISABLED)
-    #define LI_TAKE(flag) (*(flag) ? 0 : (*(flag) = 1))
-    #define LI_GIVE(flag) (*(flag) = 0)
-    #elif defined(_MSC_VER)
-    #include <intrin.h>
-    #define LI_TAKE(flag) (_InterlockedExchange((volatile long *)(flag), 1) == 0)
-    #define LI_GIVE(flag) _InterlockedExchange((volatile long *)(flag), 0)
-    #else
-    #define LI_TAKE(flag) (__atomic_exchange_n((flag), 1, __ATOMIC_ACQUIRE) == 0)
-    #define LI_GIVE(flag) __atomic_store_n((flag), 0, __ATOMIC_RELEASE)
-    #endif
-    """
-    bint LI_TAKE(long *flag) noexcept nogil
-    void LI_GIVE(long *flag) noexcept nogil
 
 cdef enum:
     FIRST = 3  # bases of a plan: constants, state, arena, then the ports
@@ -131,6 +114,12 @@ cdef struct Held:
     int64_t n_frames
 
 
+cdef inline void hold(Held *held, PyObject *array) noexcept:
+    Py_INCREF(<object>array)
+    held.array[held.n] = array
+    held.n += 1
+
+
 cdef Shape shape_of(tuple dims, int time) except *:
     cdef Shape shape
     bounds.step_shape(dims, time, MAX_RANK)
@@ -156,23 +145,21 @@ cdef Port port_of(dtype, tuple step, int time, bint every) except *:
     return port
 
 
-cdef inline bint fits(cnp.ndarray a, const Port *port, const Shape *shape, npy_intp n) noexcept:
+cdef inline bint fits(PyObject *a, const Port *port, const Shape *shape, npy_intp n) noexcept:
     """Exactly this dtype and shape (n: the extent along time), native, aligned, C-contiguous."""
     cdef int i
-    if cnp.PyArray_TYPE(a) != port.dtype or cnp.PyArray_NDIM(a) != shape.rank or not cnp.PyArray_ISCARRAY_RO(a):
+    cdef const npy_intp *dims = LI_DIMS(a)
+    if LI_TYPE(a) != port.dtype or LI_NDIM(a) != shape.rank or not LI_PLAIN(a):
         return False
     for i in range(shape.rank):  # a call of memcmp costs more than these few words
-        if cnp.PyArray_DIM(a, i) != (n if i == shape.time else shape.dims[i]):
+        if dims[i] != shape.dims[i] and i != shape.time:
             return False
-    return True
+    return shape.time < 0 or dims[shape.time] == n
 
 
-cdef inline bint apart(const Held *held, int one, int other) noexcept:
-    """Do two arrays of a call share no memory."""
-    cdef cnp.ndarray a = <cnp.ndarray>held.array[one]
-    cdef cnp.ndarray b = <cnp.ndarray>held.array[other]
-    return (cnp.PyArray_BYTES(a) >= cnp.PyArray_BYTES(b) + cnp.PyArray_NBYTES(b)
-            or cnp.PyArray_BYTES(b) >= cnp.PyArray_BYTES(a) + cnp.PyArray_NBYTES(a))
+cdef inline bint apart(PyObject *a, PyObject *b) noexcept:
+    """Do two arrays share no memory."""
+    return LI_DATA(a) >= LI_DATA(b) + LI_NBYTES(b) or LI_DATA(b) >= LI_DATA(a) + LI_NBYTES(a)
 
 
 cdef inline int64_t lines(int64_t n_bytes) noexcept:
@@ -224,23 +211,16 @@ cdef class Call:
             self.blocks[i] = Block(n, plan.steps, plan.n_steps, release_gil[i])
         self.kept, self.nodes = (consts, *[plan for _, plan in blocks]), tuple(nodes)
 
-    cdef bint gather(self, object given, tuple names, Held *held) except -1:
-        """Hold the arrays of some ports; False: they are given in another way than this road takes."""
+    cdef bint gather(self, dict given, tuple names, Held *held) except -1:
+        """Hold the arrays of some ports by their names; False: they are given in another way than this road takes."""
         cdef PyObject *found
-        if cnp.PyArray_CheckExact(given):
-            if len(names) != 1:
-                return False
-            found = <PyObject *>given
-        elif not PyDict_CheckExact(given) or PyDict_Size(given) != len(names):
+        if PyDict_Size(given) != len(names):
             return False
         for name in names:
-            if not cnp.PyArray_CheckExact(given):
-                found = PyDict_GetItemWithError(given, name)
-                if found == NULL or not cnp.PyArray_CheckExact(<object>found):
-                    return False
-            Py_INCREF(<object>found)
-            held.array[held.n] = found
-            held.n += 1
+            found = PyDict_GetItemWithError(given, name)
+            if found == NULL or not cnp.PyArray_CheckExact(<object>found):
+                return False
+            hold(held, found)
         return True
 
     cdef object open(self, object x, object out, bint chunk, Held *held):
@@ -250,57 +230,59 @@ cdef class Call:
         garbage collector counts.
         """
         cdef const Shape *shape
-        cdef cnp.ndarray lead, made
-        cdef int form, i, other
-        result = None
-        if not self.gather(x, self.in_names, held):
+        cdef PyObject *lead
+        cdef int i, other, form = 0
+        cdef bint alone = cnp.PyArray_CheckExact(x) and self.n_in == 1
+        cdef dict results = None
+        if alone:
+            hold(held, <PyObject *>x)
+        elif not PyDict_CheckExact(x) or not self.gather(x, self.in_names, held):
             return None
-        if out is not None:
-            result = out
-            if not self.gather(out, self.out_names, held):
-                return None
-        elif self.n_ports - self.n_in > 1 or not cnp.PyArray_CheckExact(x):
-            result = {}
-        lead, form = <cnp.ndarray>held.array[self.leads], 0
+        if out is None:
+            if not alone or self.n_ports - self.n_in > 1:
+                results = {}
+        elif cnp.PyArray_CheckExact(out) and self.n_ports - self.n_in == 1:
+            hold(held, <PyObject *>out)
+        elif not PyDict_CheckExact(out) or not self.gather(out, self.out_names, held):
+            return None
+        lead = held.array[self.leads]
         held.n_frames = 1
         if chunk:
             shape = &self.port[self.leads].chunk
-            if cnp.PyArray_NDIM(lead) != shape.rank:
+            if LI_NDIM(lead) != shape.rank:
                 return None
-            held.n_frames = cnp.PyArray_DIM(lead, shape.time)
+            held.n_frames = LI_DIMS(lead)[shape.time]
             if held.n_frames == 0 and self.counts:
                 return None
-        else:
-            form = cnp.PyArray_NDIM(lead) != self.port[self.leads].step[0].rank
-        for i in range(self.n_ports):
+        elif LI_NDIM(lead) != self.port[self.leads].step[0].rank:
+            form = 1
+        for i in range(held.n):
             shape = &self.port[i].chunk if chunk else &self.port[i].step[form]
-            if i >= self.n_in and out is None:
-                made = self.empty(&self.port[i], shape, held.n_frames)
-                Py_INCREF(made)
-                held.array[i] = <PyObject *>made
-                held.n += 1
-                if result is None:
-                    result = made
-                elif PyDict_CheckExact(result):
-                    PyDict_SetItem(result, self.out_names[i - self.n_in], made)
-            elif not fits(<cnp.ndarray>held.array[i], &self.port[i], shape, held.n_frames):
+            if not fits(held.array[i], &self.port[i], shape, held.n_frames):
                 return None
-        if out is not None:
+            held.data[i] = LI_DATA(held.array[i])
+        if out is None:
             for i in range(self.n_in, self.n_ports):
-                if not cnp.PyArray_ISWRITEABLE(<cnp.ndarray>held.array[i]):
+                shape = &self.port[i].chunk if chunk else &self.port[i].step[form]
+                out = self.empty(&self.port[i], shape, held.n_frames)
+                if results is not None:
+                    PyDict_SetItem(results, self.out_names[i - self.n_in], out)
+                hold(held, <PyObject *>out)
+                held.data[i] = LI_DATA(held.array[i])
+            return out if results is None else results
+        for i in range(self.n_in, self.n_ports):
+            if not LI_WRITEABLE(held.array[i]):
+                return None
+            for other in range(i):
+                if not apart(held.array[i], held.array[other]):
                     return None
-                for other in range(i):
-                    if not apart(held, i, other):
-                        return None
-        for i in range(self.n_ports):
-            held.data[i] = cnp.PyArray_BYTES(<cnp.ndarray>held.array[i])
-        return result
+        return out
 
-    cdef cnp.ndarray empty(self, const Port *port, const Shape *shape, npy_intp n):
+    cdef inline object empty(self, const Port *port, const Shape *shape, npy_intp n):
         cdef npy_intp dims[MAX_RANK]
-        cdef int i
-        for i in range(shape.rank):
-            dims[i] = n if i == shape.time else shape.dims[i]
+        memcpy(dims, shape.dims, shape.rank * sizeof(npy_intp))
+        if shape.time >= 0:
+            dims[shape.time] = n
         return cnp.PyArray_EMPTY(shape.rank, dims, port.dtype, 0)
 
     cdef int64_t run(self, const Held *held, char *state, char *scratch, int block, int *failed) noexcept nogil:
