@@ -31,7 +31,7 @@ def weights() -> dict[str, np.ndarray]:
         "ax2": np.array([2]), "from1": np.array([1]), "two": np.array([2]), "three": np.array([3]), "four": np.array([4]),
         "end": np.array([1 << 40]), "one": np.array([1]), "first": np.array(0), "second": np.array(1),
         "third": np.array(2), "fourth": np.array(3), "Q": some(H, H), "one_f": np.float32([1]), "zero": np.array([0]),
-        "U": some(N + 2, N),
+        "U": some(N + 2, N), "D": some(H, H),
     }  # fmt: skip
 
 
@@ -416,3 +416,25 @@ def test_a_part_of_a_signal_is_no_state_of_what_it_never_meets() -> None:
     model = lstm_infer.load(build(nodes, [X, port("p", 1, 2)], [Y, port("kept", 1, 2), port("q", 1, 2)]))
     with pytest.raises(StateError, match="'p' -> 'q'"):
         model.stream()
+
+
+def test_the_end_of_a_sequence_that_is_given_twice_is_no_state_of_what_it_began_with() -> None:
+    nodes = [
+        "MatMul side D -> s", "Unsqueeze s ax0 -> s0", "GRU x W R _ _ s0 -> Y hidden_size=6",
+        "ReduceSum Y ax0 -> m keepdims=0", "Squeeze m ax0 -> m2",
+    ]  # fmt: skip
+    inputs, outputs = [port("x", "T", 1, N), port("side", 1, H)], [port("m", 1, 1, H), port("m2", 1, H)]
+    with pytest.raises(lstm_infer.NotStreamableError):
+        lstm_infer.load(build(nodes, inputs, outputs)).stream()
+    said = lstm_infer.load(build(nodes, inputs, outputs), states={"side": "m2"})
+    assert dict(said.streaming.pairs) == {"side": "m2"}
+
+
+@pytest.mark.parametrize("change", ["Add", "Sub", "Mul"])
+def test_a_signal_that_is_given_twice_is_no_state(change) -> None:
+    nodes = ["MatMul z M -> w", f"{change} x w -> y", "Unsqueeze y ax0 -> y2"]
+    inputs, outputs = [X, port("z", 1, H), port("u", 1, 2)], [Y, port("y2", 1, 1, N)]
+    with pytest.raises(lstm_infer.LstmInferError):
+        lstm_infer.load(build(nodes, inputs, outputs)).stream()
+    given = lstm_infer.load(build(nodes, inputs, outputs), states={"x": "y2"})
+    assert dict(given.streaming.pairs) == {"x": "y2"}

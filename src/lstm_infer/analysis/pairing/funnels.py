@@ -173,11 +173,15 @@ def drives(decided: Decided) -> None:
 
 
 def twice(decided: Decided) -> None:
-    """An output is given twice, and one input of its shape reaches it."""
+    """An output is given twice, and one input of its shape reaches it, not just scaled, or with something added to it: that
+    may be a signal. Beside a signal with a time axis, whose end may be wanted twice, a name has to say that it is a
+    state."""
     scene = decided.scene
     answers = set[int]().union(*(scene.behind[k] for k in decided.sure))
     given = [len(target.outputs) > 1 and k not in answers for k, target in enumerate(scene.targets)]
     of_more = (scene.levels <= ANY) & ~scene.singles  # what depends on itself alone may be a signal
+    changed = (scene.levels > ELEMENTWISE) | ((scene.sums <= ELEMENTWISE) & (scene.levels > SUM))
+    of_more &= (changed & scene.frames) | scene.witnesses
     edges = decided.free_edges(of_more & np.array(given, np.bool_))
     for part in components(edges):
         left = decided.feeds() - {name for name, _ in part}
