@@ -45,3 +45,30 @@ def test_a_chunk_is_its_steps(before: bool) -> None:
         parts = [stream.run(x[a:b]) for a, b in pairwise([0, *cuts, len(x)])]
         tolerances.exact(np.concatenate(parts), np.concatenate(want), f"cut at {cuts}")
         tolerances.exact(stream.state["h"], h, "state")
+
+
+@pytest.mark.parametrize("moved", ["Identity", "Neg"])
+def test_what_a_call_began_with_is_given_out_at_every_step(moved: str) -> None:
+    rng = np.random.default_rng(3)
+    weights = {"W": rng.uniform(-1, 1, (1, 12, 3)), "R": rng.uniform(-1, 1, (1, 12, 4))}
+    nodes = [
+        helper.make_node(moved, ["h"], ["was"]),
+        helper.make_node("GRU", ["x", "W", "R", "", "", "h"], ["y", "hn"], hidden_size=4),
+    ]
+    ports = [helper.make_tensor_value_info(n, TensorProto.FLOAT, s) for n, s in (
+        ("x", ["T", "B", 3]), ("h", [1, "B", 4]), ("y", ["T", 1, "B", 4]), ("was", [1, "B", 4]), ("hn", [1, "B", 4]),
+    )]  # fmt: skip
+    consts = [numpy_helper.from_array(value.astype(np.float32), name) for name, value in weights.items()]
+    graph = helper.make_graph(nodes, "g", ports[:2], ports[2:], consts)
+    data = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
+    model = lstm_infer.load(data)
+    x, h = rng.uniform(-1, 1, (7, 1, 3)).astype(np.float32), np.zeros((1, 1, 4), np.float32)
+    was = []
+    for step in x:
+        made = model.run({"x": step[None], "h": h})
+        was.append(made["was"])
+        h = made["hn"]
+    for cuts in ([0, 7], [0, 3, 7], range(8)):
+        stream = model.stream()
+        for a, b in pairwise(cuts):
+            tolerances.exact(stream.run(x[a:b])["was"], was[b - 1], f"cut at {list(cuts)}, up to {b}")

@@ -239,6 +239,10 @@ class _Flow:
             if not self.ground.leads(name) and name in self.ground.makers:
                 raise mixed(self.ground.makers[name], f"gives output {name!r} along")
             return OutputSpec(name, "time", axis)
+        if name in self.begun and name in self.ground.makers:
+            raise refusal(
+                self.ground.makers[name], f"gives out the state that the call began with ({name!r})", EachCallError
+            )
         return OutputSpec(name, "last" if name in self.ended else "side")
 
     def _batch_in(self, value: str) -> tuple[int, int] | None:
