@@ -7,12 +7,13 @@ onnxruntime and by us.
 
 from __future__ import annotations
 
+import random
 from dataclasses import dataclass
 
 import numpy as np
-from graph_nodes import Impossible, Nodes
+from graph_nodes import GATES, Impossible, Nodes
 from onnx import TensorProto, helper
-from time_moves import MOVES, recurrent, unary
+from time_moves import MOVES, merge, recurrent, unary
 
 __all__ = ["Case", "draw"]
 
@@ -27,8 +28,8 @@ class Case:
     pairs: dict[str, str]
     """State input to the output that holds its next value."""
     moves: list[str]
-    merged: dict[str, tuple]
-    """Axes of outputs in which time is merged with another axis."""
+    seeded: dict[str, str]
+    """The same of inputs that were not drawn as states, though a recurrence starts from them and an output holds its end."""
 
     def feeds(self, seed, batch, steps):
         """Inputs at one size; states are zero."""
@@ -107,16 +108,28 @@ class Grower(Nodes):
                 kept.append(node)
         return kept[::-1]
 
+    def seeded(self, outputs):
+        """Inputs that a recurrence starts from as they are, to the output that holds its end."""
+        moved = {name: name for name in self.inputs}
+        found = {}
+        for node in self.nodes:
+            if node.op_type in ("Identity", "Unsqueeze", "Squeeze") and node.input[0] in moved:
+                moved[node.output[0]] = moved[node.input[0]]
+            if node.op_type in GATES:
+                ends = zip(node.input[5:], node.output[1:], strict=False)
+                found |= {moved[start]: end for start, end in ends if start in moved and end in outputs}
+        return {name: end for name, end in found.items() if name not in self.pairs}
+
     def grown(self):
-        """The bytes of the model, with some of the values and all next states as outputs."""
+        """The model, with some of the values and all next states as outputs."""
         made = [name for name, _ in self.values if name not in self.inputs]
         outputs = dict.fromkeys(
             [*self.pick.choices(made, k=self.pick.choice([1, 1, 2, 3])), made[-1], *self.pairs.values()]
         )
         ports = [helper.make_tensor_value_info(k, TensorProto.FLOAT, axes) for k, axes in self.inputs.items()]
         outs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in outputs]
-        self.merged = {k: axes for k, axes in self.values if k in outputs and any(isinstance(n, tuple) for n in axes)}
-        return self.model("time", self.live(outputs), ports, outs)
+        data = self.model("time", self.live(outputs), ports, outs)
+        return Case(data, self.batch_first, self.inputs, self.pairs, self.moves, self.seeded(outputs))
 
 
 def draw(seed):
@@ -130,5 +143,6 @@ def draw(seed):
             g.grow(recurrent)
     if all(name in g.inputs for name, _ in g.values):
         unary(g)
-    data = g.grown()
-    return Case(data, g.batch_first, g.inputs, g.pairs, g.moves, g.merged)
+    if random.Random(f"end of {seed}").random() < 0.1:  # the last value, and so an output, is one of merged axes
+        g.grow(merge)
+    return g.grown()

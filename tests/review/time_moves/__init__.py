@@ -39,7 +39,7 @@ from .values import (
 )
 from .windows import cache, conv, conv2d, pool, residual, unconv
 
-__all__ = ["MOVES", "recurrent", "unary"]
+__all__ = ["MOVES", "merge", "recurrent", "unary"]
 
 MOVES = (
     unary, binary, broadcast, constant, transpose, position, by_length, cut, thin, difference, past, pad, conv, conv,
