@@ -89,12 +89,21 @@ def test_what_run_and_peers_cannot_say_is_no_alarm(name, monkeypatch):
     if not source.exists():
         pytest.skip("no exports here")
     found = verify(source, n_seeds=1)
-    assert found.status == 0, found.rows
-    real = lstm_infer.Stream.run
-    monkeypatch.setattr(lstm_infer.Stream, "run", lambda self, x: (self.reset(), real(self, x))[1])
-    step = lstm_infer.Stream.step
-    monkeypatch.setattr(lstm_infer.Stream, "step", lambda self, x: (self.reset(), step(self, x))[1])
-    assert verify(source, n_seeds=1).status == 1
+    assert found.status == 0 and not found.missing, (found.rows, found.missing)
+    honest = {key: getattr(lstm_infer.Stream, key) for key in ("run", "step")}
+
+    def crossed(stream):
+        """The next to last of its states and the last, where they are alike."""
+        one, two = [*stream.state, ""][-3:-1] if len(stream.state) > 1 else ("", "")
+        if one:
+            stream.state = {one: stream.state[two], two: stream.state[one]}
+
+    breaks = [lambda stream: stream.reset()] + [crossed] * (len(lstm_infer.load(source).states) > 1)
+    for spoil in breaks:
+        for key, call in honest.items():
+            spoiled = lambda self, x, call=call, spoil=spoil: (spoil(self), call(self, x))[1]  # noqa: E731
+            monkeypatch.setattr(lstm_infer.Stream, key, spoiled)
+        assert verify(source, n_seeds=1).status == 1, spoil.__name__
 
 
 def pooled():
@@ -204,7 +213,7 @@ def test_where_nobody_can_say_the_status_is_two():
     model = layout_one()
     model.graph.node[0].attribute.append(helper.make_attribute("clip", 0.2))  # the reference would ignore it
     found = verify(model)
-    assert found.status == 2 and not found.compared and sum(found.not_comparable.values()) == 24
+    assert found.status == 2 and not found.compared and sum(found.not_comparable.values()) == 30
 
 
 @pytest.mark.filterwarnings("ignore:the file has .* of its example frozen in")
@@ -218,7 +227,7 @@ def test_a_repaired_file_is_compared_at_its_own_sizes_only():
     assert any("time was frozen at 6" in text for text in loaded.repaired)
     found = verify(model, model=loaded)
     assert found.status == 0 and found.streams and not found.missing
-    assert {(row.case, row.n) for row in found.rows} == {("whole", 6), ("split", 24), ("stepped", 12)}
+    assert {(row.case, row.n) for row in found.rows} == {("whole", 12), ("split", 24), ("stepped", 12)}
     assert {row.where.split(",")[0] for row in found.rows if row.case == "whole"} == {"T=6"}
     with_it = [row for row in found.rows if row.case == "stepped"]
     assert all(row.worst_excess < 1 for row in with_it)  # six steps a call, the states carried

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -15,14 +13,11 @@ import lstm_infer
 from ..analysis.spec import StreamSpec
 from ..errors import LstmInferError, ShapeError, StateError
 from ..model import Model
-from ..ops import carries
 from ..stream import Stream
-from .compare import compare
-from .drive import Driver, as_state, constant_feeds, named, one_or_all
-from .exposed import Exposed, expose
+from .drive import Driver, as_state, named, one_or_all
 from .inputs import Feeds, Inputs, choices, spec_or_error
-from .peer import Reference
 from .report import Rows, VerifyReport
+from .sides import OtherSide, by_hand
 
 __all__ = ["Check"]
 
@@ -31,30 +26,6 @@ BATCHES = (1, 3)
 STREAMED = 83
 """Steps of a streamed signal at least: longer than the largest block (64), and a sum of all block sizes."""
 FRAMES = 12
-HAIRS = 8
-"""How often the peer is asked beside a point at which it says something else."""
-UNROLLED_AT_MOST = 256
-"""Longest signal that is looked at for the length at which a loop was unrolled."""
-
-FROZEN = "the file has other sizes frozen in, which only the engine opens"
-
-
-@dataclass(frozen=True)
-class _Hand:
-    """The peer, driven by hand.
-
-    Attributes
-    ----------
-    run : callable
-    carried : dict of input to the output that holds its next value
-    first : dict of input to its first value
-    labels : dict of input to the state of the stream that it is
-    """
-
-    run: Callable[[Feeds], Feeds | None]
-    carried: Mapping[str, str]
-    first: Feeds
-    labels: Mapping[str, str]
 
 
 class Check:
@@ -63,25 +34,11 @@ class Check:
     def __init__(self, source: Any, model: Model, seed: int, say: Callable[[str], None]) -> None:
         self.source, self.model, self.seed, self.say = source, model, seed, say
         self.inputs = Inputs(model)
-        graph = self.inputs.roles.graph
-        self.reference = Reference(source, graph, constant_feeds(self.inputs))
-        self.rows = Rows()
         self.spec = spec_or_error(model)
+        self.other = OtherSide(source, model, self.inputs, self.spec, seed)
+        self.rows = Rows()
         self.found = VerifyReport(isa=model.isa, seed=seed)
-        self.frozen = frozen_sizes(model, self.inputs)
-        self.mended = bool(model.repaired) or unrolled_length(model) is not None
-        self.exposed = self._exposed()
         self.setting = ""
-
-    def _exposed(self) -> tuple[Exposed, Reference] | None:
-        """The file with its hidden states as ports, where what a stream carries can be found in it."""
-        spec = self.spec
-        if not isinstance(spec, StreamSpec) or not spec.carried or not _by_hand(spec):
-            return None
-        made = expose(self.source, self.inputs.roles.graph, spec)
-        if made is None:
-            return None
-        return made, Reference(made.model, self.inputs.roles.graph, self.reference.constants)
 
     def report(self, n_seeds: int) -> VerifyReport:
         """Do it all."""
@@ -89,7 +46,7 @@ class Check:
         for inputs in settings(self.source, self.model):
             self.inputs = inputs
             self.setting = "".join(f", {name}={value}" for name, value in inputs.chosen.items())
-            self._choose_sign(self.frozen[0] or lengths[-1], self.frozen[1] or batches[0])
+            self._choose_sign(self.other.frozen[0] or lengths[-1], self.other.frozen[1] or batches[0])
             for seed in range(self.seed, self.seed + n_seeds):
                 rng = np.random.default_rng(seed)
                 self.say(f"seed {seed}{self.setting}: whole")
@@ -103,7 +60,7 @@ class Check:
 
     def _sizes(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
         open_time, open_batch = self.inputs.opens
-        frozen_T, frozen_B = self.frozen  # onnxruntime may insist on what is open to us
+        frozen_T, frozen_B = self.other.frozen  # onnxruntime may insist on what is open to us
         return (
             _with(LENGTHS, frozen_T) if open_time else (self.inputs.roles.time_size or 1,),
             _with(BATCHES, frozen_B) if open_batch else (self.inputs.roles.batch_size or 1,),
@@ -113,9 +70,9 @@ class Check:
         found = self.found
         found.rows = self.rows.sorted()
         found.ok = all(row.ok for row in found.rows)
-        found.missing = list(self._missing())
-        found.not_comparable = dict(self.reference.refused)
-        found.reference, found.refusals = dict(self.reference.answered), dict(self.reference.refusals)
+        found.missing, found.ties = list(self._missing()), self.other.ties
+        found.not_comparable = dict(self.other.reference.refused)
+        found.reference, found.refusals = dict(self.other.reference.answered), dict(self.other.reference.refusals)
         return found
 
     def _missing(self) -> Iterator[str]:
@@ -130,34 +87,25 @@ class Check:
             if not self.rows.told("split", name):
                 yield f"output {name!r} of a stream in pieces, with that of a run"
             hidden = any(state.kind != "input" for state in spec.states)
-            if spec.stepwise and hidden and not self.rows.told("stepped", name):
-                yield f"output {name!r} of a stream, with steps by hand: a run has other scales"
-
-    def peer(self, feeds: Feeds, T: int, B: int, reference: Reference | None = None) -> Feeds | None:
-        """The reference's outputs. A repaired file means at its own sizes alone what it says: at others a frozen
-        Reshape mixes time with batch, and no peer complains."""
-        if self.mended:
-            for size, frozen in zip((T, B), self.frozen, strict=True):
-                if frozen is not None and size != frozen:
-                    self.reference.refused[FROZEN] += 1
-                    return None
-        return (reference or self.reference).run(feeds)
+            alone = hidden and (spec.stepwise or not self.inputs.opens[0])
+            if alone and by_hand(spec) and not self.rows.told("stepped", name):
+                yield f"output {name!r} of a stream, with steps by hand: a run has other scales, or one step"
 
     def _choose_sign(self, T: int, B: int) -> None:
         """Numbers of both signs, unless the peer makes of them something that is no number."""
-        kept = [counter.copy() for counter in self.reference.counters]
-        want = self.reference.run(self.inputs.draw(np.random.default_rng(self.seed), T, B))
+        kept = [counter.copy() for counter in self.other.reference.counters]
+        want = self.other.reference.run(self.inputs.draw(np.random.default_rng(self.seed), T, B))
         self.inputs.positive = want is not None and any(
             value.dtype.kind == "f" and not np.isfinite(value).all() for value in want.values()
         )
-        for counter, before in zip(self.reference.counters, kept, strict=True):
+        for counter, before in zip(self.other.reference.counters, kept, strict=True):
             counter.clear()
             counter.update(before)
 
     def whole(self, rng: np.random.Generator, T: int, B: int, seed: int) -> None:
         """`Model.run` against the peer."""
         feeds = self.inputs.draw(rng, T, B)
-        run = partial(self.peer, T=T, B=B)
+        run = partial(self.other.run, T=T, B=B)
         want = run(feeds)
         if want is None:
             return
@@ -166,12 +114,12 @@ class Check:
             got = self.model.run(feeds)
         except LstmInferError as error:
             longest = self.inputs.draw(np.random.default_rng(seed), self._sizes()[0][-1], B)
-            if isinstance(error, ShapeError) and self.reference.doubts(feeds, longest):
-                self.reference.refused[f"only onnxruntime takes it: {error}"] += 1
+            if isinstance(error, ShapeError) and self.other.reference.doubts(feeds, longest):
+                self.other.reference.refused[f"only onnxruntime takes it: {error}"] += 1
                 return
             self.rows.wrong("whole", "", where, f"{type(error).__name__}: {error}")
             return
-        for name, value in self._judged(run, feeds, got, want).items():
+        for name, value in self.other.judged(run, feeds, got, want).items():
             self.rows.compare("whole", name, got.get(name), value, where)
             self.found.compared += 1
 
@@ -183,7 +131,7 @@ class Check:
             return
         drive = Driver(self.model, self.inputs, spec)
         long = spec.mode == "time" and self.inputs.opens[0]  # else the file is right at one step only
-        own = self.frozen[0] if long else None
+        own = self.other.frozen[0] if long else None
         many = -(-STREAMED // own) * own if own else STREAMED
         for T in [many if long else FRAMES] + ([own] if own else []):
             feeds = self.inputs.draw(rng, T, B) if long else drive.signal(rng, T, B)
@@ -226,6 +174,9 @@ class Check:
                 self._remembers(drive, feeds, T, B, where)
         elif long and not spec.stepwise:
             whole = end = self.model.run(feeds)
+            for name, value in (self.other.run(feeds, T, B) or {}).items():
+                self.rows.compare("whole", name, whole.get(name), value, where)
+                self.found.compared += 1
         else:
             whole, end = drive.by_hand(self.model.run, feeds, T)
         for output in spec.outputs:
@@ -238,9 +189,9 @@ class Check:
         again = drive.in_pieces(rng, stream, feeds, T, B)
         for output in spec.outputs:
             self.rows.compare("split", output.name, again[output.name], got[output.name], f"{where}, reset", bits=True)
-        if _by_hand(spec) and (not spec.carried or self.exposed) and spec.stepwise:
+        if by_hand(spec) and (not spec.carried or self.other.exposed) and spec.stepwise:
             self._step_by_step(drive, feeds, T, B, where)
-        elif _by_hand(spec) and (not spec.carried or self.exposed):
+        elif by_hand(spec) and (not spec.carried or self.other.exposed):
             self._stepped(drive, got, feeds, begin, T, B, where, long=long)
 
     def _stepped(
@@ -256,13 +207,11 @@ class Check:
         long: bool,
     ) -> None:
         """The stream against the peer driven by hand: one step a call, or by the one length that the file takes."""
-        for n in sorted({1, self.frozen[0] or 1} if long and drive.spec.mode == "time" else {1}):
-            byhand = self._hand(drive, feeds, begin, B, n) if T % n == 0 else None
-            want = (
-                drive.by_hand(byhand.run, feeds, T, n=n, carried=byhand.carried, first=byhand.first)[0]
-                if byhand
-                else {}
-            )
+        for n in sorted({1, self.other.frozen[0] or 1} if long and drive.spec.mode == "time" else {1}):
+            hand = self.other.hand(drive, feeds, begin, B, n) if T % n == 0 else None
+            want: Feeds = {}
+            if hand is not None:
+                want, _ = drive.by_hand(hand.run, feeds, T, n=n, carried=hand.carried, first=hand.first)
             for output in drive.spec.outputs if want else ():
                 if output.kind != "time" or got[output.name] is not None:
                     self.rows.compare("stepped", output.name, got[output.name], want[output.name], where)
@@ -274,8 +223,8 @@ class Check:
         """Each step alone, from the state that the stream has then: a number that two sides round to two integers
         makes the states of quantised files drift apart, and no step is to blame."""
         stream = drive.open(feeds, B)
-        hand = self._hand(drive, feeds, dict(stream.state), B, 1)
-        if hand is None:
+        hand = self.other.hand(drive, feeds, dict(stream.state), B, 1)
+        if hand is None or hand.labels.keys() != hand.first.keys():
             return
         for name, value in hand.first.items():
             label = hand.labels[name]
@@ -290,41 +239,10 @@ class Check:
                 return
             for name, after in hand.carried.items():
                 got[after] = as_state(stream.state[hand.labels[name]], want[after])
-            want = self._judged(hand.run, fed, got, want)
+            want = self.other.judged(hand.run, fed, got, want)
             for name in got:
                 self.rows.compare("stepped", name, got[name], want[name], where)
             self.found.compared += 1
-
-    def _judged(self, run: Callable[[Feeds], Feeds | None], feeds: Feeds, got: Mapping[str, Any], want: Feeds) -> Feeds:
-        """What the peer says; where that is not what we say, but what it says of inputs a hair beside, that: then a
-        rounding decides between two integers, and neither side is wrong."""
-        if _agree(got, want):
-            return want
-        rng = np.random.default_rng(self.seed)
-        for _ in range(HAIRS):
-            other = run({name: _beside(rng, value) for name, value in feeds.items()})
-            if other is not None and _agree(got, other):
-                self.found.ties += 1
-                return other
-        return want
-
-    def _hand(self, drive: Driver, feeds: Feeds, begin: Mapping[str, Any], B: int, n: int) -> _Hand | None:
-        """How the peer is driven in calls of n steps each."""
-        run = partial(self.peer, T=n, B=B)
-        hand = _Hand(
-            run, self.inputs.states, {s: feeds[s] for s in self.inputs.states}, {s: s for s in self.inputs.states}
-        )
-        if self.exposed is None:
-            return hand
-        exposed, reference = self.exposed
-        run = partial(run, reference=reference)
-        side = {name: feeds[name] for name in drive.spec.side}
-        hidden = exposed.first(run, {**side, **hand.first, **drive.step_feeds(feeds, 0, n)}, begin)
-        if hidden is None:
-            return None
-        return _Hand(
-            run, {**hand.carried, **exposed.states}, {**hand.first, **hidden}, {**hand.labels, **exposed.labels}
-        )
 
     def _begins_as_run(self, drive: Driver, made: Mapping[str, Any], feeds: Feeds, where: str) -> None:
         """The first step of a stream is a run, where a run cannot carry the state to the next."""
@@ -353,24 +271,6 @@ class Check:
         return f"T={T}, " * timed + f"B={B}, seed {seed}{self.setting}"
 
 
-def _agree(got: Mapping[str, Any], want: Mapping[str, Any]) -> bool:
-    """Is all that both sides have alike."""
-    return all(compare(value, want[name])[1] <= 1 for name, value in got.items() if name in want)
-
-
-def _beside(rng: np.random.Generator, value: Any) -> Any:
-    """Numbers that differ from these by a few roundings, as those of two sides do inside a model."""
-    if value.dtype.kind != "f":
-        return value
-    hair = np.finfo(value.dtype).eps * rng.uniform(-16, 16, value.shape)
-    return np.asarray(value * (1 + hair)).astype(value.dtype)
-
-
-def _by_hand(spec: StreamSpec) -> bool:
-    """Do calls of one step, the states fed back, give what a stream gives: it keeps no steps of its own."""
-    return spec.steady and not spec.windows and not spec.lens and spec.rate == 1 and not spec.lag
-
-
 def settings(source: Any, model: Model) -> Iterator[Inputs]:
     """Inputs for every choice of networks that scalar inputs make, at the sizes which that network takes."""
     options = model._options
@@ -387,36 +287,6 @@ def settings(source: Any, model: Model) -> Iterator[Inputs]:
             except LstmInferError:
                 pass  # what runs will say
         yield Inputs(model, chosen, sizes)
-
-
-def frozen_sizes(model: Model, inputs: Inputs) -> tuple[int | None, int | None]:
-    """The sizes that the file was made at: declared, or written into what the engine had to repair or to roll up."""
-    found = list(inputs.declared)
-    for place, word in enumerate(("time", "batch")):
-        for text in model.repaired if found[place] is None else ():
-            said = re.search(rf"\b{word} was frozen at (\d+)", text)
-            found[place] = int(said[1]) if said and f" x {word} was" not in text else found[place]
-    if found[0] is None and inputs.opens[0]:
-        found[0] = unrolled_length(model)
-    return found[0], found[1]
-
-
-def unrolled_length(model: Model) -> int | None:
-    """The length of a signal at which every recurrence that was unrolled over time takes its steps."""
-    said = (re.match(r"(.*): unrolled over (\d+) steps: rolled", text) for text in model.rewritten)
-    steps = {name: int(one[2]) for one in said if one for name in (one[1], f"{one[1]}/rolled")}
-    fits: dict[int, bool] = {}
-    for T in range(1, UNROLLED_AT_MOST) if steps else ():
-        try:
-            walked = model._roles.walk(T, model._roles.analysis_sizes()[1])
-        except LstmInferError:
-            continue
-        nodes = [node for node in walked.nodes if node.name in steps and carries.carries(node)]
-        more = [walked.facts[n.inputs[i]].shape[a] - steps[n.name] for n in nodes for i, a in carries.runs_over(n)]
-        fits[T] = not any(more)
-        if max(more, default=1) > 0 or (len(fits) > 3 and all(fits.values())):  # too long, or not over time
-            break
-    return None if all(fits.values()) else next((T for T, fit in fits.items() if fit), None)
 
 
 def _with(sizes: tuple[int, ...], frozen: int | None) -> tuple[int, ...]:
