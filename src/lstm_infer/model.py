@@ -27,7 +27,7 @@ from .ops import recurrent
 from .ops.registry import is_built
 from .program.program import Program
 from .programs import Programs
-from .recognise import rewrite, thaw, warn_once
+from .recognise import pad_delays, rewrite, thaw, warn_once
 from .records import InputInfo, OutputInfo, StateInfo, StreamInfo
 from .stream import Stream
 from .streams.plan import StreamPlan
@@ -141,6 +141,8 @@ class Model:
         graph.notes += rewrite(graph, self._ports, options.constants, options.states)
         self._rewritten: tuple[str, ...] = tuple(graph.notes)
         self._repaired: tuple[str, ...] = tuple(thaw(graph, self._ports, options.constants))
+        if self._repaired:
+            pad_delays(graph, self._ports, options.constants)
         warn_once(self._repaired, graph)
         self._ports = held_ports(self._ports, graph)
         self._quick = [(p.name, p.dtype, -1 if p.shape is None else len(p.shape)) for p in self._ports]

@@ -14,6 +14,7 @@ from .batchnorm_folded import batchnorm
 from .bias import bias
 from .cell import Context
 from .cells import rewrite_cells
+from .delayed import pad_delays
 from .fold import fold
 from .frozen import thaw
 from .known import Known, know
@@ -28,7 +29,7 @@ from .unfused import take_fused_apart
 from .unrolled import roll_up
 from .whole import name_whole_slices
 
-__all__ = ["rewrite", "thaw", "warn_once"]
+__all__ = ["pad_delays", "rewrite", "thaw", "warn_once"]
 
 
 def rewrite(
@@ -45,6 +46,7 @@ def rewrite(
     """
     fold(graph, constants)
     name_whole_slices(graph)
+    pad_delays(graph, inputs, constants)
     take_fused_apart(graph)
     normalise(graph, inputs, constants)
     join_pairs(graph, batchnorm)

@@ -1,0 +1,117 @@
+"""A sequence moved back by a few steps streams, however the file says it; what is no delay at every length is refused."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+import lstm_infer
+import tolerances
+from engine import onnxruntime_run
+
+I, H = 3, 4
+N = helper.make_node
+
+
+def shifted(form, x, axis, steps):
+    """Nodes for `x` moved back along an axis, and the value they give."""
+    cut = N("Slice", [x, "begin", "end", "axis"], ["cut"])
+    head = [N("Slice", [x, "begin", "few", "axis"], ["head"]), N("Shape", ["head"], ["shape"])]
+    return {
+        "zeros like": [*head, N("ConstantOfShape", ["shape"], ["front"]), cut,
+                       N("Concat", ["front", "cut"], ["moved"], axis=axis)],
+        "expanded": [*head, N("Expand", ["nought", "shape"], ["front"]), cut,
+                     N("Concat", ["front", "cut"], ["moved"], axis=axis - 3)],
+        "ones": [*head, N("Expand", ["unit", "shape"], ["front"]), cut,
+                 N("Concat", ["front", "cut"], ["moved"], axis=axis)],
+        "so many zeros": [N("Shape", [x], ["all"]), N("ScatterElements", ["all", "axis", "count"], ["shape"]),
+                          N("ConstantOfShape", ["shape"], ["front"]), cut,
+                          N("Concat", ["front", "cut"], ["moved"], axis=axis)],
+        "pad and crop": [N("Pad", [x, "both"], ["moved"])],
+        "pad of a crop": [cut, N("Pad", ["cut", "front_only"], ["moved"])],
+        "computed pads": [N("Reshape", ["both", "minus"], ["pads"]), N("Pad", [x, "pads"], ["moved"])],
+    }[form]  # fmt: skip
+
+
+def model(form, behind=False, axis=0, steps=1):
+    """LSTM of the delayed signal, or the delayed output of an LSTM, [T, B, I] or [B, T, I]."""
+    rng = np.random.default_rng(3)
+    both = np.zeros((2, 3), np.int64)
+    both[:, axis] = steps, -steps
+    consts = {
+        "W": rng.uniform(-0.6, 0.6, (1, 4 * H, I)).astype(np.float32),
+        "R": rng.uniform(-0.6, 0.6, (1, 4 * H, H)).astype(np.float32),
+        "begin": np.array([0]), "end": np.array([-steps]), "few": np.array([steps]), "axis": np.array([axis]),
+        "count": np.array([steps]), "nought": np.float32(0), "unit": np.float32(1), "both": both.reshape(-1),
+        "minus": np.array([-1]), "front_only": np.maximum(both, 0).reshape(-1), "one": np.array([1]),
+    }  # fmt: skip
+    moved = shifted(form, "seq" if behind else "x", axis, steps)
+
+    def layer(source, out):
+        turned = axis == 1
+        first = [N("Transpose", [source], ["turned"], perm=[1, 0, 2])] if turned else []
+        lstm = N("LSTM", ["turned" if turned else source, "W", "R"], ["Y"], hidden_size=H)
+        last = [N("Squeeze", ["Y", "one"], ["flat" if turned else out])]
+        back = [N("Transpose", ["flat"], [out], perm=[1, 0, 2])] if turned else []
+        return [*first, lstm, *last, *back]
+
+    nodes = (
+        [*layer("x", "seq"), *moved, N("Add", ["seq", "moved"], ["y"])] if behind else [*moved, *layer("moved", "y")]
+    )
+    used = {v for node in nodes for v in node.input}
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["T", "B", I] if axis == 0 else ["B", "T", I])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+        [numpy_helper.from_array(value, name) for name, value in consts.items() if name in used],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
+
+
+DELAYS = ["zeros like", "expanded", "pad and crop", "pad of a crop", "computed pads", "so many zeros"]
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize("behind", [False, True])
+@pytest.mark.parametrize("form", DELAYS)
+def test_a_delay_streams(rng, form, behind, axis):
+    data = model(form, behind, axis)
+    mine = lstm_infer.load(data)
+    for steps in (1, 2, 9):
+        x = rng.uniform(-1, 1, (steps, 2, I) if axis == 0 else (2, steps, I)).astype(np.float32)
+        want = onnxruntime_run(data, {"x": x})["y"]
+        whole = mine.run({"x": x})["y"]
+        tolerances.like_onnxruntime(whole, want, f"{steps} steps")
+        stream = mine.stream(batch=2)
+        assert stream.lag == 0
+        first = stream.run(np.take(x, range(steps // 3), axis))
+        rest = stream.run(np.take(x, range(steps // 3, steps), axis))
+        tolerances.exact(np.concatenate([first, rest], axis), whole, f"{steps} steps in two pieces")
+
+
+@pytest.mark.parametrize("form", ["zeros like", "pad and crop"])
+def test_a_delay_of_two(rng, form):
+    data = model(form, steps=2)
+    mine = lstm_infer.load(data)
+    for steps in (1, 2, 7):
+        x = rng.uniform(-1, 1, (steps, 1, I)).astype(np.float32)
+        whole = mine.run({"x": x})["y"]
+        if form == "zeros like" or steps > 2:
+            tolerances.like_onnxruntime(whole, onnxruntime_run(data, {"x": x})["y"], f"{steps} steps")
+        stream = mine.stream()
+        got = np.concatenate([stream.run(step[None]) for step in x])
+        tolerances.exact(got, whole, f"{steps} steps, each by itself")
+
+
+@pytest.mark.parametrize(("form", "steps"), [("so many zeros", 2), ("pad of a crop", 2), ("ones", 1)])
+def test_what_is_longer_than_a_short_signal_or_no_zeros_is_refused(rng, form, steps):
+    """Two zeros in front of all but the last two of one step are two steps."""
+    data = model(form, steps=steps)
+    mine = lstm_infer.load(data)
+    for length in (1, 5):
+        x = rng.uniform(-1, 1, (length, 1, I)).astype(np.float32)
+        tolerances.like_onnxruntime(mine.run({"x": x})["y"], onnxruntime_run(data, {"x": x})["y"], f"{length} steps")
+    with pytest.raises(lstm_infer.NotStreamableError):
+        mine.stream()
