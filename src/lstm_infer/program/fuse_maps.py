@@ -33,6 +33,7 @@ def fuse(calls: Sequence[AnyCall]) -> list[AnyCall]:
     calls = join_products(calls)
     out: list[AnyCall | None] = list(calls)
     readers, writers = readers_and_writers(calls)
+    registers = _Registers()
     for index in range(len(out)):
         consumer = out[index]
         if isinstance(consumer, Call) and isinstance(consumer.args, Copy):
@@ -52,8 +53,10 @@ def fuse(calls: Sequence[AnyCall]) -> list[AnyCall]:
                 or _overwritten(producer, made[0], index, writers)
             ):
                 continue
+            if len(producer.ops) + len(consumer.ops) > _MOST_OPS:
+                continue
             joined = _join(producer, consumer, view)
-            if n_registers(joined) > _core.MAP_REGS or len(joined.ops) > _MOST_OPS:
+            if not registers.suffice(joined, producer, consumer):
                 continue
             for other in producer.ins:
                 readers[id(other.buffer)].discard(made[0])
@@ -61,6 +64,31 @@ def fuse(calls: Sequence[AnyCall]) -> list[AnyCall]:
             out[made[0]] = None
             out[index] = consumer = joined
     return [call for call in out if call is not None]
+
+
+class _Registers:
+    """How many registers programs need at most; counted only where a sum of parts does not tell that it is few enough."""
+
+    def __init__(self) -> None:
+        self._most: dict[int, tuple[MapCall, int]] = {}
+
+    def most(self, call: MapCall) -> int:
+        """No more than these."""
+        if id(call) not in self._most:
+            self._most[id(call)] = call, n_registers(call)  # the call is held: its id is the key
+        return self._most[id(call)][1]
+
+    def suffice(self, joined: MapCall, producer: MapCall, consumer: MapCall) -> bool:
+        """Are there enough: first the producer runs beside what the consumer alone reads, then the consumer beside all."""
+        n_in = len(joined.ins)
+        most = max(n_in - len(producer.ins) + self.most(producer), n_in + self.most(consumer))
+        if most > _core.MAP_REGS:
+            most = n_registers(joined)
+        if most > _core.MAP_REGS:
+            return False
+        del self._most[id(producer)], self._most[id(consumer)]
+        self._most[id(joined)] = joined, most
+        return True
 
 
 def _joins(producer: MapCall, consumer: MapCall, view: View) -> bool:
@@ -118,7 +146,6 @@ def _overwritten(producer: MapCall, start: int, stop: int, writers: dict[int, li
 
 def _join(producer: MapCall, consumer: MapCall, view: View) -> MapCall:
     ins = list(producer.ins)
-    moved: dict[int, int] = {}
     n_before = len(producer.ops)
     place: dict[int, int] = {}
     for reg, operand in enumerate(consumer.ins):
@@ -129,10 +156,13 @@ def _join(producer: MapCall, consumer: MapCall, view: View) -> MapCall:
             ins.append(operand)
         place[reg] = ins.index(operand)
     shift = len(ins)
-    for reg in range(len(producer.ins) + n_before):
-        moved[reg] = reg if reg < len(producer.ins) else shift + reg - len(producer.ins)
-    result = moved[producer.outs[0][1]]
-    ops = [(op[0], *(moved[reg] for reg in op[1:])) for op in producer.ops]
+    beside = shift - len(producer.ins)
+
+    def of_producer(reg: int) -> int:
+        return reg if reg < len(producer.ins) else reg + beside
+
+    result = of_producer(producer.outs[0][1])
+    ops = [(op[0], *map(of_producer, op[1:])) for op in producer.ops] if beside else list(producer.ops)
 
     def of_consumer(reg: int) -> int:
         if reg < len(consumer.ins):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ...graph.budget import spend
 from ...graph.ir import Node
 from ...ops import carries, recurrent, registry
 from ...ops.common import pass_broadcast
@@ -21,6 +22,9 @@ DIRECT: scaled, cast, repeated, chosen. ELEMENTWISE: through a function of each 
 it only tells which of other values are taken, so it passes nothing on."""
 
 Levels = NDArray[np.uint8]
+
+WAY = 10_000
+"""What it costs to ask what a node does to one of its inputs, beside what comes in by it."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,7 @@ def find_paths(walked: Walk, starts: Sequence[str]) -> Paths:
         found.level[name][index] = 0
     for node in walked.nodes:
         inside = [(i, value) for i, value in enumerate(node.inputs) if value in found.level]
+        spend(node, len(inside) * (WAY + 10 * len(starts)))
         for output, name in enumerate(node.outputs):
             if name and inside:
                 _pass(found, walked, node, inside, output)
@@ -84,13 +89,13 @@ def find_paths(walked: Walk, starts: Sequence[str]) -> Paths:
 
 def _pass(found: Paths, walked: Walk, node: Node, inside: Sequence[tuple[int, str]], output: int) -> None:
     """The levels of one output of a node from those of its live inputs."""
-    added = len({value for _, value in inside}) > 1
-    is_sum = added and registry.mixes(node) in ("sum", "larger")
+    values = {value for _, value in inside}
+    reached = _reached(found, values) if len(values) > 1 and registry.mixes(node) in ("sum", "larger") else None
     ways: tuple[list[Levels], list[Levels], list[Levels]] = ([], [], [])
     for i, value in inside:
         link = state_link(node, i, output, walked)
         weight: np.uint8 | Levels = np.uint8(MOVE if link else link_level(node, i))
-        joined = _from_elsewhere(found, [other for _, other in inside if other != value]) if is_sum else None
+        joined = None if reached is None else _from_elsewhere(reached - (found.level[value] != UNREACHED))
         if joined is not None:
             weight = np.where(joined, np.uint8(SUM), weight)
         level = np.maximum(found.level[value], weight)
@@ -102,8 +107,16 @@ def _pass(found: Paths, walked: Walk, node: Node, inside: Sequence[tuple[int, st
         kept[node.outputs[output]] = levels[0] if len(levels) == 1 else np.minimum.reduce(levels)
 
 
-def _from_elsewhere(found: Paths, others: Sequence[str]) -> NDArray[np.bool_]:
-    """By start: does another one reach these values, so that what is added is not its own, moved or scaled."""
-    reached = np.logical_or.reduce([found.level[value] != UNREACHED for value in others])
+def _reached(found: Paths, values: Collection[str]) -> NDArray[np.int64]:
+    """By start: how many of these values it reaches."""
+    count = np.zeros(len(found.starts), np.int64)
+    for value in values:
+        count += found.level[value] != UNREACHED
+    return count
+
+
+def _from_elsewhere(others: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """By start: does another one reach the other values, so that what is added is not its own, moved or scaled."""
+    reached = others > 0
     joined: NDArray[np.bool_] = reached.sum() - reached > 0
     return joined
