@@ -220,6 +220,7 @@ step_sanitize() {
 # ---- 9. broken files ----
 
 step_fuzz() {
+    "$USER_PYTHON" tools/fuzz_bombs.py --short --seed "${LSTM_INFER_SEED:-1}"
     [[ $FILES == yes ]] || { echo "no files to start from"; return 0; }
     "$USER_PYTHON" tools/fuzz_import.py --n 3000 --seed "${LSTM_INFER_SEED:-1}"
     "$USER_PYTHON" tools/fuzz_import.py --n 1000 --seed "${LSTM_INFER_SEED:-1}" --walk

@@ -14,7 +14,9 @@ from onnx import helper as H
 from onnx import numpy_helper
 
 import lstm_infer
+import shared_files
 from lstm_infer import _core
+from lstm_infer.graph import budget
 from lstm_infer.graph.budget import Allowance, open_budget, spend
 
 F, I = T.FLOAT, T.INT64
@@ -290,3 +292,21 @@ def test_many_states_are_paired_at_once(chained):
     start = time.process_time()
     assert {state.name: state.output for state in net.states} == {f"s{i}": f"o{i}" for i in range(160)}
     assert time.process_time() - start < 2
+
+
+@pytest.mark.parametrize("name", ["tf2onnx_k_conv_lstm", "dyn_gtcrn", "dyn_dfn_erb_decoder"])
+def test_honest_files_leave_three_quarters_of_a_budget(name, monkeypatch):
+    """Of the files that are known these use the most."""
+    opened = []
+
+    class Watched(budget.Budget):
+        def __init__(self, allowance):
+            super().__init__(allowance)
+            opened.append(self)
+
+    monkeypatch.setattr(budget, "Budget", Watched)
+    kept = shared_files.ROOT / "tests" / "zoo" / "files" / f"{name}.onnx"
+    net = lstm_infer.load(kept if kept.exists() else shared_files.export(name))
+    net.summary()
+    assert len(opened) > 1
+    assert all(4 * one.spent < one.allowance.work for one in opened)
