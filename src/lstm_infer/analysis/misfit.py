@@ -13,6 +13,7 @@ from itertools import combinations, product
 from math import prod
 
 from ..errors import BudgetError, LstmInferError, ShapeError
+from ..graph.budget import spend
 from ..graph.fact import Fact
 from ..graph.ir import Array, Node
 from ..walk.bodies import is_control
@@ -29,6 +30,9 @@ MOST_NUMBERS = 16
 
 MOST_AXES = 9
 """Several axes of one node are changed together where it has no more than these: of a sequence and its two states."""
+
+ASK, EACH = 15_000, 1_000
+"""What it costs to ask a shape rule, and beside that for each input."""
 
 Ins = Sequence["Fact | None"]
 
@@ -87,6 +91,7 @@ def _closer(node: Node, ins: Ins) -> Iterator[Fix]:
 
 def _complaint(node: Node, ins: Ins) -> str | None:
     """What the shape rule says, without the sizes; None where the file is broken, whatever the sizes."""
+    spend(node, ASK + EACH * len(ins))
     try:
         node_facts(node, list(ins))
     except ShapeError as error:
@@ -105,6 +110,7 @@ def _axes(ins: Ins) -> list[tuple[int, int]]:
 
 def _takes(node: Node, ins: Ins) -> bool:
     """Does the node's shape rule take these inputs."""
+    spend(node, ASK + EACH * len(ins))
     try:
         node_facts(node, list(ins))
     except BudgetError:
