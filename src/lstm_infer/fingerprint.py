@@ -3,14 +3,39 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from .graph.ir import Graph, Node
 
-__all__ = ["fingerprint"]
+__all__ = ["Fingerprint", "fingerprint"]
+
+_PLAIN = frozenset((str, int, float, bool, type(None)))
+
+
+class Fingerprint:
+    """What the streams of a model share, which never changes: told when somebody first asks, as not every program does."""
+
+    def __init__(self, *values: Any) -> None:
+        self._values = values
+        self._digest: bytes | None = None
+
+    def beside(self, bound: Mapping[str, Any]) -> Callable[[], bytes]:
+        """That of a stream with these side inputs, which are the caller's and may change: they are read now."""
+        if bound:
+            return partial(bytes, fingerprint(bound, behind=self._alone()))
+        return self._without
+
+    def _alone(self) -> bytes:
+        if self._digest is None:
+            self._digest = fingerprint(*self._values)
+        return self._digest
+
+    def _without(self) -> bytes:
+        return fingerprint({}, behind=self._alone())
 
 
 def fingerprint(*values: Any, behind: bytes = b"") -> bytes:
@@ -22,19 +47,26 @@ def fingerprint(*values: Any, behind: bytes = b"") -> bytes:
 
 
 def _add(digest: hashlib._Hash, value: Any) -> None:
-    if isinstance(value, Graph):
-        _add(digest, [value.inputs, value.outputs, value.nodes, value.consts, value.defaults])
-    elif isinstance(value, np.ndarray):
-        digest.update(f"array {value.dtype.str} {value.shape};".encode())
-        digest.update(np.ascontiguousarray(value).tobytes())
-    elif isinstance(value, Mapping):
-        _add(digest, [item for name in sorted(value) for item in (name, value[name])])
+    if isinstance(value, Node):
+        called = [value.domain, value.op, value.opset, value.name]
+        _add(digest, [*called, value.inputs, value.outputs, value.attrs])
     elif isinstance(value, (list, tuple)):
+        if _PLAIN.issuperset(map(type, value)):
+            digest.update("".join([f"list {len(value)};", *map(_plain, value)]).encode())
+            return
         digest.update(f"list {len(value)};".encode())
         for item in value:
             _add(digest, item)
-    elif isinstance(value, Node):
-        called = [value.domain, value.op, value.opset, value.name]
-        _add(digest, [*called, value.inputs, value.outputs, value.attrs])
+    elif isinstance(value, np.ndarray):
+        digest.update(f"array {value.dtype.str} {value.shape};".encode())
+        digest.update(np.ascontiguousarray(value).tobytes())
+    elif isinstance(value, Graph):
+        _add(digest, [value.inputs, value.outputs, value.nodes, value.consts, value.defaults])
+    elif isinstance(value, Mapping):
+        _add(digest, [item for name in sorted(value) for item in (name, value[name])])
     else:
-        digest.update(f"{type(value).__name__} {value!r};".encode())
+        digest.update(_plain(value).encode())
+
+
+def _plain(value: Any) -> str:
+    return f"{type(value).__name__} {value!r};"

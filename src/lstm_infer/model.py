@@ -17,10 +17,10 @@ from .analysis.spec import StreamSpec
 from .answer import MAX_CHUNK, Answer
 from .errors import BudgetError, FeedError, LstmInferError, NotStreamableError, ShapeError
 from .feeds import Options, bound_inputs, check_batch, check_fixed, check_sizes, checked_feeds, fed_ports, held_ports
-from .fingerprint import fingerprint
+from .fingerprint import Fingerprint
 from .graph.budget import NO_MEMORY, TOO_DEEP, Allowance, open_budget, within_memory
 from .graph.fact import Fact
-from .graph.ir import Array, Graph, Port
+from .graph.ir import Graph, Port
 from .infos import input_infos, output_infos
 from .isa import choose_isa
 from .ops import recurrent
@@ -95,7 +95,7 @@ def load(
     options = Options(
         isa,
         {name: tuple(shape) for name, shape in (inputs or {}).items()},
-        {name: np.asarray(value) for name, value in (constants or {}).items()},
+        {name: np.array(value) for name, value in (constants or {}).items()},
         None if states is None else dict(states),
         None if time_axis is None else dict(time_axis),
         seed,
@@ -110,7 +110,7 @@ class Model:
     __slots__ = (
         "__weakref__",
         "_default_ports",
-        "_digest",
+        "_fingerprint",
         "_first",
         "_graph",
         "_lock",
@@ -129,7 +129,7 @@ class Model:
         self._graph, self._options = graph, options
         self._programs = Programs(graph, choose_isa(options.isa), options.seed)
         self._lock = threading.RLock()
-        self._digest: bytes | None = None
+        self._fingerprint = Fingerprint(graph, [options.states, options.time_axis, options.constants])
         self._ports = fed_ports(graph, options)
         with open_budget(graph.allowance), remembering(graph) as walks:
             self._prepare()
@@ -307,7 +307,7 @@ class Model:
             if sizes is None:
                 raise
             first = plan(sizes)  # until the first frame shows the size
-        return Stream(first, self._fingerprint(bound), initial=initial, replan=plan)
+        return Stream(first, self._fingerprint.beside(bound), initial=initial, replan=plan)
 
     @within_memory("the summary")
     def summary(self) -> str:
@@ -372,11 +372,3 @@ class Model:
     def _program(self, facts: Mapping[str, Fact], wanted: Sequence[str]) -> Program:
         """The program of a whole run at given input sizes."""
         return self._programs.build(facts, [port.name for port in self._ports], wanted)
-
-    def _fingerprint(self, bound: Mapping[str, Array]) -> bytes:
-        """What a snapshot shares with its stream: the graph with all it holds, what load() was told, side inputs."""
-        with self._lock:
-            if self._digest is None:
-                options = self._options
-                self._digest = fingerprint(self._graph, [options.states, options.time_axis, options.constants])
-        return fingerprint(bound, behind=self._digest)

@@ -6,7 +6,7 @@ it does not take (a lag, a stride, other sizes, steps on the host) goes through 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from typing import Any
 
 from numpy.typing import ArrayLike, NDArray
@@ -32,7 +32,7 @@ class Stream(GeneralPath):
     def __init__(
         self,
         plan: StreamPlan,
-        fingerprint: bytes,
+        fingerprint: Callable[[], bytes],
         *,
         initial: Mapping[str, ArrayLike] | None = None,
         replan: Replan | None = None,
@@ -124,7 +124,7 @@ class Stream(GeneralPath):
         return self._flush()
 
     def _stands(self) -> Snapshot:
-        return Snapshot(self._fingerprint, self.batch, self._phase, self._flushed, self._state, self._plan.digest)
+        return Snapshot(self._fingerprint(), self.batch, self._phase, self._flushed, self._state, self._plan.digest)
 
     @within_memory("the state")
     def _copy_state(self, name: str) -> NDArray[Any]:

@@ -50,9 +50,10 @@ class Node:
     def subgraphs(self) -> Iterator[Graph]:
         """The graphs among its attributes."""
         for value in self.attrs.values():
-            for item in value if isinstance(value, list) else [value]:
-                if isinstance(item, Graph):
-                    yield item
+            if isinstance(value, Graph):
+                yield value
+            elif isinstance(value, list) and value and isinstance(value[0], Graph):
+                yield from value
 
 
 @dataclass

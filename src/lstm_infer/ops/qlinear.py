@@ -111,7 +111,7 @@ def infer_matmul(node: Node, ins: list[Fact | None]) -> list[Fact]:
             raise unsupported(node, f"element type {a.dtype}")
     else:
         eight_bits(node, a)
-    shape = matmul_infer(node, [a, replace(b, dtype=a.dtype)])[0].shape
+    shape = matmul_infer(node, [a, b._replace(dtype=a.dtype)])[0].shape
     if node.op == "QLinearMatMul":
         return [Fact(shape, eight_bits(node, need(node, ins, 7)).dtype)]
     return [Fact(shape, np.dtype(np.float32))]

@@ -12,7 +12,6 @@ Refused: blocks of scales, 4-bit and 8-bit floats, a rounding of the scale's own
 
 from __future__ import annotations
 
-from dataclasses import replace
 from math import prod
 from typing import Any
 
@@ -326,7 +325,7 @@ def infer_matmul(node: Node, ins: list[Fact | None]) -> list[Fact]:
         if fact.dtype.name not in ("int8", "uint8"):
             raise unsupported(node, f"element type {fact.dtype}")
     a, b = need(node, ins, 0), need(node, ins, 1)
-    y = matmul_infer(node, [a, replace(b, dtype=a.dtype)])[0]
+    y = matmul_infer(node, [a, b._replace(dtype=a.dtype)])[0]
     for index, shape, of in ((2, _left_zero(node, ins, 2), a), (3, getattr(get(ins, 3), "shape", ()), b)):
         if get(ins, index) is not None and prod(shape) != 1 and np.broadcast_shapes(shape, of.shape) != of.shape:
             raise ShapeError(f"{node}: a zero point {list(shape)} does not fit {list(of.shape)}")

@@ -203,7 +203,8 @@ def numbers(node: Node, fact: Fact | None, what: str) -> list[int]:
     found = known(node, fact, what)
     if found.size > MOST_NUMBERS:
         raise ShapeError(f"{node}: {what} of {found.size} numbers; the file is broken")
-    return [int(n) for n in found.reshape(-1)]
+    listed: list[Any] = found.ravel().tolist()
+    return listed if found.dtype.kind in "iu" else [int(n) for n in listed]
 
 
 def subgraph(node: Node, name: str) -> Graph:

@@ -32,7 +32,8 @@ __all__ = [
     "sizes_that_are_open",
 ]
 
-PRIMES = ((13, 7, 5), (17, 11, 3))
+PRIMES = ((13, 7, 5), (19, 11, 3))
+"""Neither the sum nor the difference of two sizes is that of the same two in the second row."""
 MOST_WALKS = 64
 LARGEST_FROZEN = 4096
 
@@ -53,6 +54,8 @@ class Example:
     """Of the open axes."""
     honest: bool
     """The open axes are open: the graph walks at other sizes of all of them."""
+    other: Walk | None = None
+    """That other walk."""
 
     def places(self, label: int) -> list[tuple[str, int]]:
         """The input axes behind a label."""
@@ -112,8 +115,9 @@ def example_of(graph: Graph, inputs: Sequence[Port], constants: Mapping[str, Arr
     for groups in agreements:
         first, other = (_spread(groups, primes) for primes in PRIMES)
         walked = at(first)
-        if walked is not None and at(other) is not None:
-            return Example(graph, inputs, constants, walked, trace(inputs, walked), first, True)
+        again = None if walked is None else at(other)
+        if walked is not None and again is not None:
+            return Example(graph, inputs, constants, walked, trace(inputs, walked), first, True, again)
     numbers = sorted(numbers_of(graph), key=lambda n: (n == 1, n))  # one step fits wherever a longer one is broadcast
     seen, fitting = set(), None
     for sizes in _tries(agreements, numbers):

@@ -103,7 +103,9 @@ def know(graph: Graph, inputs: Sequence[Port], constants: Mapping[str, Array]) -
     if found is None:
         return None
     walks = [dict(found.walked.facts)]  # rewrites add to them
-    if found.sizes:
+    if found.sizes and found.other is not None:
+        walks.append(dict(found.other.facts))
+    elif found.sizes:
         # equal sizes stay equal; sums and small products of other sizes are not hit by accident
         other = {size: size + 16 + 6 * i for i, size in enumerate(sorted(set(found.sizes.values())))}
         with suppress(LstmInferError):

@@ -126,7 +126,11 @@ class Chunk:
 def walk_chunk(reference: Reference, n: int, fills: Mapping[Kept, int], flush: bool = False) -> Chunk:
     """Walk n new steps, with what the histories and queues hold."""
     chunk = Chunk(reference, dict(fills), flush)
-    chunk.walked = walk(reference.fed.graph, reference.fed.facts(n), on_node=chunk.on_node)
+    spec = reference.fed.spec
+    if n == 1 and spec.steady and not spec.windows:  # what one step looks like, none of them waits for another
+        chunk.walked = reference.one
+    else:
+        chunk.walked = walk(reference.fed.graph, reference.fed.facts(n), on_node=chunk.on_node)
     return chunk
 
 
@@ -155,8 +159,12 @@ def first_fills(reference: Reference, longest: int) -> tuple[Fills, Fills]:
     capacity: Fills = {History(n): max(w.pad_begin, (w.kernel - 1) * w.dilation + w.stride) for n, w in windows.items()}
     now, queues = dict(fills), set[Queue]()
     behind = spec.lag + 2 * spec.rate + 2
+    steps: dict[tuple[int, frozenset[tuple[Kept, int]]], Fills] = {}
     for n in (*[longest] * (2 + behind // longest), *[1] * min(behind, 64)):
-        now = walk_chunk(reference, n, now).after()
+        step = n, frozenset(now.items())
+        if step not in steps:
+            steps[step] = walk_chunk(reference, n, now).after()
+        now = steps[step]
         for key, kept in now.items():
             if isinstance(key, Queue):
                 queues.add(key)

@@ -19,11 +19,12 @@ from .written import of_loop, of_scan
 __all__ = ["Scope", "count", "instance", "is_control", "needed", "source_of", "walk_control"]
 
 
+_WITH_BODIES = frozenset(("If", "Loop", "Scan", "Steps"))
+
+
 def is_control(node: Node) -> bool:
     """Does the node hold graphs that are walked here."""
-    return (node.domain == "" and node.op in ("If", "Loop", "Scan")) or (
-        node.domain == "lstm_infer" and node.op == "Steps"
-    )
+    return node.op in _WITH_BODIES and node.domain == ("lstm_infer" if node.op == "Steps" else "")
 
 
 def walk_control(node: Node, scope: Scope) -> None:

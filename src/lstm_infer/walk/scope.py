@@ -61,8 +61,9 @@ def needed(nodes: Sequence[Node], results: Sequence[str]) -> list[Node]:
     read = set(results)
     kept = []
     for node in reversed(nodes):
-        if any(name in read for name in node.outputs) or (isinstance(node, Choice) and None in node.branches):
-            read.update(name for name in node.inputs if name)
+        if not read.isdisjoint(node.outputs) or (isinstance(node, Choice) and None in node.branches):
+            read.update(node.inputs)
+            read.discard("")
             kept.append(node)
     return kept[::-1]
 

@@ -125,7 +125,7 @@ def _walk_into(graph: Graph, out: Scope, on_node: OnNode | None) -> None:
                 raise ShapeError(f"{node}: its values do not fit its body: {error}") from error
             for name in node.outputs:
                 if name:
-                    _check_size(node, facts[name])
+                    _checked_bytes(node, facts[name])
             continue
         try:
             ins = [facts[name] if name else None for name in node.inputs]
@@ -177,9 +177,10 @@ def folded(graph: Graph, node: Node, ins: list[Fact | None], held: Held) -> list
     Weights that a file computes from its constants are then one array at every size, packed once for all plans. What
     would not fit beside the constants that the walk computed so far stays a node.
     """
+    for fact in ins:
+        if fact is not None and fact.const is None:
+            return node_facts(node, ins)
     consts = [None if fact is None else fact.const for fact in ins]
-    if any(const is None and fact is not None for const, fact in zip(consts, ins, strict=True)):
-        return node_facts(node, ins)
     room = limits().held_bytes - held.n_bytes
     found = graph.folds.get(id(node))
     if (
@@ -218,13 +219,17 @@ def node_facts(node: Node, ins: list[Fact | None], room: int = FOLD_BYTES) -> li
     """
     op = registry.find(node)
     try:
-        registry.check_inputs(node, op)
+        if op.inputs is not None:
+            registry.check_inputs(node, op)
         outs = op.infer(node, ins)
+        n_bytes = 0
         for fact in outs:
-            _check_size(node, fact)
-        if op.random or any(fact is not None and fact.const is None for fact in ins):
+            n_bytes += _checked_bytes(node, fact)
+        for given in ins:
+            if given is not None and given.const is None:
+                return outs
+        if op.random:
             return outs
-        n_bytes = sum(_n_bytes(fact) for fact in outs)
         if n_bytes > FOLD_BYTES or (n_bytes > room and n_bytes >= _SMALL):
             return outs
         if all(fact.const is not None for fact in outs):
@@ -252,20 +257,19 @@ def _folded(node: Node, fact: Fact, array: Array) -> Fact:
     return Fact.of(array)
 
 
-def _n_bytes(fact: Fact) -> int:
-    n = fact.dtype.itemsize
-    for size in fact.shape:
+def _checked_bytes(node: Node, fact: Fact) -> int:
+    """The bytes of a value, which may be had."""
+    shape, dtype = fact.shape, fact.dtype
+    if dtype.kind == "c":
+        raise UnsupportedOpError(f"{node}: element type {dtype} is not supported; see docs/ops.md")
+    n = dtype.itemsize
+    for size in shape:
+        if size < 0:
+            raise ShapeError(f"{node}: an output would have the shape {list(shape)}; the input is too short for it")
         n *= size
-    return n
-
-
-def _check_size(node: Node, fact: Fact) -> None:
-    if fact.dtype.kind == "c":
-        raise UnsupportedOpError(f"{node}: element type {fact.dtype} is not supported; see docs/ops.md")
-    if any(size < 0 for size in fact.shape):
-        raise ShapeError(f"{node}: an output would have the shape {list(fact.shape)}; the input is too short for it")
-    if _n_bytes(fact) > LIMIT_BYTES:
+    if n > LIMIT_BYTES:
         raise ShapeError(
-            f"{node}: an output of shape {list(fact.shape)} would take {_n_bytes(fact) / 2**30:.1f} GiB, "
+            f"{node}: an output of shape {list(shape)} would take {n / 2**30:.1f} GiB, "
             f"the limit is {LIMIT_BYTES // 2**30} GiB; feed smaller pieces, or check the sizes in the file"
         )
+    return n
