@@ -133,7 +133,7 @@ class Model:
         self._ports = fed_ports(graph, options)
         with open_budget(graph.allowance), remembering(graph) as walks:
             self._prepare()
-            walks.rest(graph, self._walked_roles.asked_again())
+            walks.rest(graph, *self._walked_roles.asked_again())
 
     def _prepare(self) -> None:
         """Rewrite the graph, and find out what its inputs mean."""

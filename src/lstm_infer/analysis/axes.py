@@ -28,7 +28,15 @@ STEP = 5_000
 
 
 def trace(inputs: Sequence[Port], walked: Walk) -> Trace:
-    """Follow all input axes through the nodes of a walk."""
+    """Follow all input axes through the nodes of a walk; each walk is traced once."""
+    names = tuple(port.name for port in inputs)
+    if names not in walked.traces:
+        walked.traces[names] = _traced(inputs, walked)
+    found: Trace = walked.traces[names]
+    return found
+
+
+def _traced(inputs: Sequence[Port], walked: Walk) -> Trace:
     out = Trace()
     for port in inputs:
         fact = walked.facts[port.name]

@@ -51,7 +51,7 @@ def _first_walk(roles: Roles) -> tuple[Walk, Trace] | None:
     if not isinstance(first, FirstWalk):
         roles.walkable, roles.contradicts = first.text, first.sure
         return None
-    roles.open_sizes, roles.known_sizes = first.sizes, first.known
+    roles.open_sizes, roles.known_sizes = dict(first.sizes), first.known
     return first.walked, trace(roles.inputs, first.walked)
 
 

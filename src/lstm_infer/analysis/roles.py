@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Hashable
 from dataclasses import dataclass, field, replace
 
 from ..errors import ShapeError
@@ -10,7 +10,7 @@ from ..graph.fact import Fact
 from ..graph.ir import Array, Graph, Port
 from ..walk.walk import Walk, walk
 from .free import BATCH_PROBES, PROBES
-from .sizes import Place
+from .sizes import Place, first_key
 
 __all__ = ["AxisOf", "Roles"]
 
@@ -112,8 +112,8 @@ class Roles:
         """Sizes for analysis: distinctive where they are free."""
         return self.time_size or self.probes[0], self.batch_size or BATCH_PROBES[0]
 
-    def asked_again(self) -> list[dict[str, Fact]]:
-        """What is fed to the walks that an analysis begins with."""
+    def asked_again(self) -> tuple[list[dict[str, Fact]], list[Hashable]]:
+        """What is fed to the walks that an analysis begins with; and the key of the first walk, for other readings."""
         T, B = self.analysis_sizes()
         lengths = (T,) if self.time_size else (T, self.probes[1])
-        return [] if self.walkable else [self.feeds(n, B) for n in lengths]
+        return [] if self.walkable else [self.feeds(n, B) for n in lengths], [first_key(self.inputs, self.constants)]

@@ -8,7 +8,7 @@ stands between, and axes that have to agree are found to be one. The walk at the
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import prod
 
@@ -22,7 +22,7 @@ from ..ops import recurrent
 from ..walk.walk import Walk, walk
 from .misfit import Fix, fixes
 
-__all__ = ["FirstWalk", "Misfit", "Place", "first_walk", "sizes_of", "sizes_that_fit"]
+__all__ = ["FirstWalk", "Misfit", "Place", "first_key", "first_walk", "sizes_of", "sizes_that_fit"]
 
 Place = tuple[str, int]
 """An axis of an input."""
@@ -108,6 +108,19 @@ def first_walk(graph: Graph, inputs: Sequence[Port], constants: Mapping[str, Arr
     """A walk at the declared sizes, and at sizes of the open axes that fit; or why there is none."""
     if any(port.shape is None for port in inputs):
         return Misfit("an input has no declared rank")
+    if graph.walks is None:
+        return _searched(graph, inputs, constants)
+    key, held = first_key(inputs, constants), list(constants.values())
+    found: FirstWalk | Misfit = graph.walks.once(graph, key, held, lambda: _searched(graph, inputs, constants))
+    return found
+
+
+def first_key(inputs: Sequence[Port], constants: Mapping[str, Array]) -> Hashable:
+    """Of what the first walk depends on beside the graph."""
+    return "first walk", tuple(inputs), frozenset((name, id(array)) for name, array in constants.items())
+
+
+def _searched(graph: Graph, inputs: Sequence[Port], constants: Mapping[str, Array]) -> FirstWalk | Misfit:
     found = _Search(graph, inputs, constants).solve(_start(inputs))
     named = isinstance(found, Misfit) or _one_name_twice(inputs, found.known)
     if named and len(set(_names(inputs))) != len(_places(inputs)):

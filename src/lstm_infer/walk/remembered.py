@@ -8,10 +8,10 @@ that it changed something, and one that is taken back finds the walks from befor
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from ..errors import BudgetError, LstmInferError
 from ..graph.fact import Fact
@@ -26,6 +26,7 @@ ROOM = 1 << 24
 """Bytes of constants that the remembered walks computed."""
 
 Feeds = Mapping[str, Fact]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -34,8 +35,8 @@ class _Form:
 
     said: list[Any]
     held: list[Any]
-    made: dict[Any, tuple[Feeds, Walk | LstmInferError]] = field(default_factory=dict)
-    """By the facts of the inputs, which are held too."""
+    made: dict[Any, tuple[Any, Any]] = field(default_factory=dict)
+    """Walks and errors by the facts of the inputs, other findings by their keys; with what the keys have addresses of."""
 
     @classmethod
     def of(cls, graph: Graph) -> _Form:
@@ -62,7 +63,7 @@ class Remembered:
         """A walk, or the error that ends it; `make` walks, and says how many bytes of constants that took."""
         form, key = self._form(graph), _key(feeds)
         if form is not None and key in form.made:
-            found = form.made[key][1]
+            found: Walk | LstmInferError = form.made[key][1]
             if isinstance(found, LstmInferError):
                 raise found.with_traceback(None)
             return found
@@ -80,9 +81,21 @@ class Remembered:
             form.made[key] = dict(feeds), made
         return made
 
-    def rest(self, graph: Graph, asked: Iterable[Feeds]) -> None:
-        """Nothing more is remembered, and of what was only the walks of the graph as it is that are asked for again."""
-        form, keys = self._form(graph), {_key(feeds) for feeds in asked}
+    def once(self, graph: Graph, key: Hashable, held: object, make: Callable[[], T]) -> T:
+        """Something else that only reads the graph, by a key of its own; `held`: what the key has addresses of."""
+        form = self._form(graph)
+        if form is not None and key in form.made:
+            found: T = form.made[key][1]
+            return found
+        made = make()
+        if form is not None and self.learns:
+            form.made[key] = held, made
+        return made
+
+    def rest(self, graph: Graph, asked: Iterable[Feeds], keys: Iterable[Hashable] = ()) -> None:
+        """Nothing more is remembered, and of what was only what is asked for again: walks of the graph as it is, and
+        findings by their keys."""
+        form, keys = self._form(graph), {*map(_key, asked), *keys}
         self._forms, self.learns = [] if form is None else [form.only(keys)], False
 
     def _form(self, graph: Graph) -> _Form | None:
@@ -126,6 +139,8 @@ def _tell(graph: Graph, said: list[Any], held: list[Any]) -> None:
         said += [
             id(node),
             node.op,
+            node.name,
+            node.domain,
             len(node.inputs),
             *node.inputs,
             *node.outputs,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -44,6 +45,8 @@ class Walk:
 
     facts: dict[str, Fact]
     nodes: list[Node] = field(default_factory=list)
+    traces: dict[tuple[str, ...], Any] = field(default_factory=dict, repr=False, compare=False)
+    """Where its axes go, by the inputs that are followed: see analysis/axes.py."""
 
 
 @dataclass(frozen=True)
