@@ -438,3 +438,41 @@ def test_a_signal_that_is_given_twice_is_no_state(change) -> None:
         lstm_infer.load(build(nodes, inputs, outputs)).stream()
     given = lstm_infer.load(build(nodes, inputs, outputs), states={"x": "y2"})
     assert dict(given.streaming.pairs) == {"x": "y2"}
+
+
+@pytest.mark.parametrize("n", [2, 3])
+def test_one_of_several_signals_that_drive_an_output_alike_may_be_its_state(n) -> None:
+    """Beside a sure state: all of them would leave nothing to feed, but one of them may hold what the cell made."""
+    names = ["x", "a", "b"][:n]
+    nodes = [f"MatMul {name} G -> {name}1" for name in names]
+    nodes += ["Add x1 a1 -> s2", "Add s2 b1 -> s3"][: n - 1]
+    nodes += [f"Tanh s{n} -> d", "Relu d -> r", "Concat p r -> p2 axis=0", "Slice p2 one end ax0 -> kept"]
+    nodes += ["ReduceSum p2 ax0 -> t keepdims=1", "MatMul t G -> u", "Abs u -> y", "Neg u -> z"]
+    inputs = [*(port(name, 1, N) for name in names), port("p", 2, N)]
+    outputs = [Y, port("z", 1, N), port("d", 1, N), port("kept", 2, N)]
+    for order in (None, "reversed"):
+        with pytest.raises(StateError, match=r"'a' -> (one of \[)?'"):
+            lstm_infer.load(build(nodes, inputs, outputs, order=order)).stream()
+
+
+def test_a_delay_is_of_the_input_that_its_name_calls() -> None:
+    nodes = [
+        "Identity x -> was", "MatMul x G -> a", "Add a p -> b", "Tanh b -> c", "Identity c -> c2", "MatMul c G -> d",
+        "Add d q -> e", "Tanh e -> f", "MatMul f G -> i", "Add i g -> j", "MatMul j G -> k", "Sigmoid k -> m", "Mul x m -> y",
+    ]  # fmt: skip
+    inputs = [X, port("p", 1, N), port("q", 1, N), port("g", 1, N)]
+    outputs = [Y, port("was", 1, N), port("c2", 1, N)]
+    rename = {"p": "prev1", "q": "prev2", "was": "prev1_new", "c2": "prev2_new"}
+    for order in (None, "reversed"):
+        model = lstm_infer.load(build(nodes, inputs, outputs, rename, order))
+        assert dict(model.streaming.pairs) == {"prev1": "prev1_new", "prev2": "prev2_new"}
+
+
+def test_of_two_outputs_of_one_value_the_state_is_the_one_of_its_shape() -> None:
+    flat = [*GRU, "Squeeze h2 ax0 -> flat", "MatMul h2 M -> y"]
+    for outs in (["h2", "flat"], ["flat", "h2"]):
+        shapes = {"h2": (1, H), "flat": (H,)}
+        outputs = [Y, *(port(name, *shapes[name]) for name in outs)]
+        rename = {"h": "i1", "h2": "o1", "flat": "o2"}
+        model = lstm_infer.load(build(flat, [X, port("h", 1, H)], outputs, rename))
+        assert dict(model.streaming.pairs) == {"i1": "o1"}

@@ -172,6 +172,13 @@ def _ends(scene: Scene, value: str, source: str) -> bool:
     return found is not None and bool((found == size - 1).any())
 
 
+def _called(decided: Decided, target: int) -> list[str]:
+    """The inputs that do not go to a target and say that they are states, where an output of it is called after them."""
+    scene = decided.scene
+    apart = [name for name in decided.free_inputs() if scene.fits(name, target) and not scene.reaches(name, target)]
+    return [name for name in apart if scene.named_after(name, target)]
+
+
 def delays(decided: Decided) -> None:
     """The output is the signal itself, or a part of it, and an input of its shape holds what it was before. A name tells
     it from a signal, or the beginning of one, that is handed through."""
@@ -188,7 +195,6 @@ def delays(decided: Decided) -> None:
             ends = strict and _ends(scene, scene.targets[k].value, source)
             told = [name for name in partners(decided, k, source) if ends or scene.witnessed(name, k)]
         else:
-            apart = [n for n in decided.free_inputs() if scene.fits(n, k) and scene.level(n, k) == UNREACHED]
-            told = [name for name in apart if scene.named_after(name, k)]
-        edges.update({(name, k): f"delay of {source}" for name in told})
+            told = []
+        edges.update({(name, k): f"delay of {source}" for name in _called(decided, k) or told})
     decided.settle(edges)

@@ -27,7 +27,9 @@ def undecided(decided: Decided) -> Edges:
         if not decided.feeds() - set(group) and (decided.pairs or len(group) == 1):
             # all of them as states would leave nothing to feed: signals, unless some may be states of what no state makes
             mine = {name: asked & ~answer for name, asked in mine.items()}
-            if np.logical_or.reduce(list(mine.values())).sum() >= len(group):
+            may = np.logical_or.reduce(list(mine.values()))
+            driving = int((may & decided.scene.exposures).sum())  # others are computed from these
+            if may.sum() >= len(group) and not 0 < driving < len(group):
                 continue
         _merge(found, {name: set(np.flatnonzero(asked).tolist()) for name, asked in mine.items() if asked.any()})
     return found

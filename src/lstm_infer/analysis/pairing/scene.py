@@ -178,15 +178,17 @@ class Scene:
         return says_state(name) and any(follows(name, o) or rhymes(name, o) for o in outputs)
 
     def place(self, name: str, target: int) -> Place:
-        """Of several outputs that hold one value the rhyming one, else the one that says, else a part, else the last."""
+        """Of several outputs that hold one value the rhyming one, else the one that says, else a part, else one of the very
+        shape, else the last."""
         places = self.targets[target].places
         if len(places) == 1:
             return places[0]
         places = tuple(place for place in places if self._holds(place, name))
 
-        def rank(at: int) -> tuple[int, bool, bool, int]:
+        def rank(at: int) -> tuple[int, bool, bool, bool, int]:
             one = places[at]
-            return affinity(name, one.output), says_state(one.output), one.part is not None, at
+            alike = self.fact(one.output).shape == self.fact(name).shape
+            return affinity(name, one.output), says_state(one.output), one.part is not None, alike, at
 
         return places[max(range(len(places)), key=rank)]
 
