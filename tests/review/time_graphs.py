@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from graph_nodes import GATES, Impossible, Nodes
 from onnx import TensorProto, helper
-from time_moves import MOVES, merge, recurrent, unary
+from time_moves import MOVES, recurrent, rows, unary
 
 __all__ = ["Case", "draw"]
 
@@ -143,6 +143,6 @@ def draw(seed):
             g.grow(recurrent)
     if all(name in g.inputs for name, _ in g.values):
         unary(g)
-    if random.Random(f"end of {seed}").random() < 0.1:  # the last value, and so an output, is one of merged axes
-        g.grow(merge)
+    if random.Random(f"end of {seed}").random() < 0.1:  # the last value, and so an output, holds rows
+        g.grow(rows)
     return g.grown()

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from .recurrences import along_rows, recurrent, scan, state_at_every_step
-from .shapes import fold, merge, ones, transpose
+from .shapes import fold, merge, ones, rows, transpose
 from .steps import (
     by_length,
     cumsum,
@@ -39,7 +39,7 @@ from .values import (
 )
 from .windows import cache, conv, conv2d, pool, residual, unconv
 
-__all__ = ["MOVES", "merge", "recurrent", "unary"]
+__all__ = ["MOVES", "recurrent", "rows", "unary"]
 
 MOVES = (
     unary, binary, broadcast, constant, transpose, position, by_length, cut, thin, difference, past, pad, conv, conv,

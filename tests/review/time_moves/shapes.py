@@ -53,7 +53,19 @@ def merge(g):
     found = [a for a in range(len(axes) - 1) if not isinstance(axes[a], tuple) and not isinstance(axes[a + 1], tuple)]
     if not found or 0 in axes:
         raise Impossible
-    a = g.pick.choice(found)
+    merge_at(g, name, axes, g.pick.choice(found))
+
+
+def rows(g):
+    """The rows of all signals and steps, in either order."""
+    found = [(v, axes, a) for v, axes in g.values for a in range(len(axes) - 1) if {axes[a], axes[a + 1]} == {"B", "T"}]
+    if not found:
+        raise Impossible
+    merge_at(g, *g.pick.choice(found))
+
+
+def merge_at(g, name, axes, a):
+    """An axis and the next one become one."""
     sizes = [-1 if b == a else 0 if b < a else g.size(name, b + 1) for b in range(len(axes) - 1)]
     parts = [g.ints(n) if isinstance(n, int) else n for n in sizes]
     shape = parts[0] if len(parts) == 1 else g.do("Concat", *parts, axis=0)
