@@ -115,3 +115,9 @@ def test_what_is_longer_than_a_short_signal_or_no_zeros_is_refused(rng, form, st
         tolerances.like_onnxruntime(mine.run({"x": x})["y"], onnxruntime_run(data, {"x": x})["y"], f"{length} steps")
     with pytest.raises(lstm_infer.NotStreamableError):
         mine.stream()
+
+
+def test_what_is_no_delay_is_refused_with_the_reason():
+    """Rows of ones in front: where time is the first axis, it is the Concat that stops it."""
+    with pytest.raises(lstm_infer.NotStreamableError, match=r"Where time is axis 0 of 'x', node .*joins along time"):
+        lstm_infer.load(model("ones")).stream()

@@ -93,3 +93,23 @@ def test_a_sum_from_the_end_is_refused():
     with pytest.raises(lstm_infer.NotStreamableError) as caught:
         build(reverse=1).stream()
     assert (caught.value.node, caught.value.op) == ("sum", "CumSum")
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_a_model_that_is_nothing_but_a_sum_is_told_where_time_is(rng, axis):
+    graph = helper.make_graph(
+        [helper.make_node("CumSum", ["x", "axis"], ["y"])],
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["A", "B", I])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+        [numpy_helper.from_array(np.array(axis), "axis")],
+    )
+    data = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
+    remedy = f"load(..., time_axis={{'x': {axis}}})"
+    with pytest.raises(lstm_infer.NotStreamableError) as refused:
+        lstm_infer.load(data).stream()
+    assert remedy in str(refused.value)
+    model = lstm_infer.load(data, time_axis={"x": axis})
+    x = rng.uniform(-1, 1, (5, 5, I)).astype(np.float32)
+    stream, parts = model.stream(batch=5), [np.take(x, range(2), axis), np.take(x, range(2, 5), axis)]
+    tolerances.exact(np.concatenate([stream.run(part) for part in parts], axis), model.run({"x": x})["y"])

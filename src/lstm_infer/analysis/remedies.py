@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..errors import LstmInferError
+from ..errors import LstmInferError, NotStreamableError
 from ..graph.ir import Graph
 from ..ops import carries, recurrent
 from ..ops.control import Repeat
@@ -24,12 +24,19 @@ def remedy(roles: Roles, analyse: Callable[[Roles], StreamSpec]) -> str:
         return ""
     if roles.time:
         return _as_frames(roles, analyse)
+    told = ""
     for time in _open_axes(roles):
-        spec = _tried(roles, time, analyse)
-        if spec is not None and spec.mode == "time" and (spec.windows or spec.carried):
-            where = " and ".join(f"axis {axis} of {name!r}" for name, axis in time.items())
-            return f"Where time is {where}, load(..., time_axis={time}) streams it"
-    return ""
+        spec, where = (
+            _tried(roles, time, analyse),
+            " and ".join(f"axis {axis} of {name!r}" for name, axis in time.items()),
+        )
+        if isinstance(spec, StreamSpec):
+            if spec.mode == "time" and (spec.windows or spec.carried):
+                return f"Where time is {where}, load(..., time_axis={time}) streams it"
+        elif isinstance(spec, NotStreamableError) and spec.node and not told:
+            told = f"Where time is {where}, node {spec.node!r} ({spec.op}) {spec.reason}"
+    remembers = told and any(carries.carries(node) for node in roles.walk(*roles.analysis_sizes()).nodes)
+    return told if remembers else ""
 
 
 def _as_frames(roles: Roles, analyse: Callable[[Roles], StreamSpec]) -> str:
@@ -37,7 +44,7 @@ def _as_frames(roles: Roles, analyse: Callable[[Roles], StreamSpec]) -> str:
     if any(_backwards(node) for node in roles.walk(*roles.analysis_sizes()).nodes):
         return ""
     spec = _tried(roles, {}, analyse)
-    if spec is None or spec.mode != "frame" or not spec.streamed:
+    if not isinstance(spec, StreamSpec) or spec.mode != "frame" or not spec.streamed:
         return ""
     return "Where each call is one frame, load(..., time_axis={}) streams it from call to call"
 
@@ -49,20 +56,21 @@ def _backwards(node: object) -> bool:
 
 
 def _open_axes(roles: Roles) -> list[dict[str, int]]:
-    """Axes that may be time: left open, and not the batch; those of one name together."""
-    found: dict[str, dict[str, int]] = {}
+    """Axes that may be time: left open, what looks like the batch at the end; those of one name together."""
+    found: tuple[dict[str, dict[str, int]], dict[str, dict[str, int]]] = {}, {}
     for port in roles.inputs:
         for axis, size in enumerate(port.shape or ()):
-            if not isinstance(size, int) and roles.batch.get(port.name) != axis:
-                found.setdefault(size or f"{port.name}.{axis}", {}).setdefault(port.name, axis)
-    return list(found.values())[:MOST_AXES]
+            if not isinstance(size, int):
+                like = found[roles.batch.get(port.name) == axis]
+                like.setdefault(size or f"{port.name}.{axis}", {}).setdefault(port.name, axis)
+    return [*found[0].values(), *found[1].values()][:MOST_AXES]
 
 
-def _tried(roles: Roles, time: dict[str, int], analyse: Callable[[Roles], StreamSpec]) -> StreamSpec | None:
+def _tried(roles: Roles, time: dict[str, int], analyse: Callable[[Roles], StreamSpec]) -> StreamSpec | LstmInferError:
     try:
         return analyse(find_roles(roles.graph, roles.inputs, roles.constants, time))
-    except LstmInferError:
-        return None
+    except LstmInferError as error:
+        return error
 
 
 def unrolled(graph: Graph) -> str:
