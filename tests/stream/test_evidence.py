@@ -124,6 +124,11 @@ KINDS = {
         [*GRU, "MatMul h2 M -> t", "Sigmoid t -> m", "Mul x m -> xm", "Mul xm gain -> y"],
         [X, port("gain", 1, 1), port("h", 1, H)], [Y, port("h2", 1, H)], {"h": "h2"}, "recurrence",
     ),
+    "gain beside a cache": (
+        ["Unsqueeze x ax2 -> xs", "Concat cache xs -> joined axis=2", "Slice joined from1 end ax2 -> cut",
+         "ReduceSum joined ax2 -> total keepdims=0", "MatMul total G -> t", "Mul x gain -> xg", "Add xg t -> y"],
+        [X, port("gain", 1, 1), port("cache", 1, N, 2)], [Y, port("cut", 1, N, 2)], {"cache": "cut"}, "cache",
+    ),
     "behind a norm": (
         [*GRU[:3], "Squeeze hn ax0 -> raw", "LayerNormalization raw decay -> h2 axis=-1", "MatMul h2 M -> y"],
         [X, port("h", 1, H)], [Y, port("h2", 1, H)], {"h": "h2"}, "recurrence",

@@ -84,7 +84,8 @@ def _doubtful(decided: Decided) -> Mask:
     drives = drives_sure(decided)[:, None]
     others = len(decided.free_targets()) > 1  # beside the one that is asked for
     # a gain on a signal that drives a sure state, which the only answer is made of: an answer fed back would be a sum
-    gained = answer & (scene.levels > SUM)
+    rows = [scene.row[name] for name in decided.pairs]
+    gained = (answer | (scene.levels[rows] <= ANY).any(axis=0)) & (scene.levels > SUM)
     undecided = rest & floats & np.where(near, drives & (not others) & ~gained, ~scene.exposures & ~answer)
     told = informs(decided, undecided)
     summed = ~drives | others | ~(told | gained)
