@@ -23,6 +23,9 @@ def shifted(form, x, axis, steps):
                        N("Concat", ["front", "cut"], ["moved"], axis=axis)],
         "expanded": [*head, N("Expand", ["nought", "shape"], ["front"]), cut,
                      N("Concat", ["front", "cut"], ["moved"], axis=axis - 3)],
+        "all axes named": [*head, N("ConstantOfShape", ["shape"], ["front"]),
+                           N("Slice", [x, "begins", "ends", "axes"], ["cut"]),
+                           N("Concat", ["front", "cut"], ["moved"], axis=axis)],
         "ones": [*head, N("Expand", ["unit", "shape"], ["front"]), cut,
                  N("Concat", ["front", "cut"], ["moved"], axis=axis)],
         "so many zeros": [N("Shape", [x], ["all"]), N("ScatterElements", ["all", "axis", "count"], ["shape"]),
@@ -44,7 +47,9 @@ def model(form, behind=False, axis=0, steps=1):
         "R": rng.uniform(-0.6, 0.6, (1, 4 * H, H)).astype(np.float32),
         "begin": np.array([0]), "end": np.array([-steps]), "few": np.array([steps]), "axis": np.array([axis]),
         "count": np.array([steps]), "nought": np.float32(0), "unit": np.float32(1), "both": both.reshape(-1),
-        "minus": np.array([-1]), "front_only": np.maximum(both, 0).reshape(-1), "one": np.array([1]),
+        "begins": np.zeros(3, np.int64), "axes": np.arange(3),
+        "ends": np.where(np.arange(3) == axis, -steps, 2**31 - 1), "minus": np.array([-1]),
+        "front_only": np.maximum(both, 0).reshape(-1), "one": np.array([1]),
     }  # fmt: skip
     moved = shifted(form, "seq" if behind else "x", axis, steps)
 
@@ -70,7 +75,7 @@ def model(form, behind=False, axis=0, steps=1):
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
 
 
-DELAYS = ["zeros like", "expanded", "pad and crop", "pad of a crop", "computed pads", "so many zeros"]
+DELAYS = ["zeros like", "expanded", "pad and crop", "pad of a crop", "computed pads", "so many zeros", "all axes named"]
 
 
 @pytest.mark.parametrize("axis", [0, 1])

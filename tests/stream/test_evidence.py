@@ -101,6 +101,12 @@ KINDS = {
         [X, port("n", 1, kind=INT), port("h", 1, H)], [Y, port("n2", 1, kind=INT), port("h2", 1, H)],
         {"n": "n2", "h": "h2"}, "counter",
     ),
+    "counter that wraps, taken apart": (
+        [*GRU, "Add n one -> m", "Div m three -> q", "Mul q three -> r", "Sub m r -> n2", "Cast n2 -> nf to=1",
+         "MatMul h2 M -> t", "Mul t nf -> y"],
+        [X, port("n", 1, kind=INT), port("h", 1, H)], [Y, port("n2", 1, kind=INT), port("h2", 1, H)],
+        {"n": "n2", "h": "h2"}, "counter",
+    ),
     "axes of 1": (
         [*GRU, "Unsqueeze h2 ax1 -> h3", "MatMul h2 M -> y"], [X, port("h", 1, H)], [Y, port("h3", 1, 1, H)],
         {"h": "h3"}, "recurrence",

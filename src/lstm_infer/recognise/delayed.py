@@ -22,6 +22,8 @@ from .known import Known, know
 __all__ = ["pad_delays"]
 
 MOST_STEPS = 1024
+WHOLE = np.iinfo(np.int32).max
+"""Exporters write this or more for "to the end"; no axis is as long."""
 
 Cut = tuple[Node, int, int]
 """A Slice that takes all but the last steps of an axis: it, how many, the axis as it is written."""
@@ -68,10 +70,11 @@ def _cut_before(graph: Graph, makers: Mapping[str, Node], value: str) -> Cut | N
         return None
     given = [consts.get(name) for name in cut.inputs[1:4]]
     given.append(consts.get(cut.inputs[4]) if len(cut.inputs) > 4 and cut.inputs[4] else np.array([1]))
-    numbers = [int(part.reshape(())) for part in given if part is not None and part.size == 1]
-    if len(numbers) < 4 or numbers[0] != 0 or numbers[3] != 1 or not 1 <= -numbers[1] <= MOST_STEPS:
+    rows = [part.reshape(-1).tolist() for part in given if part is not None]
+    if len(rows) < 4 or len(rows[1]) != len(rows[2]) or any(rows[0]) or set(rows[3]) != {1}:
         return None
-    return cut, -numbers[1], numbers[2]
+    ends = [(end, axis) for end, axis in zip(rows[1], rows[2], strict=False) if end < WHOLE]  # the others take all
+    return (cut, -ends[0][0], ends[0][1]) if len(ends) == 1 and 1 <= -ends[0][0] <= MOST_STEPS else None
 
 
 def _of_concat(

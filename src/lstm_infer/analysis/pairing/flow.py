@@ -109,7 +109,8 @@ def counters(decided: Decided) -> None:
 
 
 def _counts(scene: Scene, name: str, value: str) -> bool:
-    """Is a value this input plus a positive constant, and element by element made of it."""
+    """Is a value this input plus a positive constant, and element by element made of it: of several ways that meet again (a
+    remainder taken apart) the sum comes first."""
     at, seen = scene.index[name], False
     while value != name:
         node = scene.makers.get(value)
@@ -118,10 +119,24 @@ def _counts(scene: Scene, name: str, value: str) -> bool:
         levels = {v: scene.paths.level.get(v) for v in node.inputs if v}
         ways = [v for v, level in levels.items() if level is not None and level[at] <= ELEMENTWISE]
         if len(ways) != 1:
-            return False
+            return _begins_with_a_sum(scene, name, value)
         seen = seen or (registry.mixes(node) == "sum" and _adds(scene, node, ways[0]))
         value = ways[0]
     return seen
+
+
+def _begins_with_a_sum(scene: Scene, name: str, value: str) -> bool:
+    """Does a value read the input through one node, that adds a positive constant."""
+    todo, seen, readers = [value], set[str](), []
+    while todo:
+        one = todo.pop()
+        node = scene.makers.get(one)
+        if node is None or one in seen:
+            continue
+        seen.add(one)
+        readers += [node] if name in node.inputs else []
+        todo += [v for v in node.inputs if v and v != name]
+    return len(readers) == 1 and registry.mixes(readers[0]) == "sum" and _adds(scene, readers[0], name)
 
 
 def _adds(scene: Scene, node: Node, value: str) -> bool:
