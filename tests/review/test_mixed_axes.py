@@ -242,3 +242,43 @@ def test_a_sum_over_rows():
     check(model, signal(T, 1, I), 0, 0)
     with pytest.raises(lstm_infer.StateError):
         model.stream(2)
+
+
+@pytest.mark.parametrize(("target", "batch_first"), [([3, -1, 2], True), ([3, -1], True), ([3, 2, -1], False)])
+def test_three_rows_of_the_model_are_not_three_signals(target, batch_first):
+    """A 3 in a Reshape means the same at every batch, also at the one at which a model is analysed."""
+    rng = np.random.default_rng(4)
+    weights = {
+        "W": rng.uniform(-0.6, 0.6, (1, 18, 4)).astype(np.float32),
+        "R": rng.uniform(-0.6, 0.6, (1, 18, 6)).astype(np.float32),
+        "one": np.array([1]),
+        "target": np.array(target),
+    }
+    turn = [helper.make_node("Transpose", ["x"], ["xt"], perm=[1, 0, 2])] if batch_first else []
+    back = [helper.make_node("Transpose", ["s"], ["st"], perm=[1, 0, 2])] if batch_first else []
+    nodes = [
+        *turn,
+        helper.make_node("GRU", ["xt" if batch_first else "x", "W", "R"], ["Y"], hidden_size=6),
+        helper.make_node("Squeeze", ["Y", "one"], ["s"]),
+        *back,
+        helper.make_node("Reshape", ["st" if batch_first else "s", "target"], ["y"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["B", "T", 4] if batch_first else ["T", "B", 4])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+        [numpy_helper.from_array(value, name) for name, value in weights.items()],
+    )
+    data = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
+    model = lstm_infer.load(data)
+    for batch in (1, 2, 3):
+        x = rng.uniform(-1, 1, (batch, 6, 4) if batch_first else (6, batch, 4)).astype(np.float32)
+        axis = 1 if batch_first else 0
+        try:
+            whole, stream = model.run({"x": x})["y"], model.stream(batch)
+        except lstm_infer.LstmInferError:
+            continue
+        parts = [stream.run(np.take(x, range(a, b), axis)) for a, b in ((0, 2), (2, 6))]
+        out = next(port.time_axis for port in model.outputs)
+        np.testing.assert_array_equal(np.concatenate(parts, out), whole, f"{batch} signals")

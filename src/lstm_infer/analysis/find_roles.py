@@ -13,7 +13,7 @@ from ..ops.control import Choice
 from ..walk.walk import Walk
 from .axes import trace
 from .batches import find_batch
-from .free import FreeSizes, free_sizes
+from .free import FreeSizes, apart, free_sizes, works
 from .labels import Trace
 from .roles import AxisOf, Roles
 from .settings import switch_values
@@ -85,6 +85,9 @@ def _free_sizes(roles: Roles) -> None:
         if (again := _found_sizes(wider)).batch is None:
             roles.batch, found = wider.batch, again
     roles.time_size, roles.batch_size, roles.probes = found.time, found.batch, found.probes
+    other, lengths = apart(roles.graph), [found.time] if found.time else list(found.probes)
+    if other != roles.batch_probe and works(roles.walk, [(T, other) for T in lengths]):
+        roles.batch_probe = other
     for place, (size, _) in roles.graph.fixed.items():  # a number that may be this size or the model's own
         roles.time_size = size if place in roles.time.items() else roles.time_size
         roles.batch_size = size if place in roles.batch.items() else roles.batch_size

@@ -6,11 +6,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ..errors import LstmInferError
+from ..graph.ir import Graph
 from ..ops import carries
 from ..walk.walk import Walk
 from .axes import links
 
-__all__ = ["BATCH_PROBES", "LONG_PROBES", "PROBES", "FreeSizes", "free_sizes"]
+__all__ = ["BATCH_PROBES", "LONG_PROBES", "PROBES", "FreeSizes", "apart", "free_sizes", "works"]
 
 PROBES = (37, 53)
 """Time extents at which a model is analysed: primes, larger than the windows of usual convolutions."""
@@ -48,19 +49,31 @@ def free_sizes(
     batch_size, probes = None, PROBES
     if batched:
         tries = [(time or PROBES[0], B) for B in BATCH_PROBES]
-        if not _works(walk_at, tries) and not (timed and _works(walk_at, [(PROBES[0], B) for B in BATCH_PROBES])):
+        if not works(walk_at, tries) and not (timed and works(walk_at, [(PROBES[0], B) for B in BATCH_PROBES])):
             batch_size = 1 if batch is None else batch
     if not timed:
         return FreeSizes(None, batch_size)
     B = batch_size or BATCH_PROBES[0]
-    if not declared and not _works(walk_at, [(T, B) for T in PROBES]):
+    if not declared and not works(walk_at, [(T, B) for T in PROBES]):
         probes = next((two for two in LONG_PROBES if _runs_long(walk_at, two, B)), PROBES)
-    if not _works(walk_at, [(T, B) for T in probes]) or (declared and _cuts_short(walk_at, time or 0, B)):
+    if not works(walk_at, [(T, B) for T in probes]) or (declared and _cuts_short(walk_at, time or 0, B)):
         return FreeSizes(time or tried, batch_size, probes)
     return FreeSizes(None, batch_size, probes)
 
 
-def _works(walk_at: WalkAt, pairs: Sequence[tuple[int, int]]) -> bool:
+def apart(graph: Graph) -> int:
+    """A batch that divides no number in the targets of Reshapes: three rows of the model's own are not three signals."""
+    makers = {value: node for node in graph.nodes for value in node.outputs if value}
+    numbers: set[int] = set()
+    for node in graph.nodes:
+        if node.op == "Reshape" and not node.domain and len(node.inputs) > 1:
+            maker = makers.get(node.inputs[1])
+            parts = maker.inputs if maker is not None and maker.op == "Concat" else node.inputs[1:2]
+            numbers.update(n for v in parts if v in graph.consts for n in graph.consts[v].reshape(-1).tolist() if n > 1)
+    return next((B for B in BATCH_PROBES if not any(n % B == 0 for n in numbers)), BATCH_PROBES[0])
+
+
+def works(walk_at: WalkAt, pairs: Sequence[tuple[int, int]]) -> bool:
     """Does the graph walk at all of these sizes."""
     try:
         for T, B in pairs:

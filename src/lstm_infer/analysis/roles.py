@@ -34,6 +34,8 @@ class Roles:
     batch_size: int | None = None
     probes: tuple[int, int] = PROBES
     """Time extents at which the graph walks, where it is free."""
+    batch_probe: int = BATCH_PROBES[0]
+    """The batch at which it is analysed, where that is free: none that a Reshape's target may be taken for."""
     runs_over: list[dict[str, int]] = field(default_factory=list)
     """Input axes that recurrences run over, whatever the caller chose as time."""
     candidates: list[dict[str, int]] = field(default_factory=list)
@@ -110,7 +112,7 @@ class Roles:
 
     def analysis_sizes(self) -> tuple[int, int]:
         """Sizes for analysis: distinctive where they are free."""
-        return self.time_size or self.probes[0], self.batch_size or BATCH_PROBES[0]
+        return self.time_size or self.probes[0], self.batch_size or self.batch_probe
 
     def asked_again(self) -> tuple[list[dict[str, Fact]], list[Hashable]]:
         """What is fed to the walks that an analysis begins with; and the key of the first walk, for other readings."""
