@@ -87,6 +87,13 @@ KINDS = {
         [port("real", 1, N), port("imag", 1, N), port("h", 1, H)], [Y, port("z", 1, N), port("h2", 1, H)],
         {"h": "h2"}, "recurrence",
     ),
+    "two signals, added to what a copy of the state makes": (
+        ["Concat a b -> cat axis=1", "Unsqueeze cat ax0 -> xs", "Unsqueeze h ax0 -> hs",
+         "GRU xs W2 R _ _ hs -> _ hn hidden_size=6", "Squeeze hn ax0 -> begun", "Cast begun -> h2 to=1",
+         "MatMul begun M -> m", "Add a m -> y", "MatMul h2 M -> v", "Add b v -> z"],
+        [port("a", 1, N), port("b", 1, N), port("h", 1, H)], [Y, port("z", 1, N), port("h2", 1, H)],
+        {"h": "h2"}, "recurrence",
+    ),
     "cache": (
         ["Unsqueeze x ax2 -> xs", "Concat cache xs -> joined axis=2", "Slice joined from1 end ax2 -> cut",
          "ReduceSum joined ax2 -> total keepdims=0", "MatMul total G -> y"],

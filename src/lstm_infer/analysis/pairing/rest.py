@@ -21,12 +21,12 @@ def undecided(decided: Decided) -> Edges:
     if not decided.scene.frames:
         return found
     _merge(found, _delayed(decided))
-    doubtful, answer = _doubtful(decided), _answers(decided)
+    doubtful, made = _doubtful(decided), _made(decided)
     for group in _alike(decided):
         mine = {name: doubtful[decided.scene.row[name]] for name in group}
         if not decided.feeds() - set(group) and (decided.pairs or len(group) == 1):
             # all of them as states would leave nothing to feed: signals, unless some may be states of what no state makes
-            mine = {name: asked & ~answer for name, asked in mine.items()}
+            mine = {name: asked & ~made for name, asked in mine.items()}
             may = np.logical_or.reduce(list(mine.values()))
             driving = int((may & decided.scene.exposures).sum())  # others are computed from these
             if may.sum() >= len(group) and not 0 < driving < len(group):
@@ -84,8 +84,7 @@ def _doubtful(decided: Decided) -> Mask:
     drives = drives_sure(decided)[:, None]
     others = len(decided.free_targets()) > 1  # beside the one that is asked for
     # a gain on a signal that drives a sure state, which the only answer is made of: an answer fed back would be a sum
-    rows = [scene.row[name] for name in decided.pairs]
-    gained = (answer | (scene.levels[rows] <= ANY).any(axis=0)) & (scene.levels > SUM)
+    gained = _made(decided) & (scene.levels > SUM)
     undecided = rest & floats & np.where(near, drives & (not others) & ~gained, ~scene.exposures & ~answer)
     told = informs(decided, undecided)
     summed = ~drives | others | ~(told | gained)
@@ -98,3 +97,10 @@ def _answers(decided: Decided) -> Mask:
     """The targets that are computed from what holds a sure next value."""
     behind = set[int]().union(*(decided.scene.behind[k] for k in decided.sure))
     return np.array([k in behind for k in range(len(decided.scene.targets))], np.bool_)
+
+
+def _made(decided: Decided) -> Mask:
+    """The same, and those that a sure state reaches."""
+    rows = [decided.scene.row[name] for name in decided.pairs]
+    found: Mask = _answers(decided) | (decided.scene.levels[rows] <= ANY).any(axis=0)
+    return found
