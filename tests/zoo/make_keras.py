@@ -173,6 +173,47 @@ def stacked_states(p):
     return [layers.Dense(2)(y), *a, *b]
 
 
+class Blended(layers.Layer):
+    """A GRU cell whose state is mixed with the old one; what it gives is the new state, the old one, or their mean so far."""
+
+    def __init__(self, units, gives="new"):
+        super().__init__()
+        self.cell, self.gives = layers.GRUCell(units), gives
+        self.state_size, self.output_size = [units, 1], units
+
+    def build(self, shape):
+        self.cell.build(shape)
+
+    def call(self, x, states, training=False):
+        h, n = states
+        new = 0.3 * h + 0.7 * self.cell(x, [h])[1][0]
+        return {"new": new, "old": h, "counted": new / (n + 1)}[self.gives], [new, n + 1]
+
+
+def blended_loop(p):
+    return layers.RNN(Blended(6), return_sequences=True)(p["x"])
+
+
+def old_state_loop(p):
+    return layers.Dense(3)(layers.RNN(Blended(6, "old"), return_sequences=True)(p["x"]))
+
+
+def counted_loop(p):
+    return layers.RNN(Blended(6, "counted"), return_sequences=True)(p["x"])
+
+
+def frame_before(p):
+    before = layers.Cropping1D((0, 1))(layers.ZeroPadding1D((1, 0))(p["x"]))
+    x = layers.LSTM(6, return_sequences=True)(layers.Subtract()([p["x"], before]))
+    return layers.Dense(2)(layers.Cropping1D((0, 1))(layers.ZeroPadding1D((1, 0))(x)))
+
+
+def framed_samples(p):
+    x = layers.GlobalAveragePooling1D()(layers.Conv1D(5, 3, activation="relu")(p["samples"]))
+    y, states = layers.LSTMCell(6)(x, [p["h"], p["c"]])
+    return [layers.Dense(1)(y), *states]
+
+
 CASES = [
     Case("token_gru", token_gru, {"tokens": ("T",)}, ("y",), {"tokens": 20}),
     Case("gru_reset_before", gru_reset_before, {"x": ("T", 4)}, ("y",), opset=15),
@@ -204,6 +245,18 @@ CASES = [
         stacked_states,
         {"x": ("T", 5), "h1": (6,), "c1": (6,), "h2": (7,), "c2": (7,)},
         ("y", "h1n", "c1n", "h2n", "c2n"),
+        kinds=("tf",),
+    ),
+    Case("blended_loop", blended_loop, {"x": ("T", 5)}, ("y",)),
+    Case("old_state_loop", old_state_loop, {"x": ("T", 5)}, ("y",), opset=15),
+    Case("counted_loop", counted_loop, {"x": ("T", 5)}, ("y",), kinds=("tf",)),
+    Case("frame_before", frame_before, {"x": ("T", 5)}, ("y",)),
+    Case(
+        "framed_samples",
+        framed_samples,
+        {"samples": (40, 1), "h": (6,), "c": (6,)},
+        ("y", "hn", "cn"),
+        runs=((1, 1), (1, 2)),
         kinds=("tf",),
     ),
 ]
