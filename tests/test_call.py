@@ -64,7 +64,7 @@ def call_of(
 
 def make_stream(*args: Any, state: np.ndarray | None = None, **change: Any) -> Stream:
     stream = Stream()
-    stream._bind(call_of(*args, **change), _core.aligned_empty(4 * F) if state is None else state)
+    stream._bind(call_of(*args, **change), _core.aligned_empty(4 * F) if state is None else state, None)
     return stream
 
 
@@ -261,22 +261,41 @@ def test_call_refuses(change: dict[str, Any]) -> None:
 def test_bind_again() -> None:
     stream = make_stream()
     with pytest.raises(ValueError, match="at least 24 bytes"):
-        stream._bind(call_of(), np.zeros(23, np.uint8))
+        stream._bind(call_of(), np.zeros(23, np.uint8), None)
     stream.step(frames(1))
     assert stream.slow == []
-    stream._bind(None, np.zeros(0, np.uint8))
+    stream._bind(None, np.zeros(0, np.uint8), None)
     stream.step(frames(1))
     assert stream.slow == ["step"]
 
 
-def test_lock() -> None:
-    stream = make_stream()
-    stream._lock()
-    for enter in (stream._lock, lambda: stream.step(frames(1)), lambda: stream.run(frames(2))):
-        with pytest.raises(StateError, match="another thread"):
-            enter()
-    stream._unlock()
-    stream.step(frames(1))
+def test_alone() -> None:
+    """Inside, nobody else comes in; behind it, everybody does; what raises changes nothing."""
+    state = np.arange(F, dtype=np.float32)
+    stream = make_stream(state=state)
+    x = frames(1)
+
+    def inside(now: Any) -> tuple[str, Any]:
+        for enter in (lambda: stream._alone(inside), lambda: stream.step(x), lambda: stream.run(frames(2))):
+            with pytest.raises(StateError, match="another thread"):
+                enter()
+        state[0] = 9
+        return "done", "moved"
+
+    assert stream._alone(inside) == "done"
+    assert (stream._standing, state[0]) == ("moved", 9)
+    for error in (KeyboardInterrupt, MemoryError, ValueError):
+
+        def fails(now: Any, error: type[BaseException] = error) -> Any:
+            state[:] = -1
+            raise error
+
+        with pytest.raises(error):
+            stream._alone(fails)
+        np.testing.assert_array_equal(state, [9, 1, 2, 3, 4, 5])
+        assert stream._standing == "moved"
+    stream.step(x)
+    assert stream.slow == []
 
 
 def test_second_thread_is_refused() -> None:
@@ -297,8 +316,7 @@ def test_second_thread_is_refused() -> None:
     refused = 0
     while thread.is_alive() and not refused:
         try:
-            stream._lock()
-            stream._unlock()
+            stream._alone(lambda now: (None, now))
         except StateError:
             refused += 1
     thread.join()
@@ -416,8 +434,7 @@ def test_failed_call(isa: str) -> None:
         with pytest.raises(_core.StepError, match="step 1 failed: INDEX"):
             call(given)
         np.testing.assert_array_equal(state, np.arange(F))
-        stream._lock()  # the failed call has left the stream
-        stream._unlock()
+        stream._alone(lambda now: (None, now))  # the failed call has left the stream
 
 
 def test_memory_of_calls_side_by_side() -> None:
@@ -432,7 +449,7 @@ def test_memory_of_calls_side_by_side() -> None:
 
     def work(value: int) -> None:
         stream, x = Stream(), np.full((50, 4096), value, np.float32)
-        stream._bind(call, np.zeros(4 * F, np.uint8))
+        stream._bind(call, np.zeros(4 * F, np.uint8), None)
         wrong.extend(value for _ in range(50) if (stream.run(x) != value).any())
 
     threads = [threading.Thread(target=work, args=(value,)) for value in range(4)]

@@ -30,7 +30,7 @@ DIRECT = {
     "analysis": {"walk", "records"},
     "recognise": {"analysis"},
     "lower": {"walk"},
-    "streams": {"analysis", "lower", "_stream"},
+    "streams": {"analysis", "lower", "_stream", "fingerprint"},
     "stream": {"streams"},
     "feeds": {"analysis"},
     "summary": {"analysis"},

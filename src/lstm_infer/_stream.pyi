@@ -1,6 +1,6 @@
 """A call of a stream in one crossing into C, and what every stream has of it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn, TypeVar, final, overload
 
 import numpy as np
@@ -8,9 +8,13 @@ from numpy.typing import NDArray
 
 from ._core import Base, Plan, StepError
 
+Result = TypeVar("Result")
 Out = TypeVar("Out", bound=NDArray[Any] | Mapping[str, NDArray[Any]])
 Port = tuple[str, object, tuple[int, ...], int, bool]
 """Name, dtype, shape of one step, time axis (-1: none), and whether it has something for every step."""
+
+def fill_scratch(value: int) -> None:
+    """Overwrite the memory that no call has now: for tests, that nothing of an earlier call is read."""
 
 @final
 class Call:
@@ -63,15 +67,27 @@ class StreamCore:
     `_run_slow`, which do the general thing or raise the precise error.
     """
 
-    def _bind(self, call: Call | None, state: NDArray[np.uint8]) -> None:
-        """Say what a call is, and where the state lies. May be called again; without a call every call is slow.
+    def _bind(self, call: Call | None, state: NDArray[np.uint8], standing: Any) -> None:
+        """Say what a call is, where the state lies, and where the stream stands: alone in it, or before it is used.
+        May be called again; without a call every call is slow.
+
+        Raises
+        ------
+        ValueError
+            The state is smaller than the call says.
+        """
+    @property
+    def _standing(self) -> Any:
+        """Whatever a call changes besides the state; only `_bind` and `_alone` set it."""
+    def _alone(self, body: Callable[[Any], tuple[Result, Any]]) -> Result:
+        """Call body(standing), which returns a result and the next standing, with nobody else in the stream.
+
+        All or nothing: where it raises, whatever it is (a signal too), the state is as it was before.
 
         Raises
         ------
         StateError
             Another thread is inside the stream.
-        ValueError
-            The state is smaller than the call says.
         """
     @overload
     def step(self, x: NDArray[Any], out: None = None) -> NDArray[Any] | dict[str, NDArray[Any] | None]: ...
@@ -107,16 +123,6 @@ class StreamCore:
 
         Parameters and errors as in `step`.
         """
-    def _lock(self) -> None:
-        """Enter the stream: the busy flag that `step` and `run` use too. It does not wait and does not nest.
-
-        Raises
-        ------
-        StateError
-            The stream is entered already.
-        """
-    def _unlock(self) -> None:
-        """Leave the stream. Only after a `_lock` that succeeded."""
     def _step_slow(self, x: Any, out: Any) -> Any:
         """Hook: do what the fast road of `step` does not take, or raise the precise error. Called without the lock."""
     def _run_slow(self, x: Any, out: Any) -> Any:

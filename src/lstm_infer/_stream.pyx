@@ -10,14 +10,13 @@ from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.stdint cimport int64_t, uintptr_t
 from libc.stdlib cimport free, malloc
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memset
 from numpy cimport npy_intp
 
 cimport numpy as cnp
 
 from lstm_infer._arrays cimport *
 from lstm_infer._core cimport Plan, address, run_steps, step_error
-from lstm_infer._kernels cimport li_step
 
 import numpy as np
 
@@ -26,21 +25,7 @@ from lstm_infer.errors import BudgetError, StateError
 
 cnp.import_array()
 
-cdef enum:
-    FIRST = 3  # bases of a plan: constants, state, arena, then the ports
-    MAX_PORTS = 61
-    MAX_BLOCKS = 16
-    MAX_RANK = 16
-    LINE = 64  # what a part of the scratch begins at a multiple of
-
-
 # ---- memory to work in -----------------------------------------------------------------------------------------
-
-cdef struct Scratch:
-    Scratch *next
-    char *raw
-    char *memory  # raw, from a multiple of LINE on
-    int64_t n_bytes
 
 cdef Scratch *lent = NULL  # those that no call has now, the one given back last in front
 cdef long lending = 0
@@ -73,6 +58,14 @@ cdef Scratch *take_scratch(int64_t n_bytes) noexcept:
     return found
 
 
+def fill_scratch(int value):
+    """Overwrite the memory that no call has now: for tests, that nothing of an earlier call is read."""
+    cdef Scratch *one = lent
+    while one != NULL:
+        memset(one.memory, value, one.n_bytes)
+        one = one.next
+
+
 cdef void give_scratch(Scratch *scratch) noexcept:
     global lent
     while not LI_TAKE(&lending):
@@ -83,36 +76,6 @@ cdef void give_scratch(Scratch *scratch) noexcept:
 
 
 # ---- ports -----------------------------------------------------------------------------------------------------
-
-cdef struct Shape:
-    int rank
-    int time  # position of the axis that has an extent for each step; -1: none
-    npy_intp dims[MAX_RANK]
-
-
-cdef struct Port:
-    int dtype  # NumPy's number
-    bint every  # has something for every step; else a side input, or the value at the end
-    Shape step[2]  # one step: time axis kept at 1, time axis dropped
-    Shape chunk
-    int64_t step_bytes
-    int64_t rows  # what stands before time in a chunk: so many stretches of memory
-    int64_t piece  # where in the scratch a block of it lies, if it has several rows
-
-
-cdef struct Block:
-    int64_t n  # time steps in one run of the plan
-    const li_step *steps
-    int64_t n_steps
-    bint release  # one run takes several microseconds: let other threads go on
-
-
-cdef struct Held:
-    PyObject *array[MAX_PORTS]  # own references
-    char *data[MAX_PORTS]
-    int n
-    int64_t n_frames
-
 
 cdef inline void hold(Held *held, PyObject *array) noexcept:
     Py_INCREF(<object>array)
@@ -169,23 +132,6 @@ cdef inline int64_t lines(int64_t n_bytes) noexcept:
 @cython.auto_pickle(False)
 @cython.final
 cdef class Call:
-    cdef tuple in_names
-    cdef tuple out_names
-    cdef int n_in
-    cdef int n_ports
-    cdef int leads  # the input whose rank and extent say what is fed
-    cdef bint counts  # an output exists from the first step on: chunks of none are not for this road
-    cdef bint can_fail
-    cdef Port port[MAX_PORTS]
-    cdef int n_blocks
-    cdef Block blocks[MAX_BLOCKS]
-    cdef char *consts
-    cdef int64_t state_bytes
-    cdef int64_t backup  # where in the scratch
-    cdef int64_t scratch_bytes
-    cdef tuple kept  # plans and constants: alive as long as their addresses are
-    cdef tuple nodes
-
     def __cinit__(self, *, consts, int64_t state_bytes, int64_t arena_bytes, blocks, inputs, outputs, release_gil,
                   nodes, bint can_fail=False):
         cdef Plan plan
@@ -339,32 +285,45 @@ cdef class Call:
             far += held.n_frames * step
 
 
+IN_USE = ("stream is in use by another thread; give each thread a stream of its own "
+          "(model.stream() or stream.fork())")
+
+
 # ---- streams ---------------------------------------------------------------------------------------------------
 
 @cython.auto_pickle(False)
 cdef class StreamCore:
-    cdef long busy
-    cdef Call call
-    cdef char *state
-    cdef object kept  # the state: alive as long as its address is
-
-    def _bind(self, Call call, state):
-        """Say what a call is and where the state lies: for the package itself. None: every call is slow."""
+    def _bind(self, Call call, state, standing):
+        """Say what a call is, where the state lies, and where the stream stands: alone in it, or before it is used."""
         if call is not None and state.nbytes < call.state_bytes:
             raise ValueError(f"state: at least {call.state_bytes} bytes expected, got {state.nbytes}")
-        self._lock()
-        self.call, self.kept, self.state = call, state, address(state)
-        self._unlock()
+        self.call, self.kept, self.state, self.standing = call, state, address(state), standing
 
-    def _lock(self):
-        """Enter the stream, as step and run do; StateError where it is entered already."""
+    @property
+    def _standing(self):
+        return self.standing
+
+    def _alone(self, body):
+        """Call body(standing), which returns a result and the next standing, with nobody else in the stream.
+
+        All or nothing: where it raises, whatever it is (a signal too), the state is as it was before. Signals are only
+        handled inside `body`.
+        """
+        cdef bytes before
+        cdef Py_ssize_t n_bytes
         if not LI_TAKE(&self.busy):
-            raise StateError("stream is in use by another thread; give each thread a stream of its own "
-                             "(model.stream() or stream.fork())")
-
-    def _unlock(self):
-        """Leave the stream, after a lock that succeeded."""
-        LI_GIVE(&self.busy)
+            raise StateError(IN_USE)
+        try:
+            n_bytes = self.kept.nbytes
+            before = self.state[:n_bytes]
+            try:
+                result, self.standing = body(self.standing)
+            except BaseException:
+                memcpy(self.state, <char *>before, n_bytes)
+                raise
+        finally:
+            LI_GIVE(&self.busy)
+        return result
 
     def step(self, x, out=None):
         """Feed one time step and return what the model says to it.
@@ -445,7 +404,7 @@ cdef class StreamCore:
             if result is None:
                 return None
             if not LI_TAKE(&self.busy):
-                self._lock()  # raises
+                raise StateError(IN_USE)
             if self.call is not call:  # another thread fed other sizes meanwhile
                 LI_GIVE(&self.busy)
                 return None

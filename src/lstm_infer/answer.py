@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
 
 from .analysis.analyse import Reading, read
 from .analysis.roles import Roles
+from .analysis.sizes import sizes_of, sizes_that_fit
 from .analysis.spec import StreamSpec
-from .errors import LstmInferError, NotStreamableError
-from .feeds import check_batch
+from .errors import LstmInferError, NotStreamableError, ShapeError
+from .feeds import Options, bound_inputs, check_batch
 from .graph.budget import open_budget, within_memory
-from .graph.ir import Graph
+from .graph.ir import Graph, Port
 from .programs import Programs
+from .streams.asked import Asked, Sizes
+from .streams.plan import StreamPlan
 
 __all__ = ["MAX_CHUNK", "Answer"]
 
@@ -21,11 +28,18 @@ MAX_CHUNK = 64
 """Longest block of a stream, where the caller does not say."""
 
 
+SMALL_BYTES = 256
+KEPT_OPENED = 16
+"""So many kinds of streams are opened without finding out again what they share."""
+
+
 class Answer:
     """What is asked of a model's analysis: whatever is asked first, the answers are the same."""
 
-    def __init__(self, graph: Graph, roles: Roles, states: Mapping[str, str] | None, programs: Programs) -> None:
-        self._graph, self._roles, self._states, self._programs = graph, roles, states, programs
+    def __init__(self, graph: Graph, roles: Roles, ports: Sequence[Port], options: Options, programs: Programs) -> None:
+        self._graph, self._roles, self._programs = graph, roles, programs
+        self._ports, self._options = ports, options
+        self._opened: dict[tuple[Any, ...], tuple[Asked, StreamPlan]] = {}
         self._lock = threading.RLock()
         self._reading: Reading | None = None
         self._planned: StreamSpec | NotStreamableError | None = None
@@ -50,9 +64,57 @@ class Answer:
                 self._planned = self._plan(spec)
             return self._planned
 
+    def spec(self) -> StreamSpec:
+        """How the model streams; raises where it cannot."""
+        spec = self.answer()
+        if isinstance(spec, NotStreamableError):
+            raise spec
+        return spec
+
+    def open(
+        self, batch: int, initial: Mapping[str, ArrayLike], inputs: Mapping[str, ArrayLike], max_chunk: int
+    ) -> tuple[Asked, StreamPlan]:
+        """What streams share that are asked for alike, and their plan."""
+        if not all(isinstance(n, (int, np.integer)) and n > 0 for n in (batch, max_chunk)):
+            raise ShapeError(f"batch and max_chunk are numbers from 1 on, got {batch!r} and {max_chunk!r}")
+        given = None if initial else _small(inputs)
+        if given is None:
+            return self._open(batch, initial, inputs, max_chunk)
+        key = (batch, max_chunk, given)
+        found = self._opened.get(key)
+        if found is None:
+            found = self._open(batch, {}, inputs, max_chunk)
+            if len(self._opened) < KEPT_OPENED:
+                self._opened[key] = found
+        return found
+
+    def plan(self, asked: Asked, sizes: Sizes) -> StreamPlan:
+        """The plan of such a stream; `sizes` besides those that it was asked for with."""
+        sizes = {**asked.sizes, **sizes}
+        return self._programs.stream(asked.spec, asked.batch, asked.bound, asked.max_chunk, sizes)
+
+    def _open(
+        self, batch: int, initial: Mapping[str, ArrayLike], inputs: Mapping[str, ArrayLike], max_chunk: int
+    ) -> tuple[Asked, StreamPlan]:
+        spec = self.spec()
+        bound = {name: array.copy() for name, array in bound_inputs(self._ports, inputs, spec).items()}
+        batch = check_batch(batch, spec)
+        spec = spec.alone if batch == 1 and spec.alone else spec
+        roles = self.reading().roles
+        given = sizes_of(roles.inputs, roles.stay_open(), {**bound, **initial})
+        asked = Asked(spec, batch, bound, max_chunk, given)
+        try:
+            return asked, self.plan(asked, {})
+        except ShapeError:
+            known = {name: array for name, array in bound.items() if array.dtype.kind != "f"}
+            sizes = sizes_that_fit(self._graph, self._ports, self._options.constants, known) if known else None
+            if sizes is None:
+                raise
+            return asked, self.plan(asked, sizes)  # until the first frame shows the size
+
     def _read(self, roles: Roles) -> Reading:
         with open_budget(self._graph.allowance), within_memory("the analysis"):
-            return read(self._graph, roles, self._states)
+            return read(self._graph, roles, self._options.states)
 
     def _plan(self, spec: StreamSpec) -> StreamSpec | NotStreamableError:
         """The same, once a stream is planned: what cannot be planned is refused before it is asked for. Where it waits for
@@ -75,3 +137,13 @@ class Answer:
         except LstmInferError as error:
             return error
         return None
+
+
+def _small(inputs: Mapping[str, ArrayLike]) -> tuple[Any, ...] | None:
+    """Rates, switches and lengths as a key; None where there is more to compare, or where a stream owns what it computed."""
+    key = []
+    for name, value in inputs.items():
+        if type(value) is not np.ndarray or value.dtype.kind not in "iub" or value.nbytes > SMALL_BYTES:
+            return None
+        key.append((name, value.dtype, value.shape, value.tobytes()))
+    return tuple(key)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -23,19 +22,11 @@ class Fingerprint:
         self._values = values
         self._digest: bytes | None = None
 
-    def beside(self, bound: Mapping[str, Any]) -> Callable[[], bytes]:
-        """That of a stream with these side inputs, which are the caller's and may change: they are read now."""
-        if bound:
-            return partial(bytes, fingerprint(bound, behind=self._alone()))
-        return self._without
-
-    def _alone(self) -> bytes:
+    def beside(self, bound: Mapping[str, Any]) -> bytes:
+        """That of a stream with these side inputs."""
         if self._digest is None:
             self._digest = fingerprint(*self._values)
-        return self._digest
-
-    def _without(self) -> bytes:
-        return fingerprint({}, behind=self._alone())
+        return fingerprint(bound, behind=self._digest)
 
 
 def fingerprint(*values: Any, behind: bytes = b"") -> bytes:

@@ -12,11 +12,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from .analysis.find_roles import find_roles
 from .analysis.roles import Roles
-from .analysis.sizes import sizes_of, sizes_that_fit
 from .analysis.spec import StreamSpec
 from .answer import MAX_CHUNK, Answer
 from .errors import BudgetError, FeedError, LstmInferError, NotStreamableError, ShapeError
-from .feeds import Options, bound_inputs, check_batch, check_fixed, check_sizes, checked_feeds, fed_ports, held_ports
+from .feeds import Options, check_fixed, check_sizes, checked_feeds, fed_ports, held_ports
 from .fingerprint import Fingerprint
 from .graph.budget import NO_MEMORY, TOO_DEEP, Allowance, open_budget, within_memory
 from .graph.fact import Fact
@@ -30,6 +29,7 @@ from .programs import Programs
 from .recognise import pad_delays, rewrite, thaw, warn_once
 from .records import InputInfo, OutputInfo, StateInfo, StreamInfo
 from .stream import Stream
+from .streams.asked import Asked, Sizes
 from .streams.plan import StreamPlan
 from .summary import summarize
 from .walk.remembered import remembering
@@ -151,11 +151,17 @@ class Model:
             Port(n, a.dtype, a.shape) for n, a in graph.defaults.items() if n not in options.constants
         ]
         self._walked_roles = find_roles(graph, self._ports, options.constants, options.time_axis)
-        self._streams = Answer(graph, self._walked_roles, options.states, self._programs)
+        self._streams = Answer(graph, self._walked_roles, self._ports, options, self._programs)
         self._refuse_unbuilt()
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Model, (self._graph, self._options), (None, {"_repaired": self._repaired})
+
+    def __copy__(self) -> Model:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Model:
+        return self
 
     def __repr__(self) -> str:
         return f"<lstm_infer.Model {self._graph.name!r}: {len(self.inputs)} inputs, {len(self.outputs)} outputs, {self.isa}>"
@@ -164,6 +170,11 @@ class Model:
     def isa(self) -> str:
         """The instruction set whose kernels run."""
         return self._programs.isa
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of constants: those of the graph, and as the kernels read them."""
+        return self._programs.store.n_bytes + sum(array.nbytes for array in self._graph.consts.values())
 
     @property
     def rewritten(self) -> tuple[str, ...]:
@@ -201,7 +212,7 @@ class Model:
         NotStreamableError
             It needs its whole input at once; says which node and why.
         """
-        spec = self._spec()
+        spec = self._streams.spec()
         return StreamInfo(
             spec.mode, tuple(spec.streamed), tuple(spec.side), dict(spec.pairs), {o.name: o.kind for o in spec.outputs},
             spec.lag, spec.rate, spec.steady, spec.stepwise,
@@ -288,26 +299,7 @@ class Model:
         FeedError, ShapeError, DtypeError
             `initial` or `inputs` do not fit.
         """
-        spec = self._spec()
-        if batch < 1 or max_chunk < 1:
-            raise ShapeError(f"batch and max_chunk must be at least 1, got {batch} and {max_chunk}")
-        bound = bound_inputs(self._ports, inputs or {}, spec)
-        batch = check_batch(batch, spec)
-        spec = spec.alone if batch == 1 and spec.alone else spec
-        given = sizes_of(self._roles.inputs, self._roles.stay_open(), {**bound, **(initial or {})})
-
-        def plan(sizes: Mapping[tuple[str, int], int]) -> StreamPlan:
-            return self._programs.stream(spec, batch, bound, max_chunk, {**given, **sizes})
-
-        try:
-            first = plan({})
-        except ShapeError:
-            known = {name: array for name, array in bound.items() if array.dtype.kind != "f"}
-            sizes = sizes_that_fit(self._graph, self._ports, self._options.constants, known) if known else None
-            if sizes is None:
-                raise
-            first = plan(sizes)  # until the first frame shows the size
-        return Stream(first, self._fingerprint.beside(bound), initial=initial, replan=plan)
+        return Stream(self, *self._streams.open(batch, initial or {}, inputs or {}, max_chunk), initial)
 
     @within_memory("the summary")
     def summary(self) -> str:
@@ -336,11 +328,9 @@ class Model:
         """What the axes of the inputs mean."""
         return self._streams.reading().roles
 
-    def _spec(self) -> StreamSpec:
-        spec = self._streams.answer()
-        if isinstance(spec, NotStreamableError):
-            raise spec
-        return spec
+    def _replan(self, asked: Asked, sizes: Sizes) -> StreamPlan:
+        """The plan of the same stream for other extents of open axes."""
+        return self._streams.plan(asked, sizes)
 
     def _checked(self, feeds: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
         """The inputs in order, then those with a default that are fed all the same; every one checked."""

@@ -6,15 +6,18 @@ it does not take (a lag, a stride, other sizes, steps on the host) goes through 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from typing import Any
 
+import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .errors import FormatError
 from .graph.budget import within_memory
-from .streams.general import GeneralPath, Replan, Results
-from .streams.named import States, check_state, reset_rows
+from .records import StateInfo
+from .streams.asked import Asked, Sizes, Source
+from .streams.general import GeneralPath, Results, Standing
+from .streams.named import States, check_state, memory_of, reset_rows
 from .streams.plan import StreamPlan
 from .streams.snapshot import Snapshot
 
@@ -29,19 +32,25 @@ class Stream(GeneralPath):
     run(a) then run(b) gives the same bits as run(concat(a, b)), and as `Model.run` on the whole.
     """
 
+    __slots__ = ("__weakref__",)
+
     def __init__(
-        self,
-        plan: StreamPlan,
-        fingerprint: Callable[[], bytes],
-        *,
-        initial: Mapping[str, ArrayLike] | None = None,
-        replan: Replan | None = None,
+        self, source: Source, asked: Asked, plan: StreamPlan, initial: Mapping[str, ArrayLike] | None = None
     ) -> None:
-        super().__init__(plan, replan)
-        self._fingerprint = fingerprint
-        self._set_states(initial or {})
-        self._first = self._state.copy()
-        self._bind(plan.call, self._state)
+        super().__init__(source, asked, plan)
+        if initial:
+            self._set_states(initial)
+            self._first = self._state.copy()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        first = None if self._first is self._plan.first_state() else self._first
+        return _reopened, (self._source, self._asked, dict(self._plan.fed.sizes), first, self.snapshot())
+
+    def __copy__(self) -> Stream:
+        return self.fork()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Stream:
+        return self.fork()
 
     @property
     def batch(self) -> int:
@@ -52,6 +61,13 @@ class Stream(GeneralPath):
     def lag(self) -> int:
         """Input steps that an output lies behind its input: more than 0 in a model that looks ahead."""
         return self._plan.spec.lag
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory that this stream has for itself: its states, and a first state if it was given one."""
+        shared = self._first is self._plan.first_state()
+        arena = 0 if self._arena is None else self._arena.nbytes
+        return self._state.nbytes + (0 if shared else self._first.nbytes) + arena
 
     @property
     def state(self) -> MutableMapping[str, NDArray[Any]]:
@@ -73,18 +89,20 @@ class Stream(GeneralPath):
         ShapeError
             A row lies outside the batch.
         """
-        with self._entered():
+
+        def body(now: Standing) -> tuple[None, Standing]:
             if rows is not None:
-                reset_rows(self._plan, rows, self._state, self._first)
-                return
+                reset_rows(now.plan, rows, self._state, self._first)
+                return None, now
             self._state[:] = self._first
-            self._phase, self._flushed = self._plan.first_phase, False
+            return None, Standing(now.plan, now.plan.first_phase, False)
+
+        self._alone(body)
 
     @within_memory("the stream")
     def snapshot(self) -> bytes:
         """All states as bytes, for `restore` of a stream of the same model and batch; versioned, checked."""
-        with self._entered():
-            return self._stands().pack()
+        return self._alone(lambda now: (self._stands(now).pack(), now))
 
     @within_memory("the stream")
     def restore(self, snapshot: bytes) -> None:
@@ -95,22 +113,28 @@ class Stream(GeneralPath):
         FormatError
             It is damaged, of another version, or of another model or batch. The stream is left as it was.
         """
-        found = Snapshot.unpack(snapshot, self._stands())
-        if not found.flushed and not self._plan.reaches(found.phase):
-            raise FormatError(f"the snapshot is damaged: no stream of this model holds {list(found.phase)} steps")
-        with self._entered():
+
+        def body(now: Standing) -> tuple[None, Standing]:
+            found = Snapshot.unpack(snapshot, self._stands(now))
+            if not found.flushed and not now.plan.reaches(found.phase):
+                raise FormatError(f"the snapshot is damaged: no stream of this model holds {list(found.phase)} steps")
             self._state[:] = found.state
-            self._phase, self._flushed = found.phase, found.flushed
+            return None, Standing(now.plan, found.phase, found.flushed)
+
+        self._alone(body)
 
     @within_memory("the stream")
     def fork(self) -> Stream:
         """A second stream that starts where this one stands."""
-        twin = Stream(self._plan, self._fingerprint, replan=self._replan)
-        with self._entered():
+
+        def body(now: Standing) -> tuple[Stream, Standing]:
+            twin = Stream(self._source, self._asked, now.plan)
             twin._state[:] = self._state
-            twin._first[:] = self._first
-            twin._phase, twin._flushed = self._phase, self._flushed
-        return twin
+            twin._first = self._first
+            twin._bind(now.plan.call, twin._state, now)
+            return twin, now
+
+        return self._alone(body)
 
     @within_memory("the stream")
     def flush(self) -> Results:
@@ -123,19 +147,37 @@ class Stream(GeneralPath):
         """
         return self._flush()
 
-    def _stands(self) -> Snapshot:
-        return Snapshot(self._fingerprint(), self.batch, self._phase, self._flushed, self._state, self._plan.digest)
+    def _stands(self, now: Standing) -> Snapshot:
+        fingerprint = self._asked.fingerprint(self._source)
+        return Snapshot(fingerprint, now.plan.batch, now.phase, now.flushed, self._state, now.plan.digest)
+
+    @property
+    def _places(self) -> dict[str, tuple[NDArray[Any], StateInfo]]:
+        """Where the states lie, by name."""
+        return {name: (memory_of(view, self._state), info) for name, (view, info) in self._plan.states.items()}
 
     @within_memory("the state")
     def _copy_state(self, name: str) -> NDArray[Any]:
-        memory, info = self._places[name]
-        with self._entered():
-            return memory.astype(info.dtype, copy=True)
+        view, info = self._plan.states[name]
+        return self._alone(lambda now: (memory_of(view, self._state).astype(info.dtype, copy=True), now))
 
     @within_memory("the state")
     def _set_states(self, values: Mapping[str, ArrayLike]) -> None:
         """All of them or, where one does not fit, none."""
-        checked = [check_state(self._places, name, value) for name, value in values.items()]
-        with self._entered():
+        places = self._places
+        checked = [check_state(places, name, value) for name, value in values.items()]
+
+        def body(now: Standing) -> tuple[None, Standing]:
             for memory, array in checked:
                 memory[...] = array
+            return None, now
+
+        self._alone(body)
+
+
+def _reopened(source: Source, asked: Asked, sizes: Sizes, first: NDArray[np.uint8] | None, snapshot: bytes) -> Stream:
+    """A stream from its pickle."""
+    stream = Stream(source, asked, source._replan(asked, sizes))
+    stream._first = stream._first if first is None else first
+    stream.restore(snapshot)
+    return stream

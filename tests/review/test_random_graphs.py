@@ -15,7 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 import lstm_infer
 import tolerances
 from engine import onnxruntime_run
-from lstm_infer import _core
+from lstm_infer import _core, _stream
 
 FUSED = [name for name, runs in _core.list_isas() if runs and name != "scalar"]
 UNARY = ["Relu", "Tanh", "Sigmoid", "Softplus", "Neg", "Abs", "Identity", "Exp", "HardSigmoid", "Elu", "Erf", "Floor"]
@@ -209,7 +209,7 @@ def test_pieces_equal_the_whole_on_every_fused_set(case):
         for again in range(2):
             parts = {name: [] for name in whole}
             for a, b in pairwise(cuts):
-                stream._arena[:] = 0xFF
+                _stream.fill_scratch(0xFF)
                 piece = stream.run(np.ascontiguousarray(np.take(x, range(a, b), time)))
                 for name in whole:
                     parts[name].append(piece[name] if isinstance(piece, dict) else piece)

@@ -188,10 +188,13 @@ def test_a_state_is_neither_read_nor_set_while_a_call_runs(rng):
 
     thread = threading.Thread(target=other)
     thread.start()
-    stream._lock()  # what a call does
-    started.set()
-    thread.join()
-    stream._unlock()
+
+    def inside(now):  # what a call does
+        started.set()
+        thread.join()
+        return None, now
+
+    stream._alone(inside)
     assert done == ["refused"] * 4
     tolerances.exact(stream.state["h0"], held)
 

@@ -77,26 +77,26 @@ def test_a_phase_in_which_no_stream_stands_is_refused(data):
     x = np.random.default_rng(0).uniform(-1, 1, (1, stream_models.INPUTS, 40)).astype(np.float32)
     stream = model.stream()
     stream.run(np.ascontiguousarray(x[:, :, :7]))
-    n, snap = len(stream._phase), stream.snapshot()
+    n, snap = len(stream._standing.phase), stream.snapshot()
     assert n, "a stream with a phase"
     seen = set()
     for at in range(12):  # every phase that a stream passes is taken
         other = model.stream()
         other.run(np.ascontiguousarray(x[:, :, :at]))
-        seen.add(other._phase)
+        seen.add(other._standing.phase)
         stream.restore(other.snapshot())
         rest = np.ascontiguousarray(x[:, :, at:])
         tolerances.exact(stream.run(rest), other.run(rest))
     stream.restore(snap)
     for place in range(n):
         for value in (-(1 << 62), -100, -1, 0, 1, 2, 3, 100, 1 << 40):
-            phase = (*stream._phase[:place], value, *stream._phase[place + 1 :])
+            phase = (*stream._standing.phase[:place], value, *stream._standing.phase[place + 1 :])
             if phase in seen:
                 continue
             with pytest.raises(FormatError, match="no stream of this model"):
                 stream.restore(forged(snap, [*phase, 0]))
     with pytest.raises(FormatError, match="flushed"):
-        stream.restore(forged(snap, [*stream._phase, 7]))
+        stream.restore(forged(snap, [*stream._standing.phase, 7]))
     assert stream.snapshot() == snap
 
 

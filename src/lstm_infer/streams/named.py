@@ -50,7 +50,7 @@ def reset_rows(plan: StreamPlan, rows: Sequence[int], now: Block, first: Block) 
         if not 0 <= row < plan.batch:
             raise ShapeError(f"row {row} lies outside a batch of {plan.batch}")
     histories = _histories(plan)  # refused before anything is reset
-    for name, (view, info) in plan.states().items():
+    for name, (view, info) in plan.states.items():
         if info.batch_axis is None:
             raise StateError(f"state {name!r} has no batch axis; reset() without rows resets the whole stream")
         index = (slice(None),) * info.batch_axis + (list(rows),)

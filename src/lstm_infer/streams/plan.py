@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 
+from .. import _core
 from ..analysis.spec import StreamSpec
 from ..errors import ShapeError
 from ..graph.fact import Fact
@@ -83,6 +86,7 @@ class StreamPlan:
         self.init = first_program(self.fed, one, self.static, self.layout, store, isa, seed)
         self._made: dict[tuple[int, Phase, bool], Block] = {}
         self._phases: set[Phase] = set()
+        self._first: NDArray[np.uint8] | None = None
         self.digest = digest(self.layout)
         again = read_again(spec.pairs, one.nodes)
         self._copied = {id(self.layout.slots[InputState(name)].buffer) for name in again}
@@ -116,6 +120,10 @@ class StreamPlan:
 
     def reaches(self, phase: Phase) -> bool:
         """Is this a phase in which a stream may stand: found by going on step by step until phases repeat."""
+        if len(phase) != len(self.fills):
+            return False
+        if not phase:
+            return True
         fills = dict(zip(self.fills, phase, strict=True))
         if not may_hold(self.reference, fills) or any(n > self.capacity[key] for key, n in fills.items()):
             return False
@@ -129,9 +137,21 @@ class StreamPlan:
                     now = walk_chunk(self.reference, 1, now).after()
             return phase in self._phases
 
+    @cached_property
     def states(self) -> dict[str, tuple[View, StateInfo]]:
         """Every public state and where it lies."""
         return public_states(self.spec, self.layout, self.batch)
+
+    def first_state(self) -> NDArray[np.uint8]:
+        """The state block before the first step: read-only, one for all streams; fresh where random numbers are in it."""
+        if self._first is not None:
+            return self._first
+        state, arena = _core.aligned_empty(max(self.layout.n_bytes, 1)), _core.aligned_empty(self.init.arena_bytes)
+        self.init.run([self.store.anchor, state, arena, *self.fed.bound.values()])
+        if all(isinstance(segment, _core.Plan) for segment in self.init.segments):
+            state.flags.writeable = False
+            self._first = state
+        return state
 
     def _block(self, n: int, phase: Phase, flush: bool) -> Block:
         chunk = walk_chunk(self.reference, n, dict(zip(self.fills, phase, strict=True)), flush)

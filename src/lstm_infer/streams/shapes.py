@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,7 @@ def time_axis(plan: StreamPlan, name: str) -> int | None:
     return None if plan.spec.mode == "frame" else plan.spec.roles.time.get(name)
 
 
-def checked_feeds(plan: StreamPlan, states: Container[str], x: Any) -> dict[str, NDArray[Any]]:
+def checked_feeds(plan: StreamPlan, x: Any) -> dict[str, NDArray[Any]]:
     """The inputs of a call by name, in their declared dtypes."""
     names = plan.fed.names
     if not isinstance(x, Mapping):
@@ -34,7 +34,7 @@ def checked_feeds(plan: StreamPlan, states: Container[str], x: Any) -> dict[str,
         x = {names[0]: x}
     for name in x:
         if name not in names:
-            why = _why_not(plan, states, name)
+            why = _why_not(plan, name)
             raise FeedError(f"there is no input {name!r} to feed; the stream takes {names}{why}")
     for name in names:
         if name not in x:
@@ -48,14 +48,15 @@ def checked_feeds(plan: StreamPlan, states: Container[str], x: Any) -> dict[str,
             raise DtypeError(
                 f"input {name!r} takes a NumPy array of {want}, got {type(array).__name__}; use np.asarray"
             )
-        if array.dtype != want:
-            raise DtypeError(f"input {name!r} takes {want}, got {array.dtype}; convert it with astype")
-        found[name] = array
+        mine = np.ndarray.view(array, np.ndarray)  # nobody else can give this one another shape or dtype
+        if mine.dtype != want:
+            raise DtypeError(f"input {name!r} takes {want}, got {mine.dtype}; convert it with astype")
+        found[name] = mine
     return found
 
 
-def _why_not(plan: StreamPlan, states: Container[str], name: str) -> str:
-    if name in states:
+def _why_not(plan: StreamPlan, name: str) -> str:
+    if name in plan.states:
         return f"; {name!r} is a state the stream carries, set it with stream.state[{name!r}] = ... or initial="
     bound = name in plan.fed.bound or name in plan.fed.known
     return f"; {name!r} was bound when the stream was made" if bound else ""

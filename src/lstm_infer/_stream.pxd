@@ -1,0 +1,89 @@
+"""Memory of a call and of a stream."""
+
+from cpython.object cimport PyObject
+from libc.stdint cimport int64_t
+from numpy cimport npy_intp
+
+cimport numpy as cnp
+
+from lstm_infer._kernels cimport li_step
+
+cdef enum:
+    FIRST = 3  # bases of a plan: constants, state, arena, then the ports
+    MAX_PORTS = 61
+    MAX_BLOCKS = 16
+    MAX_RANK = 16
+    LINE = 64  # what a part of the scratch begins at a multiple of
+
+
+cdef struct Scratch:
+    Scratch *next
+    char *raw
+    char *memory  # raw, from a multiple of LINE on
+    int64_t n_bytes
+
+
+cdef struct Shape:
+    int rank
+    int time  # position of the axis that has an extent for each step; -1: none
+    npy_intp dims[MAX_RANK]
+
+
+cdef struct Port:
+    int dtype  # NumPy's number
+    bint every  # has something for every step; else a side input, or the value at the end
+    Shape step[2]  # one step: time axis kept at 1, time axis dropped
+    Shape chunk
+    int64_t step_bytes
+    int64_t rows  # what stands before time in a chunk: so many stretches of memory
+    int64_t piece  # where in the scratch a block of it lies, if it has several rows
+
+
+cdef struct Block:
+    int64_t n  # time steps in one run of the plan
+    const li_step *steps
+    int64_t n_steps
+    bint release  # one run takes several microseconds: let other threads go on
+
+
+cdef struct Held:
+    PyObject *array[MAX_PORTS]  # own references
+    char *data[MAX_PORTS]
+    int n
+    int64_t n_frames
+
+
+cdef class Call:
+    cdef tuple in_names
+    cdef tuple out_names
+    cdef int n_in
+    cdef int n_ports
+    cdef int leads  # the input whose rank and extent say what is fed
+    cdef bint counts  # an output exists from the first step on: chunks of none are not for this road
+    cdef bint can_fail
+    cdef Port port[MAX_PORTS]
+    cdef int n_blocks
+    cdef Block blocks[MAX_BLOCKS]
+    cdef char *consts
+    cdef int64_t state_bytes
+    cdef int64_t backup  # where in the scratch
+    cdef int64_t scratch_bytes
+    cdef tuple kept  # plans and constants: alive as long as their addresses are
+    cdef tuple nodes
+
+    cdef bint gather(self, dict given, tuple names, Held *held) except -1
+    cdef object open(self, object x, object out, bint chunk, Held *held)
+    cdef object empty(self, const Port *port, const Shape *shape, npy_intp n)
+    cdef int64_t run(self, const Held *held, char *state, char *scratch, int block, int *failed) noexcept nogil
+    cdef char *piece(self, int i, const Held *held, int64_t at, int64_t n, char *scratch) noexcept nogil
+    cdef void move(self, int i, const Held *held, int64_t at, int64_t n, char *scratch) noexcept nogil
+
+
+cdef class StreamCore:
+    cdef long busy
+    cdef Call call
+    cdef char *state
+    cdef object kept  # the state: alive as long as its address is
+    cdef object standing  # of the subclass: whatever a call changes besides the state
+
+    cdef object go(self, object x, object out, bint chunk)
