@@ -13,6 +13,7 @@ cdef enum:
     MAX_PORTS = 61
     MAX_BLOCKS = 16
     MAX_RANK = 16
+    BLOCKS_A_LOOK = 32  # so many of the largest block run before signals are looked for
     LINE = 64  # what a part of the scratch begins at a multiple of
 
 
@@ -74,7 +75,8 @@ cdef class Call:
     cdef bint gather(self, dict given, tuple names, Held *held) except -1
     cdef object open(self, object x, object out, bint chunk, Held *held)
     cdef object empty(self, const Port *port, const Shape *shape, npy_intp n)
-    cdef int64_t run(self, const Held *held, char *state, char *scratch, int block, int *failed) noexcept nogil
+    cdef int64_t run(self, const Held *held, int64_t at, int64_t stop, char *state, char *scratch, int block,
+                     int *failed) noexcept nogil
     cdef char *piece(self, int i, const Held *held, int64_t at, int64_t n, char *scratch) noexcept nogil
     cdef void move(self, int i, const Held *held, int64_t at, int64_t n, char *scratch) noexcept nogil
 

@@ -123,10 +123,21 @@ class StreamCore:
 
         Parameters and errors as in `step`.
         """
-    def _step_slow(self, x: Any, out: Any) -> Any:
-        """Hook: do what the fast road of `step` does not take, or raise the precise error. Called without the lock."""
-    def _run_slow(self, x: Any, out: Any) -> Any:
+    def flush(self) -> NDArray[Any] | dict[str, NDArray[Any] | None]:
+        """The outputs that are still behind (`lag`), as the whole run gives them. Then only `reset` goes on.
+
+        Raises
+        ------
+        StateError
+            The stream was flushed before.
+        """
+    def _step_slow(self, x: Any, out: Any) -> Callable[[Any], tuple[Any, Any]]:
+        """Hook: what does the thing that the fast road of `step` does not take, for `_alone`; or raise the precise error.
+        No Python runs between the end of it and the caller, so that no signal comes between."""
+    def _run_slow(self, x: Any, out: Any) -> Callable[[Any], tuple[Any, Any]]:
         """Hook: the same for `run`."""
+    def _flush_slow(self) -> Callable[[Any], tuple[Any, Any]]:
+        """Hook: the same for `flush`."""
     def _step_failed(self, error: StepError, nodes: Sequence[str]) -> NoReturn:
         """Hook: raise the public error for a step that failed, the state being that before the call again. Called
         without the lock."""

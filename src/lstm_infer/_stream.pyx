@@ -77,6 +77,11 @@ cdef void give_scratch(Scratch *scratch) noexcept:
 
 # ---- ports -----------------------------------------------------------------------------------------------------
 
+cdef int raised() except -1:
+    """Hand on the error that is set."""
+    return -1
+
+
 cdef inline void hold(Held *held, PyObject *array) noexcept:
     Py_INCREF(<object>array)
     held.array[held.n] = array
@@ -151,7 +156,7 @@ cdef class Call:
                 self.port[i].piece = self.scratch_bytes
                 self.scratch_bytes += lines(self.port[i].step_bytes * <int64_t>blocks[0][0])
         self.backup = self.scratch_bytes
-        self.scratch_bytes += state_bytes if can_fail else 0
+        self.scratch_bytes += state_bytes
         self.n_blocks = len(blocks)
         for i, (n, plan) in enumerate(blocks):
             self.blocks[i] = Block(n, plan.steps, plan.n_steps, release_gil[i])
@@ -231,17 +236,16 @@ cdef class Call:
             dims[shape.time] = n
         return cnp.PyArray_EMPTY(shape.rank, dims, port.dtype, 0)
 
-    cdef int64_t run(self, const Held *held, char *state, char *scratch, int block, int *failed) noexcept nogil:
-        """Cut what is held into blocks, largest first, and run them. Returns what run_steps returned."""
+    cdef int64_t run(self, const Held *held, int64_t at, int64_t stop, char *state, char *scratch, int block,
+                     int *failed) noexcept nogil:
+        """Cut these frames of what is held into blocks, largest first, and run them; what run_steps returned."""
         cdef char *base[FIRST + MAX_PORTS]
-        cdef int64_t at = 0, n, code
+        cdef int64_t n, code
         cdef int i
         base[0], base[1], base[2] = self.consts, state, scratch
-        if self.can_fail:
-            memcpy(scratch + self.backup, state, self.state_bytes)
-        while at < held.n_frames:
+        while at < stop:
             n = self.blocks[block].n
-            if n > held.n_frames - at:
+            if n > stop - at:
                 block += 1
                 continue
             for i in range(self.n_ports):
@@ -249,8 +253,6 @@ cdef class Call:
             code = run_steps(self.blocks[block].steps, self.blocks[block].n_steps, base)
             if code:
                 failed[0] = block
-                if self.can_fail:
-                    memcpy(state, scratch + self.backup, self.state_bytes)
                 return code
             if n != held.n_frames:
                 for i in range(self.n_in, self.n_ports):
@@ -285,6 +287,10 @@ cdef class Call:
             far += held.n_frames * step
 
 
+cdef extern from "Python.h":
+    int look_for_signals "PyErr_CheckSignals"() noexcept
+
+
 IN_USE = ("stream is in use by another thread; give each thread a stream of its own "
           "(model.stream() or stream.fork())")
 
@@ -314,7 +320,7 @@ cdef class StreamCore:
         if not LI_TAKE(&self.busy):
             raise StateError(IN_USE)
         try:
-            n_bytes = self.kept.nbytes
+            n_bytes = 0 if self.kept is None else self.kept.nbytes
             before = self.state[:n_bytes]
             try:
                 result, self.standing = body(self.standing)
@@ -359,7 +365,7 @@ cdef class StreamCore:
         A call that raises leaves the stream as it was before.
         """
         result = self.go(x, out, False)
-        return self._step_slow(x, out) if result is None else result
+        return self._alone(self._step_slow(x, out)) if result is None else result
 
     def run(self, x, out=None):
         """Feed a chunk of T time steps, T >= 0: the same bits as T calls of `step`.
@@ -387,15 +393,26 @@ cdef class StreamCore:
         A call that raises leaves the stream as it was before, however many steps had gone well.
         """
         result = self.go(x, out, True)
-        return self._run_slow(x, out) if result is None else result
+        return self._alone(self._run_slow(x, out)) if result is None else result
+
+    def flush(self):
+        """The outputs that are still behind (`lag`), as the whole run gives them. Then only `reset` goes on.
+
+        Raises
+        ------
+        StateError
+            The stream was flushed before.
+        """
+        return self._alone(self._flush_slow())
 
     cdef object go(self, object x, object out, bint chunk):
         """A call on the fast road; None: it is not for it, and nothing was done."""
         cdef Call call = self.call
         cdef Held held
         cdef Scratch *scratch
-        cdef int64_t code
+        cdef int64_t code, at, stop
         cdef int i, first, failed = 0
+        cdef bint release, stopped = False
         if call is None:
             return None
         held.n = 0
@@ -418,13 +435,25 @@ cdef class StreamCore:
                 while first < call.n_blocks - 1 and call.blocks[first].n > held.n_frames:
                     first += 1
             # more than one of the largest block is long work too, whatever its own flag says
-            if call.blocks[first].release or held.n_frames > call.blocks[0].n:
-                with nogil:
-                    code = call.run(&held, self.state, scratch.memory, first, &failed)
+            release = call.blocks[first].release or held.n_frames > call.blocks[0].n
+            if release or call.can_fail:
+                memcpy(scratch.memory + call.backup, self.state, call.state_bytes)
+            if not release:
+                code = call.run(&held, 0, held.n_frames, self.state, scratch.memory, first, &failed)
             else:
-                code = call.run(&held, self.state, scratch.memory, first, &failed)
+                at = code = 0
+                while at < held.n_frames and not code and not stopped:
+                    stop = min(at + call.blocks[0].n * BLOCKS_A_LOOK, held.n_frames)
+                    with nogil:
+                        code = call.run(&held, at, stop, self.state, scratch.memory, first, &failed)
+                    at = stop
+                    stopped = look_for_signals() != 0
+            if code or stopped:
+                memcpy(self.state, scratch.memory + call.backup, call.state_bytes)
             give_scratch(scratch)
             LI_GIVE(&self.busy)
+            if stopped:
+                raised()
         except MemoryError as error:  # before anything ran
             raise BudgetError(f"the call takes more memory than there is ({error}); feed shorter pieces") from error
         finally:
@@ -439,6 +468,9 @@ cdef class StreamCore:
 
     def _run_slow(self, x, out):
         raise NotImplementedError("_run_slow")
+
+    def _flush_slow(self):
+        raise NotImplementedError("_flush_slow")
 
     def _step_failed(self, error, nodes):
         raise error

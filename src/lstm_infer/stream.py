@@ -16,7 +16,7 @@ from .errors import FormatError
 from .graph.budget import within_memory
 from .records import StateInfo
 from .streams.asked import Asked, Sizes, Source
-from .streams.general import GeneralPath, Results, Standing
+from .streams.general import GeneralPath, Standing
 from .streams.named import States, check_state, memory_of, reset_rows
 from .streams.plan import StreamPlan
 from .streams.snapshot import Snapshot
@@ -70,6 +70,7 @@ class Stream(GeneralPath):
         return self._state.nbytes + (0 if shared else self._first.nbytes) + arena
 
     @property
+    @within_memory("the state")
     def state(self) -> MutableMapping[str, NDArray[Any]]:
         """The states by name: reading copies, assigning an entry (or a whole dict) sets them."""
         return States(self._places, self._copy_state, self._set_states)
@@ -135,17 +136,6 @@ class Stream(GeneralPath):
             return twin, now
 
         return self._alone(body)
-
-    @within_memory("the stream")
-    def flush(self) -> Results:
-        """The outputs that are still behind (`lag`), as the whole run gives them. Then only `reset` goes on.
-
-        Raises
-        ------
-        StateError
-            The stream was flushed before.
-        """
-        return self._flush()
 
     def _stands(self, now: Standing) -> Snapshot:
         fingerprint = self._asked.fingerprint(self._source)

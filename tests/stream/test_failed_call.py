@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import time
 from typing import Any
 
 import numpy as np
@@ -74,3 +76,48 @@ def test_where_nothing_can_fail_nothing_is_kept() -> None:
     blocks = lstm_infer.load(MODEL).stream()._plan.blocks
     assert blocks
     assert not any(block.program.can_fail for block in blocks)
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs timers that signal")
+@pytest.mark.parametrize("road", ["fast", "general"])
+def test_a_signal_in_the_middle_leaves_the_stream_as_it_was(road: str) -> None:
+    """Ctrl-C, say: whatever a handler raises while a call runs, state and lock are those before the call."""
+    model = lstm_infer.load(made(second_output=False))
+    stream = model.stream()
+    tokens = np.random.default_rng(5).integers(0, WORDS, (400_000, 1))
+    given = (
+        tokens if road == "fast" else tokens[::-1][::-1][:, ::1].repeat(2, 1)[:, ::2]
+    )  # strides are not for the fast road
+    assert given.flags.c_contiguous == (road == "fast")
+    if road == "general":
+        given = given[:100_000]
+    stream.run(tokens[:7])
+    before = stream.snapshot()
+    begin = time.perf_counter()
+    want = stream.run(given)
+    length = time.perf_counter() - begin
+
+    class Stop(Exception):
+        pass
+
+    def stop(*_: object) -> None:
+        raise Stop
+
+    old = signal.signal(signal.SIGALRM, stop)
+    stopped = 0
+    try:
+        for part in np.linspace(0.05, 0.8, 12):
+            stream.restore(before)
+            try:
+                signal.setitimer(signal.ITIMER_REAL, float(part * length))
+                stream.run(given)
+                signal.setitimer(signal.ITIMER_REAL, 0)
+            except Stop:
+                stopped += 1
+                assert stream.snapshot() == before
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, old)
+    assert stopped
+    stream.restore(before)
+    np.testing.assert_array_equal(value(stream.run(given)), value(want))

@@ -28,6 +28,11 @@ Frames = NDArray[Any] | Mapping[str, NDArray[Any]]
 Results = NDArray[Any] | dict[str, NDArray[Any] | None]
 
 
+Body = Callable[[Any], tuple[Any, Any]]
+"""What is done alone in a stream, by the compiled frame around it: from where it stands to a result and where it then
+stands."""
+
+
 @dataclass(frozen=True, eq=False)
 class Standing:
     """Where a stream stands, besides its state: replaced as a whole, so that a call sees whether it is still there."""
@@ -65,7 +70,7 @@ class GeneralPath(_stream.StreamCore):
     # ---- calls ------------------------------------------------------------------------------------------
 
     @within_memory("the stream")
-    def _step_slow(self, x: Frames, out: Any) -> Results:
+    def _step_slow(self, x: Frames, out: Any) -> Body:
         now = self._now
         feeds = shapes.checked_feeds(now.plan, x)
         plan = self._adapted(now.plan, feeds, lead=0)
@@ -92,7 +97,7 @@ class GeneralPath(_stream.StreamCore):
         return self._made(now, plan, [(block, ready)], finish)
 
     @within_memory("the stream")
-    def _run_slow(self, x: Frames, out: Any) -> Results:
+    def _run_slow(self, x: Frames, out: Any) -> Body:
         now = self._now
         feeds = shapes.checked_feeds(now.plan, x)
         plan = self._adapted(now.plan, feeds, lead=1 if now.plan.spec.mode == "frame" else 0)
@@ -109,12 +114,13 @@ class GeneralPath(_stream.StreamCore):
         named = isinstance(x, Mapping)
         return self._made(now, plan, pieces, lambda made: _deliver(plan, _joined(plan, made), out, named=named))
 
-    def _flush(self) -> Results:
+    @within_memory("the stream")
+    def _flush_slow(self) -> Body:
         """The outputs that are still behind."""
         now = self._now
         plan = now.plan
         if plan.spec.steady or plan.spec.mode != "time":
-            return _deliver(plan, _joined(plan, []), None)
+            return self._made(now, plan, [], lambda made: _deliver(plan, _joined(plan, made), None))
         if now.flushed:
             raise StateError("the stream was flushed; reset() begins a new signal")
         block = plan.block(0, now.phase, flush=True)
@@ -144,10 +150,10 @@ class GeneralPath(_stream.StreamCore):
         pieces: Sequence[tuple[Block, Arrays]],
         finish: Callable[[list[dict[str, NDArray[Any]]]], Results],
         flushed: bool = False,
-    ) -> Results:
-        """Run the blocks and finish what they made, all or nothing. `seen`: where the stream stood when the blocks were
-        chosen."""
+    ) -> Body:
+        """What runs the blocks and finishes what they made. `seen`: where the stream stood when they were chosen."""
 
+        @within_memory("the stream")
         def body(now: Standing) -> tuple[Results, Standing]:
             if now is not seen:
                 raise StateError(
@@ -159,7 +165,7 @@ class GeneralPath(_stream.StreamCore):
                 self._bind(plan.call, self._state, then)
             return results, then
 
-        return self._alone(body)
+        return body
 
     def _call(self, plan: StreamPlan, block: Block, feeds: Arrays) -> dict[str, NDArray[Any]]:
         program = block.program
