@@ -7,6 +7,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import lstm_infer
+from lstm_infer.analysis.sizes import START
 from lstm_infer.errors import ShapeError
 
 F, H = 40, 8
@@ -256,3 +257,24 @@ def test_a_state_has_the_batch_of_the_signals_that_met_before_it(op, gates, star
         ("a", "b"), zip(*(stream.run(part).values() for part in (x[:2], x[2:])), strict=True), strict=True
     ):
         np.testing.assert_array_equal(np.concatenate(parts), whole[name])
+
+
+@pytest.mark.parametrize("width", START[:4])
+@pytest.mark.parametrize("layout", [0, 1])
+def test_widths_that_are_sizes_to_start_from(width, layout):
+    """No other axis starts at the width that the weights say: one would be taken for the other, and back."""
+    consts = {"W": weights(2, H, width), "R": weights(2, H, H)}
+    made = helper.make_node(
+        "RNN", ["x", "W", "R", "", "lens", "h"], ["Y"], hidden_size=H, direction="bidirectional", layout=layout
+    )
+    ports = [("x", TensorProto.FLOAT, 3), ("lens", TensorProto.INT32, 1), ("h", TensorProto.FLOAT, 3)]
+    graph = helper.make_graph(
+        [made], "g",
+        [helper.make_tensor_value_info(name, dtype, [None] * rank) for name, dtype, rank in ports],
+        [helper.make_tensor_value_info("Y", TensorProto.FLOAT, None)],
+        [numpy_helper.from_array(a, n) for n, a in consts.items()],
+    )  # fmt: skip
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    text = lstm_infer.load(model).summary()
+    assert "could not be found" not in text
+    assert "direction is bidirectional" in text

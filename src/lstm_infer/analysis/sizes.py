@@ -219,6 +219,7 @@ class _Search:
                 if place in places:
                     sizes = sizes.at(group, size)
                     self.wanted_by |= dict.fromkeys(places, (node, size))
+        sizes = self.apart_from_known(sizes)
         at = self.walk(sizes)
         while isinstance(at, _Stop):
             if not sizes.groups:
@@ -228,6 +229,16 @@ class _Search:
                 return self.stuck(sizes, at)
             sizes, at = found
         return FirstWalk(at, sizes.flat(), frozenset(self.wanted_by))
+
+    def apart_from_known(self, sizes: _Sizes) -> _Sizes:
+        """No axis that is searched for has the size that the weights say of another: it would be taken for that one."""
+        known = [g for g, places in enumerate(sizes.groups) if places[0] in self.wanted_by]
+        taken = {sizes.sizes[g] for g in known}
+        for group, size in enumerate(sizes.sizes):
+            if size in taken and group not in known:
+                free = (n for n in START if n not in sizes.sizes)
+                sizes = sizes.at(group, next(free, size))
+        return sizes
 
     def walk(self, sizes: _Sizes) -> Walk | _Stop:
         """Walk the graph, or find where it stops."""
