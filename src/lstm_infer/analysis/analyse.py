@@ -11,7 +11,7 @@ from itertools import islice
 
 from ..errors import LstmInferError, NotStreamableError, StateError
 from ..graph.ir import Graph
-from ..walk.remembered import remembering
+from ..walk.remembered import remembering, unchanged
 from ..walk.walk import Walk
 from .axes import trace
 from .follow import follow
@@ -39,7 +39,7 @@ class Reading:
 
 def read(graph: Graph, roles: Roles, states: Mapping[str, str] | None) -> Reading:
     """Decide how a model streams; never fails."""
-    with remembering(graph):
+    with remembering(graph), unchanged(graph):
         return _read(graph, roles, states)
 
 

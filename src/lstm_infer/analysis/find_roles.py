@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from ..graph.ir import Array, Graph, Port
 from ..ops.control import Choice
+from ..walk.remembered import unchanged
 from ..walk.walk import Walk
 from .axes import trace
 from .batches import find_batch
@@ -30,6 +31,13 @@ def find_roles(
     time_axis: Mapping[str, int] | None,
 ) -> Roles:
     """Find the roles of all input axes. Never fails: a model that no walk fits has `walkable` set."""
+    with unchanged(graph):
+        return _found(graph, inputs, constants, time_axis)
+
+
+def _found(
+    graph: Graph, inputs: Sequence[Port], constants: Mapping[str, Array], time_axis: Mapping[str, int] | None
+) -> Roles:
     roles = Roles(graph, list(inputs), dict(constants))
     first = _first_walk(roles)
     if first is None:

@@ -17,6 +17,7 @@ from ..errors import LstmInferError
 from ..graph.fact import Fact
 from ..graph.ir import Array, Graph, Node, Port
 from ..ops import carries, recurrent
+from ..walk.remembered import unchanged
 from ..walk.walk import Walk, walk
 from .written_shapes import target_of
 
@@ -103,6 +104,11 @@ def native_walk(
 
 def example_of(graph: Graph, inputs: Sequence[Port], constants: Mapping[str, Array]) -> Example | None:
     """The sizes at which the graph walks: open axes at primes, and then at the numbers that stand in its targets."""
+    with unchanged(graph):
+        return _example_of(graph, inputs, constants)
+
+
+def _example_of(graph: Graph, inputs: Sequence[Port], constants: Mapping[str, Array]) -> Example | None:
     agreements = _agreements(inputs)
     tried: dict[frozenset[tuple[tuple[str, int], int]], Walk | None] = {}
 

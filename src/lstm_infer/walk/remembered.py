@@ -9,7 +9,7 @@ that it changed something, and one that is taken back finds the walks from befor
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
@@ -18,7 +18,7 @@ from ..graph.fact import Fact
 from ..graph.ir import Graph
 from .walk import Walk
 
-__all__ = ["Remembered", "remembering"]
+__all__ = ["Remembered", "remembering", "unchanged"]
 
 FORMS = 3
 """Forms of a graph whose walks are remembered: as it was, with its cells, and with its copies rolled up."""
@@ -56,6 +56,7 @@ class Remembered:
     def __init__(self) -> None:
         self._forms: list[_Form] = []
         self._room = ROOM
+        self._stays: _Form | None = None
         self.learns = True
         """Are new walks remembered; where not, only those from before are given."""
 
@@ -98,8 +99,20 @@ class Remembered:
         form, keys = self._form(graph), {*map(_key, asked), *keys}
         self._forms, self.learns = [] if form is None else [form.only(keys)], False
 
+    @contextmanager
+    def unchanged(self, graph: Graph) -> Iterator[None]:
+        """Inside, nobody changes the graph: its form is looked at once."""
+        before = self._stays
+        self._stays = self._form(graph)
+        try:
+            yield
+        finally:
+            self._stays = before
+
     def _form(self, graph: Graph) -> _Form | None:
         """The form of the graph as it is now; None: an unknown one, where nothing is learned."""
+        if self._stays is not None and self._stays.said[0] == id(graph):
+            return self._stays
         now = _Form.of(graph)
         known = next((form for form in self._forms if form.said == now.said), None)
         if known is None and not self.learns:
@@ -119,6 +132,13 @@ def remembering(graph: Graph) -> Iterator[Remembered]:
     finally:
         if walks.learns:
             graph.walks = None
+
+
+@contextmanager
+def unchanged(graph: Graph) -> Iterator[None]:
+    """Inside, a graph is only read."""
+    with nullcontext() if graph.walks is None else graph.walks.unchanged(graph):
+        yield
 
 
 def _key(feeds: Feeds) -> frozenset[Any]:
