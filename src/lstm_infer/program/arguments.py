@@ -78,13 +78,22 @@ class Record:
     def words(self, address: Address) -> list[int]:
         """The record as C reads it."""
         out: list[int] = []
-        for field in fields(self):
-            _add(getattr(self, field.name), address, out)
+        kind = type(self)
+        if kind not in _FIELDS:
+            _FIELDS[kind] = tuple(field.name for field in fields(self))
+        for name in _FIELDS[kind]:
+            _add(getattr(self, name), address, out)
         return out
 
 
+_FIELDS: dict[type[Record], tuple[str, ...]] = {}
+"""The fields of each record, in order."""
+
+
 def _add(value: object, address: Address, out: list[int]) -> None:
-    if isinstance(value, View):
+    if type(value) is int:
+        out.append(value)
+    elif isinstance(value, View):
         out += address(value)
     elif isinstance(value, (int, np.integer)):
         out.append(int(value))

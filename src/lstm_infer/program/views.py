@@ -66,8 +66,12 @@ class View:
             want *= size
         return True
 
+    def _at(self, shape: tuple[int, ...], strides: tuple[int, ...], offset: int) -> View:
+        """Another window on the same memory."""
+        return View(self.buffer, shape, strides, self.dtype, offset, self.version)
+
     def transpose(self, perm: Sequence[int]) -> View:
-        return replace(self, shape=tuple(self.shape[p] for p in perm), strides=tuple(self.strides[p] for p in perm))
+        return self._at(tuple([self.shape[p] for p in perm]), tuple([self.strides[p] for p in perm]), self.offset)
 
     def part(self, axis: int, start: int, count: int, step: int = 1) -> View:
         """`count` positions of one axis from `start`, `step` apart (step may be negative)."""
@@ -75,22 +79,16 @@ class View:
         shape[axis] = count
         offset = self.offset + (start * strides[axis] if count else 0)
         strides[axis] *= step
-        return replace(self, shape=tuple(shape), strides=tuple(strides), offset=offset)
+        return self._at(tuple(shape), tuple(strides), offset)
 
     def drop(self, axis: int) -> View:
         """Without an axis of extent 1."""
-        return replace(
-            self,
-            shape=self.shape[:axis] + self.shape[axis + 1 :],
-            strides=self.strides[:axis] + self.strides[axis + 1 :],
-        )
+        shape, strides = self.shape, self.strides
+        return self._at(shape[:axis] + shape[axis + 1 :], strides[:axis] + strides[axis + 1 :], self.offset)
 
     def add_axis(self, axis: int) -> View:
-        return replace(
-            self,
-            shape=(*self.shape[:axis], 1, *self.shape[axis:]),
-            strides=(*self.strides[:axis], 0, *self.strides[axis:]),
-        )
+        shape, strides = self.shape, self.strides
+        return self._at((*shape[:axis], 1, *shape[axis:]), (*strides[:axis], 0, *strides[axis:]), self.offset)
 
     def expand(self, shape: Sequence[int]) -> View:
         """Broadcast to `shape` (NumPy rules)."""
@@ -100,14 +98,14 @@ class View:
             if size != want and size != 1:
                 raise ValueError(f"{list(self.shape)} does not broadcast to {list(shape)}")
             strides.append(stride if size == want else 0)
-        return replace(self, shape=tuple(shape), strides=tuple(strides))
+        return self._at(tuple(shape), tuple(strides), self.offset)
 
     def reshape(self, shape: Sequence[int]) -> View | None:
         """The same elements under another shape, or None where only a copy can do it."""
         if prod(shape) != self.size:
             raise ValueError(f"{list(self.shape)} cannot be reshaped to {list(shape)}")
         if self.size == 0 or self.is_dense:
-            return replace(self, shape=tuple(shape), strides=dense_strides(shape))
+            return self._at(tuple(shape), dense_strides(shape), self.offset)
         old = [(n, s) for n, s in zip(self.shape, self.strides, strict=True) if n != 1]
         strides = [0] * len(shape)
         i = j = 0
@@ -129,7 +127,7 @@ class View:
                 strides[k] = step
                 step *= shape[k]
             i, j = ni, nj
-        return replace(self, shape=tuple(shape), strides=tuple(strides))
+        return self._at(tuple(shape), tuple(strides), self.offset)
 
 
 def adjoined(parts: Sequence[View], axis: int) -> View | None:

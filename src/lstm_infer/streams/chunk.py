@@ -127,8 +127,8 @@ def walk_chunk(reference: Reference, n: int, fills: Mapping[Kept, int], flush: b
     """Walk n new steps, with what the histories and queues hold."""
     chunk = Chunk(reference, dict(fills), flush)
     spec = reference.fed.spec
-    if n == 1 and spec.steady and not spec.windows:  # what one step looks like, none of them waits for another
-        chunk.walked = reference.one
+    if spec.steady and not spec.windows:  # no step waits for another: n of them are a whole run of n
+        chunk.walked = reference.one if n == 1 else walk(reference.fed.graph, reference.fed.facts(n))
     else:
         chunk.walked = walk(reference.fed.graph, reference.fed.facts(n), on_node=chunk.on_node)
     return chunk
