@@ -91,14 +91,14 @@ def _uniform(const: Array, again: Array) -> bool:
     axes = [a for a in range(const.ndim) if const.shape[a] != again.shape[a]]
     for array in (const, again):
         for a in axes:
-            if not _equal(array, np.repeat(np.take(array, [0], a), array.shape[a], a)):
+            if not _equal(array, np.broadcast_to(np.take(array, [0], a), array.shape)):
                 return False
     first: Any = tuple(slice(0, 1) if a in axes else slice(None) for a in range(const.ndim))
     return _equal(const[first], again[first])
 
 
 def _equal(a: Array, b: Array) -> bool:
-    return bool(np.array_equal(a, b, equal_nan=a.dtype.kind == "f"))
+    return a is b or bool(np.array_equal(a, b, equal_nan=a.dtype.kind == "f"))
 
 
 def _again(ground: Ground, node: Node) -> Iterator[tuple[Walk, list[Link]]]:
