@@ -18,7 +18,8 @@ import shared_files
 import stream_models
 
 pytest.importorskip("onnxruntime")
-from lstm_infer.cli.inputs import Inputs
+from lstm_infer.cli.inputs import Inputs, spec_or_error
+from lstm_infer.cli.sides import OtherSide
 from lstm_infer.cli.verify import compare, verify
 
 
@@ -163,6 +164,25 @@ def test_hidden_states_are_compared_step_by_step():
     """The other side gets them as ports: then it is driven a step a call, as the stream is."""
     found = verify(stream_models.hidden_state(), n_seeds=1)
     assert {row.case: row.n for row in found.rows}["stepped"] == 2
+
+
+def test_a_rounding_that_decides_is_no_alarm():
+    """Where the other side itself says two things of inputs a hair apart, either is right, and nothing else is."""
+    data = stream_models.stateless()
+    model = lstm_infer.load(data)
+    inputs = Inputs(model)
+    other = OtherSide(data, model, inputs, spec_or_error(model), 0)
+
+    def rounded(feeds):
+        return {"y": np.rint(feeds["x"] * 8)}
+
+    feeds = {"x": np.float32([[0.0625, 0.3]])}  # a half, and no half
+    want = rounded(feeds)
+    for got, right in (([[0, 2]], True), ([[1, 2]], True), ([[0, 3]], False), ([[2, 2]], False)):
+        mine = {"y": np.float32(got)}
+        judged = other.judged(rounded, feeds, mine, want)
+        assert (compare(mine["y"], judged["y"])[1] <= 1) == right
+    assert other.ties == 1
 
 
 def test_a_process_that_dies_is_noticed():

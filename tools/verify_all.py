@@ -1,6 +1,6 @@
 """`lstm-infer verify` over folders of files, in one process: a line a file, and what is wrong or was not compared.
 
-    python tools/verify_all.py DIR|FILE ... [--json FILE] [--seeds N]
+    python tools/verify_all.py DIR|FILE ... [--json FILE] [--seeds N] [--seed N]
 
 A file that a table of the tests (tests/zoo/index.json, tests/data/models_table.json) says to load with options is
 verified a second time with them. Columns: exit status (0 fine, 1 wrong, 2 could not), comparisons of whole runs, of
@@ -36,13 +36,13 @@ def ways():
     return found
 
 
-def check(path, options, n_seeds):
+def check(path, options, seed, n_seeds):
     """A report as plain values; an error of `load` is one too."""
     began = time.perf_counter()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # repaired sizes warn, rightly
         try:
-            found = verify(path, n_seeds=n_seeds, **options).to_dict()
+            found = verify(path, seed=seed, n_seeds=n_seeds, **options).to_dict()
         except lstm_infer.LstmInferError as error:
             found = {"status": 2, "error": f"{type(error).__name__}: {error}"}
     return {"file": path.stem, "options": options, **found, "seconds": time.perf_counter() - began}
@@ -74,13 +74,14 @@ def main():
     parser.add_argument("paths", nargs="+", type=Path, metavar="DIR|FILE")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all reports there, one a line")
     parser.add_argument("--seeds", type=int, default=3, metavar="N", help="seeds a file (default 3)")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="first of them (default 0)")
     options = parser.parse_args()
     table, counts, lines = ways(), [0, 0, 0], []
     print(f"{'file':36}{'rc':>3}{'whole':>8}{'split':>8}{'stepped':>8}{'seconds':>8}")
     for folder in options.paths:
         for path in sorted(folder.glob("*.onnx")) if folder.is_dir() else [folder]:
             for way in ({}, *table.get(path.stem, ())):
-                found = check(path, way, options.seeds)
+                found = check(path, way, options.seed, options.seeds)
                 counts[found["status"]] += 1
                 lines.append(json.dumps(found, default=str))
                 print(line(found), *(f"    {note}" for note in notes(found)), sep="\n", flush=True)
