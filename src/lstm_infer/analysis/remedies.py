@@ -24,8 +24,10 @@ def remedy(roles: Roles, analyse: Callable[[Roles], StreamSpec]) -> str:
         return ""
     if roles.time:
         return _as_frames(roles, analyse)
+    nodes = roles.walk(*roles.analysis_sizes()).nodes
     told = ""
-    for time in _open_axes(roles):
+    # what runs backwards over its steps keeps its batch for signals: nothing streams with these as steps
+    for time in _open_axes(roles, batch=not any(_backwards(node) for node in nodes)):
         spec, where = (
             _tried(roles, time, analyse),
             " and ".join(f"axis {axis} of {name!r}" for name, axis in time.items()),
@@ -35,8 +37,7 @@ def remedy(roles: Roles, analyse: Callable[[Roles], StreamSpec]) -> str:
                 return f"Where time is {where}, load(..., time_axis={time}) streams it"
         elif isinstance(spec, NotStreamableError) and spec.node and not told:
             told = f"Where time is {where}, node {spec.node!r} ({spec.op}) {spec.reason}"
-    remembers = told and any(carries.carries(node) for node in roles.walk(*roles.analysis_sizes()).nodes)
-    return told if remembers else ""
+    return told if any(carries.carries(node) for node in nodes) else ""
 
 
 def _as_frames(roles: Roles, analyse: Callable[[Roles], StreamSpec]) -> str:
@@ -55,15 +56,16 @@ def _backwards(node: object) -> bool:
     return recurrent.both_ways(node)  # type: ignore[arg-type]
 
 
-def _open_axes(roles: Roles) -> list[dict[str, int]]:
-    """Axes that may be time: left open, what looks like the batch at the end; those of one name together."""
+def _open_axes(roles: Roles, *, batch: bool) -> list[dict[str, int]]:
+    """Axes that may be time: left open, what looks like the batch at the end (if that may be); those of one name
+    together."""
     found: tuple[dict[str, dict[str, int]], dict[str, dict[str, int]]] = {}, {}
     for port in roles.inputs:
         for axis, size in enumerate(port.shape or ()):
             if not isinstance(size, int):
                 like = found[roles.batch.get(port.name) == axis]
                 like.setdefault(size or f"{port.name}.{axis}", {}).setdefault(port.name, axis)
-    return [*found[0].values(), *found[1].values()][:MOST_AXES]
+    return [*found[0].values(), *(found[1].values() if batch else ())][:MOST_AXES]
 
 
 def _tried(roles: Roles, time: dict[str, int], analyse: Callable[[Roles], StreamSpec]) -> StreamSpec | LstmInferError:
