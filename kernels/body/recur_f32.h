@@ -455,8 +455,8 @@ LI_INLINE void li_run_steps(const li_run *run, li_cell *s)
     if (!in_place) { li_copy_rows(run->h, h_b, s->h, s->H_pad, B, s->H); }
 }
 
-/* Rows of different length run one stream after the other: the bits do not depend on company. A length is read once, as
- * it is used: the array may be the caller's, and change. */
+/* Rows of different length run one stream after the other: the bits do not depend on company. A length that is used is
+ * read once and checked then: the array may be the caller's, and change after the first look at all of them. */
 LI_NOINLINE li_status li_run_lens(const li_run *whole, const li_cell *cell, const int32_t *lens)
 {
     const li_recur_args *a = whole->a;
@@ -511,7 +511,12 @@ LI_INLINE li_status li_recur(const li_recur_args *a, char *const *base, int gate
         s.r.row = 2 * LI_UNITS;
         s.r_h = (li_term){li_at(a->r_h, base), a->r_h_panel, LI_UNITS, 0, 0, 1, a->H, 0};
     }
-    if (lens) { return li_run_lens(&run, &s, lens); }
+    if (lens) {
+        for (int64_t b = 0; b < a->B; b++) {
+            if (lens[b] < 0 || lens[b] > a->T) { return LI_ERR_LENGTH; }
+        }
+        return li_run_lens(&run, &s, lens);
+    }
     if (a->reverse) {
         run.x += (a->T - 1) * a->x_t;
         run.y = run.y ? run.y + (a->T - 1) * a->y_t : 0;

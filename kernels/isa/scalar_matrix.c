@@ -163,6 +163,9 @@ static li_status steps(const li_recur_args *a, char *const *base, step_fn step)
     const int32_t *lens = li_at(a->lens, base);
     float *y = li_at(a->y, base), *h = li_at(a->h, base), *c = li_at(a->c, base), *h_new = li_at(a->scratch, base);
     const size_t row_bytes = (size_t)a->H * sizeof(float);
+    for (int64_t b = 0; lens && b < a->B; b++) {
+        if (lens[b] < 0 || lens[b] > a->T) { return LI_ERR_LENGTH; }
+    }
     for (int64_t b = 0; b < a->B; b++) {
         const int64_t length = lens ? ((const volatile int32_t *)lens)[b] : a->T;
         if (length < 0 || length > a->T) { return LI_ERR_LENGTH; }
