@@ -18,7 +18,7 @@ import numpy as np
 
 from benchmarks.common import GATES, arguments, conditions, finish, load, pinned, recurrent_model, us
 from lstm_infer import Model
-from lstm_infer.cli.bench import Timing, interleave
+from lstm_infer.cli.timing import Timing, interleave
 from lstm_infer.cli.verify import compare, open_session
 
 SIZES = ((32, 64, 1), (128, 128, 1), (256, 256, 2), (512, 512, 1), (1024, 1024, 2))

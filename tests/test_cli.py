@@ -13,9 +13,9 @@ import pytest
 
 import lstm_infer
 import stream_models
-from lstm_infer.cli import bench
 from lstm_infer.cli import command as cli
 from lstm_infer.cli import tables as report
+from lstm_infer.cli import timing
 from lstm_infer.cli.wav import read_wav, write_wav
 
 COMMANDS = ("inspect", "verify", "bench", "run", "demo", "isa")
@@ -39,7 +39,7 @@ def path(tmp_path):
 
 @pytest.fixture(autouse=True)
 def _short(monkeypatch):
-    monkeypatch.setattr(bench, "ROUND_S", 0.0005)
+    monkeypatch.setattr(timing, "ROUND_S", 0.0005)
 
 
 def call(*argv):
@@ -154,7 +154,7 @@ def test_bench_pins_and_lets_go():
     if not hasattr(os, "sched_getaffinity"):
         pytest.skip("this system cannot pin a thread to a core")
     before = os.sched_getaffinity(0)
-    with bench.pinned() as core:
+    with timing.pinned() as core:
         assert os.sched_getaffinity(0) == {core}
     assert os.sched_getaffinity(0) == before
 

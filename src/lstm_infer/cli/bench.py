@@ -7,31 +7,25 @@ imported when `bench` is called.
 from __future__ import annotations
 
 import os
-import platform
-import re
-import statistics
-import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
-from itertools import repeat
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 import lstm_infer
 
-from .. import _core
 from ..analysis.spec import StreamSpec
 from ..errors import LstmInferError, NotStreamableError
 from ..model import Model
 from ..stream import Stream
 from .compare import compare
+from .conditions import conditions
 from .drive import Driver, constant_feeds, named, one_or_all
 from .inputs import Feeds, Inputs, stream_spec
 from .peer import open_session
-from .verify import versions
+from .stepped import BoundPeer, RunPeer
+from .timing import Call, Timing, interleave, pinned
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -40,25 +34,11 @@ if TYPE_CHECKING:
 
     from .drive import LoadOptions
 
-__all__ = ["BenchReport", "BenchRow", "Timing", "bench", "bench_step", "conditions", "interleave", "pinned"]
+__all__ = ["BenchReport", "BenchRow", "bench", "bench_step", "step_calls"]
 
 WHOLE, CHUNK = 100, 16
 CHECKED = 8
 """Calls whose outputs are compared before the clock starts."""
-ROUND_S = 0.04
-"""What a contender runs in one round; its calls are counted so that they take about this long."""
-TAIL_CALLS = 1000
-"""Single calls on the clock for the 99th percentile, over all rounds."""
-
-Call = Callable[[], object]
-
-
-@dataclass
-class Timing:
-    """Microseconds a call: `median` over rounds of many calls; `p99` over single calls, with the clock's own cost."""
-
-    median: float
-    p99: float
 
 
 @dataclass
@@ -202,12 +182,27 @@ def bench_step(model: Model, session: Any, *, rounds: int, seed: int = 0, fixed:
     LstmInferError
         The model does not stream.
     """
+    row, calls = step_calls(model, session, seed=seed, fixed=fixed)
+    _fill(row, interleave(calls, rounds))
+    return row
+
+
+def step_calls(
+    model: Model, session: Any, *, seed: int = 0, fixed: Feeds | None = None, batch: int = 1
+) -> tuple[BenchRow, dict[str, Call]]:
+    """The ways to make one streaming step, by the fields of the row that their times go to; compared, not timed.
+
+    Raises
+    ------
+    LstmInferError
+        The model does not stream.
+    """
     spec = stream_spec(model)
     if isinstance(spec, NotStreamableError):
         raise spec
     drawn = Inputs(model)
     rng = np.random.default_rng(seed)
-    _, B = drawn.sizes(1, 1)
+    _, B = drawn.sizes(1, batch)
     facts = [drawn.draw(rng, 1, B) for _ in range(CHECKED)]
     feeds = facts[0]
 
@@ -232,7 +227,7 @@ def bench_step(model: Model, session: Any, *, rounds: int, seed: int = 0, fixed:
     elif session is not None:
         side = {name: feeds[name] for name in spec.side} | (fixed or {})
         first = {name: feeds[name] for name in drawn.states}
-        peer = _RunPeer(session, side, first, drawn.states)
+        peer = RunPeer(session, side, first, drawn.states)
         try:
             want = [peer.step({name: facts[t][name] for name in spec.streamed}) for t in range(CHECKED)]
         except Exception as error:  # its exceptions share no base class
@@ -245,9 +240,8 @@ def bench_step(model: Model, session: Any, *, rounds: int, seed: int = 0, fixed:
             )
             one = {name: facts[0][name] for name in spec.streamed}
             calls["run"] = lambda: peer.step(one)
-            calls["io_binding"] = _BoundPeer(session, side, first, drawn.states, one, want[0]).step
-    _fill(row, interleave(calls, rounds))
-    return row
+            calls["io_binding"] = BoundPeer(session, side, first, drawn.states, one, want[0]).step
+    return row, calls
 
 
 def _chunk(
@@ -276,11 +270,11 @@ def _chunk(
         side = {name: feeds[name] for name in spec.side} | fixed
         first = {name: feeds[name] for name in drawn.states}
         try:
-            peer = _RunPeer(session, side, first, drawn.states)
+            peer = RunPeer(session, side, first, drawn.states)
             want = peer.step(parts)
             row.excess = max(compare(got[o.name], want[o.name])[1] for o in spec.outputs)
             calls["run"] = lambda: peer.step(parts)
-            calls["io_binding"] = _BoundPeer(session, side, first, drawn.states, parts, want).step
+            calls["io_binding"] = BoundPeer(session, side, first, drawn.states, parts, want).step
         except Exception as error:  # its exceptions share no base class
             row.note = f"onnxruntime refuses: {' '.join(str(error).split())[:120]}"
     _fill(row, interleave(calls, rounds))
@@ -305,7 +299,7 @@ def _whole(model: Model, session: Any, drawn: Inputs, rng: np.random.Generator, 
         else:
             row.excess = max(compare(got[name], want[name])[1] for name in names)
             calls["run"] = lambda: session.run(None, fed)
-            calls["io_binding"] = _BoundPeer(session, fixed, {}, {}, feeds, want).step
+            calls["io_binding"] = BoundPeer(session, fixed, {}, {}, feeds, want).step
     _fill(row, interleave(calls, rounds))
     return row
 
@@ -317,155 +311,3 @@ def _bind(call: Callable[[Any], object], x: Any) -> Call:
 def _fill(row: BenchRow, timings: Mapping[str, Timing]) -> None:
     for name, timing in timings.items():
         setattr(row, name, timing)
-
-
-class _RunPeer:
-    """onnxruntime through `run`, the states carried by hand."""
-
-    def __init__(self, session: Any, side: Feeds, first: Feeds, states: Mapping[str, str]) -> None:
-        self._run, self._states = session.run, list(states.items())
-        self._names = [o.name for o in session.get_outputs()]
-        known = {i.name for i in session.get_inputs()}
-        self._feeds = {name: value for name, value in {**side, **first}.items() if name in known}
-
-    def step(self, x: Feeds) -> Feeds:
-        """One call."""
-        feeds = self._feeds
-        feeds.update(x)
-        out = dict(zip(self._names, self._run(None, feeds), strict=True))
-        for name, after in self._states:
-            feeds[name] = out[after]
-        return out
-
-
-class _BoundPeer:
-    """onnxruntime through `run_with_iobinding`: no array is made in a call, states go back and forth between two sets
-    of memory, the frame is copied in."""
-
-    def __init__(
-        self, session: Any, side: Feeds, first: Feeds, states: Mapping[str, str], x: Feeds, like: Feeds
-    ) -> None:
-        self._run = session.run_with_iobinding
-        known = {i.name for i in session.get_inputs()}
-        self._source = [(np.empty_like(value), value) for name, value in x.items() if name in known]
-        fed = dict(zip([n for n in x if n in known], [memory for memory, _ in self._source], strict=True))
-        for memory, value in self._source:
-            memory[...] = value
-        fed |= {name: value for name, value in side.items() if name in known}
-        sets = [{name: np.array(first[name], order="C") for name in states} for _ in range(2)]
-        after = {output: name for name, output in states.items()}
-        self._keep: list[Any] = [fed, sets]
-        self._bindings = []
-        for turn in range(2 if states else 1):
-            binding = session.io_binding()
-            for name, value in {**fed, **sets[turn]}.items():
-                binding.bind_cpu_input(name, value)
-            for output in session.get_outputs():
-                memory = (
-                    sets[1 - turn][after[output.name]] if output.name in after else np.empty_like(like[output.name])
-                )
-                shape = like[output.name].shape
-                binding.bind_output(output.name, "cpu", 0, memory.dtype, shape, memory.ctypes.data)
-                self._keep.append(memory)
-            self._bindings.append(binding)
-        self._turn = 0
-
-    def step(self) -> None:
-        """One call; outputs lie in memory bound before."""
-        for memory, value in self._source:
-            memory[...] = value
-        self._run(self._bindings[self._turn])
-        self._turn = (self._turn + 1) % len(self._bindings)
-
-
-def interleave(calls: Mapping[str, Call], rounds: int) -> dict[str, Timing]:
-    """Time the calls in turns. The garbage collector stays as it is: our users do not switch it off either."""
-    counts = {name: _calls_for(call, ROUND_S) for name, call in calls.items()}
-    means: dict[str, list[float]] = {name: [] for name in calls}
-    tails: dict[str, list[int]] = {name: [] for name in calls}
-    clock = time.perf_counter_ns
-    for _ in range(rounds):
-        for name, call in calls.items():
-            began = clock()
-            for _ in repeat(None, counts[name]):
-                call()
-            means[name].append((clock() - began) / counts[name])
-            singles = tails[name]
-            for _ in repeat(None, min(counts[name], max(TAIL_CALLS // rounds, 1))):
-                began = clock()
-                call()
-                singles.append(clock() - began)
-    return {
-        name: Timing(statistics.median(means[name]) / 1e3, float(np.percentile(tails[name], 99)) / 1e3)
-        for name in calls
-    }
-
-
-def _calls_for(call: Call, seconds: float) -> int:
-    """How many calls take about this long, after warming up."""
-    n = 1
-    while True:
-        began = time.perf_counter()
-        for _ in repeat(None, n):
-            call()
-        took = time.perf_counter() - began
-        if took > seconds / 4 or n > 1 << 20:
-            return max(int(n * seconds / max(took, 1e-9)), 1)
-        n *= 4
-
-
-@contextmanager
-def pinned(wanted: bool = True) -> Iterator[int | None]:
-    """Keep this thread on one core inside; gives its number, or None where the system cannot."""
-    if not wanted or not hasattr(os, "sched_setaffinity"):
-        yield None
-        return
-    before = os.sched_getaffinity(0)
-    core = max(before)  # the first core takes most interrupts
-    os.sched_setaffinity(0, {core})
-    try:
-        yield core
-    finally:
-        os.sched_setaffinity(0, before)
-
-
-def conditions(isa: str, *, threads: int, core: int | None, rounds: int) -> dict[str, str]:
-    """What a number has to be read with."""
-    return {
-        "CPU": _cpu(),
-        "kernels": f"{isa}, built by {_compiler()}",
-        "system": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, load {_load()}",
-        "versions": ", ".join(f"{name} {version}" for name, version in versions().items()),
-        "threads": f"{threads}, " + ("not pinned" if core is None else f"pinned to core {core}"),
-        "onnxruntime": "CPU provider, sequential, all graph optimisations, no spinning",
-        "method": f"median of {rounds} interleaved rounds of {ROUND_S * 1000:.0f} ms, weights warm; "
-        "states carried by our stream, fed back by hand to onnxruntime; outputs compared in the same run",
-    }  # fmt: skip
-
-
-def _load() -> str:
-    try:
-        return f"{os.getloadavg()[0]:.1f}"
-    except (AttributeError, OSError):
-        return "unknown"
-
-
-def _cpu() -> str:
-    try:
-        text = Path("/proc/cpuinfo").read_text()
-    except OSError:
-        return platform.processor() or platform.machine()
-    found = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
-    return found[1] if found else platform.machine()
-
-
-def _compiler() -> str:
-    """What the compiler wrote into the kernels' module, if it did."""
-    try:
-        data = Path(_core.__file__).read_bytes()
-    except OSError:
-        return "an unknown compiler"
-    found = re.search(rb"GCC: \([^\0]{1,60}\) ([\d.]+)|(clang version [\w.]+)", data)
-    if not found:
-        return "an unknown compiler"
-    return f"gcc {found[1].decode()}" if found[1] else found[2].decode()

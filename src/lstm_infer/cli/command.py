@@ -20,8 +20,9 @@ from ..errors import LstmInferError
 from .tables import print_table, progress
 
 if TYPE_CHECKING:
-    from .bench import BenchReport, Timing
+    from .bench import BenchReport
     from .describe import Inspection
+    from .timing import Timing
     from .verify import VerifyReport
 
 __all__ = ["main"]
