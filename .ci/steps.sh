@@ -231,4 +231,6 @@ step_fuzz() {
 step_bench() {
     "$USER_PYTHON" -m benchmarks.step --quick
     "$USER_PYTHON" -m benchmarks.sequence --quick
+    "$USER_PYTHON" -m benchmarks.roads --quick
+    [[ $FILES == no ]] || "$USER_PYTHON" -m benchmarks.streams --quick
 }

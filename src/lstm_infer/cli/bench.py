@@ -15,7 +15,6 @@ import numpy as np
 
 import lstm_infer
 
-from ..analysis.spec import StreamSpec
 from ..errors import LstmInferError, NotStreamableError
 from ..model import Model
 from ..stream import Stream
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
 
     from .drive import LoadOptions
 
-__all__ = ["BenchReport", "BenchRow", "bench", "bench_step", "step_calls"]
+__all__ = ["BenchReport", "BenchRow", "bench", "bench_step", "chunk_calls", "step_calls"]
 
 WHOLE, CHUNK = 100, 16
 CHECKED = 8
@@ -163,7 +162,8 @@ def bench(
                     report.rows.append(bench_step(model, session, rounds=rounds, seed=seed, fixed=fixed))
                 if spec.mode == "time":
                     tell("chunk")
-                    report.rows.append(_chunk(model, session, drawn, spec, rng, fixed, rounds))
+                    row, calls = chunk_calls(model, session, seed=seed, fixed=fixed)
+                    report.rows.append(_fill(row, interleave(calls, rounds)))
             except LstmInferError as error:
                 report.not_streamable = str(error)
         if isinstance(spec, NotStreamableError) or spec.mode == "time" or not report.rows:
@@ -183,14 +183,14 @@ def bench_step(model: Model, session: Any, *, rounds: int, seed: int = 0, fixed:
         The model does not stream.
     """
     row, calls = step_calls(model, session, seed=seed, fixed=fixed)
-    _fill(row, interleave(calls, rounds))
-    return row
+    return _fill(row, interleave(calls, rounds))
 
 
 def step_calls(
-    model: Model, session: Any, *, seed: int = 0, fixed: Feeds | None = None, batch: int = 1
+    model: Model, session: Any, *, seed: int = 0, fixed: Feeds | None = None, batch: int = 1, dicts: bool = False
 ) -> tuple[BenchRow, dict[str, Call]]:
     """The ways to make one streaming step, by the fields of the row that their times go to; compared, not timed.
+    dicts: ours takes and fills dicts where an array would do.
 
     Raises
     ------
@@ -210,7 +210,8 @@ def step_calls(
         return Driver(model, drawn, spec).open(feeds, B)
 
     def frame(t: int) -> Any:
-        return one_or_all({name: facts[t][name] for name in spec.streamed})
+        parts = {name: facts[t][name] for name in spec.streamed}
+        return parts if dicts else one_or_all(parts)
 
     row = BenchRow("step" if spec.mode != "frame" else "frame")
     stream = start()
@@ -219,7 +220,7 @@ def step_calls(
     calls: dict[str, Call] = {"ours": _bind(start().step, x)}
     into = start()
     out = {name: np.empty_like(value) for name, value in got[0].items() if value is not None}
-    target: Any = out if len(spec.outputs) != 1 else next(iter(out.values()))
+    target: Any = out if dicts or len(spec.outputs) != 1 else next(iter(out.values()))
     calls["ours_out"] = lambda: into.step(x, out=target)
     hidden = [s for s in model.states if s.kind != "input"]
     if hidden:
@@ -244,12 +245,22 @@ def step_calls(
     return row, calls
 
 
-def _chunk(
-    model: Model, session: Any, drawn: Inputs, spec: StreamSpec, rng: np.random.Generator, fixed: Feeds, rounds: int
-) -> BenchRow:
-    """A stream fed CHUNK steps a call; onnxruntime the same, where the states are in the graph's ports."""
-    T, B = drawn.sizes(CHUNK, 1)
-    feeds = drawn.draw(rng, T, B)
+def chunk_calls(
+    model: Model, session: Any, *, steps: int = CHUNK, seed: int = 0, fixed: Feeds | None = None, batch: int = 1
+) -> tuple[BenchRow, dict[str, Call]]:
+    """The ways to feed a stream that many steps a call; onnxruntime the same, where the states are in the graph's ports.
+
+    Raises
+    ------
+    LstmInferError
+        The model does not stream.
+    """
+    spec = stream_spec(model)
+    if isinstance(spec, NotStreamableError):
+        raise spec
+    drawn = Inputs(model)
+    T, B = drawn.sizes(steps, batch)
+    feeds = drawn.draw(np.random.default_rng(seed), T, B)
     row = BenchRow(f"chunk of {T}")
 
     def start() -> Stream:
@@ -267,7 +278,7 @@ def _chunk(
     if any(s.kind != "input" for s in model.states):
         row.note = "onnxruntime cannot go on from the last chunk: its state is hidden inside the graph"
     elif session is not None:
-        side = {name: feeds[name] for name in spec.side} | fixed
+        side = {name: feeds[name] for name in spec.side} | (fixed or {})
         first = {name: feeds[name] for name in drawn.states}
         try:
             peer = RunPeer(session, side, first, drawn.states)
@@ -277,8 +288,7 @@ def _chunk(
             calls["io_binding"] = BoundPeer(session, side, first, drawn.states, parts, want).step
         except Exception as error:  # its exceptions share no base class
             row.note = f"onnxruntime refuses: {' '.join(str(error).split())[:120]}"
-    _fill(row, interleave(calls, rounds))
-    return row
+    return row, calls
 
 
 def _whole(model: Model, session: Any, drawn: Inputs, rng: np.random.Generator, fixed: Feeds, rounds: int) -> BenchRow:
@@ -300,14 +310,14 @@ def _whole(model: Model, session: Any, drawn: Inputs, rng: np.random.Generator, 
             row.excess = max(compare(got[name], want[name])[1] for name in names)
             calls["run"] = lambda: session.run(None, fed)
             calls["io_binding"] = BoundPeer(session, fixed, {}, {}, feeds, want).step
-    _fill(row, interleave(calls, rounds))
-    return row
+    return _fill(row, interleave(calls, rounds))
 
 
 def _bind(call: Callable[[Any], object], x: Any) -> Call:
     return lambda: call(x)
 
 
-def _fill(row: BenchRow, timings: Mapping[str, Timing]) -> None:
+def _fill(row: BenchRow, timings: Mapping[str, Timing]) -> BenchRow:
     for name, timing in timings.items():
         setattr(row, name, timing)
+    return row

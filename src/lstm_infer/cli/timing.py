@@ -20,6 +20,7 @@ TAIL_CALLS = 1000
 """Single calls on the clock for the 99th percentile, over all rounds."""
 
 Call = Callable[[], object]
+Clock = Callable[[], int]
 
 
 @dataclass
@@ -32,12 +33,19 @@ class Timing:
     rounds: tuple[float, ...] = ()
 
 
-def interleave(calls: Mapping[str, Call], rounds: int) -> dict[str, Timing]:
-    """Time the calls in turns. The garbage collector stays as it is: our users do not switch it off either."""
-    counts = {name: _calls_for(call, ROUND_S) for name, call in calls.items()}
+def interleave(
+    calls: Mapping[str, Call], rounds: int, seconds: float | None = None, clock: Clock = time.perf_counter_ns
+) -> dict[str, Timing]:
+    """Time the calls in turns, each for so many seconds a round (default `ROUND_S`). The garbage collector stays as it
+    is: our users do not switch it off either.
+
+    clock: of the rounds, in nanoseconds. `time.thread_time_ns` leaves out what others on the machine took; single calls
+    are always on the wall's.
+    """
+    counts = {name: _calls_for(call, ROUND_S if seconds is None else seconds, clock) for name, call in calls.items()}
     means: dict[str, list[float]] = {name: [] for name in calls}
     tails: dict[str, list[int]] = {name: [] for name in calls}
-    clock = time.perf_counter_ns
+    wall = time.perf_counter_ns
     for _ in range(rounds):
         for name, call in calls.items():
             began = clock()
@@ -46,9 +54,9 @@ def interleave(calls: Mapping[str, Call], rounds: int) -> dict[str, Timing]:
             means[name].append((clock() - began) / counts[name])
             singles = tails[name]
             for _ in repeat(None, min(counts[name], max(TAIL_CALLS // rounds, 1))):
-                began = clock()
+                began = wall()
                 call()
-                singles.append(clock() - began)
+                singles.append(wall() - began)
     return {
         name: Timing(
             statistics.median(means[name]) / 1e3,
@@ -59,16 +67,16 @@ def interleave(calls: Mapping[str, Call], rounds: int) -> dict[str, Timing]:
     }
 
 
-def _calls_for(call: Call, seconds: float) -> int:
+def _calls_for(call: Call, seconds: float, clock: Clock) -> int:
     """How many calls take about this long, after warming up."""
-    n = 1
+    n, wanted = 1, seconds * 1e9
     while True:
-        began = time.perf_counter()
+        began = clock()
         for _ in repeat(None, n):
             call()
-        took = time.perf_counter() - began
-        if took > seconds / 4 or n > 1 << 20:
-            return max(int(n * seconds / max(took, 1e-9)), 1)
+        took = clock() - began
+        if took > wanted / 4 or n > 1 << 20:
+            return max(int(n * wanted / max(took, 1)), 1)
         n *= 4
 
 
