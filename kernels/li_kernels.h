@@ -141,6 +141,25 @@ typedef struct li_gather_args {
     int64_t index_dtype, n_outer, axis, n_index, inner_bytes;
 } li_gather_args;
 
+/* ---- gather_nd, scatter_nd: blocks of `inner` elements of data, at places that are known only now ---------------
+ * The entries stand in an array of rank axes (size[], 1 <= rank). Their blocks lie behind each other in values. In
+ * `index` those axes have the strides index_step[], and the `depth` indices of one entry lie index_d apart (elements).
+ * An entry's block begins at element
+ *   place(e) = sum over axes a of e[a] * step[a]  +  sum over d < depth of index[e][d] * stride[d]   of data.
+ * gather_nd:  values[e][i] = data[place(e) + i].
+ * scatter_nd: data[place(e) + i] = data[place(e) + i] (code) values[e][i], one entry after the other.
+ * A negative index counts from the end if from_end. LI_ERR_INDEX where one lies outside -axis[d] .. axis[d]-1 (0 ..
+ * axis[d]-1 without from_end): the entries before it are done. Each index is read once, and that value is checked.
+ * dtype: of data and values. index_dtype: LI_I32 or LI_I64. code: integers wrap; bool: ADD is or, MUL is and; MIN
+ * and MAX of f32 hand a NaN on. scatter_nd combines every dtype but f64, f16 and bf16. No overlap. */
+typedef enum li_scatter_code { LI_SCATTER_SET, LI_SCATTER_ADD, LI_SCATTER_MUL, LI_SCATTER_MIN, LI_SCATTER_MAX } li_scatter_code;
+typedef struct li_indexed_args {
+    li_ref values, data, index;
+    int64_t dtype, code, index_dtype, from_end, inner;
+    int64_t rank, size[LI_RANK], step[LI_RANK], index_step[LI_RANK];
+    int64_t depth, index_d, axis[LI_RANK], stride[LI_RANK];
+} li_indexed_args;
+
 /* ---- reduce_f32: y[o][i] = reduction over r of x[o][r][i] ------------------------------------------------------
  * Strides in elements (x_outer, x_r, x_inner; y_outer, y_inner). Term r goes to virtual lane r % 16; lanes are
  * then combined by the tree (l, l+8), (l, l+4), (l, l+2), (l, l+1). The order does not depend on the strides. */

@@ -24,6 +24,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "kernels")]
 
 import slotcall  # noqa: E402
+import test_indexed  # noqa: E402
 import test_matrix  # noqa: E402
 import test_reduce  # noqa: E402
 
@@ -55,6 +56,11 @@ def kernels(isa: str) -> Arrays:
             yield f"map {name}", slotcall.run_map(isa, "map_f32", [(name, 3, *range(n_args))], x, [(3, np.float32)])[1]
     for name in slotcall.REDUCTIONS:
         yield f"reduce {name}", [slotcall.run_reduce(isa, name, uniform(n, (3, n, 2))) for n in slotcall.SIZES]
+    for code in test_indexed.COMBINE:
+        yield (
+            f"scatter {code}",
+            [test_indexed.combined(isa, code, uniform(n, (6, n)), uniform(1, (40, n))) for n in (1, 33)],
+        )
     for log in (0, 1):
         yield f"softmax {log}", [test_reduce.softmax(isa, 5 * uniform(n, (3, n)), log) for n in slotcall.SIZES]
     for n in slotcall.SIZES:

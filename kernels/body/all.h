@@ -12,6 +12,7 @@
 #include "conv_f32.h"
 #include "map.h"
 #include "move.h"
+#include "indexed.h"
 #include "reduce_f32.h"
 
 #include "table.h"

@@ -18,6 +18,7 @@ dtypes: Final[dict[str, int]]
 act_codes: Final[dict[str, int]]
 """Activation ("SIGMOID") to li_act_code."""
 reduce_codes: Final[dict[str, int]]
+scatter_codes: Final[dict[str, int]]
 """Reduction ("LOG_SUM_EXP") to li_reduce_code."""
 status_codes: Final[dict[str, int]]
 """Status ("OK", "INDEX") to li_status."""

@@ -66,6 +66,13 @@ cdef extern from "li_kernels.h" nogil:
         LI_RED_LOG_SUM
         LI_RED_LOG_SUM_EXP
 
+    enum:
+        LI_SCATTER_SET
+        LI_SCATTER_ADD
+        LI_SCATTER_MUL
+        LI_SCATTER_MIN
+        LI_SCATTER_MAX
+
     ctypedef int (*li_slot_fn)(const void *args, char **base) noexcept nogil
 
     ctypedef struct li_kernels:

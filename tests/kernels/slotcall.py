@@ -139,3 +139,9 @@ def stratified(n: int, seed: int = 0) -> np.ndarray:
     x = rng.integers(0, 2**32, n, dtype=np.uint32).view(np.float32)
     edges = np.array([0.0, -0.0, 1.0, -1.0, 1e-45, -1e-45, 3.4028235e38, -3.4028235e38, 1.1754944e-38], np.float32)
     return np.concatenate([edges, x[np.isfinite(x)]])
+
+
+def uniform_integers(rng: np.random.Generator, shape: Sequence[int], dtype: Any) -> np.ndarray:
+    """Integers over the whole range of their dtype."""
+    info = np.iinfo(dtype)
+    return rng.integers(info.min, info.max, shape, dtype=dtype, endpoint=True)

@@ -23,6 +23,8 @@ RECORDS = {
     "rnn_f32": arguments.Recur,
     "conv_f32": arguments.Conv,
     "gather": arguments.Gather,
+    "gather_nd": arguments.GatherND,
+    "scatter_nd": arguments.ScatterND,
     "reduce_f32": arguments.Reduce,
     "softmax_f32": arguments.Softmax,
     "layernorm_f32": arguments.LayerNorm,

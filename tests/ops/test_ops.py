@@ -294,11 +294,11 @@ def gathers() -> Iterator[Case]:
         yield Case("Gather", [value, ints(3, 0, 1)], {"axis": 1})
     yield Case("Gather", [x, ints(1)], opset=1, consts=(1,))
     for axis in (0, 1, -1):
-        yield Case("GatherElements", [x, i(*x.shape, low=-4, high=4)], {"axis": axis}, host=True)
-    yield Case("GatherElements", [x, i(2, 3, 6, low=0, high=4, dtype=np.int32)], {"axis": 0}, host=True)
-    yield Case("GatherND", [x, i(3, 2, low=-4, high=4)], host=True)
-    yield Case("GatherND", [x, i(4, 3, 1, low=-4, high=4)], {"batch_dims": 1}, host=True)
-    yield Case("GatherND", [x, i(2, 1, 3, low=-4, high=4)], host=True)
+        yield Case("GatherElements", [x, i(*x.shape, low=-4, high=4)], {"axis": axis})
+    yield Case("GatherElements", [x, i(2, 3, 6, low=0, high=4, dtype=np.int32)], {"axis": 0})
+    yield Case("GatherND", [x, i(3, 2, low=-4, high=4)])
+    yield Case("GatherND", [x, i(4, 3, 1, low=-4, high=4)], {"batch_dims": 1})
+    yield Case("GatherND", [x, i(2, 1, 3, low=-4, high=4)])
 
 
 def scatters() -> Iterator[Case]:
@@ -317,16 +317,16 @@ def scatters() -> Iterator[Case]:
             shape = (*index.shape[:-1], *x.shape[index.shape[-1] :])
             updates = np.round(f(*shape)).astype(value.dtype)
             yield Case("ScatterND", [value, index, updates], consts=(1,))
-            yield Case("ScatterND", [value, index, updates], host=True)
+            yield Case("ScatterND", [value, index, updates])
     for reduction in ("add", "mul", "min", "max"):
         index = ints(0, 1, 1, 3).reshape(4, 1)
-        yield Case("ScatterND", [x, index, f(4, 5, 6)], {"reduction": reduction}, opset=18, host=True)
+        yield Case("ScatterND", [x, index, f(4, 5, 6)], {"reduction": reduction}, opset=18)
         at = i(2, 3, 4, low=-4, high=4)
-        yield Case("ScatterElements", [x, at, f(2, 3, 4)], {"axis": 0, "reduction": reduction}, opset=18, host=True)
+        yield Case("ScatterElements", [x, at, f(2, 3, 4)], {"axis": 0, "reduction": reduction}, opset=18)
     for axis in (0, 1, -1):
         at = np.argsort(f(4, 5, 6), axis=axis).astype(np.int64)
-        yield Case("ScatterElements", [x, at, f(4, 5, 6)], {"axis": axis}, host=True)
-    yield Case("ScatterElements", [f(3, 3), np.array([[0, -1]], np.int32), f(1, 2)], {"axis": 1}, opset=11, host=True)
+        yield Case("ScatterElements", [x, at, f(4, 5, 6)], {"axis": axis})
+    yield Case("ScatterElements", [f(3, 3), np.array([[0, -1]], np.int32), f(1, 2)], {"axis": 1}, opset=11)
 
 
 def reductions() -> Iterator[Case]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from functools import partial
 
 import numpy as np
 import onnx
@@ -31,30 +32,24 @@ def lengths_of_one_unit(op: str, gates: int) -> bytes:
     return model
 
 
-def test_lengths_that_change_while_they_are_used():
-    """A length that was in range when it was looked at, and is not when its row runs, would write far behind the output."""
-    batch, steps = 4000, 2
-    rng = np.random.default_rng(1)
-    x = rng.normal(size=(steps, batch, 1)).astype(np.float32)
-    lengths = np.full(batch, steps, np.int32)
+def raced(calls, changing, bad, good) -> dict[str, int]:
+    """Calls, each with its right answer, while another thread writes `bad` and `good` into an array they are fed."""
     stop = threading.Event()
 
     def flip() -> None:
         while not stop.is_set():
-            lengths[:] = 100_000
-            lengths[:] = steps
+            changing[...] = bad
+            changing[...] = good
 
-    models = [lstm_infer.load(lengths_of_one_unit(op, gates)) for op, gates in (("LSTM", 4), ("GRU", 3), ("RNN", 1))]
-    want = [model.run({"x": x, "lengths": np.full(batch, steps, np.int32)})["Y"] for model in models]
     seen = {"ran": 0, "refused": 0}
     thread = threading.Thread(target=flip, daemon=True)
     thread.start()
     try:
         end = time.perf_counter() + 1.5
         while time.perf_counter() < end or not seen["refused"]:
-            for model, right in zip(models, want, strict=True):
+            for call, right in calls:
                 try:
-                    got = model.run({"x": x, "lengths": lengths})["Y"]
+                    got = call()
                 except lstm_infer.LstmInferError:
                     seen["refused"] += 1
                 else:
@@ -64,3 +59,53 @@ def test_lengths_that_change_while_they_are_used():
     finally:
         stop.set()
         thread.join()
+    return seen
+
+
+def test_lengths_that_change_while_they_are_used():
+    """A length that was in range when it was looked at, and is not when its row runs, would write far behind the output."""
+    batch, steps = 4000, 2
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=(steps, batch, 1)).astype(np.float32)
+    lengths = np.full(batch, steps, np.int32)
+    models = [lstm_infer.load(lengths_of_one_unit(op, gates)) for op, gates in (("LSTM", 4), ("GRU", 3), ("RNN", 1))]
+    calls = [
+        (
+            partial(lambda model: model.run({"x": x, "lengths": lengths})["Y"], model),
+            model.run({"x": x, "lengths": lengths})["Y"],
+        )
+        for model in models
+    ]
+    raced(calls, lengths, 100_000, steps)
+
+
+def indexed(op: str) -> bytes:
+    """x [64, 8], index (and updates) -> y."""
+    shape = ["N", "K"] if op.endswith("ND") else ["N", 8]
+    ports = [("x", TensorProto.FLOAT, [64, 8]), ("index", TensorProto.INT64, shape)]
+    ports += [("updates", TensorProto.FLOAT, ["N", 8])] if op.startswith("Scatter") else []
+    graph = helper.make_graph(
+        [helper.make_node(op, [name for name, _, _ in ports], ["y"])],
+        "indexed",
+        [helper.make_tensor_value_info(*port) for port in ports],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["a", "b"])],
+    )
+    model: bytes = helper.make_model(
+        graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8
+    ).SerializeToString()
+    return model
+
+
+def test_indices_that_change_while_they_are_used():
+    """An index that was in range when it was looked at, and is not when it is used, would reach outside of all memory."""
+    n = 20_000
+    rng = np.random.default_rng(2)
+    x, updates = rng.normal(size=(64, 8)).astype(np.float32), rng.normal(size=(n, 8)).astype(np.float32)
+    index = np.full((n, 8), 5, np.int64)
+    calls = []
+    for op in ("GatherElements", "GatherND", "ScatterElements", "ScatterND"):
+        feeds = {"x": x, "index": index.reshape(-1)[:n, None] if op.endswith("ND") else index}
+        feeds |= {"updates": updates} if op.startswith("Scatter") else {}
+        run = partial(lambda model, feeds: model.run(feeds)["y"], lstm_infer.load(indexed(op)), feeds)
+        calls.append((run, run()))
+    raced(calls, index, 2**40, 5)

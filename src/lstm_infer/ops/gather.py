@@ -1,8 +1,8 @@
 """Gather-13, GatherElements-13, GatherND-13: elements picked by index; negative indices count from the end.
 
 Gather by constant indices that grow evenly along each of their axes is a view (one index, a slice, an unfold such as
-arange(3)[:, None] + arange(129)); by others it is the kernel slot `gather`.
-GatherElements and GatherND run on the host. An index outside its axis is an error.
+arange(3)[:, None] + arange(129)); by others it is the kernel slot `gather`. GatherElements and GatherND are the slot
+`gather_nd`. An index outside its axis is an error.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from ..graph.links import Link
 from ..program.arguments import Gather, dtype_code
 from ..program.builder import Builder
 from ..program.views import View
+from . import indexed
 from .common import normal_axis
 from .registry import Op, attr, need, register
 
@@ -166,6 +167,12 @@ def flow_elements(node: Node, ins: list[Fact | None], outs: list[Fact]) -> list[
     return [*links, *(Link(1, a, 0, a) for a in range(len(index.shape)))]
 
 
+def lower_elements(node: Node, b: Builder) -> None:
+    x, index = b.view(node.inputs[0]), b.view(node.inputs[1])
+    axis = normal_axis(node, int(attr(node, "axis", 0)), len(x.shape))
+    indexed.gather(b, b.new(node.outputs[0]), x, index, indexed.Entries.elements(x, axis, index.shape))
+
+
 # ---- GatherND: out[b...][i...] = x[b...][index[b...][i...]] ----------------------------------------------------------
 
 
@@ -198,6 +205,13 @@ def flow_nd(node: Node, ins: list[Fact | None], outs: list[Fact]) -> list[Link]:
     return [*links, *(Link(1, a, 0, a) for a in range(len(index.shape) - 1))]
 
 
+def lower_nd(node: Node, b: Builder) -> None:
+    x, index = b.view(node.inputs[0]), b.view(node.inputs[1])
+    batch, depth = int(attr(node, "batch_dims", 0)), index.shape[-1]
+    x = b.rows(x, len(x.shape) - batch - depth)
+    indexed.gather(b, b.new(node.outputs[0]), x, index, indexed.Entries.blocks(x, index.shape[:-1], depth, batch))
+
+
 def holds(node: Node, ins: list[Fact | None]) -> dict[int, tuple[int, int | None]]:
     """Positions of the axis."""
     return {1: (0, max(need(node, ins, 0).shape[int(attr(node, "axis", 0))] - 1, 0))}
@@ -221,8 +235,19 @@ register(
         infer_elements,
         evaluate_elements,
         flow_elements,
+        lower_elements,
         dtypes="any",
+        runs="gather_nd",
         why="reads at positions of the sequence",
     ),
-    Op("GatherND", infer_nd, evaluate_nd, flow_nd, dtypes="any", why="reads at positions of the sequence"),
+    Op(
+        "GatherND",
+        infer_nd,
+        evaluate_nd,
+        flow_nd,
+        lower_nd,
+        dtypes="any",
+        runs="gather_nd",
+        why="reads at positions of the sequence",
+    ),
 )

@@ -22,7 +22,7 @@ from ..graph.ir import Array, Node
 from ..graph.links import Link
 from ..program.builder import Builder
 from ..program.views import View
-from . import work
+from . import indexed, work
 from .channels_last import channels_last
 from .elementwise import Formula, apply
 from .reduce import reduce
@@ -215,14 +215,22 @@ def evaluate_unpool(node: Node, ins: list[Array | None]) -> list[Array]:
     return [y]
 
 
+def lower_unpool(node: Node, b: Builder) -> None:
+    x, index, y = b.view(node.inputs[0]), b.view(node.inputs[1]), b.new(node.outputs[0])
+    b.copy(y, b.scalar(0, y.dtype))
+    entries = indexed.Entries(x.shape, (0,) * len(x.shape), (y.size,), (1,), from_end=False)
+    indexed.scatter(b, y, x, index, entries)
+
+
 register(
     Op(
         "MaxUnpool",
         infer_unpool,
         evaluate_unpool,
+        lower=lower_unpool,
         opsets=(9, None),
         dtypes="any",
-        runs="host",
+        runs="scatter_nd",
         why="reduces over the whole time axis",
     )
 )

@@ -1,7 +1,9 @@
 """ScatterND-18, ScatterElements-18: a copy of the data with some elements replaced (or added to, multiplied ...).
 
 ScatterND whose constant indices form a box (what exporters make of `cache[:, 1:] = x`) or a few runs is copies; all
-others run on the host, in the order of the indices. An index outside its axis is an error.
+others are the slot `scatter_nd`, in the order of the indices: of several that name one place the last one counts, and
+a reduction takes them all, in that order. A state that nothing else reads is changed where it lies. An index outside its
+axis is an error.
 """
 
 from __future__ import annotations
@@ -18,9 +20,9 @@ from ..graph.fact import Fact
 from ..graph.ir import Array, Node
 from ..graph.links import Link
 from ..program.builder import Builder
-from . import work
+from . import indexed, work
 from .common import normal_axis
-from .registry import Op, attr, find, need, register
+from .registry import Op, attr, need, register
 
 _REDUCE: dict[str, Callable[..., Any] | None] = {
     "none": None,
@@ -114,7 +116,7 @@ def _runs(flat: Any) -> list[tuple[int, int, int]] | None:
 def lower_nd(node: Node, b: Builder) -> None:
     fact, name = b.fact(node.inputs[1]), node.outputs[0]
     if fact.const is None or attr(node, "reduction", "none") != "none":
-        b.host(node, find(node).evaluate)
+        _scatter_nd(node, b)
         return
     x, updates = b.view(node.inputs[0]), b.view(node.inputs[2])
     depth = fact.shape[-1]
@@ -127,8 +129,7 @@ def lower_nd(node: Node, b: Builder) -> None:
         if all(count == n for (_, count, _), n in zip(box, x.shape, strict=False)):
             b.bind(name, b.reshape(updates, x.shape))
             return
-        out = b.new(name)
-        b.copy(out, x)
+        out = b.changed(name, x)
         for axis, (start, count, step) in enumerate(box):
             out = out.part(axis, start, count, step)
         b.copy(out, b.reshape(updates, out.shape))
@@ -137,14 +138,20 @@ def lower_nd(node: Node, b: Builder) -> None:
     flat = np.ravel_multi_index(tuple(index.reshape(-1, depth).T), x.shape[:depth])
     runs = _runs(flat)
     if runs is None:
-        b.host(node, find(node).evaluate)
+        _scatter_nd(node, b)
         return
-    out = b.new(name)
-    b.copy(out, x)
+    out = b.changed(name, x)
     lines, rows = out.reshape((prod(x.shape[:depth]), *inner)), b.reshape(updates, (len(flat), *inner))
     assert lines is not None
     for first, place, count in runs:
         b.copy(lines.part(0, place, count), rows.part(0, first, count))
+
+
+def _scatter_nd(node: Node, b: Builder) -> None:
+    x, index, updates = (b.view(name) for name in node.inputs[:3])
+    out = b.changed(node.outputs[0], x)
+    entries = indexed.Entries.blocks(out, index.shape[:-1], index.shape[-1])
+    indexed.scatter(b, out, updates, index, entries, str(attr(node, "reduction", "none")))
 
 
 def flow_nd(node: Node, ins: list[Fact | None], outs: list[Fact]) -> list[Link]:
@@ -199,6 +206,13 @@ def evaluate_elements(node: Node, ins: list[Array | None]) -> list[Array]:
     return [out]
 
 
+def lower_elements(node: Node, b: Builder) -> None:
+    x, index, updates = (b.view(name) for name in node.inputs[:3])
+    out = b.changed(node.outputs[0], x)
+    entries = indexed.Entries.elements(out, normal_axis(node, int(attr(node, "axis", 0)), len(x.shape)), index.shape)
+    indexed.scatter(b, out, updates, index, entries, str(attr(node, "reduction", "none")))
+
+
 def flow_elements(node: Node, ins: list[Fact | None], outs: list[Fact]) -> list[Link]:
     x, index = need(node, ins, 0), need(node, ins, 1)
     axis = normal_axis(node, int(attr(node, "axis", 0)), len(x.shape))
@@ -216,7 +230,7 @@ register(
         work=work.per_element(30),
         note="constant indices in boxes or runs: copies",
         dtypes="any",
-        runs="copy, else host",
+        runs="copy, else scatter_nd",
         why="writes at positions of the sequence",
         mixes="write",
     ),
@@ -225,8 +239,10 @@ register(
         infer_elements,
         evaluate_elements,
         flow_elements,
+        lower_elements,
         work=work.per_element(30),
         dtypes="any",
+        runs="scatter_nd",
         why="writes at positions of the sequence",
         mixes="write",
     ),

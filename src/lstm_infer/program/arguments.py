@@ -19,8 +19,8 @@ from ..errors import UnsupportedOpError
 from .views import View
 
 __all__ = [
-    "RANK", "Activation", "Address", "Conv", "Copy", "Gather", "LayerNorm", "MatMul", "MatMulDyn", "Record", "Recur", "Reduce",
-    "Softmax", "dtype_code", "filled",
+    "RANK", "Activation", "Address", "Conv", "Copy", "Gather", "GatherND", "Indexed", "LayerNorm", "MatMul", "MatMulDyn", "Record",
+    "Recur", "Reduce", "ScatterND", "Softmax", "dtype_code", "filled",
 ]  # fmt: skip
 
 Address = Callable[[View], tuple[int, int]]
@@ -288,6 +288,52 @@ class Gather(Record):
     @property
     def can_fail(self) -> bool:
         return True
+
+
+@dataclass(frozen=True)
+class Indexed(Record):
+    """li_indexed_args: blocks of `inner` elements of data, at places that an array of indices gives."""
+
+    values: View
+    data: View
+    index: View
+    dtype: int
+    code: int
+    index_dtype: int
+    from_end: int
+    inner: int
+    rank: int
+    size: tuple[int, ...]
+    step: tuple[int, ...]
+    index_step: tuple[int, ...]
+    depth: int
+    index_d: int
+    axis: tuple[int, ...]
+    stride: tuple[int, ...]
+
+    @property
+    def work(self) -> int:
+        return prod(self.values.shape)
+
+    @property
+    def can_fail(self) -> bool:
+        return True
+
+
+@dataclass(frozen=True)
+class GatherND(Indexed):
+    """gather_nd: values[e] = data[place(e)]."""
+
+    READ = ("data", "index")
+    WRITTEN = ("values",)
+
+
+@dataclass(frozen=True)
+class ScatterND(Indexed):
+    """scatter_nd: data[place(e)] = values[e], or combined with it; the rest of data stays."""
+
+    READ = ("data", "values", "index")
+    WRITTEN = ("data",)
 
 
 @dataclass(frozen=True)

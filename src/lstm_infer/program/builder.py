@@ -243,6 +243,16 @@ class Builder:
         self.copy(state, self.scalar(0, dtype) if init is None else init)
         return state
 
+    def changed(self, name: str, old: View) -> View:
+        """Memory for a value that is `old` but for what is written next: where `old` lies, if that is a state that may
+        be updated in place, else a copy."""
+        if self.in_place.may_start(old):
+            self.views[name] = new = self.in_place.start(old, old.shape)
+        else:
+            new = self.new(name)
+            self.copy(new, old)
+        return new
+
     def node(self, node: Node) -> None:
         """One node, lowered by its operator."""
         self._node = str(node)
