@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import subprocess
 import sys
 
 import pytest
@@ -186,11 +187,91 @@ def test_no_module_imports_itself_in_a_circle():
     )
 
 
-@pytest.mark.parametrize("module", ["onnx", "onnxruntime"])
-def test_import_lstm_infer_stays_light(module):
-    """onnx is loaded when a file is read, onnxruntime when results are compared, neither before."""
-    import subprocess
+def loaded_by(*argv):
+    """Names in sys.modules after this Python ended, in a process of its own."""
+    probe = "import atexit, sys; atexit.register(lambda: print(*sys.modules, file=sys.stderr)); "
+    code = argv[0] if len(argv) == 1 else f"import runpy; sys.argv = {list(argv[1:])}; {argv[0]}"
+    ran = subprocess.run([sys.executable, "-c", probe + code], capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+    return set(ran.stderr.split())
 
-    pytest.importorskip("lstm_infer")
-    code = f"import lstm_infer, sys; sys.exit({module!r} in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+def foreign(names):
+    """Top-level packages of others; Cython's run-time modules are made by our own."""
+    found = {name.split(".")[0] for name in names if "cython" not in name}
+    return found - set(sys.stdlib_module_names) - {"lstm_infer", "__main__"}
+
+
+HEAVY = {
+    "argparse",
+    "asyncio",
+    "email",
+    "inspect",
+    "json",
+    "logging",
+    "multiprocessing",
+    "socket",
+    "unittest",
+    "urllib",
+}
+"""Of the standard library: what takes milliseconds, and what only the command line or a test needs."""
+
+
+def always_there():
+    """What this environment loads before anybody asks: an editable install's finder, say."""
+    return foreign(loaded_by("pass"))
+
+
+def test_import_lstm_infer_loads_the_errors_only():
+    found = loaded_by("import lstm_infer")
+    assert {name for name in found if name.startswith("lstm_infer")} == {"lstm_infer", "lstm_infer.errors"}
+    assert not foreign(found) - always_there(), "NumPy is loaded with the first model"
+    assert not found & HEAVY
+
+
+@pytest.mark.parametrize(
+    "code",
+    ["import lstm_infer; lstm_infer.load", "from lstm_infer import Model, Stream, load", "from lstm_infer import *"],
+)
+def test_the_engine_stays_light(code):
+    """onnx is loaded when a file is read, onnxruntime when results are compared, the command line when it is called."""
+    found = loaded_by(code)
+    assert "lstm_infer.model" in found, "nothing was loaded: this test sees nothing"
+    assert foreign(found) - always_there() == {"numpy"}
+    assert not [name for name in found if name.startswith(("lstm_infer.cli", "lstm_infer.doors.onnx_backend"))]
+    assert not found & {"argparse", "asyncio", "multiprocessing", "unittest"}
+
+
+def test_help_loads_no_engine():
+    found = loaded_by("runpy.run_module('lstm_infer', run_name='__main__')", "lstm-infer", "--help")
+    assert "argparse" in found and "lstm_infer.cli.command" in found
+    assert not foreign(found) - always_there()
+    assert not found & {"lstm_infer.model", "lstm_infer.cli.bench", "lstm_infer.cli.verify", "lstm_infer._core"}
+
+
+def test_every_public_name_is_there():
+    import lstm_infer
+
+    assert all(getattr(lstm_infer, name) is not None for name in lstm_infer.__all__)
+    assert set(lstm_infer.__all__) <= set(dir(lstm_infer))
+    with pytest.raises(AttributeError, match="lod"):
+        lstm_infer.lod  # noqa: B018
+
+
+ROUNDS, ALLOWED_S = 5, 0.03
+"""Seconds of CPU that `import lstm_infer` and NumPy may take beyond NumPy alone; the least of so many processes."""
+
+
+def seconds(code):
+    """CPU time of a process that runs this."""
+    resource = pytest.importorskip("resource")
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run([sys.executable, "-c", code], check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def test_import_takes_hardly_longer_than_numpy():
+    alone = min(seconds("import numpy") for _ in range(ROUNDS))
+    both = min(seconds("import numpy, lstm_infer") for _ in range(ROUNDS))
+    assert both < alone + ALLOWED_S

@@ -1,6 +1,10 @@
-"""lstm_infer: give a recurrent ONNX model a memory."""
+"""lstm_infer: give a recurrent ONNX model a memory.
 
-from .doors.onnxruntime import InferenceSession
+The errors are here at once; everything else is imported when it is first asked for, NumPy too.
+"""
+
+from typing import TYPE_CHECKING
+
 from .errors import (
     DtypeError,
     FeedError,
@@ -13,10 +17,6 @@ from .errors import (
     StateError,
     UnsupportedOpError,
 )
-from .isa import show_isa
-from .model import Model, load
-from .records import InputInfo, OutputInfo, StateInfo, StreamInfo
-from .stream import Stream
 
 __version__ = "0.1.0"
 
@@ -42,3 +42,30 @@ __all__ = [
     "load",
     "show_isa",
 ]
+
+if TYPE_CHECKING:
+    from .doors.onnxruntime import InferenceSession
+    from .isa import show_isa
+    from .model import Model, load
+    from .records import InputInfo, OutputInfo, StateInfo, StreamInfo
+    from .stream import Stream
+else:  # a type checker that saw this would believe in every name
+    _HOMES = {
+        "InferenceSession": "doors.onnxruntime",
+        "show_isa": "isa",
+        **dict.fromkeys(("Model", "load"), "model"),
+        **dict.fromkeys(("InputInfo", "OutputInfo", "StateInfo", "StreamInfo"), "records"),
+        "Stream": "stream",
+    }
+
+    def __getattr__(name):
+        """A public name, from the module that makes it; kept from then on."""
+        if name not in _HOMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from importlib import import_module
+
+        value = globals()[name] = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+        return value
+
+    def __dir__():
+        return sorted({*globals(), *__all__})

@@ -12,8 +12,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 import lstm_infer
 
 from ..errors import LstmInferError
@@ -386,6 +384,8 @@ def _do_run(args: argparse.Namespace) -> int:
         outcome = run_signal(model, signal, whole=args.whole, chunk=args.chunk, initial=initial, progress=show)
     notes = write_outcome(args.output, outcome, signal, output=args.select, rate=args.rate)
     if args.final is not None:
+        import numpy as np
+
         states: Any = outcome.states
         np.savez(args.final, **states)
     notes = [*signal.notes, *outcome.notes, *notes]
