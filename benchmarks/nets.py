@@ -55,6 +55,26 @@ def _model(nodes: Sequence[NodeProto], inputs: Ports, outputs: Ports, more: dict
     return bytes(model.SerializeToString())
 
 
+def gru() -> bytes:
+    """The plain net with a GRU."""
+    return _other("GRU", 3, linear_before_reset=1)
+
+
+def rnn() -> bytes:
+    """The plain net with an RNN."""
+    return _other("RNN", 1)
+
+
+def _other(op: str, gates: int, **attrs: int) -> bytes:
+    rows = gates * HIDDEN
+    weights = {
+        name: value[:, : rows if name in "WR" else 2 * rows] for name, value in _weights().items() if name in "WRB"
+    }
+    node = helper.make_node(op, ["x", "W", "R", "B", "", "h"], ["Y", "hn"], name="layer", hidden_size=HIDDEN, **attrs)
+    nodes = [node, helper.make_node("Squeeze", ["Y", "one"], ["seq"]), *_head()]
+    return _model(nodes, [X, STATES[0]], [Y, NEXT[0]], weights)
+
+
 def _lstm(x: str) -> list[NodeProto]:
     """x [T, B, I] -> seq [T, B, H], with the states h, c and their next values."""
     return [
@@ -197,6 +217,8 @@ NETS: dict[str, Net] = {
     "bound side input": Net(side_input),
     "ArgMax beside": Net(arg_max),
     "ArgMax alone": Net(arg_max_alone),
+    "GRU": Net(gru),
+    "RNN": Net(rnn),
     "frame model": Net(frame),
     "counter": Net(counter),
     "causal Conv": Net(causal, behind_conv=True),

@@ -38,7 +38,7 @@ ALLOWED = {
 """How many of these a road may cost more than what it is compared with."""
 BESIDE = {
     "counter": "frame model", "batch-first": "plain", "batch-first, chunk of 16": "plain, chunk of 16",
-    "plain, chunk of 16": "", "lag": "", "stride": "",
+    "plain, chunk of 16": "", "lag": "", "stride": "", "GRU": "", "RNN": "",
 }  # fmt: skip
 """What a road is compared with; `plain` where nothing is said, "" where nothing does the same work."""
 QUICK = ("plain", "batch-first", "two inputs, two outputs", "ArgMax beside", "counter", "lag")
