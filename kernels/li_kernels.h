@@ -187,6 +187,18 @@ typedef struct li_layernorm_args {
     double epsilon;
 } li_layernorm_args;
 
+/* ---- arg_reduce, reduce_i64: as reduce_f32, over x of any dtype it is held in -----------------------------------
+ * arg_reduce: y is int64: the first place r (last != 0: the last) of the largest (LI_RED_MAX) or smallest (LI_RED_MIN)
+ * x[o][r][i]. dtype: of x, LI_F32, an integer or LI_BOOL. NaN is taken before any number, either way; -0 equals 0.
+ * reduce_i64: x and y are of dtype, an integer or LI_BOOL. Computed in int64 modulo 2^64, stored as its low bits. Mean:
+ * toward zero. L2: squares summed in f64, r ascending, the root toward zero. No logarithms.
+ * n >= 1. */
+typedef struct li_reduce_typed_args {
+    li_ref x, y;
+    int64_t dtype, code, last, n_outer, n, n_inner;
+    int64_t x_outer, x_r, x_inner, y_outer, y_inner;
+} li_reduce_typed_args;
+
 typedef li_status (*li_slot_fn)(const void *args, char *const *base);
 
 typedef enum li_slot {

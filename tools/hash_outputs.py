@@ -61,6 +61,7 @@ def kernels(isa: str) -> Arrays:
             f"scatter {code}",
             [test_indexed.combined(isa, code, uniform(n, (6, n)), uniform(1, (40, n))) for n in (1, 33)],
         )
+    yield from typed_reductions(isa)
     for log in (0, 1):
         yield f"softmax {log}", [test_reduce.softmax(isa, 5 * uniform(n, (3, n)), log) for n in slotcall.SIZES]
     for n in slotcall.SIZES:
@@ -79,6 +80,21 @@ def kernels(isa: str) -> Arrays:
                     exact_layer(kind, H, options), isa, uniform(1, (T, B, 7)), uniform(2, (B, H)), uniform(3, (B, H))
                 ),
             )
+
+
+def typed_reductions(isa: str) -> Arrays:
+    """Reductions of integers, and places of extremes."""
+    for name in ("i8", "u16", "i32", "u64", "f32"):
+        drawn = [100 * uniform(n, (2, n, inner)) for n in slotcall.SIZES for inner in (1, 5, 40)]
+        x = [
+            np.abs(a).astype(slotcall.NUMPY[name]) if name[0] == "u" else a.astype(slotcall.NUMPY[name]) for a in drawn
+        ]
+        for code in ("max", "min"):
+            for last in (0, 1):
+                made = [slotcall.run_typed(isa, "arg_reduce", code, a, np.int64, last) for a in x]
+                yield f"arg_reduce {name} {code} {last}", made
+        for code in slotcall.REDUCTIONS[:8] if name != "f32" else ():
+            yield f"reduce_i64 {name} {code}", [slotcall.run_typed(isa, "reduce_i64", code, a) for a in x]
 
 
 def exact_layer(kind: str, H: int, options: dict[str, object]) -> test_matrix.Layer:

@@ -14,5 +14,7 @@
 #include "move.h"
 #include "indexed.h"
 #include "reduce_f32.h"
+#include "reduce_i64.h"
+#include "arg_reduce.h"
 
 #include "table.h"

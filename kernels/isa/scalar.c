@@ -1,4 +1,4 @@
-/* scalar: the table. Its slots are plain C in scalar_matrix.c and scalar_elementwise.c. */
+/* scalar: the table. Its slots are plain C in scalar_*.c. */
 #include "../li_kernels.h"
 
 #define LI_SLOT(name, record) li_status li_##name##_scalar(const void *args, char *const *base);

@@ -37,6 +37,7 @@ LI_INLINE vf v_div(vf a, vf b) { return _mm256_div_ps(a, b); }
 LI_INLINE vf v_fma(vf a, vf b, vf c) { return _mm256_fmadd_ps(a, b, c); }   /* a * b + c */
 LI_INLINE vf v_fnma(vf a, vf b, vf c) { return _mm256_fnmadd_ps(a, b, c); } /* c - a * b */
 LI_INLINE vf v_sqrt(vf a) { return _mm256_sqrt_ps(a); }
+LI_INLINE double v_sqrt_f64(double x) { return _mm_cvtsd_f64(_mm_sqrt_pd(_mm_set_sd(x))); }
 LI_INLINE vf v_min(vf a, vf b) { return _mm256_min_ps(a, b); } /* a < b ? a : b */
 LI_INLINE vf v_max(vf a, vf b) { return _mm256_max_ps(a, b); } /* a > b ? a : b */
 LI_INLINE vf v_round(vf a) { return _mm256_round_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }

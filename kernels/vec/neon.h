@@ -45,6 +45,7 @@ LI_INLINE vf v_div(vf a, vf b) { return vdivq_f32(a, b); }
 LI_INLINE vf v_fma(vf a, vf b, vf c) { return vfmaq_f32(c, a, b); }  /* a * b + c */
 LI_INLINE vf v_fnma(vf a, vf b, vf c) { return vfmsq_f32(c, a, b); } /* c - a * b */
 LI_INLINE vf v_sqrt(vf a) { return vsqrtq_f32(a); }
+LI_INLINE double v_sqrt_f64(double x) { return vget_lane_f64(vsqrt_f64(vdup_n_f64(x)), 0); }
 LI_INLINE vf v_min(vf a, vf b) { return vbslq_f32(vcltq_f32(a, b), a, b); } /* a < b ? a : b */
 LI_INLINE vf v_max(vf a, vf b) { return vbslq_f32(vcgtq_f32(a, b), a, b); } /* a > b ? a : b */
 LI_INLINE vf v_round(vf a) { return vrndnq_f32(a); }

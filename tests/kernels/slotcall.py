@@ -115,6 +115,15 @@ def run_reduce(isa: str, name: str, x: np.ndarray) -> np.ndarray:
     return y
 
 
+def run_typed(isa: str, slot: str, name: str, x: np.ndarray, dtype: Any = None, last: int = 0) -> np.ndarray:
+    """Reduce the middle axis of x[o, r, i], any strides, with a slot of any dtype; `dtype`: of the result."""
+    buffers = Buffers()
+    y = buffers.new((x.shape[0], x.shape[2]), dtype or x.dtype)
+    words = [*buffers.ref(x), *buffers.ref(y), CODE[x.dtype], REDUCTIONS.index(name), last, *x.shape]
+    assert buffers.call(isa, slot, [*words, *strides(x), *strides(y)]) == 0
+    return y
+
+
 def bits(x: np.ndarray) -> np.ndarray:
     """Bits of a float array with every NaN made alike (payloads are outside the promise)."""
     return np.where(np.isnan(x), np.float32(np.nan), x).view(np.uint32)

@@ -26,6 +26,8 @@ RECORDS = {
     "gather_nd": arguments.GatherND,
     "scatter_nd": arguments.ScatterND,
     "reduce_f32": arguments.Reduce,
+    "arg_reduce": arguments.ReduceTyped,
+    "reduce_i64": arguments.ReduceTyped,
     "softmax_f32": arguments.Softmax,
     "layernorm_f32": arguments.LayerNorm,
 }

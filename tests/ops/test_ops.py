@@ -346,14 +346,14 @@ def reductions() -> Iterator[Case]:
     yield Case("ReduceSum", [f(3, 0), ints(1)], opset=18, consts=(1,))
     for name in ("Sum", "Mean", "Max", "Min", "Prod"):
         for kind in (np.int32, np.int64):
-            yield Case(f"Reduce{name}", [i(3, 4, dtype=kind), ints(1)], opset=18, consts=(1,), host=True)
-    yield Case("ReduceMax", [i(3, 4, dtype=bool), ints(1)], opset=20, consts=(1,), host=True)
+            yield Case(f"Reduce{name}", [i(3, 4, dtype=kind), ints(1)], opset=18, consts=(1,))
+    yield Case("ReduceMax", [i(3, 4, dtype=bool), ints(1)], opset=20, consts=(1,))
     for name in ("ArgMax", "ArgMin"):
         for axis in (0, 1, -1):
             for last in (0, 1):
                 attrs = {"axis": axis, "select_last_index": last, "keepdims": last}
-                yield Case(name, [np.round(f(3, 4, 5))], attrs, opset=13, host=True)
-        yield Case(name, [i(3, 4, dtype=np.int32)], {}, opset=11, host=True)
+                yield Case(name, [np.round(f(3, 4, 5))], attrs, opset=13)
+        yield Case(name, [i(3, 4, dtype=np.int32)], {}, opset=11)
     for exclusive in (0, 1):
         for reverse in (0, 1):
             for value in (f(3, 4, 5), i(3, 4, 5)):

@@ -3,6 +3,7 @@
 from . import (
     activate,
     activation,
+    argmax,
     batchnorm,
     cast,
     channels_last,
@@ -59,6 +60,7 @@ from . import (
 __all__ = [
     "activate",
     "activation",
+    "argmax",
     "batchnorm",
     "cast",
     "channels_last",

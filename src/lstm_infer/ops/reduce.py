@@ -1,14 +1,16 @@
-"""ReduceSum-13, ReduceMean-18, ReduceMax-20 and kin; ArgMax-13, ArgMin-13; CumSum-14.
+"""ReduceSum-13, ReduceMean-18, ReduceMax-20 and kin; CumSum-14.
 
 Reductions of floats over any axes are the slot `reduce_f32`: the reduced axes in order make one axis, summed in
-virtual lanes by one tree, so that the result depends on nothing else. Integers and booleans run on the host (exact).
-ArgMax and ArgMin run on the host. CumSum is a chain of additions, one position after the other.
+virtual lanes by one tree, so that the result depends on nothing else. Integers and booleans are the slot `reduce_i64`:
+sums and products wrap at the width of their type, a mean and the root of L2 go toward zero.
+CumSum is a chain of additions, one position after the other.
 Refused: axes that depend on the data.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -18,7 +20,7 @@ from ..errors import ShapeError
 from ..graph.fact import Fact
 from ..graph.ir import Array, Node
 from ..graph.links import Link
-from ..program.arguments import Reduce
+from ..program.arguments import Reduce, ReduceTyped, dtype_code
 from ..program.builder import Builder
 from ..program.views import View
 from .common import normal_axes, normal_axis
@@ -81,16 +83,23 @@ def evaluate(node: Node, ins: list[Array | None]) -> list[Array]:
     _, function, empty = _CODES[name]
     how: dict[str, Any] = {"axis": axes, "keepdims": _keep(node)}
     if name in ("Max", "Min"):
-        limits: Any = np.iinfo(x.dtype) if x.dtype.kind in "iu" else None
-        how["initial"] = empty if x.dtype.kind == "f" else name == "Min"
-        if limits is not None:
-            how["initial"] = limits.min if name == "Max" else limits.max
+        how["initial"] = empty if x.dtype.kind == "f" else _empty(name, x.dtype)
     if name == "Mean" and x.dtype.kind in "iu":  # toward zero
         total, n = np.sum(x, **how), int(np.prod([x.shape[axis] for axis in axes], dtype=np.int64))
         return [np.asarray(np.sign(total) * (np.abs(total) // n)).astype(x.dtype)]
     if name == "L2" and x.dtype.kind in "iu":  # squares may pass the type's range where their root does not
         return [np.asarray(function(x.astype(np.float64), **how)).astype(x.dtype)]
     return [np.asarray(function(x, **how)).astype(x.dtype)]
+
+
+def _empty(name: str, dtype: np.dtype[Any]) -> int:
+    """The reduction of no integers or booleans."""
+    if name not in ("Max", "Min"):
+        return int(_CODES[name][2])
+    if dtype.kind == "b":
+        return int(name == "Min")
+    limits = np.iinfo(dtype)
+    return int(limits.min if name == "Max" else limits.max)
 
 
 def flow(node: Node, ins: list[Fact | None], outs: list[Fact]) -> list[Link]:
@@ -101,12 +110,15 @@ def flow(node: Node, ins: list[Fact | None], outs: list[Fact]) -> list[Link]:
 
 
 def lower(node: Node, b: Builder) -> None:
-    if b.fact(node.inputs[0]).dtype.kind != "f":
-        b.host(node, find(node).evaluate)
-        return
     name = node.op.removeprefix("Reduce")
     axes = _axes(node, [b.fact(value) if value else None for value in node.inputs])
-    reduce(b, name, b.view(node.inputs[0]), axes, b.new(node.outputs[0]))
+    x, out = b.view(node.inputs[0]), b.new(node.outputs[0])
+    if x.dtype.kind == "f":
+        reduce(b, name, x, axes, out)
+    elif x.size == 0:
+        b.copy(out, b.scalar(_empty(name, x.dtype), x.dtype))
+    else:
+        reduce_typed(b, "reduce_i64", name, flattened(b, x, axes), out)
 
 
 def reduce(b: Builder, name: str, x: View, axes: tuple[int, ...], out: View) -> None:
@@ -114,19 +126,8 @@ def reduce(b: Builder, name: str, x: View, axes: tuple[int, ...], out: View) -> 
     if x.size == 0:
         b.copy(out, b.scalar(_CODES[name][2]))
         return
-    kept = [axis for axis in range(len(x.shape)) if axis not in axes]
-    n = int(np.prod([x.shape[axis] for axis in axes], dtype=np.int64))
-    before = sum(axis < axes[0] for axis in kept) if axes else len(kept)
-    flat: View | None = None
-    for cut in sorted(range(len(kept) + 1), key=lambda cut: abs(cut - before)):  # kept axes before `cut` are outer
-        outer = int(np.prod([x.shape[axis] for axis in kept[:cut]], dtype=np.int64))
-        flat = x.transpose([*kept[:cut], *axes, *kept[cut:]]).reshape((outer, n, x.size // outer // n))
-        if flat is not None:
-            break
-    if flat is None:
-        flat = b.dense(x.transpose([*kept, *axes])).reshape((x.size // n, n, 1))
-        assert flat is not None
-    n_outer, _, n_inner = flat.shape
+    flat = flattened(b, x, axes)
+    n_outer, n, n_inner = flat.shape
     code = _core.reduce_codes[_CODES[name][0]]
     x_outer, x_r, x_inner = flat.strides
     args = Reduce(
@@ -134,6 +135,33 @@ def reduce(b: Builder, name: str, x: View, axes: tuple[int, ...], out: View) -> 
         x_outer=x_outer, x_r=x_r, x_inner=x_inner, y_outer=n_inner, y_inner=1,
     )  # fmt: skip
     b.emit("reduce_f32", args)
+
+
+def reduce_typed(b: Builder, slot: str, name: str, flat: View, out: View, last: int = 0) -> None:
+    """out (dense) = the reduction `name` over the middle axis of `flat` [outer, n, inner]: a slot of any dtype."""
+    n_outer, n, n_inner = flat.shape
+    x_outer, x_r, x_inner = flat.strides
+    args = ReduceTyped(
+        x=flat, y=out, dtype=dtype_code(flat.dtype), code=_core.reduce_codes[_CODES[name][0]], last=last,
+        n_outer=n_outer, n=n, n_inner=n_inner, x_outer=x_outer, x_r=x_r, x_inner=x_inner, y_outer=n_inner, y_inner=1,
+    )  # fmt: skip
+    b.emit(slot, args)
+
+
+def flattened(b: Builder, x: View, axes: tuple[int, ...]) -> View:
+    """x, which has elements, as [outer, reduced, inner]; `axes` (ascending) are the reduced ones. A copy only where no
+    strides can say it."""
+    kept = [axis for axis in range(len(x.shape)) if axis not in axes]
+    n = prod(x.shape[axis] for axis in axes)
+    before = sum(axis < axes[0] for axis in kept) if axes else len(kept)
+    for cut in sorted(range(len(kept) + 1), key=lambda cut: abs(cut - before)):  # kept axes before `cut` are outer
+        outer = prod(x.shape[axis] for axis in kept[:cut])
+        flat = x.transpose([*kept[:cut], *axes, *kept[cut:]]).reshape((outer, n, x.size // outer // n))
+        if flat is not None:
+            return flat
+    flat = b.dense(x.transpose([*kept, *axes])).reshape((x.size // n, n, 1))
+    assert flat is not None
+    return flat
 
 
 for _name in _CODES:
@@ -144,53 +172,13 @@ for _name in _CODES:
             evaluate,
             flow,
             lower,
-            note="" if _name.startswith("Log") else "int, bool: on the host",
             dtypes="float"
             if _name.startswith("Log")
             else "float, int, uint" + (", bool" if _name in ("Max", "Min") else ""),
-            runs="reduce_f32",
+            runs="reduce_f32" if _name.startswith("Log") else "reduce_f32, reduce_i64",
             sizes=(1,),
             why="reduces over the whole time axis",
         )
-    )
-
-
-# ---- ArgMax, ArgMin -------------------------------------------------------------------------------------------------
-
-
-def _arg_axis(node: Node, rank: int) -> int:
-    return normal_axis(node, int(attr(node, "axis", 0)), rank)
-
-
-def infer_arg(node: Node, ins: list[Fact | None]) -> list[Fact]:
-    x: Fact = need(node, ins, 0)
-    axis = _arg_axis(node, len(x.shape))
-    if x.shape[axis] == 0:
-        raise ShapeError(f"{node}: axis {axis} of {list(x.shape)} is empty")
-    return [Fact((*x.shape[:axis], *([1] if _keep(node) else []), *x.shape[axis + 1 :]), np.dtype(np.int64))]
-
-
-def evaluate_arg(node: Node, ins: list[Array | None]) -> list[Array]:
-    x: Any = need(node, ins, 0)
-    axis = _arg_axis(node, x.ndim)
-    find = np.argmax if node.op == "ArgMax" else np.argmin
-    if attr(node, "select_last_index", 0):
-        made = x.shape[axis] - 1 - find(np.flip(x, axis), axis=axis)
-    else:
-        made = find(x, axis=axis)
-    made = np.asarray(made, np.int64)
-    return [np.expand_dims(made, axis) if _keep(node) else made]
-
-
-def flow_arg(node: Node, ins: list[Fact | None], outs: list[Fact]) -> list[Link]:
-    rank = len(need(node, ins, 0).shape)
-    kept = [axis for axis in range(rank) if axis != _arg_axis(node, rank)]
-    return [Link(0, axis, 0, axis if _keep(node) else place) for place, axis in enumerate(kept)]
-
-
-for _name in ("ArgMax", "ArgMin"):
-    register(
-        Op(_name, infer_arg, evaluate_arg, flow_arg, dtypes="float, int, uint", why="reduces over the whole time axis")
     )
 
 

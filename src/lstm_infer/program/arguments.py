@@ -20,7 +20,7 @@ from .views import View
 
 __all__ = [
     "RANK", "Activation", "Address", "Conv", "Copy", "Gather", "GatherND", "Indexed", "LayerNorm", "MatMul", "MatMulDyn", "Record",
-    "Recur", "Reduce", "ScatterND", "Softmax", "dtype_code", "filled",
+    "Recur", "Reduce", "ReduceTyped", "ScatterND", "Softmax", "dtype_code", "filled",
 ]  # fmt: skip
 
 Address = Callable[[View], tuple[int, int]]
@@ -354,6 +354,36 @@ class Reduce(Record):
 
     READ = ("x",)
     WRITTEN = ("y",)
+
+    @property
+    def work(self) -> int:
+        return self.n_outer * self.n * self.n_inner
+
+
+@dataclass(frozen=True)
+class ReduceTyped(Record):
+    """li_reduce_typed_args: a reduction of x[o][r][i] over r as integers, or the place r of an extreme; dtype: of x."""
+
+    x: View
+    y: View
+    dtype: int
+    code: int
+    last: int
+    n_outer: int
+    n: int
+    n_inner: int
+    x_outer: int
+    x_r: int
+    x_inner: int
+    y_outer: int
+    y_inner: int
+
+    READ = ("x",)
+    WRITTEN = ("y",)
+
+    @property
+    def work(self) -> int:
+        return 2 * self.n_outer * self.n * self.n_inner
 
 
 @dataclass(frozen=True)

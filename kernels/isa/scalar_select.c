@@ -1,0 +1,108 @@
+/* scalar: reductions of integers, and the slots that choose elements, in plain C. The reference that the bodies are
+ * tested against and the fallback of CPUs without a vector set; it shares no code with the bodies. */
+#include <math.h>
+
+#include "../li_kernels.h"
+
+/* Element `at` of an integer or boolean operand; a uint64 comes as its bits. */
+static int64_t load(const void *p, int64_t dtype, int64_t at)
+{
+    switch ((li_dtype)dtype) {
+    case LI_I8: return ((const int8_t *)p)[at];
+    case LI_U8: return ((const uint8_t *)p)[at];
+    case LI_I16: return ((const int16_t *)p)[at];
+    case LI_U16: return ((const uint16_t *)p)[at];
+    case LI_I32: return ((const int32_t *)p)[at];
+    case LI_U32: return ((const uint32_t *)p)[at];
+    case LI_BOOL: return ((const uint8_t *)p)[at] != 0;
+    default: return ((const int64_t *)p)[at];
+    }
+}
+
+static void store(void *p, int64_t dtype, int64_t at, int64_t v)
+{
+    switch ((li_dtype)dtype) {
+    case LI_I8: case LI_U8: ((uint8_t *)p)[at] = (uint8_t)v; return;
+    case LI_I16: case LI_U16: ((uint16_t *)p)[at] = (uint16_t)v; return;
+    case LI_I32: case LI_U32: ((uint32_t *)p)[at] = (uint32_t)v; return;
+    case LI_BOOL: ((uint8_t *)p)[at] = v != 0; return;
+    default: ((uint64_t *)p)[at] = (uint64_t)v;
+    }
+}
+
+/* Does element a of p stand above element b, where the largest (else the smallest) is looked for. NaN stands above. */
+static int above(const void *p, int64_t dtype, int64_t a, int64_t b, int largest)
+{
+    if (dtype == LI_F32) {
+        const float x = ((const float *)p)[a], y = ((const float *)p)[b];
+        if (isnan(x) || isnan(y)) { return isnan(x) && !isnan(y); }
+        return largest ? x > y : x < y;
+    }
+    const int64_t x = load(p, dtype, a), y = load(p, dtype, b);
+    if (dtype == LI_U64) { return largest ? (uint64_t)x > (uint64_t)y : (uint64_t)x < (uint64_t)y; }
+    return largest ? x > y : x < y;
+}
+
+li_status li_arg_reduce_scalar(const void *args, char *const *base);
+li_status li_arg_reduce_scalar(const void *args, char *const *base)
+{
+    const li_reduce_typed_args *g = (const li_reduce_typed_args *)args;
+    const void *x = li_at(g->x, base);
+    int64_t *y = (int64_t *)li_at(g->y, base);
+    const int largest = g->code == LI_RED_MAX;
+    for (int64_t o = 0; o < g->n_outer; o++) {
+        for (int64_t i = 0; i < g->n_inner; i++) {
+            const int64_t first = o * g->x_outer + i * g->x_inner;
+            int64_t best = 0;
+            for (int64_t r = 1; r < g->n; r++) {
+                const int64_t here = first + r * g->x_r, there = first + best * g->x_r;
+                const int takes = g->last ? !above(x, g->dtype, there, here, largest) : above(x, g->dtype, here, there, largest);
+                best = takes ? r : best;
+            }
+            y[o * g->y_outer + i * g->y_inner] = best;
+        }
+    }
+    return LI_OK;
+}
+
+static int64_t reduce(const li_reduce_typed_args *g, const void *x, int64_t first)
+{
+    const int wide = g->dtype == LI_U64;
+    uint64_t sum = 0, squares = 0, absolute = 0, product = 1;
+    double norm = 0;
+    int64_t best = first;
+    for (int64_t r = 0; r < g->n; r++) {
+        const int64_t at = first + r * g->x_r, v = load(x, g->dtype, at);
+        const double real = wide ? (double)(uint64_t)v : (double)v;
+        sum += (uint64_t)v;
+        squares += (uint64_t)v * (uint64_t)v;
+        absolute += !wide && v < 0 ? 0 - (uint64_t)v : (uint64_t)v;
+        product *= (uint64_t)v;
+        norm += real * real;
+        best = above(x, g->dtype, at, best, g->code == LI_RED_MAX) ? at : best;
+    }
+    norm = sqrt(norm);
+    switch ((li_reduce_code)g->code) {
+    case LI_RED_MEAN: return wide ? (int64_t)(sum / (uint64_t)g->n) : (int64_t)sum / g->n;
+    case LI_RED_MAX: case LI_RED_MIN: return load(x, g->dtype, best);
+    case LI_RED_PROD: return (int64_t)product;
+    case LI_RED_SUM_SQUARE: return (int64_t)squares;
+    case LI_RED_L1: return (int64_t)absolute;
+    case LI_RED_L2: return wide ? (int64_t)(norm < 0x1p64 ? (uint64_t)norm : UINT64_MAX) : norm < 0x1p63 ? (int64_t)norm : INT64_MAX;
+    default: return (int64_t)sum;
+    }
+}
+
+li_status li_reduce_i64_scalar(const void *args, char *const *base);
+li_status li_reduce_i64_scalar(const void *args, char *const *base)
+{
+    const li_reduce_typed_args *g = (const li_reduce_typed_args *)args;
+    const void *x = li_at(g->x, base);
+    void *y = li_at(g->y, base);
+    for (int64_t o = 0; o < g->n_outer; o++) {
+        for (int64_t i = 0; i < g->n_inner; i++) {
+            store(y, g->dtype, o * g->y_outer + i * g->y_inner, reduce(g, x, o * g->x_outer + i * g->x_inner));
+        }
+    }
+    return LI_OK;
+}

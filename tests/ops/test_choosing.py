@@ -1,0 +1,150 @@
+"""Operators that choose elements and reduce integers: random shapes, axes and strides, against onnxruntime and NumPy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import helper, numpy_helper
+from run import ISAS, close, expected, through_plan
+
+import lstm_infer
+import stream_models
+from lstm_infer.graph.ir import Array
+
+INTEGERS = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64")
+
+
+def turned(
+    op: str, x: Array, attrs: dict[str, Any], opset: int, *, consts: tuple[Array, ...] = (), n_out: int = 1
+) -> tuple[onnx.ModelProto, Array]:
+    """The operator behind a Transpose and a Slice that goes backwards, which are views; and what it sees."""
+    perm = list(range(x.ndim))[::-1]
+    names = [f"c{k}" for k in range(len(consts))]
+    nodes = [helper.make_node("Transpose", ["x"], ["t"], perm=perm)]
+    inits = [numpy_helper.from_array(array, name) for name, array in zip(names, consts, strict=True)]
+    seen = x.transpose(perm)
+    if x.ndim:
+        cut = {"from": [-1], "to": [-(2**31)], "axes": [0], "by": [-1]}
+        inits += [numpy_helper.from_array(np.array(value, np.int64), name) for name, value in cut.items()]
+        nodes.append(helper.make_node("Slice", ["t", *cut], ["s"]))
+        seen = seen[::-1]
+    outs = [f"y{k}" for k in range(n_out)]
+    nodes.append(helper.make_node(op, ["s" if x.ndim else "t", *names], outs, name="node", **attrs))
+    port = helper.make_tensor_value_info("x", helper.np_dtype_to_tensor_dtype(x.dtype), x.shape)
+    graph = helper.make_graph(nodes, "g", [port], [onnx.ValueInfoProto(name=name) for name in outs], inits)
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
+    return onnx.shape_inference.infer_shapes(made), seen
+
+
+def check(made: onnx.ModelProto, x: Array, want: list[Array]) -> None:
+    for isa in ISAS:
+        got, slots = through_plan(made, {"x": x}, isa)
+        assert not [slot for slot in slots if slot.startswith("host:")], slots
+        for a, b in zip(got, want, strict=True):
+            close(a, np.asarray(b))
+
+
+def shape_of(rng: np.random.Generator) -> tuple[int, ...]:
+    return tuple(int(n) for n in rng.integers(1, 8, rng.integers(1, 5)))
+
+
+def drawn(rng: np.random.Generator, dtype: str, shape: tuple[int, ...], few: bool) -> Array:
+    kind = np.dtype(dtype)
+    if kind.kind == "b":
+        return rng.integers(0, 2, shape).astype(bool)
+    if kind.kind == "f":
+        return np.asarray(rng.integers(-2, 3, shape) if few else rng.standard_normal(shape)).astype(kind)
+    limits = np.iinfo(kind)
+    low, high = (max(-3, limits.min), 3) if few else (limits.min, limits.max)
+    return rng.integers(low, high, shape, kind, endpoint=True)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16", *INTEGERS])
+def test_arg_max_and_min(dtype: str) -> None:
+    rng = np.random.default_rng(0)
+    for trial in range(24):
+        x = drawn(rng, dtype, shape_of(rng), bool(trial % 3))
+        axis, op = int(rng.integers(-x.ndim, x.ndim)), ("ArgMax", "ArgMin")[trial % 2]
+        attrs = {"axis": axis, "keepdims": trial // 2 % 2, "select_last_index": trial // 4 % 2}
+        made, seen = turned(op, x, attrs, 13)
+        find = np.argmax if op == "ArgMax" else np.argmin
+        want = find(seen, axis)
+        if attrs["select_last_index"]:
+            want = seen.shape[axis] - 1 - find(np.flip(seen, axis), axis)
+        want = np.expand_dims(want, axis) if attrs["keepdims"] else want
+        check(made, x, [np.asarray(want, np.int64)])
+        if dtype in ("float32", "int32", "int64"):
+            close(np.asarray(want, np.int64), expected(made, {"x": x})[0])
+
+
+@pytest.mark.parametrize("op", ["ArgMax", "ArgMin"])
+def test_nan_is_found_first(op: str) -> None:
+    x = np.array([[1, np.nan, 5, np.nan], [np.inf, np.nan, np.nan, -np.inf], [0.0, -0.0, 0.0, -0.0]], np.float32)
+    find = np.argmax if op == "ArgMax" else np.argmin
+    for axis in (0, 1):
+        made, seen = turned(op, x, {"axis": axis, "keepdims": 0}, 13)
+        check(made, x, [np.asarray(find(seen, axis), np.int64)])
+
+
+REDUCED = [
+    (name, dtype) for name in ("Sum", "Mean", "Max", "Min", "Prod", "SumSquare", "L1", "L2") for dtype in INTEGERS
+]
+
+
+@pytest.mark.parametrize(("name", "dtype"), [*REDUCED, ("Max", "bool"), ("Min", "bool")])
+def test_integers_are_reduced_in_c(name: str, dtype: str) -> None:
+    rng = np.random.default_rng(1)
+    for trial in range(16):
+        few = bool(trial % 2) or name in ("Mean", "L2")
+        x = drawn(rng, dtype, shape_of(rng), few)
+        axes = rng.choice(x.ndim, rng.integers(0, x.ndim + 1), replace=False)
+        axes = np.where(rng.integers(0, 2, axes.shape), axes, axes - x.ndim)
+        attrs = {"keepdims": trial // 2 % 2, "noop_with_empty_axes": trial // 4 % 2}
+        made, seen = turned(f"Reduce{name}", x, attrs, 20, consts=(axes.astype(np.int64),))
+        if not axes.size and attrs["noop_with_empty_axes"]:
+            over: tuple[int, ...] = ()
+        else:
+            over = tuple(int(a) for a in axes) or tuple(range(x.ndim))
+        check(made, x, [reference(name, seen, over, bool(attrs["keepdims"]))])
+
+
+def reference(name: str, x: Array, axes: tuple[int, ...], keep: bool) -> Array:
+    """In Python's integers, wrapped at the width of the type at the end."""
+    rows = np.asarray(x.astype(object))
+    how: dict[str, Any] = {"axis": axes, "keepdims": keep}
+    n = int(np.prod([x.shape[axis] for axis in axes], dtype=np.int64))
+    if name in ("Max", "Min"):
+        return np.asarray((np.max if name == "Max" else np.min)(x, **how))
+    made: Any = {
+        "Sum": lambda: rows.sum(**how), "Mean": lambda: rows.sum(**how), "Prod": lambda: np.prod(rows, **how),
+        "SumSquare": lambda: (rows * rows).sum(**how), "L1": lambda: abs(rows).sum(**how),
+        "L2": lambda: (rows * rows).sum(**how),
+    }[name]()  # fmt: skip
+    if name == "Mean":
+        made = np.vectorize(lambda v: abs(int(v)) // n * (1 if v >= 0 else -1), otypes=[object])(made)
+    if name == "L2":
+        made = np.vectorize(lambda v: int(np.sqrt(float(v))), otypes=[object])(made)
+    wrapped = [int(v) % 2**64 for v in np.asarray(made, object).ravel()]
+    return np.asarray(np.array(wrapped, np.uint64).reshape(np.shape(made)).astype(x.dtype))
+
+
+def test_the_head_of_a_policy_is_a_step_in_c() -> None:
+    """What a step gives is chosen from in C: every call is one crossing."""
+    plain = onnx.load_from_string(stream_models.frame())
+    head = onnx.ModelProto()
+    head.CopyFrom(plain)
+    head.graph.node.append(helper.make_node("ArgMax", ["y"], ["action"], axis=-1, keepdims=0))
+    head.graph.output.append(helper.make_tensor_value_info("action", onnx.TensorProto.INT64, None))
+    for batch in (1, 3):
+        stream, without = (lstm_infer.load(made).stream(batch=batch) for made in (head, plain))
+        assert stream._plan.call is not None
+        assert "arg_reduce" in stream._plan.blocks[0].program.slots
+        rng = np.random.default_rng(batch)
+        for _ in range(5):
+            x = rng.standard_normal((batch, stream_models.INPUTS)).astype(np.float32)
+            got, y = stream.step(x), without.step(x)
+            np.testing.assert_array_equal(got["y"], y)
+            np.testing.assert_array_equal(got["action"], np.argmax(y, -1))
