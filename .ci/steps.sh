@@ -19,7 +19,7 @@ copy_tree() {
 # ---- Debian's packages, and a root of another architecture for the emulator ----
 
 step_packages() {
-    local wanted=(binutils gcc libc6-dev clang gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user-static debootstrap)
+    local wanted=(binutils gcc libc6-dev clang valgrind gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user-static debootstrap)
     if ! dpkg --status "${wanted[@]}" >/dev/null 2>&1; then
         export DEBIAN_FRONTEND=noninteractive
         apt-get update -qq
@@ -233,4 +233,10 @@ step_bench() {
     "$USER_PYTHON" -m benchmarks.sequence --quick
     "$USER_PYTHON" -m benchmarks.roads --quick
     [[ $FILES == no ]] || "$USER_PYTHON" -m benchmarks.streams --quick
+}
+
+# ---- 11. instructions of a call: no more than were stored, whoever else is on the machine ----
+
+step_counts() {
+    "$USER_PYTHON" tools/count_instructions.py
 }

@@ -11,14 +11,14 @@ from .. import _core
 from .timing import ROUND_S
 from .verify import versions
 
-__all__ = ["conditions"]
+__all__ = ["compiler", "conditions"]
 
 
 def conditions(isa: str, *, threads: int, core: int | None, rounds: int) -> dict[str, str]:
     """What a number has to be read with."""
     return {
         "CPU": _cpu(),
-        "kernels": f"{isa}, built by {_compiler()}",
+        "kernels": f"{isa}, built by {compiler()}",
         "system": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, load {_load()}",
         "versions": ", ".join(f"{name} {version}" for name, version in versions().items()),
         "threads": f"{threads}, " + ("not pinned" if core is None else f"pinned to core {core}"),
@@ -44,8 +44,8 @@ def _cpu() -> str:
     return found[1] if found else platform.machine()
 
 
-def _compiler() -> str:
-    """What the compiler wrote into the kernels' module, if it did."""
+def compiler() -> str:
+    """Of the kernels: what it wrote into their module, if it did."""
     try:
         data = Path(_core.__file__).read_bytes()
     except OSError:
