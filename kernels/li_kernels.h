@@ -199,6 +199,16 @@ typedef struct li_reduce_typed_args {
     int64_t x_outer, x_r, x_inner, y_outer, y_inner;
 } li_reduce_typed_args;
 
+/* ---- topk: the k best of x[o][r][i] over r, the best first, and their places r -------------------------------------
+ * The largest, or (least != 0) the smallest; NaN counts as larger than any number, -0 equals 0; equal elements in the order
+ * of their places. dtype: of x and values, LI_F32, an integer or LI_BOOL. values, indices (int64): dense [o][k][i]; either may be absent.
+ * 1 <= k <= n. scratch: 16 k bytes. */
+typedef struct li_topk_args {
+    li_ref x, values, indices, scratch;
+    int64_t dtype, least, n_outer, n, k, n_inner;
+    int64_t x_outer, x_r, x_inner;
+} li_topk_args;
+
 typedef li_status (*li_slot_fn)(const void *args, char *const *base);
 
 typedef enum li_slot {

@@ -62,6 +62,7 @@ def kernels(isa: str) -> Arrays:
             [test_indexed.combined(isa, code, uniform(n, (6, n)), uniform(1, (40, n))) for n in (1, 33)],
         )
     yield from typed_reductions(isa)
+    yield from tops(isa)
     for log in (0, 1):
         yield f"softmax {log}", [test_reduce.softmax(isa, 5 * uniform(n, (3, n)), log) for n in slotcall.SIZES]
     for n in slotcall.SIZES:
@@ -95,6 +96,15 @@ def typed_reductions(isa: str) -> Arrays:
                 yield f"arg_reduce {name} {code} {last}", made
         for code in slotcall.REDUCTIONS[:8] if name != "f32" else ():
             yield f"reduce_i64 {name} {code}", [slotcall.run_typed(isa, "reduce_i64", code, a) for a in x]
+
+
+def tops(isa: str) -> Arrays:
+    """The best of an axis and where they stand."""
+    for name in ("u8", "i64", "f32"):
+        for least in (0, 1):
+            x = [np.abs(9 * uniform(n, (2, n, 3))).astype(slotcall.NUMPY[name]) for n in slotcall.SIZES]
+            made = [a for y in x for a in slotcall.run_topk(isa, y, -(-y.shape[1] // 3), least)]
+            yield f"topk {name} {least}", made
 
 
 def exact_layer(kind: str, H: int, options: dict[str, object]) -> test_matrix.Layer:

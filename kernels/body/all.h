@@ -16,5 +16,6 @@
 #include "reduce_f32.h"
 #include "reduce_i64.h"
 #include "arg_reduce.h"
+#include "topk.h"
 
 #include "table.h"

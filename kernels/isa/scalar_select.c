@@ -1,6 +1,7 @@
 /* scalar: reductions of integers, and the slots that choose elements, in plain C. The reference that the bodies are
  * tested against and the fallback of CPUs without a vector set; it shares no code with the bodies. */
 #include <math.h>
+#include <string.h>
 
 #include "../li_kernels.h"
 
@@ -102,6 +103,51 @@ li_status li_reduce_i64_scalar(const void *args, char *const *base)
     for (int64_t o = 0; o < g->n_outer; o++) {
         for (int64_t i = 0; i < g->n_inner; i++) {
             store(y, g->dtype, o * g->y_outer + i * g->y_inner, reduce(g, x, o * g->x_outer + i * g->x_inner));
+        }
+    }
+    return LI_OK;
+}
+
+/* Does element a of p come before element b among the best. */
+static int before(const li_topk_args *g, const void *p, int64_t a, int64_t b)
+{
+    const int64_t at_a = a * g->x_r, at_b = b * g->x_r;
+    int better = above(p, g->dtype, at_a, at_b, !g->least), worse = above(p, g->dtype, at_b, at_a, !g->least);
+    if (g->dtype == LI_F32 && g->least && (isnan(((const float *)p)[at_a]) || isnan(((const float *)p)[at_b]))) {
+        const int swapped = better;
+        better = worse;
+        worse = swapped;
+    }
+    return better || (!worse && a < b);
+}
+
+li_status li_topk_scalar(const void *args, char *const *base);
+li_status li_topk_scalar(const void *args, char *const *base)
+{
+    static const int bytes_of[] = {4, 8, 2, 2, 1, 1, 2, 2, 4, 4, 8, 8, 1};
+    const li_topk_args *g = (const li_topk_args *)args;
+    const int64_t bytes = bytes_of[g->dtype];
+    char *values = (char *)li_at(g->values, base);
+    int64_t *indices = (int64_t *)li_at(g->indices, base), *best = (int64_t *)li_at(g->scratch, base);
+    for (int64_t row = 0; row < g->n_outer * g->n_inner; row++) {
+        const int64_t o = row / g->n_inner, i = row % g->n_inner;
+        const char *x = (const char *)li_at(g->x, base) + (o * g->x_outer + i * g->x_inner) * bytes;
+        int64_t held = 0;
+        for (int64_t r = 0; r < g->n; r++) {
+            int64_t low = 0, high = held; /* best[low .. high] holds the first that r comes before */
+            while (low < high) {
+                const int64_t middle = (low + high) / 2;
+                if (before(g, x, r, best[middle])) { high = middle; } else { low = middle + 1; }
+            }
+            if (low == g->k) { continue; }
+            held += held < g->k;
+            memmove(best + low + 1, best + low, (size_t)(held - low - 1) * sizeof(int64_t));
+            best[low] = r;
+        }
+        for (int64_t j = 0; j < g->k; j++) {
+            const int64_t to = (o * g->k + j) * g->n_inner + i;
+            if (indices) { indices[to] = best[j]; }
+            if (values) { memcpy(values + to * bytes, x + best[j] * g->x_r * bytes, (size_t)bytes); }
         }
     }
     return LI_OK;

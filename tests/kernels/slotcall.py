@@ -124,6 +124,21 @@ def run_typed(isa: str, slot: str, name: str, x: np.ndarray, dtype: Any = None, 
     return y
 
 
+def run_topk(isa: str, x: np.ndarray, k: int, least: int) -> tuple[np.ndarray, np.ndarray]:
+    """The k best along the middle axis of x[o, r, i], any strides: values and places."""
+    buffers = Buffers()
+    shape = (x.shape[0], k, x.shape[2])
+    values, places, scratch = (
+        buffers.new(shape, x.dtype),
+        buffers.new(shape, np.int64),
+        buffers.new((16 * k,), np.uint8),
+    )
+    words = [*buffers.ref(x), *buffers.ref(values), *buffers.ref(places), *buffers.ref(scratch)]
+    words += [CODE[x.dtype], least, x.shape[0], x.shape[1], k, x.shape[2], *strides(x)]
+    assert buffers.call(isa, "topk", words) == 0
+    return values, places
+
+
 def bits(x: np.ndarray) -> np.ndarray:
     """Bits of a float array with every NaN made alike (payloads are outside the promise)."""
     return np.where(np.isnan(x), np.float32(np.nan), x).view(np.uint32)

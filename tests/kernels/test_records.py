@@ -28,6 +28,7 @@ RECORDS = {
     "reduce_f32": arguments.Reduce,
     "arg_reduce": arguments.ReduceTyped,
     "reduce_i64": arguments.ReduceTyped,
+    "topk": arguments.TopK,
     "softmax_f32": arguments.Softmax,
     "layernorm_f32": arguments.LayerNorm,
 }

@@ -131,6 +131,52 @@ def reference(name: str, x: Array, axes: tuple[int, ...], keep: bool) -> Array:
     return np.asarray(np.array(wrapped, np.uint64).reshape(np.shape(made)).astype(x.dtype))
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64", *INTEGERS])
+def test_top_k(dtype: str) -> None:
+    rng = np.random.default_rng(2)
+    for trial in range(16):
+        x = drawn(rng, dtype, shape_of(rng), True)
+        axis, largest = int(rng.integers(-x.ndim, x.ndim)), trial % 2
+        n = x.shape[::-1][axis]
+        k = int(rng.integers(1, n + 1))
+        attrs = {"axis": axis, "largest": largest, "sorted": trial // 2 % 2}
+        made, seen = turned("TopK", x, attrs, 11, consts=(np.array([k]),), n_out=2)
+        rows = np.moveaxis(seen.astype(np.float64), axis, -1)
+        order = np.argsort(-rows if largest else rows, -1, kind="stable")
+        order = np.moveaxis(order[..., :k], -1, axis)
+        want = [np.take_along_axis(seen, order, axis), order]
+        check(made, x, want)
+        if attrs["sorted"] and dtype in ("float32", "float64", "int32", "int64"):
+            for a, b in zip(want, expected(made, {"x": x}), strict=True):
+                close(a, b)
+
+
+@pytest.mark.parametrize("opset", [11, 13])
+def test_hardmax(opset: int) -> None:
+    rng = np.random.default_rng(3)
+    for trial in range(12):
+        x = drawn(rng, "float32", shape_of(rng), bool(trial % 2))
+        made, _ = turned("Hardmax", x, {"axis": int(rng.integers(-x.ndim, x.ndim))}, opset)
+        check(made, x, expected(made, {"x": x}))
+
+
+@pytest.mark.parametrize(
+    "values", [np.float32([0, 1]), np.float32([-2.5, 4]), np.int64([2**60 + 1, 5]), np.int32([0, 1])]
+)
+@pytest.mark.parametrize("dtype", ["int64", "int32", "float32", "uint8"])
+def test_one_hot(values: Array, dtype: str) -> None:
+    rng = np.random.default_rng(4)
+    for trial in range(6):
+        x = drawn(rng, "float32" if trial % 2 and dtype == "float32" else "int8", shape_of(rng)[:3], True)
+        x = np.asarray(x * 2).astype(dtype)
+        attrs = {"axis": int(rng.integers(-x.ndim - 1, x.ndim + 1))}
+        made, seen = turned("OneHot", x, attrs, 11, consts=(np.array([4]), values))
+        axis = attrs["axis"] % (x.ndim + 1)
+        at = np.expand_dims(seen.astype(np.int64), axis)
+        places = np.arange(4).reshape([4 if a == axis else 1 for a in range(x.ndim + 1)])
+        check(made, x, [np.where((at == places) | (at + 4 == places), values[1], values[0])])
+
+
 def test_the_head_of_a_policy_is_a_step_in_c() -> None:
     """What a step gives is chosen from in C: every call is one crossing."""
     plain = onnx.load_from_string(stream_models.frame())

@@ -402,8 +402,8 @@ def others() -> Iterator[Case]:
     for axis in (0, 1, -1):
         for largest in (0, 1):
             attrs = {"axis": axis, "largest": largest}
-            yield Case("TopK", [np.round(f(4, 3, 5)), ints(2)], attrs, opset=11, consts=(1,), n_out=2, host=True)
-    yield Case("TopK", [i(4, 6), ints(3)], opset=11, consts=(1,), n_out=2, host=True)
+            yield Case("TopK", [np.round(f(4, 3, 5)), ints(2)], attrs, opset=11, consts=(1,), n_out=2)
+    yield Case("TopK", [i(4, 6), ints(3)], opset=11, consts=(1,), n_out=2)
     yield Case("NonZero", [i(3, 4, low=0, high=2)], consts=(0,))
     yield Case("Compress", [f(3, 4), np.array([True, False, True])], {"axis": 0}, consts=(1,))
     yield Case("Compress", [f(3, 4), np.array([False, True, True, True])], {"axis": 1}, consts=(1,))

@@ -17,8 +17,8 @@ from ..graph.links import Link
 from ..program.builder import Builder
 from . import work
 from .common import normal_axis, onnx_dtype
-from .elementwise import apply
-from .registry import Op, attr, find, known, need, register, unsupported
+from .formula import Formula, apply
+from .registry import Op, attr, known, need, register, unsupported
 
 # ---- Range ---------------------------------------------------------------------------------------
 
@@ -129,21 +129,30 @@ def flow_one_hot(node: Node, ins: list[Fact | None], outs: list[Fact]) -> list[L
 
 
 def lower_one_hot(node: Node, b: Builder) -> None:
+    """Places are compared in the type of the indices (floats without their fraction), values chosen in their own."""
     axis, depth = _one_hot(node, [b.fact(name) for name in node.inputs])
     index, values, out = b.view(node.inputs[0]), b.view(node.inputs[2]), b.new(node.outputs[0])
-    ints = values.dtype.kind in "iub"
-    if ints and index.dtype.kind == "f":
-        b.host(node, find(node).evaluate)
-        return
+    whole, ints = index.dtype.kind in "iu", values.dtype.kind in "iub"
     shape = [1] * len(out.shape)
     shape[axis] = depth
-    number: Any = np.int64 if ints else np.float32
-    key = ("one hot", depth, tuple(shape), ints)
+    number: Any = np.int64 if whole else np.float32
+    key = ("one hot", depth, tuple(shape), whole)
     places = b.packed(key, lambda: np.arange(depth, dtype=number).reshape(shape))
     behind = b.packed((*key, "behind"), lambda: np.arange(-depth, 0, dtype=number).reshape(shape))
     off, on = values.part(0, 0, 1).drop(0), values.part(0, 1, 1).drop(0)
-    found = ("OR", ("EQ", 0, 1), ("EQ", 0, 2))
-    apply(b, ("SELECT", found, 3, 4), [index.add_axis(axis), places, behind, on, off], out, ints=ints)
+    at: Formula = 0 if whole else ("TRUNC", 0)
+    found: Formula = ("OR", ("EQ", at, 1), ("EQ", at, 2))
+    compared = [index.add_axis(axis), places, behind]
+    known_values = b.const_of(node.inputs[2])
+    if known_values is not None and known_values.tolist() == [0, 1]:
+        apply(b, found, compared, out, ints=whole)
+        return
+    if whole == ints:
+        apply(b, ("SELECT", found, 3, 4), [*compared, on, off], out, ints=ints)
+        return
+    hit = b.alloc(out.shape, np.bool_)
+    apply(b, found, compared, hit, ints=whole)
+    apply(b, ("SELECT", 0, 1, 2), [hit, on, off], out, ints=ints)
 
 
 # ---- Trilu: one triangle of the last two axes, 0 elsewhere ---------------------------------------

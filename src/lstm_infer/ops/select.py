@@ -1,12 +1,13 @@
 """NonZero-13, Compress-11, TopK-24, Unique-11: elements chosen by their values.
 
-TopK runs on the host: equal elements in the order of their positions, NaN counts as largest. NonZero, Unique and the
-condition of Compress decide shapes: refused where they depend on the data.
+TopK is the slot `topk`: equal elements in the order of their positions, NaN counts as largest, always sorted. NonZero,
+Unique and the condition of Compress decide shapes: refused where they depend on the data.
 """
 
 from __future__ import annotations
 
 from itertools import pairwise
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from ..errors import OnnxImportError, ShapeError
 from ..graph.fact import Fact
 from ..graph.ir import Array, Node
 from ..graph.links import Link
+from ..program.arguments import TopK, dtype_code
 from ..program.builder import Builder
 from . import work
 from .common import normal_axis, pass_through
@@ -113,6 +115,22 @@ def flow_topk(node: Node, ins: list[Fact | None], outs: list[Fact]) -> list[Link
     return pass_through(ins, outs, {_top(node, ins)[0]: None})
 
 
+def lower_topk(node: Node, b: Builder) -> None:
+    axis, k = _top(node, [b.fact(name) for name in node.inputs])
+    x = b.view(node.inputs[0])
+    shape = x.shape
+    x = b.reshape(x, (prod(shape[:axis]), shape[axis], prod(shape[axis + 1 :])))
+    values, indices = (b.new(node.outputs[n]) if b.wanted(node, n) else None for n in range(2))
+    n_outer, n, n_inner = x.shape
+    x_outer, x_r, x_inner = x.strides
+    args = TopK(
+        x=x, values=values, indices=indices, scratch=b.scratch(16 * k), dtype=dtype_code(x.dtype),
+        least=int(not attr(node, "largest", 1)), n_outer=n_outer, n=n, k=k, n_inner=n_inner,
+        x_outer=x_outer, x_r=x_r, x_inner=x_inner,
+    )  # fmt: skip
+    b.emit("topk", args)
+
+
 # ---- Unique ---------------------------------------------------------------------------------------------------------
 
 
@@ -155,9 +173,11 @@ register(
         infer_topk,
         evaluate_topk,
         flow_topk,
+        lower_topk,
         work=work.per_element(30),
         note="constant k only",
         dtypes="float, int, uint",
+        runs="topk",
         sizes=(1,),
         why="ranks over time",
     ),

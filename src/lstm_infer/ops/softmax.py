@@ -3,12 +3,13 @@
     Softmax = exp(x - max) / sum exp(x - max)      LogSoftmax = x - max - log sum exp(x - max)
     Hardmax = 1 at the first largest element, else 0
 
-Before opset 13 all axes from `axis` on are taken as one (the importer marks that by `coerce_2d`). Hardmax runs on the
-host.
+Before opset 13 all axes from `axis` on are taken as one (the importer marks that by `coerce_2d`). Hardmax compares every
+place with that of the largest element, which `arg_reduce` finds (NaN before all numbers).
 """
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from ..graph.ir import Array, Node
 from ..graph.links import Link
 from ..program.arguments import Softmax
 from ..program.builder import Builder
+from .reduce import flattened, reduce_typed
 from .registry import Op, attr, need, register, unsupported
 
 
@@ -86,8 +88,20 @@ def lower(node: Node, b: Builder) -> None:
     b.emit("softmax_f32", Softmax(x=flat, y=out, rows=flat.shape[0], n=n, x_row=flat.strides[0], y_row=n, log=log))
 
 
+def lower_hardmax(node: Node, b: Builder) -> None:
+    x = b.f32(b.view(node.inputs[0]))
+    rank = len(x.shape)
+    axes = tuple(_axes(node, rank)) if rank else ()
+    kept = [1 if axis in axes else n for axis, n in enumerate(x.shape)]
+    found = b.alloc(kept, np.int64)
+    reduce_typed(b, "arg_reduce", "Max", flattened(b, x, axes), found)
+    extents = [n if axis in axes else 1 for axis, n in enumerate(x.shape)]
+    places = b.packed(("places", tuple(extents)), lambda: np.arange(prod(extents), dtype=np.int64).reshape(extents))
+    b.map([found, places], [("EQ", 0, 1)], b.new(node.outputs[0]), ints=True)
+
+
 register(
     Op("Softmax", infer, evaluate, flow, lower, why="normalises over time"),
     Op("LogSoftmax", infer, evaluate, flow, lower, why="normalises over time"),
-    Op("Hardmax", infer, evaluate, flow, note="runs on the host", why="normalises over time"),
+    Op("Hardmax", infer, evaluate, flow, lower_hardmax, runs="arg_reduce, map", why="normalises over time"),
 )

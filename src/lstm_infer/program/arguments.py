@@ -20,7 +20,7 @@ from .views import View
 
 __all__ = [
     "RANK", "Activation", "Address", "Conv", "Copy", "Gather", "GatherND", "Indexed", "LayerNorm", "MatMul", "MatMulDyn", "Record",
-    "Recur", "Reduce", "ReduceTyped", "ScatterND", "Softmax", "dtype_code", "filled",
+    "Recur", "Reduce", "ReduceTyped", "ScatterND", "Softmax", "TopK", "dtype_code", "filled",
 ]  # fmt: skip
 
 Address = Callable[[View], tuple[int, int]]
@@ -384,6 +384,32 @@ class ReduceTyped(Record):
     @property
     def work(self) -> int:
         return 2 * self.n_outer * self.n * self.n_inner
+
+
+@dataclass(frozen=True)
+class TopK(Record):
+    """li_topk_args: the k best of x[o][r][i] over r, dense, and their places."""
+
+    x: View
+    values: View | None
+    indices: View | None
+    scratch: View
+    dtype: int
+    least: int
+    n_outer: int
+    n: int
+    k: int
+    n_inner: int
+    x_outer: int
+    x_r: int
+    x_inner: int
+
+    READ = ("x",)
+    WRITTEN = ("values", "indices", "scratch")
+
+    @property
+    def work(self) -> int:
+        return self.n_outer * self.n_inner * 4 * (self.n + self.k) * self.k.bit_length()
 
 
 @dataclass(frozen=True)
