@@ -82,25 +82,51 @@ LI_INLINE int li_conv_inside(const li_conv_args *a)
     return 1;
 }
 
+/* The entries of rows `row` apart, n in each, d apart. Three or one are the rule: a loop over so few costs more than they do. */
+LI_INLINE int64_t *li_conv_entries(int64_t *at, int64_t from, int64_t rows, int64_t row, int64_t n, int64_t d)
+{
+    if (n == 1) {
+        for (int64_t r = 0; r < rows; r++, from += row) { *at++ = from; }
+        return at;
+    }
+    if (n == 3) {
+        for (int64_t r = 0; r < rows; r++, at += 3, from += row) {
+            at[0] = from;
+            at[1] = from + d;
+            at[2] = from + d + d;
+        }
+        return at;
+    }
+    for (int64_t r = 0; r < rows; r++, from += row) {
+        for (int64_t k = 0, to = from; k < n; k++, to += d) { *at++ = to; }
+    }
+    return at;
+}
+
 /* at[k] */
-LI_INLINE void li_conv_table(const li_conv *c)
+LI_NOINLINE void li_conv_table(const li_conv *c)
 {
     const li_conv_args *a = c->a;
-    const int64_t s = c->phases, row = c->phase * s;
-    int64_t *at = c->at, r = 0;
+    const int64_t s = c->phases, row = c->phase * s, n = a->kernel[2], d = a->dilation[2];
+    int64_t *at = c->at;
+    if (c->staged && s == 1) {
+        li_conv_entries(at, 0, c->C * a->kernel[0] * a->kernel[1], row, n, d);
+        return;
+    }
+    if (!c->staged && a->kernel[0] * a->kernel[1] == 1) {
+        li_conv_entries(at, 0, c->C, a->x_stride[1], n, d * a->x_stride[4]);
+        return;
+    }
+    int64_t r = 0;
     for (int64_t ch = 0; ch < c->C; ch++) {
         for (int64_t k0 = 0; k0 < a->kernel[0]; k0++) {
+            if (!c->staged) {
+                const int64_t from = ch * a->x_stride[1] + k0 * a->dilation[0] * a->x_stride[2];
+                at = li_conv_entries(at, from, a->kernel[1], a->dilation[1] * a->x_stride[3], n, d * a->x_stride[4]);
+                continue;
+            }
             for (int64_t k1 = 0; k1 < a->kernel[1]; k1++, r += row) {
-                if (c->staged && s == 1) {
-                    for (int64_t k2 = 0; k2 < a->kernel[2]; k2++) { *at++ = r + k2 * a->dilation[2]; }
-                } else if (c->staged) {
-                    for (int64_t k2 = 0; k2 < a->kernel[2]; k2++) {
-                        *at++ = r + k2 * a->dilation[2] % s * c->phase + k2 * a->dilation[2] / s;
-                    }
-                } else {
-                    const int64_t from = ch * a->x_stride[1] + k0 * a->dilation[0] * a->x_stride[2] + k1 * a->dilation[1] * a->x_stride[3];
-                    for (int64_t k2 = 0; k2 < a->kernel[2]; k2++) { *at++ = from + k2 * a->dilation[2] * a->x_stride[4]; }
-                }
+                for (int64_t k2 = 0; k2 < n; k2++) { *at++ = r + k2 * d % s * c->phase + k2 * d / s; }
             }
         }
     }
@@ -119,33 +145,43 @@ LI_INLINE void li_conv_row(float *dst, const float *x, int64_t lo, int64_t hi, i
     for (; i < n; i += LI_W) { v_store(dst + i, v_zero()); }
 }
 
+/* One row of each of `channels` channels, x_next and dst_next apart: elements lo .. hi - 1 of a span, 0 for the others. */
+LI_INLINE void li_conv_rows(const li_conv *c, float *dst, int64_t dst_next, const float *x, int64_t channels, int64_t lo, int64_t hi, int64_t span)
+{
+    const int64_t s = c->phases, step = c->a->x_stride[4], x_next = c->a->x_stride[1];
+    if (s == 1 && step == 1 && span <= LI_W) {
+        for (int64_t ch = 0; ch < channels; ch++, dst += dst_next, x += x_next) { v_store_most(dst, v_load_between(x, lo, hi), span); }
+    } else if (s == 1 && step == 1) {
+        for (int64_t ch = 0; ch < channels; ch++, dst += dst_next, x += x_next) { li_conv_row(dst, x, lo, hi, span); }
+    } else {
+        for (int64_t ch = 0; ch < channels; ch++, dst += dst_next, x += x_next) {
+            for (int64_t q = 0; q < s; q++) {
+                for (int64_t i = q, j = q * c->phase; i < span; i += s, j++) { dst[j] = i >= lo && i < hi ? x[i * step] : 0.0f; }
+            }
+        }
+    }
+}
+
 /* The rows of x that positions first .. first + n - 1 of line (p0, p1) read, of `channels` channels from x. */
 LI_NOINLINE void li_conv_stage(const li_conv *c, const float *first_x, int64_t channels, int64_t p0, int64_t p1, int64_t first, int64_t n)
 {
     const li_conv_args *a = c->a;
-    const int64_t s = c->phases, step = a->x_stride[4];
+    const int64_t row = c->phase * c->phases, rows = a->kernel[0] * a->kernel[1];
     const int64_t span = (n - 1) * a->stride[2] + (a->kernel[2] - 1) * a->dilation[2] + 1;
     const int64_t start = first * a->stride[2] - a->pad[2];
     int64_t lo = start < 0 ? -start : 0, hi = a->in[2] - start < span ? a->in[2] - start : span;
     if (lo > span) { lo = span; }
     if (hi < lo) { hi = lo; }
+    const int64_t at_once = rows == 1 ? channels : 1; /* rows in the order in which they lie: a store reaches into those behind */
     float *dst = c->rows;
-    for (int64_t ch = 0; ch < channels; ch++) {
+    for (int64_t ch = 0; ch < channels; ch += at_once, first_x += a->x_stride[1]) {
         for (int64_t k0 = 0; k0 < a->kernel[0]; k0++) {
-            for (int64_t k1 = 0; k1 < a->kernel[1]; k1++, dst += c->phase * s) {
+            for (int64_t k1 = 0; k1 < a->kernel[1]; k1++, dst += row) {
                 const int64_t i0 = p0 * a->stride[0] + k0 * a->dilation[0] - a->pad[0];
                 const int64_t i1 = p1 * a->stride[1] + k1 * a->dilation[1] - a->pad[1];
                 const int inside = i0 >= 0 && i0 < a->in[0] && i1 >= 0 && i1 < a->in[1];
-                const float *x = first_x + ch * a->x_stride[1] + (inside ? i0 * a->x_stride[2] + i1 * a->x_stride[3] : 0) + start * step;
-                if (s == 1 && step == 1) {
-                    li_conv_row(dst, x, inside ? lo : 0, inside ? hi : 0, span);
-                    continue;
-                }
-                for (int64_t q = 0; q < s; q++) {
-                    for (int64_t i = q, j = q * c->phase; i < span; i += s, j++) {
-                        dst[j] = inside && i >= lo && i < hi ? x[i * step] : 0.0f;
-                    }
-                }
+                const float *x = first_x + (inside ? i0 * a->x_stride[2] + i1 * a->x_stride[3] : 0) + start * a->x_stride[4];
+                li_conv_rows(c, dst, row, x, at_once, inside ? lo : 0, inside ? hi : 0, span);
             }
         }
     }

@@ -26,7 +26,19 @@ LI_INLINE vi v_lanes_(int64_t n)
 LI_INLINE vf v_load(const float *p) { return _mm256_loadu_ps(p); }
 LI_INLINE void v_store(float *p, vf v) { _mm256_storeu_ps(p, v); }
 LI_INLINE vf v_load_part(const float *p, int64_t n) { return _mm256_maskload_ps(p, v_lanes_(n)); }
+LI_INLINE vf v_load_between(const float *p, int64_t lo, int64_t hi) /* lanes lo .. hi - 1 of those from p, 0 else */
+{
+    return _mm256_maskload_ps(p, _mm256_andnot_si256(v_lanes_(lo), v_lanes_(hi)));
+}
 LI_INLINE void v_store_part(float *p, vf v, int64_t n) { _mm256_maskstore_ps(p, v_lanes_(n), v); }
+LI_INLINE void v_store_most(float *p, vf v, int64_t n) /* n lanes; those behind may be written too, in any way */
+{
+    if (n > 4) {
+        v_store(p, v);
+    } else {
+        _mm_storeu_ps(p, _mm256_castps256_ps128(v));
+    }
+}
 LI_INLINE vf v_set1(float x) { return _mm256_set1_ps(x); }
 LI_INLINE vf v_zero(void) { return _mm256_setzero_ps(); }
 

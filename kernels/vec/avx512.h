@@ -21,7 +21,21 @@ LI_INLINE __mmask16 v_lanes_(int64_t n) { return (__mmask16)((1u << n) - 1u); }
 LI_INLINE vf v_load(const float *p) { return _mm512_loadu_ps(p); }
 LI_INLINE void v_store(float *p, vf v) { _mm512_storeu_ps(p, v); }
 LI_INLINE vf v_load_part(const float *p, int64_t n) { return _mm512_maskz_loadu_ps(v_lanes_(n), p); }
+LI_INLINE vf v_load_between(const float *p, int64_t lo, int64_t hi) /* lanes lo .. hi - 1 of those from p, 0 else */
+{
+    return _mm512_maskz_loadu_ps((__mmask16)(v_lanes_(hi) & ~v_lanes_(lo)), p);
+}
 LI_INLINE void v_store_part(float *p, vf v, int64_t n) { _mm512_mask_storeu_ps(p, v_lanes_(n), v); }
+LI_INLINE void v_store_most(float *p, vf v, int64_t n) /* n lanes; those behind may be written too, in any way */
+{
+    if (n > 8) {
+        v_store(p, v);
+    } else if (n > 4) {
+        _mm256_storeu_ps(p, _mm512_castps512_ps256(v));
+    } else {
+        _mm_storeu_ps(p, _mm512_castps512_ps128(v));
+    }
+}
 LI_INLINE vf v_set1(float x) { return _mm512_set1_ps(x); }
 LI_INLINE vf v_zero(void) { return _mm512_setzero_ps(); }
 

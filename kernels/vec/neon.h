@@ -30,12 +30,24 @@ LI_INLINE vf v_load_part(const float *p, int64_t n)
     if (n > 3) { v = vld1q_lane_f32(p + 3, v, 3); }
     return v;
 }
+LI_INLINE vf v_load_between(const float *p, int64_t lo, int64_t hi) /* lanes lo .. hi - 1 of those from p, 0 else */
+{
+    float lane[4] = {0};
+    for (int64_t i = lo; i < hi; i++) { lane[i] = p[i]; }
+    return vld1q_f32(lane);
+}
 LI_INLINE void v_store_part(float *p, vf v, int64_t n)
 {
     if (n > 0) { vst1q_lane_f32(p, v, 0); }
     if (n > 1) { vst1q_lane_f32(p + 1, v, 1); }
     if (n > 2) { vst1q_lane_f32(p + 2, v, 2); }
     if (n > 3) { vst1q_lane_f32(p + 3, v, 3); }
+}
+
+LI_INLINE void v_store_most(float *p, vf v, int64_t n) /* n lanes; those behind may be written too, in any way */
+{
+    (void)n;
+    v_store(p, v);
 }
 
 LI_INLINE vf v_add(vf a, vf b) { return vaddq_f32(a, b); }

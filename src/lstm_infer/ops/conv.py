@@ -12,6 +12,7 @@ Refused: more than 3 spatial axes, negative pads.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import prod
 from typing import Any
 
@@ -27,9 +28,10 @@ from ..program.builder import Builder
 from ..program.views import View
 from . import activation, work
 from .elementwise import apply
+from .folded import fold, folded_product
 from .matmul import dynamic
 from .registry import Op, attr, need, register, unsupported
-from .window import Slide, padded, patches, patches_of, slide, windows
+from .window import Slide, met, padded, patches, patches_of, slide, windows
 
 __all__ = ["convolve", "sizes"]
 
@@ -101,6 +103,8 @@ def lower(node: Node, b: Builder) -> None:
     w, bias_name = b.const_of(node.inputs[1]), b.optional(node, 2)
     bias, first = b.const_of(bias_name), Activation() if behind else act
     fixed = w is not None and x.shape[1] > 0 and (not bias_name or bias is not None)
+    if w is not None and not bias_name and not behind and act == Activation() and _waves(b, x, w, y, s):
+        return
     if fixed and w is not None:
         convolve(b, x, w, bias, y, s, groups, first)
     else:
@@ -118,6 +122,18 @@ def lower(node: Node, b: Builder) -> None:
             apply(b, made, [y, *extra], y)
 
 
+def _waves(b: Builder, x: View, w: Array, y: View, s: Slide) -> bool:
+    """A basis of waves over one channel (a short-time Fourier transform written as a Conv), folded; False where it is none."""
+    if w.ndim != 3 or w.shape[1] != 1:
+        return False
+    table = w[:, 0]
+    found = fold(table)
+    if found is not None:
+        windows = patches(padded(b, x, s, 0.0), s)  # [n, 1, positions, kernel]
+        folded_product(b, windows.drop(1), table, found, y, w)
+    return found is not None
+
+
 def convolve(
     b: Builder,
     x: View,
@@ -131,7 +147,16 @@ def convolve(
     key: Any = None,
     keep: Any = None,
 ) -> None:
-    """y = act(Conv(x, w, bias)) with constant weights. key: of the packed copy, where w was made just now."""
+    """y = act(Conv(x, w, bias)) with constant weights. key: of the packed copy, where w was made just now.
+
+    Terms that see nothing but padding at every position are left out."""
+    key, keep = key or ("conv", id(w)), w if keep is None else keep
+    seen = met(s)
+    begin = tuple(p - at.start * d for p, at, d in zip(s.begin, seen, s.dilation, strict=True))
+    w, s = (
+        w[(slice(None), slice(None), *seen)],
+        replace(s, kernel=tuple(at.stop - at.start for at in seen), begin=begin),
+    )
     filters, spatial = w.shape[0], len(s.size)
     k, m = prod(w.shape[1:]), filters // groups
     panel_floats = -(-m // _core.UNITS) * _core.UNITS
@@ -150,7 +175,7 @@ def convolve(
         out.reshape(groups, panel_floats)[:, :m] = np.asarray(bias, np.float32).reshape(groups, m)
         return out
 
-    weights = b.packed((key or ("conv", id(w)), groups), pack, w if keep is None else keep)
+    weights = b.packed((key, groups, *((at.start, at.stop) for at in seen)), pack, keep)
     start = None if bias is None else b.packed(("conv bias", id(bias), groups), pack_bias, bias)
 
     kernel, out, stride, dilation = (filled(v, 3, 1) for v in (s.kernel, s.out, s.stride, s.dilation))

@@ -15,7 +15,7 @@ from ..program.builder import Builder
 from ..program.views import View
 from .registry import attr, unsupported
 
-__all__ = ["Slide", "ints", "padded", "slide", "windows"]
+__all__ = ["Slide", "ints", "met", "padded", "slide", "windows"]
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,20 @@ def ints(node: Node, name: str, n: int, default: int) -> tuple[int, ...]:
     if len(values) != n:
         raise OnnxImportError(f"{node}: {name} {list(values)} should have {n} entries; the file is broken")
     return values
+
+
+def met(s: Slide) -> tuple[slice, ...]:
+    """Which positions of the kernel lie on the data anywhere: others see padding only. At least one for each axis."""
+    spans = []
+    for size, kernel, stride, dilation, begin, out in zip(
+        s.size, s.kernel, s.stride, s.dilation, s.begin, s.out, strict=True
+    ):
+        first, last = -begin, (out - 1) * stride - begin
+        seen = [
+            k for k in range(kernel) if first + k * dilation < size and last + k * dilation >= 0
+        ]  # strides that jump over all of the data are not looked for
+        spans.append(slice(seen[0], seen[-1] + 1) if seen else slice(0, 1))
+    return tuple(spans)
 
 
 def slide(node: Node, shape: Sequence[int], kernel: Sequence[int]) -> Slide:

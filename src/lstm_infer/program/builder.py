@@ -197,9 +197,19 @@ class Builder:
         ints: computed in int64 instead of float32. Loads and stores convert."""
         if len(ins) >= _core.MAP_REGS:
             raise UnsupportedOpError(f"{self._node}: {len(ins)} inputs are more than an element-wise operator takes")
-        if out.size:
-            views = [view.expand(out.shape) for view in ins]
-            self.add(MapCall(ints, views, list(ops), [(out, len(views) + len(ops) - 1)], self._node))
+        self._map(ints, ins, ops, [(out, len(ins) + len(ops) - 1)])
+
+    def maps(self, ins: Sequence[View], ops: Sequence[tuple[Any, ...]], outs: Sequence[View]) -> None:
+        """An element-wise program in float32 whose last instructions are stored, one to each of `outs`, alike in shape."""
+        first = len(ins) + len(ops) - len(outs)
+        self._map(False, ins, ops, [(out, first + index) for index, out in enumerate(outs)])
+
+    def _map(
+        self, ints: bool, ins: Sequence[View], ops: Sequence[tuple[Any, ...]], outs: list[tuple[View, int]]
+    ) -> None:
+        shape = outs[0][0].shape
+        if prod(shape):
+            self.add(MapCall(ints, [view.expand(shape) for view in ins], list(ops), outs, self._node))
 
     @contextmanager
     def nested(self) -> Iterator[list[AnyCall]]:
