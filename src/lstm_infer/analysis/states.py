@@ -70,7 +70,9 @@ def pair_states(
         Several pairings fit and not even names tell them apart.
     """
     fed = [port.name for port in inputs if walked.facts[port.name].const is None]
-    scene = set_scene(fed, [port.name for port in outputs], walked, streamed, sequences)
+    open_axes = {port.name: sum(not isinstance(n, int) for n in port.shape or ()) for port in inputs}
+    of_any_length = [name for name in fed if open_axes[name] > 1]
+    scene = set_scene(fed, of_any_length, [port.name for port in outputs], walked, streamed, sequences)
     if given is not None:
         return Pairs(_given(given, scene, streamed))
     decided = Decided(scene)

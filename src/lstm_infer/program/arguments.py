@@ -135,6 +135,8 @@ class MatMul(Record):
 
     def stored_to(self, y: View) -> MatMul | None:
         """The same product, stored elsewhere; None where two strides cannot say it."""
+        if (self.y_row, self.y_col) != (self.m, 1):
+            return None  # y does not have the order of its rows
         flat = y.reshape((self.n, self.m))
         return None if flat is None else replace(self, y=y, y_row=flat.strides[0], y_col=flat.strides[1])
 

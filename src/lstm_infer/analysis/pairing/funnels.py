@@ -152,7 +152,8 @@ def _closed(decided: Decided, target: int, free: Mask) -> _Closed:
 
 def drives(decided: Decided) -> None:
     """A summed element-wise way into an output from which a sure next value is computed, and nothing of the input goes
-    past it: the running maximum beside a cell."""
+    past it: the running maximum beside a cell. An input of any length has to say by its name that it is a state: the
+    smaller one of two signals looks like a running minimum."""
     scene = decided.scene
     sure = decided.sure
     cut = {core for k in sure for core in scene.targets[k].cores}
@@ -164,7 +165,8 @@ def drives(decided: Decided) -> None:
         if k not in past:
             others = np.array([j != k and j not in sure for j in range(len(scene.targets))], np.bool_)
             past[k] = scene.confined(cut | scene.targets[k].cores)[:, others]
-        return not past[k][scene.row[name]].any()
+        may = name not in scene.of_any_length or scene.witnessed(name, k)
+        return may and not past[k][scene.row[name]].any()
 
     edges = decided.free_edges((scene.sums <= ELEMENTWISE) & drive & ~_contested(decided), fits)
     edges = [edge for edge in edges if _fed(decided, dict([edge]))]

@@ -48,6 +48,8 @@ class Scene:
     frames: bool
     """No input has a time axis: every call is a step."""
     sequences: frozenset[str]
+    of_any_length: frozenset[str]
+    """Inputs that the file leaves open along more axes than one, which may be the batch."""
     makers: Mapping[str, Node]
     index: Mapping[str, int]
     """Place of each input in `fed`."""
@@ -195,6 +197,7 @@ class Scene:
 
 def set_scene(
     fed: Sequence[str],
+    of_any_length: Collection[str],
     outputs: Sequence[str],
     walked: Walk,
     streamed: Collection[str],
@@ -209,7 +212,7 @@ def set_scene(
     alike = {last: first for last, first in sequences_of.items() if first and last != first}
     return Scene(
         walked, tuple(fed), tuple(inputs), tuple(targets), find_paths(walked, fed), not streamed, frozenset(sequences),
-        makers, {name: k for k, name in enumerate(fed)}, _behind(walked, targets, alike), alike,
+        frozenset(of_any_length), makers, {name: k for k, name in enumerate(fed)}, _behind(walked, targets, alike), alike,
     )  # fmt: skip
 
 
