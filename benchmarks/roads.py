@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import statistics
 import sys
-import time
 import warnings
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -120,7 +119,7 @@ def measure(names: tuple[str, ...], rounds: int, isa: str | None) -> Iterator[Ro
             if beside:
                 other = load(NETS[beside].make(), isa=isa)
                 calls = {"beside": calls_of(other, None, NETS[beside], batch)[1]["ours"], **calls}
-            yield Road(name, batch, net.chunk, row, interleave(calls, rounds, ROUND_S, time.thread_time_ns), beside)
+            yield Road(name, batch, net.chunk, row, interleave(calls, rounds, ROUND_S), beside)
 
 
 def main() -> int:

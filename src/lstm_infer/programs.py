@@ -16,7 +16,8 @@ from .graph.budget import open_budget
 from .graph.fact import Fact
 from .graph.ir import Array, Graph
 from .lower import builder, lower
-from .program.assemble import assemble
+from .program.assemble import Placed, assemble, placed
+from .program.builder import Builder
 from .program.program import Program
 from .program.store import ConstStore
 from .streams.plan import StreamPlan
@@ -50,13 +51,26 @@ class Programs:
     def build(self, facts: Mapping[str, Fact], names: Sequence[str], wanted: Sequence[str]) -> Program:
         """A program of the whole graph at these sizes: `names` are fed, `wanted` comes out. Not kept."""
         with open_budget(self.graph.allowance):
-            walked = walk(self.graph, facts)
-            b = builder(dict(walked.facts), self.store, self.isa, seed=self.seed)
-            for index, name in enumerate(names):
-                b.input(name, index)
-            lower(walked, b)
-            outs = [b.output(name, index) for index, name in enumerate(wanted)]
+            b, outs = self._lowered(facts, names, wanted)
             return assemble(b, len(names), outs)
+
+    def placed(
+        self, facts: Mapping[str, Fact], names: Sequence[str], wanted: Sequence[str]
+    ) -> tuple[Placed, list[Fact]]:
+        """The calls of such a program, for who looks at each of them, and its outputs."""
+        with open_budget(self.graph.allowance):
+            b, outs = self._lowered(facts, names, wanted)
+            return placed(b, len(names), len(outs)), outs
+
+    def _lowered(
+        self, facts: Mapping[str, Fact], names: Sequence[str], wanted: Sequence[str]
+    ) -> tuple[Builder, list[Fact]]:
+        walked = walk(self.graph, facts)
+        b = builder(dict(walked.facts), self.store, self.isa, seed=self.seed)
+        for index, name in enumerate(names):
+            b.input(name, index)
+        lower(walked, b)
+        return b, [b.output(name, index) for index, name in enumerate(wanted)]
 
     def keep(self, key: Any, made: Program) -> Program:
         """Keep a program by its key; another thread may have been first. The oldest go where they are many."""

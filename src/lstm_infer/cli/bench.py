@@ -7,6 +7,7 @@ imported when `bench` is called.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -151,6 +152,11 @@ def bench(
         trouble = f"onnxruntime does not load it: {' '.join(str(error).split())[:120]}"
     report = BenchReport({})
     spec = stream_spec(model)
+    clock = time.thread_time_ns if threads == 1 else time.perf_counter_ns
+
+    def timed(row: BenchRow, calls: Mapping[str, Call]) -> None:
+        report.rows.append(_fill(row, interleave(calls, rounds, clock=clock)))
+
     with pinned(threads == 1) as core:
         report.conditions = conditions(model.isa, threads=threads, core=core, rounds=rounds)
         if isinstance(spec, NotStreamableError):
@@ -159,16 +165,15 @@ def bench(
             try:
                 if spec.steady:
                     tell("step")
-                    report.rows.append(bench_step(model, session, rounds=rounds, seed=seed, fixed=fixed))
+                    timed(*step_calls(model, session, seed=seed, fixed=fixed))
                 if spec.mode == "time":
                     tell("chunk")
-                    row, calls = chunk_calls(model, session, seed=seed, fixed=fixed)
-                    report.rows.append(_fill(row, interleave(calls, rounds)))
+                    timed(*chunk_calls(model, session, seed=seed, fixed=fixed))
             except LstmInferError as error:
                 report.not_streamable = str(error)
         if isinstance(spec, NotStreamableError) or spec.mode == "time" or not report.rows:
             tell("whole")
-            report.rows.append(_whole(model, session, drawn, rng, fixed, rounds))
+            timed(*_whole_calls(model, session, drawn, rng, fixed))
     for row in report.rows:
         row.note = row.note or trouble
     return report
@@ -291,8 +296,10 @@ def chunk_calls(
     return row, calls
 
 
-def _whole(model: Model, session: Any, drawn: Inputs, rng: np.random.Generator, fixed: Feeds, rounds: int) -> BenchRow:
-    """`Model.run` on a whole sequence."""
+def _whole_calls(
+    model: Model, session: Any, drawn: Inputs, rng: np.random.Generator, fixed: Feeds
+) -> tuple[BenchRow, dict[str, Call]]:
+    """The ways to run a whole sequence."""
     T, B = drawn.sizes(drawn.declared[0] or WHOLE, drawn.declared[1] or 1)  # onnxruntime insists on what is declared
     feeds = drawn.draw(rng, T, B)
     row = BenchRow(f"whole, T={T}" if drawn.roles.time else "whole")
@@ -310,7 +317,7 @@ def _whole(model: Model, session: Any, drawn: Inputs, rng: np.random.Generator, 
             row.excess = max(compare(got[name], want[name])[1] for name in names)
             calls["run"] = lambda: session.run(None, fed)
             calls["io_binding"] = BoundPeer(session, fixed, {}, {}, feeds, want).step
-    return _fill(row, interleave(calls, rounds))
+    return row, calls
 
 
 def _bind(call: Callable[[Any], object], x: Any) -> Call:

@@ -111,8 +111,9 @@ def _add_bench(commands: Any) -> None:
     bench = _command(
         commands, "bench", _do_bench, "time beside onnxruntime",
         "Times a streaming step, a chunk and a whole run, batch 1, ours and onnxruntime's in turns; the ratio of the\n"
-        "two in one run is what counts, microseconds move with the machine. Outputs are compared on the way.",
-        "lstm-infer bench model.onnx --rounds 9",
+        "two in one run is what counts, microseconds move with the machine. Outputs are compared on the way.\n"
+        "--profile takes a step apart instead: each kernel's time beside its arithmetic and its bytes.",
+        "lstm-infer bench model.onnx --rounds 9\nlstm-infer bench model.onnx --profile",
     )  # fmt: skip
     _model_options(bench)
     bench.add_argument("--rounds", type=_positive, default=5, metavar="N", help="interleaved rounds (default 5)")
@@ -120,6 +121,8 @@ def _add_bench(commands: Any) -> None:
         "--threads", type=_positive, default=1, metavar="N", help="threads of both sides (default 1, pinned)"
     )
     bench.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the inputs")
+    bench.add_argument("--profile", action="store_true", help="the time of each kernel of a stream's step, ours alone")
+    bench.add_argument("--steps", type=_positive, metavar="N", help="with --profile: of a whole run of N time steps")
 
 
 def _add_run(commands: Any) -> None:
@@ -339,6 +342,8 @@ def _print_verified(found: VerifyReport) -> None:
 
 
 def _do_bench(args: argparse.Namespace) -> int:
+    if args.profile or args.steps:
+        return _do_profile(args)
     from .bench import bench
 
     found = bench(
@@ -346,6 +351,15 @@ def _do_bench(args: argparse.Namespace) -> int:
     )
     print(json.dumps(found.to_dict(), indent=2)) if args.json else _print_bench(found)
     return FINE if found.ok else WRONG
+
+
+def _do_profile(args: argparse.Namespace) -> int:
+    from .profile import profile
+    from .profiled import print_profile
+
+    found = profile(args.model, steps=args.steps, seed=args.seed, **_load_options(args))
+    print(json.dumps(found.to_dict(), indent=2)) if args.json else print_profile(found)
+    return FINE
 
 
 def _print_bench(found: BenchReport) -> None:

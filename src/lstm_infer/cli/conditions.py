@@ -23,7 +23,9 @@ def conditions(isa: str, *, threads: int, core: int | None, rounds: int) -> dict
         "versions": ", ".join(f"{name} {version}" for name, version in versions().items()),
         "threads": f"{threads}, " + ("not pinned" if core is None else f"pinned to core {core}"),
         "onnxruntime": "CPU provider, sequential, all graph optimisations, no spinning",
-        "method": f"median of {rounds} interleaved rounds of {ROUND_S * 1000:.0f} ms, weights warm; "
+        "method": f"median of {rounds} interleaved rounds of {ROUND_S * 1000:.0f} ms"
+        + (" of the thread's own time" if threads == 1 else "")
+        + ", weights warm; "
         "states carried by our stream, fed back by hand to onnxruntime; outputs compared in the same run",
     }  # fmt: skip
 

@@ -34,13 +34,13 @@ class Timing:
 
 
 def interleave(
-    calls: Mapping[str, Call], rounds: int, seconds: float | None = None, clock: Clock = time.perf_counter_ns
+    calls: Mapping[str, Call], rounds: int, seconds: float | None = None, clock: Clock = time.thread_time_ns
 ) -> dict[str, Timing]:
     """Time the calls in turns, each for so many seconds a round (default `ROUND_S`). The garbage collector stays as it
     is: our users do not switch it off either.
 
-    clock: of the rounds, in nanoseconds. `time.thread_time_ns` leaves out what others on the machine took; single calls
-    are always on the wall's.
+    clock: of the rounds, in nanoseconds. The thread's own leaves out what others on the machine took; where a call has
+    more threads it takes the wall's, `time.perf_counter_ns`. Single calls are always on the wall's.
     """
     counts = {name: _calls_for(call, ROUND_S if seconds is None else seconds, clock) for name, call in calls.items()}
     means: dict[str, list[float]] = {name: [] for name in calls}

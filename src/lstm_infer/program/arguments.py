@@ -211,7 +211,7 @@ class Recur(Record):
     @property
     def work(self) -> int:
         panels = -(-self.H // _core.UNITS)  # one holds the weights of x and of h side by side
-        return self.T * self.B * panels * (self.w_panel + self.r_h_panel)
+        return self.T * self.B * panels * (self.w_panel + (0 if self.r_h is None else self.r_h_panel))
 
     @property
     def can_fail(self) -> bool:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -16,39 +18,64 @@ from .place import number_slices, place
 from .program import BASE_ARENA, BASE_CONST, BASE_FIRST, BASE_STATE, Program
 from .views import View
 
-__all__ = ["assemble"]
+__all__ = ["Placed", "assemble", "placed"]
+
+
+@dataclass(frozen=True)
+class Placed:
+    """Calls whose buffers have their places, in the order in which they run: any of them can be made a plan."""
+
+    isa: str
+    calls: list[AnyCall]
+    arena_bytes: int
+    n_inputs: int
+    n_bases: int
+
+    def address(self, view: View) -> tuple[int, int]:
+        """Base and offset in bytes."""
+        return _address(view, self.n_inputs, self.n_bases)
+
+    def plan(self, calls: Sequence[AnyCall]) -> _core.Plan:
+        """These of its calls for C; none of them a call of NumPy."""
+        return _plan(self.isa, calls, self.address, self.n_bases)
+
+    def segments(self, calls: Sequence[AnyCall]) -> list[tuple[_core.Plan | HostCall, tuple[str, ...]]]:
+        """These of its calls, as few plans as calls of NumPy between them allow, and the node that each came from."""
+        found: list[tuple[_core.Plan | HostCall, tuple[str, ...]]] = []
+        for host, run in groupby(calls, key=lambda call: isinstance(call, HostCall)):
+            part = list(run)
+            names = tuple(call.node_name for call in part)
+            if host:
+                found += [(call, (call.node_name,)) for call in part if isinstance(call, HostCall)]
+            else:
+                found.append((self.plan(part), names))
+        return found
+
+
+def placed(b: Builder, n_inputs: int, n_outputs: int) -> Placed:
+    """All that a builder holds: fused, its buffers placed."""
+    calls = fuse(b.calls)
+    n_bases = BASE_FIRST + n_inputs + n_outputs
+    number_slices(calls, n_bases, 0)
+    found = Placed(b.isa, calls, place(calls), n_inputs, n_bases)
+    for call in calls:
+        if isinstance(call, HostCall):
+            call.place(found.address)
+    return found
 
 
 def assemble(b: Builder, n_inputs: int, outputs: Sequence[Fact]) -> Program:
-    """The program of all that a builder holds: fused, its buffers placed, encoded."""
-    calls = fuse(b.calls)
-    n_bases = BASE_FIRST + n_inputs + len(outputs)
-    number_slices(calls, n_bases, 0)
-    arena_bytes = place(calls)
-    segments: list[_core.Plan | HostCall] = []
-    names: list[tuple[str, ...]] = []
-    run: list[AnyCall] = []
-
-    def address(view: View) -> tuple[int, int]:
-        return _address(view, n_inputs, n_bases)
-
-    def close() -> None:
-        if run:
-            segments.append(_plan(b.isa, run, address, n_bases))
-            names.append(tuple(call.node_name for call in run))
-            run.clear()
-
-    for call in calls:
-        if isinstance(call, HostCall):
-            close()
-            call.place(address)
-            segments.append(call)
-            names.append((call.node_name,))
-        else:
-            run.append(call)
-    close()
-    held = tuple(b.held.values())
-    return Program(tuple(segments), arena_bytes, tuple(outputs), tuple(names), held, any(map(can_fail, calls)))
+    """The program of all that a builder holds."""
+    found = placed(b, n_inputs, len(outputs))
+    segments = found.segments(found.calls)
+    return Program(
+        tuple(segment for segment, _ in segments),
+        found.arena_bytes,
+        tuple(outputs),
+        tuple(names for _, names in segments),
+        tuple(b.held.values()),
+        any(map(can_fail, found.calls)),
+    )
 
 
 def _plan(isa: str, calls: Sequence[AnyCall], address: Callable[[View], tuple[int, int]], n_bases: int) -> _core.Plan:

@@ -19,7 +19,7 @@ from ..errors import ShapeError
 from ..graph.fact import Fact
 from ..graph.ir import Array, Graph
 from ..lower import builder
-from ..program.assemble import assemble
+from ..program.assemble import Placed, assemble, placed
 from ..program.builder import Builder
 from ..program.inplace import InPlace
 from ..program.memory import NodeState
@@ -154,18 +154,29 @@ class StreamPlan:
         return state
 
     def _block(self, n: int, phase: Phase, flush: bool) -> Block:
-        chunk = walk_chunk(self.reference, n, dict(zip(self.fills, phase, strict=True)), flush)
-        present = [o.name for o in self.spec.outputs if o.name not in chunk.absent]
-        b, outputs = self._lowered(chunk, n, present)
-        if lost := b.in_place.finish():
-            self._copied |= lost
-            b, outputs = self._lowered(chunk, n, present)
+        chunk, present, b, outputs = self._settled(n, phase, flush)
         release = work(b.calls) >= RELEASE_MACS
         after = chunk.after()
         if self.fills and any(key not in self.fills for key in after):
             raise AssertionError("a queue appeared that was not foreseen")
         program = assemble(b, len(self.fed.names), outputs)
         return Block(n, program, release, tuple(after[key] for key in self.fills), tuple(present))
+
+    def placed(self, n: int, phase: Phase) -> Placed:
+        """The calls of such a block once more, for who looks at each of them."""
+        with self._lock:
+            _, _, b, outputs = self._settled(n, phase, False)
+        return placed(b, len(self.fed.names), len(outputs))
+
+    def _settled(self, n: int, phase: Phase, flush: bool) -> tuple[Chunk, list[str], Builder, list[Fact]]:
+        """A chunk, the outputs that exist behind it, and its calls: states copied where they cannot be updated in place."""
+        chunk = walk_chunk(self.reference, n, dict(zip(self.fills, phase, strict=True)), flush)
+        present = [o.name for o in self.spec.outputs if o.name not in chunk.absent]
+        b, outputs = self._lowered(chunk, n, present)
+        if lost := b.in_place.finish():
+            self._copied |= lost
+            b, outputs = self._lowered(chunk, n, present)
+        return chunk, present, b, outputs
 
     def _lowered(self, chunk: Chunk, n: int, present: Sequence[str]) -> tuple[Builder, list[Fact]]:
         """The calls of a chunk, states updated in place where they may be."""

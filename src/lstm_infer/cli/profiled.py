@@ -1,0 +1,54 @@
+"""A profile as text: a row a step, what is small together, and what the machine could do at best."""
+
+from __future__ import annotations
+
+from .cost import Cost
+from .profile import CallProfile, StepTime
+from .tables import print_table
+
+__all__ = ["print_profile"]
+
+MOST_ROWS = 40
+"""Steps with a row of their own: those that take longest, in the order in which they run."""
+
+
+def print_profile(found: CallProfile) -> None:
+    """Print it."""
+    slowest = sorted(found.steps, key=lambda step: -step.us)[:MOST_ROWS]
+    shown = [step for step in found.steps if any(step is one for one in slowest)]
+    rows = [_cells(step.node, step.op, step) for step in shown]
+    rest = [step for step in found.steps if not any(step is one for one in slowest)]
+    if rest:
+        rows.append(_cells(f"{len(rest)} others", "", _joined(rest)))
+    rows.append(_cells("all", "", _joined(found.steps)))
+    print_table(
+        ["node", "op", "kernel", "µs", "share", "multiply-adds", "weights, B", "other, B", "GFLOP/s", "GB/s"], rows
+    )
+    bounds = found.bounds
+    more = found.whole - found.sum
+    print(
+        f"{found.what}: {found.whole:.2f} µs; its steps alone {found.sum:.2f} ({more:+.2f}), "
+        f"all in one plan {found.together:.2f}"
+    )
+    print(
+        f"at best: multiplying {bounds.multiplying:.2f} µs ({bounds.macs:,} multiply-adds at {bounds.peak:.0f} GFLOP/s), "
+        f"reading {bounds.reading:.2f} µs ({bounds.weight_bytes:,} bytes of weights at {bounds.rate:.0f} GB/s)"
+    )
+    for name, text in found.conditions.items():
+        print(f"{name}: {text}")
+
+
+def _cells(node: str, op: str, step: StepTime) -> list[str]:
+    cost = step.cost
+    return [
+        node, op, step.slot, f"{step.us:.3f}", f"{100 * step.share:.1f}%", str(cost.macs) if cost.macs else "-",
+        str(cost.weight_bytes), str(cost.read_bytes + cost.written_bytes),
+        f"{step.gflops:.1f}" if cost.macs else "-", f"{step.gbs:.1f}",
+    ]  # fmt: skip
+
+
+def _joined(steps: list[StepTime]) -> StepTime:
+    """Several steps as one."""
+    us, cost = sum(step.us for step in steps), sum((step.cost for step in steps), Cost())
+    ns, moved = max(us * 1e3, 1e-9), cost.weight_bytes + cost.read_bytes + cost.written_bytes
+    return StepTime("", "", "", us, sum(step.share for step in steps), 2 * cost.macs / ns, moved / ns, cost)
