@@ -56,7 +56,8 @@ def call_of(
         "blocks": [(n, delay_plan(isa, n)) for n in sizes],
         "inputs": [X],
         "outputs": [Y],
-        "release_gil": [release] * len(sizes),
+        "work": [int(release)] * len(sizes),
+        "release_from": 1,
         "nodes": [()] * len(sizes),
     }
     return _stream.Call(**{**arguments, **change})
@@ -238,10 +239,10 @@ def test_unbound() -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"blocks": [], "release_gil": []},
-        {"blocks": [(2, delay_plan("scalar", 2))], "release_gil": [False]},
-        {"blocks": [(1, delay_plan("scalar", 1)), (2, delay_plan("scalar", 2))], "release_gil": [False] * 2},
-        {"release_gil": [False]},
+        {"blocks": [], "work": []},
+        {"blocks": [(2, delay_plan("scalar", 2))], "work": [0]},
+        {"blocks": [(1, delay_plan("scalar", 1)), (2, delay_plan("scalar", 2))], "work": [0] * 2},
+        {"work": [0]},
         {"inputs": []},
         {"outputs": []},
         {"inputs": [X] * 61},
@@ -442,7 +443,7 @@ def test_memory_of_calls_side_by_side() -> None:
     plan = [("copy", copy_words(4096, (3, 0), (2, 0))), ("copy", copy_words(4096, (2, 0), (4, 0)))]
     port = ("f4", (1, 4096), 0, True)
     call = call_of(
-        blocks=[(1, _core.Plan("scalar", plan))], release_gil=[True], nodes=[()], arena_bytes=4 * 4096,
+        blocks=[(1, _core.Plan("scalar", plan))], work=[1], release_from=1, nodes=[()], arena_bytes=4 * 4096,
         inputs=[("x", *port)], outputs=[("y", *port)],
     )  # fmt: skip
     wrong: list[int] = []

@@ -44,7 +44,7 @@ cdef struct Block:
     int64_t n  # time steps in one run of the plan
     const li_step *steps
     int64_t n_steps
-    bint release  # one run takes several microseconds: let other threads go on
+    int64_t work  # of one run, as far as it counts: see Call.release_from
 
 
 cdef struct Held:
@@ -65,6 +65,7 @@ cdef class Call:
     cdef Port port[MAX_PORTS]
     cdef int n_blocks
     cdef Block blocks[MAX_BLOCKS]
+    cdef int64_t release_from  # work of a call from which on other threads go on meanwhile
     cdef char *consts
     cdef int64_t state_bytes
     cdef int64_t backup  # where in the scratch
@@ -75,6 +76,7 @@ cdef class Call:
     cdef bint gather(self, dict given, tuple names, Held *held) except -1
     cdef object open(self, object x, object out, bint chunk, Held *held)
     cdef object empty(self, const Port *port, const Shape *shape, npy_intp n)
+    cdef int64_t work(self, int64_t n_frames, int first) noexcept
     cdef int64_t run(self, const Held *held, int64_t at, int64_t stop, char *state, char *scratch, int block,
                      int *failed) noexcept nogil
     cdef char *piece(self, int i, const Held *held, int64_t at, int64_t n, char *scratch) noexcept nogil

@@ -32,9 +32,10 @@ class Call:
         Together at most 61: bases 3 and on, in this order. The time axis has extent 1 in the shape of a step; a port
         that has none, but something for every step, is a frame model's: a chunk has a new leading axis. A port without
         anything for every step is a side input, the same for all, or an output as if the sequence ended here.
-    release_gil : sequence of bool
-        Per block: one run of its plan takes several microseconds. A chunk goes by the largest block it uses, and
-        releases the GIL too if it has more steps than the largest block.
+    work : sequence of int
+        Per block: the work of one run of its plan.
+    release_from : int
+        The work of a call, that of all its blocks together, from which on it releases the GIL.
     nodes : sequence of sequence of str
         Per block: which node each of its steps came from, for errors.
     can_fail : bool
@@ -55,7 +56,8 @@ class Call:
         blocks: Sequence[tuple[int, Plan]],
         inputs: Sequence[Port],
         outputs: Sequence[Port],
-        release_gil: Sequence[bool],
+        work: Sequence[int],
+        release_from: int,
         nodes: Sequence[Sequence[str]],
         can_fail: bool = False,
     ) -> None: ...

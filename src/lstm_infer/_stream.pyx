@@ -137,12 +137,12 @@ cdef inline int64_t lines(int64_t n_bytes) noexcept:
 @cython.auto_pickle(False)
 @cython.final
 cdef class Call:
-    def __cinit__(self, *, consts, int64_t state_bytes, int64_t arena_bytes, blocks, inputs, outputs, release_gil,
-                  nodes, bint can_fail=False):
+    def __cinit__(self, *, consts, int64_t state_bytes, int64_t arena_bytes, blocks, inputs, outputs, work,
+                  int64_t release_from, nodes, bint can_fail=False):
         cdef Plan plan
         cdef int i
         inputs, outputs, blocks = list(inputs), list(outputs), list(blocks)
-        bounds.call(inputs, outputs, [n for n, _ in blocks], len(release_gil), (MAX_PORTS, MAX_BLOCKS))
+        bounds.call(inputs, outputs, [n for n, _ in blocks], len(work), (MAX_PORTS, MAX_BLOCKS))
         self.in_names = tuple([port[0] for port in inputs])
         self.out_names = tuple([port[0] for port in outputs])
         self.n_in, self.n_ports = len(inputs), len(inputs) + len(outputs)
@@ -157,9 +157,9 @@ cdef class Call:
                 self.scratch_bytes += lines(self.port[i].step_bytes * <int64_t>blocks[0][0])
         self.backup = self.scratch_bytes
         self.scratch_bytes += state_bytes
-        self.n_blocks = len(blocks)
+        self.n_blocks, self.release_from = len(blocks), release_from
         for i, (n, plan) in enumerate(blocks):
-            self.blocks[i] = Block(n, plan.steps, plan.n_steps, release_gil[i])
+            self.blocks[i] = Block(n, plan.steps, plan.n_steps, min(work[i], release_from))
         self.kept, self.nodes = (consts, *[plan for _, plan in blocks]), tuple(nodes)
 
     cdef bint gather(self, dict given, tuple names, Held *held) except -1:
@@ -235,6 +235,15 @@ cdef class Call:
         if shape.time >= 0:
             dims[shape.time] = n
         return cnp.PyArray_EMPTY(shape.rank, dims, port.dtype, 0)
+
+    cdef int64_t work(self, int64_t n_frames, int first) noexcept:
+        """The work of so many frames, cut into blocks from this one on."""
+        cdef int64_t total = 0
+        cdef int i
+        for i in range(first, self.n_blocks):
+            total += n_frames // self.blocks[i].n * self.blocks[i].work
+            n_frames %= self.blocks[i].n
+        return total
 
     cdef int64_t run(self, const Held *held, int64_t at, int64_t stop, char *state, char *scratch, int block,
                      int *failed) noexcept nogil:
@@ -434,8 +443,7 @@ cdef class StreamCore:
                 first = 0
                 while first < call.n_blocks - 1 and call.blocks[first].n > held.n_frames:
                     first += 1
-            # more than one of the largest block is long work too, whatever its own flag says
-            release = call.blocks[first].release or held.n_frames > call.blocks[0].n
+            release = call.work(held.n_frames, first) >= call.release_from
             if release or call.can_fail:
                 memcpy(scratch.memory + call.backup, self.state, call.state_bytes)
             if not release:

@@ -68,15 +68,15 @@ def call(
     inputs: Sequence[tuple[str, Any, tuple[int, ...], int, bool]],
     outputs: Sequence[tuple[str, Any, tuple[int, ...], int, bool]],
     sizes: Sequence[int],
-    n_flags: int,
+    n_works: int,
     most: tuple[int, int],
 ) -> None:
     """Refuse what cannot be the ports and blocks of a call. `most`: of ports, of blocks."""
     most_ports, most_blocks = most
     if not sizes or len(sizes) > most_blocks or list(sizes) != sorted(set(sizes), reverse=True) or sizes[-1] != 1:
         raise ValueError(f"blocks: 1 to {most_blocks} sizes, descending to 1, expected, got {sizes}")
-    if n_flags != len(sizes):
-        raise ValueError(f"release_gil: one flag per block ({len(sizes)}) expected, got {n_flags}")
+    if n_works != len(sizes):
+        raise ValueError(f"work: one number per block ({len(sizes)}) expected, got {n_works}")
     if not inputs or not outputs or len(inputs) + len(outputs) > most_ports:
         raise ValueError(f"ports: 2 to {most_ports} expected, got {len(inputs)} inputs and {len(outputs)} outputs")
     if not any(every for *_, every in inputs):

@@ -26,6 +26,8 @@ __all__ = [
 Address = Callable[[View], tuple[int, int]]
 RANK = 8
 """LI_RANK: most axes of a strided operand."""
+ELEMENT = 8
+"""Multiply-adds that go as fast as an element is read or written: 0.1 to 1 ns on Zen 4."""
 
 
 @dataclass(frozen=True)
@@ -67,8 +69,8 @@ class Record:
 
     @property
     def work(self) -> int:
-        """Multiply-adds, or elements where there are none."""
-        return sum(prod(view.shape) for view in self.writes)
+        """Multiply-adds; where there are none, `ELEMENT` for each element that is read or written."""
+        return ELEMENT * sum(prod(view.shape) for view in (*self.reads, *self.writes))
 
     @property
     def can_fail(self) -> bool:
@@ -288,6 +290,10 @@ class Gather(Record):
     WRITTEN = ("dst",)
 
     @property
+    def work(self) -> int:
+        return ELEMENT * prod(self.dst.shape)  # of a table only what is taken from it
+
+    @property
     def can_fail(self) -> bool:
         return True
 
@@ -315,7 +321,7 @@ class Indexed(Record):
 
     @property
     def work(self) -> int:
-        return prod(self.values.shape)
+        return 2 * ELEMENT * prod(self.values.shape)
 
     @property
     def can_fail(self) -> bool:
@@ -359,7 +365,7 @@ class Reduce(Record):
 
     @property
     def work(self) -> int:
-        return self.n_outer * self.n * self.n_inner
+        return ELEMENT * self.n_outer * self.n * self.n_inner
 
 
 @dataclass(frozen=True)
@@ -385,7 +391,7 @@ class ReduceTyped(Record):
 
     @property
     def work(self) -> int:
-        return 2 * self.n_outer * self.n * self.n_inner
+        return 2 * ELEMENT * self.n_outer * self.n * self.n_inner
 
 
 @dataclass(frozen=True)

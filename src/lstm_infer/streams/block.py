@@ -14,10 +14,11 @@ Phase = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Block:
-    """The program for `n` steps that start in one phase; `present`: the outputs that exist behind them."""
+    """The program for `n` steps that start in one phase; `present`: the outputs that exist behind them; `work`: as
+    `gil.work` counts it."""
 
     n: int
     program: Program
-    release_gil: bool
+    work: int
     next_phase: Phase
     present: tuple[str, ...]

@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 
-from ..program.calls import AnyCall, BranchCall, Call, LoopCall
+from ..program.arguments import ELEMENT
+from ..program.calls import AnyCall, BranchCall, Call, LoopCall, MapCall
 
-__all__ = ["RELEASE_MACS", "work"]
+__all__ = ["RELEASE_FROM", "work"]
 
-RELEASE_MACS = 60_000
-"""Multiply-adds of one call from which on the GIL is released: some microseconds on one core."""
+RELEASE_FROM = 300_000
+"""Work of one call, all its steps together, from which on the GIL is released. About 15 us: from 7 us where the weights
+lie in the nearest cache to 40 us where they come from memory (Zen 4)."""
+
+EACH_CALL = 500
+"""What a kernel takes besides its elements: some 25 ns."""
 
 
 def work(calls: Sequence[AnyCall]) -> int:
-    """Multiply-adds of all calls, near enough to decide about the GIL."""
-    total = 0
+    """Work of all calls in multiply-adds, near enough to decide about the GIL. NumPy decides for the calls on the host."""
+    total = EACH_CALL * len(calls)
     for call in calls:
         if isinstance(call, Call):
             total += call.args.work
+        elif isinstance(call, MapCall):
+            total += ELEMENT * prod(call.shape) * len(call.ops)
         elif isinstance(call, LoopCall):
-            total += call.limit * (work(call.body) + 500 * len(call.body))
+            total += call.limit * work(call.body)
         elif isinstance(call, BranchCall):
             total += max(work(part or ()) for part in call.lists)
     return total

@@ -29,7 +29,7 @@ from ..records import StateInfo
 from .block import Block, Phase
 from .chunk import Chunk, first_fills, may_hold, walk_chunk
 from .fed import Fed, check_lens
-from .gil import RELEASE_MACS, work
+from .gil import work
 from .lowered import Lowering
 from .reference import Reference
 from .road import call_of
@@ -155,12 +155,11 @@ class StreamPlan:
 
     def _block(self, n: int, phase: Phase, flush: bool) -> Block:
         chunk, present, b, outputs = self._settled(n, phase, flush)
-        release = work(b.calls) >= RELEASE_MACS
         after = chunk.after()
         if self.fills and any(key not in self.fills for key in after):
             raise AssertionError("a queue appeared that was not foreseen")
         program = assemble(b, len(self.fed.names), outputs)
-        return Block(n, program, release, tuple(after[key] for key in self.fills), tuple(present))
+        return Block(n, program, work(b.calls), tuple(after[key] for key in self.fills), tuple(present))
 
     def placed(self, n: int, phase: Phase) -> Placed:
         """The calls of such a block once more, for who looks at each of them."""

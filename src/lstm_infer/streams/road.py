@@ -14,6 +14,7 @@ from ..analysis.spec import StreamSpec
 from ..graph.fact import Fact
 from ..program.store import ConstStore
 from .block import Block
+from .gil import RELEASE_FROM
 
 __all__ = ["call_of"]
 
@@ -53,7 +54,8 @@ def call_of(
         blocks=plans,
         inputs=ins,
         outputs=outs,
-        release_gil=[block.release_gil for block in blocks],
+        work=[block.work for block in blocks],
+        release_from=RELEASE_FROM,
         nodes=[block.program.nodes[0] for block in blocks],
         can_fail=any(block.program.can_fail for block in blocks),
     )
