@@ -138,7 +138,7 @@ def extension(name: str) -> Extension:
 
 setup(
     ext_modules=cythonize(
-        [extension("_core"), extension("_stream"), extension("_check")],
+        [extension("_core"), extension("_stream"), extension("_states"), extension("_check")],
         include_path=["src"],
         compiler_directives={
             "language_level": 3,

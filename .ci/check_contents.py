@@ -35,7 +35,7 @@ def installed(folder: Path) -> list[str]:
     }
     wrong = [f"lacks {name}" for name in sorted(wanted - held)]
     wrong += [f"holds {name}" for name in sorted(held) if Path(name).suffix in (".pyx", ".pxd", ".c", ".h")]
-    modules = [name for name in ("_core", "_stream", "_check") if not list(package.glob(f"{name}.*.so"))]
+    modules = [name for name in ("_core", "_stream", "_states", "_check") if not list(package.glob(f"{name}.*.so"))]
     return wrong + [f"lacks the module {name}" for name in modules]
 
 

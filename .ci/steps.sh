@@ -143,7 +143,7 @@ step_neon() {
             qemu-aarch64-static -L "$WORK/arm64" "$WORK/arm64/usr/bin/python3.11" "$@"
     }
     arm -c 'import lstm_infer; print(lstm_infer.show_isa())'
-    arm -m pytest tests/kernels tests/test_core.py tests/test_call.py
+    arm -m pytest tests/kernels tests/test_core.py tests/test_call.py tests/stream/test_kept_snapshots.py
     if [[ $FILES == yes ]]; then
         arm tools/hash_outputs.py --few >"$WORK/few_neon"
         LSTM_INFER_ISA=avx2 "$USER_PYTHON" tools/hash_outputs.py --few >"$WORK/few_avx2"
@@ -215,11 +215,14 @@ step_sanitize() {
     # -s: pytest would swallow the report
     env ASAN_OPTIONS=detect_leaks=0 LD_PRELOAD="$(gcc -print-file-name=libasan.so) $(gcc -print-file-name=libubsan.so)" \
         PYTHONMALLOC=malloc PYTHONPATH=src "$USER_PYTHON" -m pytest -s tests/kernels tests/stream tests/test_core.py tests/test_call.py
+    env ASAN_OPTIONS=detect_leaks=0 LD_PRELOAD="$(gcc -print-file-name=libasan.so) $(gcc -print-file-name=libubsan.so)" \
+        PYTHONMALLOC=malloc PYTHONPATH=src "$USER_PYTHON" tools/fuzz_snapshot.py --n 5000 --seed "${LSTM_INFER_SEED:-1}"
 }
 
 # ---- 9. broken files ----
 
 step_fuzz() {
+    "$USER_PYTHON" tools/fuzz_snapshot.py --n 20000 --seed "${LSTM_INFER_SEED:-1}"
     "$USER_PYTHON" tools/fuzz_bombs.py --short --seed "${LSTM_INFER_SEED:-1}"
     [[ $FILES == yes ]] || { echo "no files to start from"; return 0; }
     "$USER_PYTHON" tools/fuzz_import.py --n 3000 --seed "${LSTM_INFER_SEED:-1}"

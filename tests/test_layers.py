@@ -21,6 +21,7 @@ DIRECT = {
     "_core": {"bounds"},
     "_check": {"_core"},
     "_stream": {"_core"},
+    "_states": {"bounds"},
     "isa": {"_core"},
     "records": {"errors"},
     "graph": {"errors"},
@@ -31,7 +32,7 @@ DIRECT = {
     "analysis": {"walk", "records"},
     "recognise": {"analysis"},
     "lower": {"walk"},
-    "streams": {"analysis", "lower", "_stream", "fingerprint"},
+    "streams": {"analysis", "lower", "_stream", "_states", "fingerprint"},
     "stream": {"streams"},
     "feeds": {"analysis"},
     "summary": {"analysis"},
@@ -50,7 +51,7 @@ DIRECT = {
 # These use the package as its users do, so they may import its public names.
 THROUGH_THE_FRONT_DOOR = {"doors", "cli"}
 
-COMPILED = {"_core", "_check", "_stream"}
+COMPILED = {"_core", "_check", "_stream", "_states"}
 
 OUTSIDE = {
     # the demo opens the state of onnxruntime's copy of its model; verify falls back to the reference evaluator

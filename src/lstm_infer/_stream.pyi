@@ -81,10 +81,11 @@ class StreamCore:
     @property
     def _standing(self) -> Any:
         """Whatever a call changes besides the state; only `_bind` and `_alone` set it."""
-    def _alone(self, body: Callable[[Any], tuple[Result, Any]]) -> Result:
+    def _alone(self, body: Callable[[Any], tuple[Result, Any]], writes: bool = True) -> Result:
         """Call body(standing), which returns a result and the next standing, with nobody else in the stream.
 
-        All or nothing: where it raises, whatever it is (a signal too), the state is as it was before.
+        All or nothing: where it raises, whatever it is (a signal too), the state is as it was before. `writes`: False for a body
+        that is so by itself.
 
         Raises
         ------

@@ -318,18 +318,18 @@ cdef class StreamCore:
     def _standing(self):
         return self.standing
 
-    def _alone(self, body):
+    def _alone(self, body, bint writes=True):
         """Call body(standing), which returns a result and the next standing, with nobody else in the stream.
 
         All or nothing: where it raises, whatever it is (a signal too), the state is as it was before. Signals are only
-        handled inside `body`.
+        handled inside `body`. writes: False where it is all or nothing by itself.
         """
         cdef bytes before
         cdef Py_ssize_t n_bytes
         if not LI_TAKE(&self.busy):
             raise StateError(IN_USE)
         try:
-            n_bytes = 0 if self.kept is None else self.kept.nbytes
+            n_bytes = self.kept.nbytes if writes and self.kept is not None else 0
             before = self.state[:n_bytes]
             try:
                 result, self.standing = body(self.standing)

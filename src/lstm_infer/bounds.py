@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["call", "packed", "panels", "plan_steps", "step_shape"]
+__all__ = ["call", "packed", "panels", "pieces", "plan_steps", "step_shape"]
 
 
 def panels(gates: int, n_units: int, k: int, panel: int, units: int, out_offset: int) -> tuple[int, int]:
@@ -84,3 +84,23 @@ def call(
     for name, _, _, time, every in [*inputs, *outputs]:
         if time >= 0 and not every:
             raise ValueError(f"port {name!r} has a time axis, but nothing for every step")
+
+
+def pieces(
+    found: Sequence[tuple[int, int, int, int, int, int, int, int]], n_own: int, batch: int, block_bytes: int
+) -> tuple[int, int]:
+    """Refuse pieces of a state block that reach out of it. Bytes of those of one signal (the first `n_own`), and of the rest."""
+    if batch < 1 or not 0 <= n_own <= len(found):
+        raise ValueError(
+            f"batch from 1 on and 0 to {len(found)} pieces of each signal expected, got {batch} and {n_own}"
+        )
+    sizes = []
+    for index, (at, between, n0, s0, n1, s1, run, check) in enumerate(found):
+        if min(at, between, n0, s0, n1, s1, run) < 0 or check not in (0, 1, 4, 8) or run % max(check, 1):
+            raise ValueError(f"piece {index}: numbers from 0 on expected, got {found[index]}")
+        n_bytes = n0 * n1 * run
+        reach = at + between * (batch - 1 if index < n_own else 0) + (n0 - 1) * s0 + (n1 - 1) * s1 + run
+        if n_bytes and reach > block_bytes:
+            raise ValueError(f"piece {index}: reaches to {reach}, the block has {block_bytes} bytes")
+        sizes.append(n_bytes)
+    return sum(sizes[:n_own]), sum(sizes[n_own:])

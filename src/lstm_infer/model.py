@@ -129,7 +129,7 @@ class Model:
         self._graph, self._options = graph, options
         self._programs = Programs(graph, choose_isa(options.isa), options.seed)
         self._lock = threading.RLock()
-        self._fingerprint = Fingerprint(graph, [options.states, options.time_axis, options.constants])
+        self._fingerprint = Fingerprint(graph.signature, "f32", options.constants)
         self._ports = fed_ports(graph, options)
         with open_budget(graph.allowance), remembering(graph) as walks:
             self._prepare()

@@ -9,17 +9,16 @@ from __future__ import annotations
 from collections.abc import Mapping, MutableMapping, Sequence
 from typing import Any
 
-import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .errors import FormatError
+from .fingerprint import Sign
 from .graph.budget import within_memory
 from .records import StateInfo
 from .streams.asked import Asked, Sizes, Source
 from .streams.general import GeneralPath, Standing
-from .streams.named import States, check_state, memory_of, reset_rows
+from .streams.named import States, check_state, checked_rows, memory_of, reset_rows
 from .streams.plan import StreamPlan
-from .streams.snapshot import Snapshot
+from .streams.snapshot import put, take
 
 __all__ = ["Stream"]
 
@@ -43,8 +42,10 @@ class Stream(GeneralPath):
             self._first = self._state.copy()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        first = None if self._first is self._plan.first_state() else self._first
-        return _reopened, (self._source, self._asked, dict(self._plan.fed.sizes), first, self.snapshot())
+        plan, signs = self._plan, self._signs
+        shared = self._first is plan.first_state()
+        first = None if shared else take(plan, signs, plan.first_phase, False, self._first, None)
+        return _reopened, (self._source, self._asked, dict(plan.fed.sizes), first, self.snapshot())
 
     def __copy__(self) -> Stream:
         return self.fork()
@@ -89,11 +90,13 @@ class Stream(GeneralPath):
             A state has no batch axis, so single rows cannot be reset.
         ShapeError
             A row lies outside the batch.
+        DtypeError
+            `rows` are no numbers.
         """
 
         def body(now: Standing) -> tuple[None, Standing]:
             if rows is not None:
-                reset_rows(now.plan, rows, self._state, self._first)
+                reset_rows(now.plan, checked_rows(now.plan.batch, rows), self._state, self._first)
                 return None, now
             self._state[:] = self._first
             return None, Standing(now.plan, now.plan.first_phase, False)
@@ -101,28 +104,48 @@ class Stream(GeneralPath):
         self._alone(body)
 
     @within_memory("the stream")
-    def snapshot(self) -> bytes:
-        """All states as bytes, for `restore` of a stream of the same model and batch; versioned, checked."""
-        return self._alone(lambda now: (self._stands(now).pack(), now))
+    def snapshot(self, rows: Sequence[int] | None = None) -> bytes:
+        """All that the stream keeps as bytes, for `restore`; `rows`: only these signals of a batch, in this order.
+
+        Raises
+        ------
+        StateError
+            Something that is kept has no batch axis, so single rows cannot be taken out.
+        ShapeError
+            A row lies outside the batch, or is named twice.
+        DtypeError
+            `rows` are no numbers.
+
+        Notes
+        -----
+        It holds states by name, in an order of their own: whatever the instruction set, `max_chunk`, machine or later
+        release, a stream of the same file, bound inputs and precision goes on from it. docs/snapshots.md has the format.
+        """
+
+        def body(now: Standing) -> tuple[bytes, Standing]:
+            which = None if rows is None else checked_rows(now.plan.batch, rows, once=True)
+            return take(now.plan, self._signs, now.phase, now.flushed, self._state, which), now
+
+        return self._alone(body, False)
 
     @within_memory("the stream")
-    def restore(self, snapshot: bytes) -> None:
-        """Continue from a snapshot.
+    def restore(self, snapshot: bytes, rows: Sequence[int] | None = None) -> None:
+        """Continue from a snapshot; `rows`: only these signals of a batch, from a snapshot of as many.
 
         Raises
         ------
         FormatError
-            It is damaged, of another version, or of another model or batch. The stream is left as it was.
+            It is damaged, of another version, or of another model, batch or bound input. The stream is left as it was.
+        StateError, ShapeError, DtypeError
+            As in `snapshot`; also where single signals stand at another phase of a model that looks ahead or strides.
         """
 
         def body(now: Standing) -> tuple[None, Standing]:
-            found = Snapshot.unpack(snapshot, self._stands(now))
-            if not found.flushed and not now.plan.reaches(found.phase):
-                raise FormatError(f"the snapshot is damaged: no stream of this model holds {list(found.phase)} steps")
-            self._state[:] = found.state
-            return None, Standing(now.plan, found.phase, found.flushed)
+            which = None if rows is None else checked_rows(now.plan.batch, rows, once=True)
+            phase, flushed = put(now.plan, self._signs, snapshot, now.phase, now.flushed, self._state, which)
+            return None, Standing(now.plan, phase, flushed)
 
-        self._alone(body)
+        self._alone(body, False)
 
     @within_memory("the stream")
     def fork(self) -> Stream:
@@ -137,9 +160,9 @@ class Stream(GeneralPath):
 
         return self._alone(body)
 
-    def _stands(self, now: Standing) -> Snapshot:
-        fingerprint = self._asked.fingerprint(self._source)
-        return Snapshot(fingerprint, now.plan.batch, now.phase, now.flushed, self._state, now.plan.digest)
+    def _signs(self) -> Mapping[str, Sign]:
+        """What a snapshot shares with its stream."""
+        return self._asked.signs(self._source)
 
     @property
     def _places(self) -> dict[str, tuple[NDArray[Any], StateInfo]]:
@@ -165,9 +188,11 @@ class Stream(GeneralPath):
         self._alone(body)
 
 
-def _reopened(source: Source, asked: Asked, sizes: Sizes, first: NDArray[np.uint8] | None, snapshot: bytes) -> Stream:
+def _reopened(source: Source, asked: Asked, sizes: Sizes, first: bytes | None, snapshot: bytes) -> Stream:
     """A stream from its pickle."""
     stream = Stream(source, asked, source._replan(asked, sizes))
-    stream._first = stream._first if first is None else first
+    if first is not None:
+        stream.restore(first)
+        stream._first = stream._state.copy()
     stream.restore(snapshot)
     return stream

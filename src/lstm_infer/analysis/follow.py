@@ -208,7 +208,7 @@ class _Flow:
         shown = visible(ground.graph, ground.pairs)
         waiting = self.windows.behind_the_end()
         late = [v for v in shown if v not in self.ended or v in waiting]
-        slides = {node.name: node.inputs[0] for node in ground.walked.nodes if node.name in self.windows.windows}
+        kept = {value for node in ground.walked.nodes for value in self._kept(node, axes)}
         return StreamSpec(
             "time",
             roles,
@@ -222,7 +222,7 @@ class _Flow:
             lens=self.states.lens,
             time_axes=axes,
             steps={v: ground.traced.steps(v, ground.label) for v in axes},
-            rows={name: place for name, value in slides.items() if (place := self._batch_in(value))},
+            rows={value: place for value in sorted(kept) if (place := self._batch_in(value))},
             ended=frozenset(self.ended),
             lag=max(map(self.pace.lag, late), default=0),
             rate=max(map(self.pace.rate, shown), default=1),
@@ -244,6 +244,11 @@ class _Flow:
                 self.ground.makers[name], f"gives out the state that the call began with ({name!r})", EachCallError
             )
         return OutputSpec(name, "last" if name in self.ended else "side")
+
+    def _kept(self, node: Node, axes: Mapping[str, int]) -> set[str]:
+        """What a node may have to keep steps of: a window that of its input, a node with several inputs those ahead."""
+        timed = {value for value in node.inputs if value in axes}
+        return timed if len(timed) > 1 else set(node.inputs[:1] if node.name in self.windows.windows else ())
 
     def _batch_in(self, value: str) -> tuple[int, int] | None:
         """The axis that has the batch, and the product of what stands before the batch in that axis."""

@@ -58,7 +58,8 @@ class StreamSpec:
     steps: Mapping[str, int] = field(default_factory=dict)
     """Steps of those at the length that was analysed."""
     rows: Mapping[str, tuple[int, int]] = field(default_factory=dict)
-    """Window over time -> axis of its input that has the batch, and how much stands before the batch in that axis."""
+    """Value that windows slide over, or that may wait for another -> its axis that has the batch, and how much stands before
+    the batch in that axis."""
     ended: frozenset[str] = frozenset()
     """Values that hold the end of the sequence."""
     lag: int = 0

@@ -74,6 +74,8 @@ class Graph:
     split_whole: set[int] = field(default_factory=set)
     """Numbers of single positions that a SplitToSequence was taken apart into, all of them read: an exporter that
     unrolls a loop over an open axis writes as many copies as its example was long."""
+    signature: tuple[bytes, bytes] = (b"", b"")
+    """Digests of the weights and of the graph as the file has them (importer/signature.py)."""
     fixed: dict[tuple[str, int], tuple[int, str]] = field(default_factory=dict)
     """Input axes that stay at a size, and why: a number of the file may be that size or the model's own."""
 

@@ -23,6 +23,7 @@ from lstm_infer.importer.functions import Bodies, Built
 from lstm_infer.importer.opsets import LATEST_OPSET, OLDEST_OPSET, modernise
 from lstm_infer.importer.order import ordered
 from lstm_infer.importer.ports import graph_port, inner_port
+from lstm_infer.importer.signature import graph_digest, weights_digest
 from lstm_infer.importer.source import Source, text
 from lstm_infer.importer.tensors import Tensors
 from lstm_infer.importer.tree import (
@@ -60,7 +61,10 @@ def _count(nodes: list[RawNode]) -> int:
 
 def build(model: onnx.ModelProto, source: Source, built: Built | None = None) -> Graph:
     """The Graph of a model; `built` says which operators stay as they are (see importer.read)."""
-    return _Builder(model, source, built).top()
+    builder = _Builder(model, source, built)
+    graph = builder.top()
+    graph.signature = weights_digest(builder.weights), graph_digest(model)
+    return graph
 
 
 @dataclass(eq=False)
@@ -162,6 +166,8 @@ class _Builder:
         self._live: set[str] = set()
         self._pending: dict[str, tuple[_Body, Callable[[], Array]]] = {}
         self._peeked: dict[str, Array] = {}
+        self._made: set[str] = set()  # constants that the file does not have
+        self.weights: dict[str, Array] = {}  # those that it has, and that an output needs
         self._n_nodes = 0
         self._inlined_bytes = 0
 
@@ -191,7 +197,9 @@ class _Builder:
         graph = self._graph(raw, scope, inputs, outputs)
         for name, (body, decode) in self._pending.items():
             if name in self._live:
-                body.consts[name] = self._peeked[name] if name in self._peeked else decode()
+                body.consts[name] = array = self._peeked[name] if name in self._peeked else decode()
+                if name not in self._made:
+                    self.weights[name] = array
         if model.ir_version >= 4:
             fed = {info.name for info in raw.inputs}
             graph.defaults = {name: value for name, value in graph.consts.items() if name in fed}
@@ -350,7 +358,7 @@ class _Builder:
             )
 
     def _new_constant(self, array: Array, name: str, body: _Body) -> str:
-        name = self._values.name(name)
+        self._made.add(name := self._values.name(name))
         self._pend(name, body, lambda: array)
         return name
 

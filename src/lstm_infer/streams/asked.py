@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from ..analysis.spec import StreamSpec
-from ..fingerprint import Fingerprint
+from ..fingerprint import Fingerprint, Sign, bound_sign, sign
 from ..graph.ir import Array
 from .plan import StreamPlan
 
@@ -27,15 +27,18 @@ class Asked:
     max_chunk: int
     sizes: Sizes
     """What the bound inputs and the first states say."""
-    known: dict[str, bytes] = field(default_factory=dict, repr=False, compare=False)
-    """The fingerprint, once it was asked for."""
+    known: dict[str, Sign] = field(default_factory=dict, repr=False, compare=False)
+    """The signs, once they were asked for."""
 
-    def fingerprint(self, source: Source) -> bytes:
-        """What a snapshot shares with its stream; computed when first asked for."""
-        found = self.known.get("fingerprint")
-        if found is None:
-            found = self.known["fingerprint"] = source._fingerprint.beside(self.bound)
-        return found
+    def signs(self, source: Source) -> dict[str, Sign]:
+        """What a snapshot shares with its stream; found out when first asked for."""
+        if not self.known:
+            spec = self.spec
+            time = {name: axis for name, axis in spec.roles.time.items() if name in spec.streamed}
+            own = {f"input {n}": bound_sign(a, spec.roles.batch.get(n), self.batch) for n, a in self.bound.items()}
+            shared = {**source._fingerprint.signs, "streaming": sign(spec.mode == "frame", dict(spec.pairs), time)}
+            self.known.update({**shared, **own})  # at once: another thread may ask too
+        return self.known
 
 
 class Source(Protocol):

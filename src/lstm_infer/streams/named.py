@@ -12,9 +12,8 @@ from ..errors import DtypeError, FeedError, ShapeError, StateError
 from ..program.views import View
 from ..records import StateInfo
 from .plan import StreamPlan
-from .state_block import History, Remaining
 
-__all__ = ["States", "check_state", "memory_of", "reset_rows"]
+__all__ = ["States", "check_state", "checked_rows", "memory_of", "reset_rows"]
 
 Block = NDArray[np.uint8]
 Places = Mapping[str, tuple[NDArray[Any], StateInfo]]
@@ -46,34 +45,34 @@ def reset_rows(plan: StreamPlan, rows: Sequence[int], now: Block, first: Block) 
     """Back to the first state for these signals of a batch."""
     if plan.fills:
         raise StateError("single rows of a stream that looks ahead or strides over time cannot be reset")
-    for row in rows:
-        if not 0 <= row < plan.batch:
-            raise ShapeError(f"row {row} lies outside a batch of {plan.batch}")
-    histories = _histories(plan)  # refused before anything is reset
-    for name, (view, info) in plan.states.items():
-        if info.batch_axis is None:
-            raise StateError(f"state {name!r} has no batch axis; reset() without rows resets the whole stream")
-        index = (slice(None),) * info.batch_axis + (list(rows),)
-        memory_of(view, now)[index] = memory_of(view, first)[index]
-    for view, axis, before in histories:
+    for memory in plan.memories:  # refused before anything is reset
+        if memory.batch is None:
+            raise StateError(f"{memory} has no batch axis; reset() without rows resets the whole stream")
+    for memory in plan.memories:
+        assert memory.batch is not None
+        view, (axis, before) = memory.view, memory.batch
         after = view.shape[axis] // (before * plan.batch)
         shape = (*view.shape[:axis], before, plan.batch, after, *view.shape[axis + 1 :])
         index = (slice(None),) * (axis + 1) + (list(rows),)
         memory_of(view, now).reshape(shape)[index] = memory_of(view, first).reshape(shape)[index]
 
 
-def _histories(plan: StreamPlan) -> list[tuple[View, int, int]]:
-    """Memory of windows and of lengths: where it lies, the axis with the batch, and what stands before it there."""
-    found: list[tuple[View, int, int]] = []
-    for key, view in plan.layout.slots.items():
-        if isinstance(key, Remaining):
-            found.append((view, 0, 1))
-        elif isinstance(key, History):
-            place = plan.spec.rows.get(key.node)
-            if place is None:
-                raise StateError(f"the memory of node {key.node!r} has no batch axis; reset() without rows resets all")
-            found.append((view, *place))
-    return found
+def checked_rows(batch: int, rows: Any, *, once: bool = False) -> tuple[int, ...]:
+    """Signals of a batch, as a caller names them; `once`: at least one, and none of them twice."""
+    try:
+        found = tuple(rows)
+    except TypeError:
+        found = (None,)
+    if isinstance(rows, (str, bytes)) or not all(
+        isinstance(r, (int, np.integer)) and type(r) is not bool for r in found
+    ):
+        raise DtypeError(f"rows: a sequence of numbers from 0 to {batch - 1} expected, got {rows!r}")
+    for row in found:
+        if not 0 <= row < batch:
+            raise ShapeError(f"row {row} lies outside a batch of {batch}")
+    if once and not 0 < len(set(found)) == len(found):
+        raise ShapeError(f"rows: each of one or more rows once expected, got {list(found)}")
+    return tuple(map(int, found))
 
 
 class States(MutableMapping[str, NDArray[Any]]):

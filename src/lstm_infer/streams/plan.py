@@ -7,8 +7,9 @@ once, when a stream is made, and kept beside its states.
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +32,7 @@ from .chunk import Chunk, first_fills, may_hold, walk_chunk
 from .fed import Fed, check_lens
 from .gil import work
 from .lowered import Lowering
+from .memories import Memory, memories
 from .reference import Reference
 from .road import call_of
 from .state_block import (
@@ -38,7 +40,6 @@ from .state_block import (
     InputState,
     Remaining,
     Static,
-    digest,
     first_program,
     next_value,
     place_states,
@@ -87,7 +88,8 @@ class StreamPlan:
         self._made: dict[tuple[int, Phase, bool], Block] = {}
         self._phases: set[Phase] = set()
         self._first: NDArray[np.uint8] | None = None
-        self.digest = digest(self.layout)
+        self.forms: dict[Hashable, Any] = {}
+        """How snapshots look, by where a stream stands (snapshot.py)."""
         again = read_again(spec.pairs, one.nodes)
         self._copied = {id(self.layout.slots[InputState(name)].buffer) for name in again}
         """Buffers (by id) of states that cannot be updated where they lie."""
@@ -141,6 +143,12 @@ class StreamPlan:
     def states(self) -> dict[str, tuple[View, StateInfo]]:
         """Every public state and where it lies."""
         return public_states(self.spec, self.layout, self.batch)
+
+    @cached_property
+    def memories(self) -> tuple[Memory, ...]:
+        """What a snapshot holds."""
+        nodes = {node.name: node for node in self.reference.one.nodes}
+        return memories(self.spec, nodes, self.layout.slots, self.states)
 
     def first_state(self) -> NDArray[np.uint8]:
         """The state block before the first step: read-only, one for all streams; fresh where random numbers are in it."""

@@ -5,7 +5,6 @@ A slot of the state block has a key that says what it holds: `NodeState` a recur
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Union
@@ -36,7 +35,6 @@ __all__ = [
     "Queue",
     "Remaining",
     "Static",
-    "digest",
     "first_program",
     "next_value",
     "place_states",
@@ -160,12 +158,6 @@ def public_states(spec: StreamSpec, layout: StateLayout, batch: int) -> dict[str
             view = shown
         found[info.name] = view, info
     return found
-
-
-def digest(layout: StateLayout) -> bytes:
-    """32 bytes that tell layouts apart."""
-    slots = [(repr(key), view.shape, view.dtype.str, view.buffer.offset) for key, view in layout.slots.items()]
-    return hashlib.sha256(repr(slots).encode()).digest()
 
 
 def first_program(
