@@ -50,7 +50,7 @@ def kernels(isa: str) -> Arrays:
     """Every slot that computes floats; the others move bits."""
     x = slotcall.stratified(20_000)
     x = [x, np.roll(x, 7), np.roll(x[::-1], 3)]
-    integers = {"BITAND", "BITOR", "BITXOR", "BITNOT", "SHL", "SHR"}
+    integers = {"BITAND", "BITOR", "BITXOR", "BITNOT", "SHL", "SHR", "UDIV", "UMOD"}
     for name, (_, n_args) in sorted(_core.map_codes.items()):
         if name not in integers:
             yield f"map {name}", slotcall.run_map(isa, "map_f32", [(name, 3, *range(n_args))], x, [(3, np.float32)])[1]

@@ -335,7 +335,7 @@ LI_INLINE int64_t li_pow_i64_(int64_t a, int64_t b)
 LI_NOINLINE li_status li_map_run_i64_(int64_t code, int64_t *d, const int64_t *a, const int64_t *b, const int64_t *c,
                                       int64_t n)
 {
-    if (code == LI_MAP_DIV || code == LI_MAP_MOD || code == LI_MAP_FMOD) {
+    if (code == LI_MAP_DIV || code == LI_MAP_MOD || code == LI_MAP_FMOD || code == LI_MAP_UDIV || code == LI_MAP_UMOD) {
         for (int64_t i = 0; i < n; i++) { if (b[i] == 0) { return LI_ERR_VALUE; } }
     }
     if (code == LI_MAP_POW) {
@@ -356,6 +356,8 @@ LI_NOINLINE li_status li_map_run_i64_(int64_t code, int64_t *d, const int64_t *a
     case LI_MAP_MOD: LI_MAP_LANES(li_mod_i64_(x, y));
     case LI_MAP_FMOD: LI_MAP_LANES(li_rem_i64_(x, y));
     case LI_MAP_POW: LI_MAP_LANES(li_pow_i64_(x, y));
+    case LI_MAP_UDIV: LI_MAP_LANES(U(x) / U(y));
+    case LI_MAP_UMOD: LI_MAP_LANES(U(x) % U(y));
     case LI_MAP_EQ: LI_MAP_LANES(x == y);
     case LI_MAP_LT: LI_MAP_LANES(x < y);
     case LI_MAP_LE: LI_MAP_LANES(x <= y);

@@ -261,6 +261,7 @@ static li_status run_i64(int64_t code, int64_t a, int64_t b, int64_t c, int64_t 
     const uint64_t ua = (uint64_t)a, ub = (uint64_t)b, uc = (uint64_t)c;
     const int divides = code == LI_MAP_DIV || code == LI_MAP_MOD || code == LI_MAP_FMOD;
     if ((divides && b == 0) || (code == LI_MAP_POW && a == 0 && b < 0)) { return LI_ERR_VALUE; }
+    if ((code == LI_MAP_UDIV || code == LI_MAP_UMOD) && b == 0) { return LI_ERR_VALUE; }
     int64_t rest = divides && b != -1 ? a % b : 0;
     switch ((li_map_code)code) {
     case LI_MAP_ADD: *d = (int64_t)(ua + ub); break;
@@ -275,6 +276,8 @@ static li_status run_i64(int64_t code, int64_t a, int64_t b, int64_t c, int64_t 
     case LI_MAP_MAX: *d = a > b ? a : b; break;
     case LI_MAP_MOD: *d = rest != 0 && (rest < 0) != (b < 0) ? rest + b : rest; break;
     case LI_MAP_FMOD: *d = rest; break;
+    case LI_MAP_UDIV: *d = (int64_t)(ua / ub); break;
+    case LI_MAP_UMOD: *d = (int64_t)(ua % ub); break;
     case LI_MAP_POW: *d = (int64_t)integer_power(ua, b); break;
     case LI_MAP_EQ: *d = a == b; break;
     case LI_MAP_LT: *d = a < b; break;

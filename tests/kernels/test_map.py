@@ -85,7 +85,7 @@ def test_fused_sets_agree_on_every_instruction() -> None:
     x = stratified(20_000)
     inputs = [x, rng.permutation(x), rng.permutation(x)]
     for name, (_, n_args) in _core.map_codes.items():
-        if name in ("BITAND", "BITOR", "BITXOR", "BITNOT", "SHL", "SHR"):
+        if name in ("BITAND", "BITOR", "BITXOR", "BITNOT", "SHL", "SHR", "UDIV", "UMOD"):
             continue
         op = (name, 3, *range(n_args))
         results = [run_map(isa, "map_f32", [op], inputs, [(3, F32)])[1][0] for isa in FUSED]
@@ -237,6 +237,7 @@ INTEGER: dict[str, Callable[..., int]] = {
     "LT": lambda a, b: a < b, "LE": lambda a, b: a <= b, "NOT": lambda a: a == 0,
     "AND": lambda a, b: a != 0 and b != 0, "OR": lambda a, b: a != 0 or b != 0,
     "XOR": lambda a, b: (a != 0) != (b != 0), "SELECT": lambda a, b, c: b if a else c,
+    "UDIV": lambda a, b: a % 2**64 // (b % 2**64), "UMOD": lambda a, b: a % 2**64 % (b % 2**64),
     "BITAND": lambda a, b: a & b, "BITOR": lambda a, b: a | b, "BITXOR": lambda a, b: a ^ b, "BITNOT": lambda a: ~a,
     "SHL": lambda a, b: a << b if 0 <= b < 64 else 0, "SHR": lambda a, b: a % 2**64 >> b if 0 <= b < 64 else 0,
 }  # fmt: skip
@@ -248,7 +249,7 @@ def test_integer_instruction(isa: str, name: str) -> None:
     n_args = _core.map_codes[name][1]
     a, b = (x.ravel() for x in np.meshgrid(EDGE, EDGE))
     c = np.roll(a, 5)
-    if name in ("DIV", "MOD", "FMOD"):
+    if name in ("DIV", "MOD", "FMOD", "UDIV", "UMOD"):
         b = np.where(b == 0, 3, b)
     if name == "POW":
         a = np.where((a == 0) & (b < 0), 1, a)
@@ -260,7 +261,7 @@ def test_integer_instruction(isa: str, name: str) -> None:
 
 
 @pytest.mark.parametrize("isa", ISAS)
-@pytest.mark.parametrize("name", ["DIV", "MOD", "FMOD"])
+@pytest.mark.parametrize("name", ["DIV", "MOD", "FMOD", "UDIV", "UMOD"])
 def test_integer_division_by_zero(isa: str, name: str) -> None:
     a, b = np.arange(400), np.ones(400, np.int64)
     b[333] = 0

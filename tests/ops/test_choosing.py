@@ -12,6 +12,7 @@ from run import ISAS, close, expected, through_plan
 
 import lstm_infer
 import stream_models
+from lstm_infer.errors import ShapeError
 from lstm_infer.graph.ir import Array
 
 INTEGERS = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64")
@@ -175,6 +176,57 @@ def test_one_hot(values: Array, dtype: str) -> None:
         at = np.expand_dims(seen.astype(np.int64), axis)
         places = np.arange(4).reshape([4 if a == axis else 1 for a in range(x.ndim + 1)])
         check(made, x, [np.where((at == places) | (at + 4 == places), values[1], values[0])])
+
+
+@pytest.mark.parametrize(
+    "name", ["Less", "LessOrEqual", "Greater", "GreaterOrEqual", "Div", "Mod", "Max", "Min", "PRelu"]
+)
+def test_pairs_of_uint64(name: str) -> None:
+    rng = np.random.default_rng(5)
+    ends = np.array([0, 1, 2, 2**63 - 1, 2**63, 2**63 + 1, 2**64 - 2, 2**64 - 1], np.uint64)
+    x, y = rng.choice(ends, (9, 9)), rng.choice(ends[1:], (9, 9))
+    made, seen = turned(name, x, {}, 16, consts=(y,))
+    pairs = {
+        "Less": np.less, "LessOrEqual": np.less_equal, "Greater": np.greater, "GreaterOrEqual": np.greater_equal,
+        "Div": np.floor_divide, "Mod": np.mod, "Max": np.maximum, "Min": np.minimum, "PRelu": lambda a, b: a,
+    }  # fmt: skip
+    check(made, x, [pairs[name](seen, y)])
+
+
+def test_one_uint64() -> None:
+    x = np.array([0, 1, 5, 2**63 - 1, 2**63, 2**64 - 1], np.uint64)
+    low, high = np.array(3, np.uint64), np.array(2**63 + 7, np.uint64)
+    for op, consts, want in (
+        ("Abs", (), lambda a: a),
+        ("Sign", (), np.sign),
+        ("Clip", (low, high), lambda a: np.clip(a, low, high)),
+    ):
+        made, seen = turned(op, x, {}, 13, consts=consts)
+        check(made, x, [want(seen)])
+
+
+def test_a_uint64_divided_by_zero_is_refused() -> None:
+    for op in ("Div", "Mod"):
+        made, _ = turned(op, np.ones(3, np.uint64), {}, 14, consts=(np.array([1, 0, 1], np.uint64),))
+        for isa in ISAS:
+            with pytest.raises(ShapeError, match="divided by zero"):
+                through_plan(made, {"x": np.ones(3, np.uint64)}, isa)
+
+
+@pytest.mark.parametrize("dtype", ["int32", "int64"])
+def test_integers_to_whole_powers(dtype: str) -> None:
+    rng = np.random.default_rng(6)
+    base = rng.integers(-6, 7, (5, 4)).astype(dtype)
+    base[base == 0] = 2
+    exponents = [rng.integers(-3, 9, (4, 5)).astype(kind) for kind in ("int32", "int64", "float32")]
+    for exponent in [*exponents, np.array(2, dtype), np.array(3.0, np.float32), np.array(-1, dtype)]:
+        made, seen = turned("Pow", base, {}, 15, consts=(exponent,))
+        want = [
+            [int(float(a) ** int(p)) for a, p in zip(*row, strict=True)]
+            for row in zip(seen, np.broadcast_to(exponent, seen.shape), strict=True)
+        ]
+        check(made, base, [np.array(want, dtype)])
+        close(np.array(want, dtype), expected(made, {"x": base})[0])
 
 
 def test_the_head_of_a_policy_is_a_step_in_c() -> None:

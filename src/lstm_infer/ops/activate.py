@@ -92,7 +92,6 @@ elementwise(
     ("SELECT", ("LT", 0, 0.0), ("MUL", 1, 0), 0),
     kinds=NUMBERS,
     ints=True,
-    wraps=False,
     n_in=2,
 )
 elementwise("Selu", _selu, _selu_formula)

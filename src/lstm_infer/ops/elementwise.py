@@ -21,7 +21,7 @@ from ..graph.fact import Fact
 from ..graph.ir import Array, Node
 from ..program.builder import Builder
 from .common import broadcast, pass_broadcast
-from .formula import Formula, apply
+from .formula import Formula, apply, unsigned
 from .registry import Op, attr, find, need, register, unsupported
 
 __all__ = ["Formula", "apply", "elementwise"]
@@ -44,7 +44,6 @@ def elementwise(
     kinds: str = "f",
     dtype: Callable[[Node, list[Fact | None]], np.dtype[Any]] = same_dtype,
     ints: bool = False,
-    wraps: bool = True,
     mixed: bool = False,
     n_in: int = 1,
     n_most: int | None = None,
@@ -55,9 +54,8 @@ def elementwise(
     """Register one operator.
 
     `meaning(node, *arrays)` in NumPy. `kinds`: NumPy kinds of the element types it takes. `ints`: the formula also
-    holds in int64. `wraps`: it also holds for uint64 taken as int64 (else those run on the host). `mixed`: operands
-    may differ in type. `n_in`: inputs that must be there, at most `n_most` (default: as many). `check`: refuses, when
-    the model is loaded, what attributes say that the formula cannot. `mixes`: see Op.
+    holds in int64. `mixed`: operands may differ in type. `n_in`: inputs that must be there, at most `n_most` (default:
+    as many). `check`: refuses, when the model is loaded, what attributes say that the formula cannot. `mixes`: see Op.
     """
 
     def infer(node: Node, ins: list[Fact | None]) -> list[Fact]:
@@ -83,10 +81,9 @@ def elementwise(
         names = [value for value in node.inputs if value]
         types = [b.fact(value).dtype for value in names]
         whole = ints and all(found.kind in "iub" for found in types)
-        if whole and not wraps and any(found == np.uint64 for found in types):
-            b.host(node, find(node).evaluate)
-            return
         made = formula(node, b) if callable(formula) else formula
+        if whole and any(found == np.uint64 for found in types):
+            made = unsigned(made)
         apply(b, made, [b.view(value) for value in names], b.new(node.outputs[0]), ints=whole)
 
     takes = ", ".join(word for kind, word in _KINDS.items() if kind in kinds)
@@ -123,10 +120,17 @@ def _mod(node: Node, a: Any, b: Any) -> Any:
 
 
 def _pow(node: Node, a: Any, b: Any) -> Any:
-    """Integers through float64, toward zero, as onnxruntime does; exact below 2**53."""
+    """Integers to whole powers wrap; to others through float64, toward zero, as onnxruntime does."""
     if a.dtype.kind == "f":
         return np.power(a, b.astype(np.float64) if b.dtype.kind != "f" else b)
-    return np.trunc(np.power(a.astype(np.float64), b.astype(np.float64)))
+    if b.dtype.kind == "f":
+        return np.trunc(np.power(a.astype(np.float64), b.astype(np.float64)))
+    if np.any((a == 0) & (b < 0)):
+        raise ValueError("an integer is divided by zero")
+    wide: Any = a.astype(np.uint64 if a.dtype.kind == "u" else np.int64)
+    whole = np.power(wide, np.maximum(b, 0).astype(wide.dtype))
+    odd = np.where(b % 2 == 1, wide, wide * wide)  # of 1 and -1
+    return np.where(b < 0, np.where(abs(wide) == 1, odd, 0), whole)
 
 
 def _pow_formula(node: Node, b: Builder) -> Formula:
@@ -145,12 +149,16 @@ def _pow_formula(node: Node, b: Builder) -> Formula:
 
 
 def _pow_lower(node: Node, b: Builder) -> None:
-    base, exponent = (b.fact(value).dtype.kind for value in node.inputs)
-    ints = base in "iu" and exponent in "iu"
-    if base in "iu":  # a float32 power would not be exact
-        b.host(node, find(node).evaluate)
-        return
-    apply(b, _pow_formula(node, b), [b.view(value) for value in node.inputs], b.new(node.outputs[0]), ints=ints)
+    ints = all(b.fact(value).dtype.kind in "iu" for value in node.inputs)
+    views = [b.view(value) for value in node.inputs]
+    if b.fact(node.inputs[0]).dtype.kind in "iu" and not ints:
+        exponent = b.const_of(node.inputs[1])
+        if exponent is None or not np.all(np.trunc(exponent) == exponent) or np.any(np.abs(exponent) >= 2.0**63):
+            b.host(node, find(node).evaluate)  # a float32 power would not be exact
+            return
+        key = ("whole powers", id(exponent))
+        views[1], ints = b.packed(key, lambda: exponent.astype(np.int64), exponent), True
+    apply(b, _pow_formula(node, b), views, b.new(node.outputs[0]), ints=ints)
 
 
 def _pow_infer(node: Node, ins: list[Fact | None]) -> list[Fact]:
@@ -174,7 +182,7 @@ register(
         _pow_evaluate,
         pass_broadcast,
         _pow_lower,
-        note="integer bases run on the host",
+        note="integers to powers that are not whole, or not known to be: on the host",
         dtypes="float, int, uint",
         runs="map",
     )
@@ -189,7 +197,6 @@ elementwise(
     ("DIV", 0, 1),
     kinds=NUMBERS,
     ints=True,
-    wraps=False,
     n_in=2,
     note="integers: toward zero",
     mixes="scale",
@@ -200,14 +207,13 @@ elementwise(
     lambda node, b: ("FMOD" if attr(node, "fmod", 0) else "MOD", 0, 1),
     kinds=NUMBERS,
     ints=True,
-    wraps=False,
     n_in=2,
     check=_mod_check,
     note="floats with fmod=0 only from opset 28",
 )
 elementwise("Neg", plain(np.negative), ("NEG", 0), kinds="fi", ints=True, mixes="scale")
-elementwise("Abs", plain(np.abs), ("ABS", 0), kinds=NUMBERS, ints=True, wraps=False)
-elementwise("Sign", plain(np.sign), ("SIGN", 0), kinds=NUMBERS, ints=True, wraps=False)
+elementwise("Abs", plain(np.abs), ("ABS", 0), kinds=NUMBERS, ints=True)
+elementwise("Sign", plain(np.sign), ("SIGN", 0), kinds=NUMBERS, ints=True)
 elementwise("Reciprocal", plain(np.reciprocal), ("DIV", 1.0, 0))
 elementwise("Sqrt", plain(np.sqrt), ("SQRT", 0))
 elementwise("Exp", plain(np.exp), ("EXP", 0))
@@ -237,4 +243,4 @@ def _clip_formula(node: Node, b: Builder) -> Formula:
     return ("MIN", made, 2 if low else 1) if high else made
 
 
-elementwise("Clip", _clip, _clip_formula, kinds=NUMBERS, ints=True, wraps=False, mixed=True, n_most=3)
+elementwise("Clip", _clip, _clip_formula, kinds=NUMBERS, ints=True, mixed=True, n_most=3)

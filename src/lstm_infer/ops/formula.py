@@ -14,7 +14,7 @@ import numpy as np
 from ..program.builder import Builder
 from ..program.views import View
 
-__all__ = ["Formula", "apply"]
+__all__ = ["Formula", "apply", "unsigned"]
 
 Formula = int | float | tuple[Any, ...]
 
@@ -43,6 +43,25 @@ def apply(b: Builder, formula: Formula, ins: Sequence[View], out: View, *, ints:
 
     register_of(formula if isinstance(formula, tuple) else ("MOVE", formula))
     b.map(views, ops, out, ints=ints)
+
+
+_TOP = -(2.0**63)
+"""The highest bit: turned, it makes the order of uint64 that of int64."""
+
+
+def unsigned(formula: Formula) -> Formula:
+    """A formula of integers for uint64, which int64 registers hold as their bits."""
+    if not isinstance(formula, tuple):
+        return formula
+    code, *operands = (formula[0], *map(unsigned, formula[1:]))
+    if code in ("LT", "LE", "MIN", "MAX"):
+        made = (code, *(("BITXOR", operand, _TOP) for operand in operands))
+        return made if code in ("LT", "LE") else ("BITXOR", made, _TOP)
+    if code == "ABS":
+        return operands[0]
+    if code == "SIGN":
+        return ("NOT", ("NOT", *operands))
+    return ({"DIV": "UDIV", "MOD": "UMOD", "FMOD": "UMOD"}.get(code, code), *operands)
 
 
 def _constants(part: Formula, found: dict[str, float]) -> None:

@@ -27,7 +27,7 @@ def _bool(node: Node, ins: list[Fact | None]) -> np.dtype[Any]:
 
 _ALL = "fiub"
 elementwise("Equal", plain(np.equal), ("EQ", 0, 1), kinds=_ALL, ints=True, n_in=2, dtype=_bool)
-_ORDER: dict[str, Any] = {"kinds": NUMBERS, "ints": True, "wraps": False, "n_in": 2, "dtype": _bool}
+_ORDER: dict[str, Any] = {"kinds": NUMBERS, "ints": True, "n_in": 2, "dtype": _bool}
 elementwise("Less", plain(np.less), ("LT", 0, 1), **_ORDER)
 elementwise("LessOrEqual", plain(np.less_equal), ("LE", 0, 1), **_ORDER)
 elementwise("Greater", plain(np.greater), ("LT", 1, 0), **_ORDER)
@@ -77,7 +77,6 @@ elementwise(
     lambda node, b: ("SHL" if attr(node, "direction") == "LEFT" else "SHR", 0, 1),
     kinds="u",
     ints=True,
-    wraps=False,
     n_in=2,
     check=_shift_check,
 )

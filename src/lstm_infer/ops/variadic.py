@@ -14,8 +14,8 @@ from ..graph.fact import Fact
 from ..graph.ir import Array, Node
 from ..program.builder import Builder
 from .common import broadcast, pass_broadcast
-from .formula import Formula, apply
-from .registry import Op, find, need, register, unsupported
+from .formula import Formula, apply, unsigned
+from .registry import Op, need, register, unsupported
 
 _MOST_AT_ONCE = 8
 """Inputs in one map: leaves registers for what fusing adds."""
@@ -40,9 +40,6 @@ def _variadic(name: str, code: str, function: Callable[..., Any], *, ints: bool,
 
     def lower(node: Node, b: Builder) -> None:
         dtype, out = b.fact(node.inputs[0]).dtype, b.new(node.outputs[0])
-        if dtype == np.uint64:
-            b.host(node, find(node).evaluate)
-            return
         whole = dtype.kind in "iu"
         left = [b.view(value) for value in node.inputs]
         while True:
@@ -50,6 +47,7 @@ def _variadic(name: str, code: str, function: Callable[..., Any], *, ints: bool,
             formula: Formula = 0
             for index in range(1, len(now)):
                 formula = (code, formula, index)
+            formula = unsigned(formula) if dtype == np.uint64 else formula
             if not left:
                 apply(b, ("MUL", formula, 1.0 / len(node.inputs)) if mean else formula, now, out, ints=whole)
                 return

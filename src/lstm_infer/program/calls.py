@@ -253,7 +253,7 @@ def _encode_map(call: MapCall, address: Address) -> tuple[str, Array]:
 def can_fail(call: AnyCall) -> bool:
     """May a call refuse what it finds in its data: an index, a length, a divisor, a condition."""
     if isinstance(call, MapCall):
-        return call.ints and any(op[0] in ("DIV", "MOD", "POW") for op in call.ops)
+        return call.ints and any(op[0] in ("DIV", "MOD", "FMOD", "POW", "UDIV", "UMOD") for op in call.ops)
     if isinstance(call, Call):
         return call.args.can_fail
     return True
