@@ -209,6 +209,16 @@ typedef struct li_topk_args {
     int64_t x_outer, x_r, x_inner;
 } li_topk_args;
 
+/* ---- matmul_i64: as matmul_dyn_f32, of integers: a, b and y are of dtype, sums modulo 2^64 stored as their low bits.
+ * k >= 1. scratch: 8 k m bytes, 64-byte aligned; holds b. */
+typedef struct li_matmul_i64_args {
+    li_ref a, b, y, scratch;
+    int64_t n, k, m;
+    int64_t a_row, a_k, b_k, b_col, y_row;
+    int64_t batch_rank, batch[LI_RANK], a_batch[LI_RANK], b_batch[LI_RANK], y_batch[LI_RANK];
+    int64_t dtype;
+} li_matmul_i64_args;
+
 typedef li_status (*li_slot_fn)(const void *args, char *const *base);
 
 typedef enum li_slot {

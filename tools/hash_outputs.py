@@ -25,6 +25,7 @@ sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "kernels")]
 
 import slotcall  # noqa: E402
 import test_indexed  # noqa: E402
+import test_integer_product  # noqa: E402
 import test_matrix  # noqa: E402
 import test_reduce  # noqa: E402
 
@@ -63,6 +64,7 @@ def kernels(isa: str) -> Arrays:
         )
     yield from typed_reductions(isa)
     yield from tops(isa)
+    yield from integer_products(isa)
     for log in (0, 1):
         yield f"softmax {log}", [test_reduce.softmax(isa, 5 * uniform(n, (3, n)), log) for n in slotcall.SIZES]
     for n in slotcall.SIZES:
@@ -105,6 +107,14 @@ def tops(isa: str) -> Arrays:
             x = [np.abs(9 * uniform(n, (2, n, 3))).astype(slotcall.NUMPY[name]) for n in slotcall.SIZES]
             made = [a for y in x for a in slotcall.run_topk(isa, y, -(-y.shape[1] // 3), least)]
             yield f"topk {name} {least}", made
+
+
+def integer_products(isa: str) -> Arrays:
+    """Products of integers, which wrap."""
+    whole = [np.abs(2**20 * uniform(n, shape)).astype(np.int64) for n, shape in ((1, (2, 5, 130)), (2, (130, 70)))]
+    for name in ("i8", "u32", "i64"):
+        a, b = (x.astype(slotcall.NUMPY[name]) for x in whole)
+        yield f"matmul_i64 {name}", [test_integer_product.product(isa, a, b)]
 
 
 def exact_layer(kind: str, H: int, options: dict[str, object]) -> test_matrix.Layer:

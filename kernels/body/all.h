@@ -17,5 +17,6 @@
 #include "reduce_i64.h"
 #include "arg_reduce.h"
 #include "topk.h"
+#include "matmul_i64.h"
 
 #include "table.h"

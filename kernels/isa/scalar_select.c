@@ -1,4 +1,4 @@
-/* scalar: reductions of integers, and the slots that choose elements, in plain C. The reference that the bodies are
+/* scalar: reductions and products of integers, and the slots that choose elements, in plain C. The reference that the bodies are
  * tested against and the fallback of CPUs without a vector set; it shares no code with the bodies. */
 #include <math.h>
 #include <string.h>
@@ -148,6 +148,36 @@ li_status li_topk_scalar(const void *args, char *const *base)
             const int64_t to = (o * g->k + j) * g->n_inner + i;
             if (indices) { indices[to] = best[j]; }
             if (values) { memcpy(values + to * bytes, x + best[j] * g->x_r * bytes, (size_t)bytes); }
+        }
+    }
+    return LI_OK;
+}
+
+li_status li_matmul_i64_scalar(const void *args, char *const *base);
+li_status li_matmul_i64_scalar(const void *args, char *const *base)
+{
+    const li_matmul_i64_args *g = (const li_matmul_i64_args *)args;
+    const void *a = li_at(g->a, base), *b = li_at(g->b, base);
+    void *y = li_at(g->y, base);
+    int64_t entries = 1;
+    for (int64_t d = 0; d < g->batch_rank; d++) { entries *= g->batch[d]; }
+    for (int64_t e = 0; e < entries; e++) {
+        int64_t at_a = 0, at_b = 0, at_y = 0, rest = e;
+        for (int64_t d = g->batch_rank - 1; d >= 0; d--) {
+            at_a += rest % g->batch[d] * g->a_batch[d];
+            at_b += rest % g->batch[d] * g->b_batch[d];
+            at_y += rest % g->batch[d] * g->y_batch[d];
+            rest /= g->batch[d];
+        }
+        for (int64_t i = 0; i < g->n; i++) {
+            for (int64_t j = 0; j < g->m; j++) {
+                uint64_t sum = 0;
+                for (int64_t k = 0; k < g->k; k++) {
+                    sum += (uint64_t)load(a, g->dtype, at_a + i * g->a_row + k * g->a_k) *
+                           (uint64_t)load(b, g->dtype, at_b + k * g->b_k + j * g->b_col);
+                }
+                store(y, g->dtype, at_y + i * g->y_row + j, (int64_t)sum);
+            }
         }
     }
     return LI_OK;

@@ -18,6 +18,7 @@ SOURCES = shared_files.ROOT / "src" / "lstm_infer"
 RECORDS = {
     "matmul_f32": arguments.MatMul,
     "matmul_dyn_f32": arguments.MatMulDyn,
+    "matmul_i64": arguments.MatMulInt,
     "lstm_f32": arguments.Recur,
     "gru_f32": arguments.Recur,
     "rnn_f32": arguments.Recur,

@@ -229,6 +229,29 @@ def test_integers_to_whole_powers(dtype: str) -> None:
         close(np.array(want, dtype), expected(made, {"x": base})[0])
 
 
+@pytest.mark.parametrize("dtype", INTEGERS)
+def test_products_of_integers(dtype: str) -> None:
+    rng = np.random.default_rng(7)
+    for shapes in (((3, 4), (4, 5)), ((4,), (4, 5)), ((2, 3, 4), (4,)), ((5, 1, 2, 3), (4, 3, 2)), ((3, 0), (0, 2))):
+        left, right = (drawn(rng, dtype, shape, False) for shape in shapes)
+        made, seen = turned("MatMul", left.transpose()[..., ::-1].copy(), {}, 13, consts=(right,))
+        with np.errstate(over="ignore"):
+            check(made, left.transpose()[..., ::-1].copy(), [np.matmul(seen, right)])
+
+
+@pytest.mark.parametrize("dtype", ["int32", "int64", "uint32", "uint64"])
+def test_gemm_of_integers(dtype: str) -> None:
+    rng = np.random.default_rng(8)
+    for trial in range(8):
+        attrs = {"transB": trial % 2, "alpha": 2.0 if trial % 3 else 1.0, "beta": 3.0 if trial // 2 % 2 else 1.0}
+        x = rng.integers(0, 50, (4, 3)).astype(dtype)
+        right = rng.integers(0, 50, (5, 4) if attrs["transB"] else (4, 5)).astype(dtype)
+        c = rng.integers(0, 50, [(), (5,), (3, 1), (3, 5)][trial % 4]).astype(dtype)
+        made, seen = turned("Gemm", x, attrs, 13, consts=(right, c))
+        y = seen @ (right.T if attrs["transB"] else right)
+        check(made, x, [(int(attrs["alpha"]) * y + int(attrs["beta"]) * c).astype(dtype)])
+
+
 def test_the_head_of_a_policy_is_a_step_in_c() -> None:
     """What a step gives is chosen from in C: every call is one crossing."""
     plain = onnx.load_from_string(stream_models.frame())

@@ -4,7 +4,7 @@
 
 A constant B is packed once with alpha folded in. A constant C of one row is where each sum starts; any other C is
 added behind the product. Also FusedGemm of com.microsoft (files that onnxruntime saved after optimising): Gemm with an
-activation behind it. Integers run on the host.
+activation behind it. Integers wrap; where alpha or beta is not whole they run on the host.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ..graph.links import Link
 from ..program.builder import Builder
 from ..program.views import View
 from . import activation, work
-from .elementwise import apply
+from .formula import Formula, apply
 from .matmul import dynamic, product, row_bias
 from .registry import Op, attr, find, need, register, unsupported
 
@@ -95,7 +95,7 @@ def flow(node: Node, ins: list[Fact | None], outs: list[Fact]) -> list[Link]:
 def lower(node: Node, b: Builder) -> None:
     ins = [b.fact(name) if name else None for name in node.inputs]
     if b.fact(node.outputs[0]).dtype.kind != "f":
-        b.host(node, find(node).evaluate)
+        _lower_ints(node, b)
         return
     _, k, m = _sizes(node, ins)
     alpha, beta, act = _number(node, "alpha"), _number(node, "beta"), activation.of(node)
@@ -127,6 +127,25 @@ def lower(node: Node, b: Builder) -> None:
         apply(b, activation.formula(act, scale), [y], y)
 
 
+def _lower_ints(node: Node, b: Builder) -> None:
+    """Whole alpha and beta in C: exact, and wrapped at the width of the type."""
+    alpha, beta = _number(node, "alpha"), _number(node, "beta")
+    if not alpha.is_integer() or not beta.is_integer() or activation.of(node).name != "NONE":
+        b.host(node, find(node).evaluate)
+        return
+    left, right = (b.view(name) for name in node.inputs[:2])
+    left = left.transpose((1, 0)) if attr(node, "transA", 0) else left
+    right = right.transpose((1, 0)) if attr(node, "transB", 0) else right
+    y = b.new(node.outputs[0])
+    dynamic(b, left, right, y)
+    made: Formula = 0 if alpha == 1 else ("MUL", 0, alpha)
+    c = b.optional(node, 2) if beta else ""
+    if c:
+        apply(b, ("ADD", made, 1 if beta == 1 else ("MUL", 1, beta)), [y, b.view(c)], y, ints=True)
+    elif made != 0:
+        apply(b, made, [y], y, ints=True)
+
+
 def _pack(node: Node, b: Builder, weights: Array, alpha: float, k: int, m: int) -> View:
     k_stride, m_stride = (1, k) if attr(node, "transB", 0) else (m, 1)
 
@@ -148,7 +167,9 @@ register(
         lower,
         work=work.products(),
         opsets=(7, None),
-        note="integers run on the host",
+        note="integers with an alpha or beta that is not whole: on the host",
+        dtypes="float, int, uint",
+        runs="matmul_f32, matmul_dyn_f32, matmul_i64",
         why="sums over time",
     ),
     Op(

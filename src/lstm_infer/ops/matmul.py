@@ -16,11 +16,11 @@ from ..errors import OnnxImportError, ShapeError
 from ..graph.fact import Fact
 from ..graph.ir import Array, Node
 from ..graph.links import Link
-from ..program.arguments import RANK, Activation, MatMul, MatMulDyn, filled
+from ..program.arguments import RANK, Activation, MatMul, MatMulDyn, MatMulInt, dtype_code, filled
 from ..program.builder import Builder
 from ..program.views import View
 from . import work
-from .registry import Op, find, need, register
+from .registry import Op, need, register
 
 
 def infer(node: Node, ins: list[Fact | None]) -> list[Fact]:
@@ -89,7 +89,7 @@ def row_bias(b: Builder, key: Any, c: Array, m: int, keep: Any = None) -> View:
 
 def lower(node: Node, b: Builder) -> None:
     if b.fact(node.outputs[0]).dtype.kind != "f":
-        b.host(node, find(node).evaluate)
+        dynamic(b, b.view(node.inputs[0]), b.view(node.inputs[1]), b.new(node.outputs[0]))
         return
     right = b.fact(node.inputs[1])
     x, y = b.f32(b.view(node.inputs[0])), b.new(node.outputs[0])
@@ -122,9 +122,9 @@ def product(
 
 
 def dynamic(b: Builder, left: View, right: View, y: View) -> None:
-    """Both sides computed at run time, batched over the leading axes."""
+    """Both sides computed at run time, batched over the leading axes; all of one dtype, float32 or an integer."""
     if left.size == 0 or right.size == 0:
-        b.copy(y, b.scalar(0.0))
+        b.copy(y, b.scalar(0, y.dtype))
         return
     left = left.add_axis(0) if len(left.shape) == 1 else left
     right = right.add_axis(1) if len(right.shape) == 1 else right
@@ -133,18 +133,21 @@ def dynamic(b: Builder, left: View, right: View, y: View) -> None:
     out = y.reshape((*batch, n, m))
     assert out is not None
     left, right = left.expand((*batch, n, k)), right.expand((*batch, k, m))
-    scratch = b.scratch(_core.matmul_dyn_scratch(k, m))
+    ints = y.dtype.kind in "iu"
+    scratch = b.scratch(8 * k * m if ints else _core.matmul_dyn_scratch(k, m))
     (a_row, a_k), (b_k, b_col) = left.strides[-2:], right.strides[-2:]
-    args = MatMulDyn(
-        a=left, b=right, y=out, scratch=scratch, n=n, k=k, m=m,
-        a_row=a_row, a_k=a_k, b_k=b_k, b_col=b_col, y_row=m, batch_rank=len(batch),
-        batch=filled(batch, RANK), a_batch=filled(left.strides[:-2], RANK), b_batch=filled(right.strides[:-2], RANK),
-        y_batch=filled(out.strides[:-2], RANK),
-    )  # fmt: skip
-    b.emit("matmul_dyn_f32", args)
+    how: dict[str, Any] = {
+        "a": left, "b": right, "y": out, "scratch": scratch, "n": n, "k": k, "m": m,
+        "a_row": a_row, "a_k": a_k, "b_k": b_k, "b_col": b_col, "y_row": m, "batch_rank": len(batch),
+        "batch": filled(batch, RANK), "a_batch": filled(left.strides[:-2], RANK), "b_batch": filled(right.strides[:-2], RANK),
+        "y_batch": filled(out.strides[:-2], RANK),
+    }  # fmt: skip
+    if ints:
+        b.emit("matmul_i64", MatMulInt(**how, dtype=dtype_code(y.dtype)))
+    else:
+        b.emit("matmul_dyn_f32", MatMulDyn(**how))
 
 
-_NOTE = "integers run on the host"
 register(
     Op(
         "MatMul",
@@ -153,9 +156,8 @@ register(
         flow,
         lower,
         work=work.products(),
-        note=_NOTE,
         dtypes="float, int, uint",
-        runs="matmul_f32, matmul_dyn_f32",
+        runs="matmul_f32, matmul_dyn_f32, matmul_i64",
         why="sums over time",
     )
 )

@@ -19,8 +19,8 @@ from ..errors import UnsupportedOpError
 from .views import View
 
 __all__ = [
-    "RANK", "Activation", "Address", "Conv", "Copy", "Gather", "GatherND", "Indexed", "LayerNorm", "MatMul", "MatMulDyn", "Record",
-    "Recur", "Reduce", "ReduceTyped", "ScatterND", "Softmax", "TopK", "dtype_code", "filled",
+    "RANK", "Activation", "Address", "Conv", "Copy", "Gather", "GatherND", "Indexed", "LayerNorm", "MatMul", "MatMulDyn",
+    "MatMulInt", "Record", "Recur", "Reduce", "ReduceTyped", "ScatterND", "Softmax", "TopK", "dtype_code", "filled",
 ]  # fmt: skip
 
 Address = Callable[[View], tuple[int, int]]
@@ -171,6 +171,13 @@ class MatMulDyn(Record):
     @property
     def work(self) -> int:
         return self.n * self.k * self.m * prod(self.batch[: self.batch_rank])
+
+
+@dataclass(frozen=True)
+class MatMulInt(MatMulDyn):
+    """li_matmul_i64_args: the same of integers."""
+
+    dtype: int
 
 
 @dataclass(frozen=True)
