@@ -219,6 +219,14 @@ typedef struct li_matmul_i64_args {
     int64_t dtype;
 } li_matmul_i64_args;
 
+/* ---- reverse: dst[b][t] = src[b][lens[b] - 1 - t] for t < lens[b], else src[b][t]: rows of `bytes` dense bytes, moved as bits.
+ * Strides in bytes. lens: int64 [B], dense; LI_ERR_LENGTH (before anything is written) where one lies outside 0..T. */
+typedef struct li_reverse_args {
+    li_ref dst, src, lens;
+    int64_t T, B, bytes;
+    int64_t dst_t, dst_b, src_t, src_b;
+} li_reverse_args;
+
 typedef li_status (*li_slot_fn)(const void *args, char *const *base);
 
 typedef enum li_slot {

@@ -1,4 +1,4 @@
-/* copy and gather: bits moved, never interpreted. */
+/* copy, gather and reverse: bits moved, never interpreted. */
 #ifndef LI_BODY_MOVE_H
 #define LI_BODY_MOVE_H
 
@@ -175,6 +175,23 @@ static li_status LI_NAME(gather)(const void *args, char *const *base)
                                  : n == 8 ? li_gather_(g, dst, src, index, 8)
                                           : li_gather_(g, dst, src, index, n);
         if (status != LI_OK) { return status; }
+    }
+    return LI_OK;
+}
+
+static li_status LI_NAME(reverse)(const void *args, char *const *base)
+{
+    const li_reverse_args *g = (const li_reverse_args *)args;
+    const int64_t *lens = (const int64_t *)li_at(g->lens, base);
+    for (int64_t b = 0; b < g->B; b++) {
+        if (lens[b] < 0 || lens[b] > g->T) { return LI_ERR_LENGTH; }
+    }
+    for (int64_t b = 0; b < g->B; b++) {
+        char *dst = (char *)li_at(g->dst, base) + b * g->dst_b;
+        const char *src = (const char *)li_at(g->src, base) + b * g->src_b;
+        const int64_t n = lens[b];
+        li_copy_rows_(dst, src + (n > 0 ? n - 1 : 0) * g->src_t, n, g->bytes, g->dst_t, -g->src_t);
+        li_copy_rows_(dst + n * g->dst_t, src + n * g->src_t, g->T - n, g->bytes, g->dst_t, g->src_t);
     }
     return LI_OK;
 }

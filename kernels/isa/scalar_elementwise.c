@@ -370,6 +370,23 @@ li_status li_gather_scalar(const void *args, char *const *base)
     return LI_OK;
 }
 
+li_status li_reverse_scalar(const void *args, char *const *base);
+li_status li_reverse_scalar(const void *args, char *const *base)
+{
+    const li_reverse_args *g = (const li_reverse_args *)args;
+    const int64_t *lens = (const int64_t *)li_at(g->lens, base);
+    char *dst = (char *)li_at(g->dst, base);
+    const char *src = (const char *)li_at(g->src, base);
+    for (int64_t b = 0; b < g->B; b++) {
+        if (lens[b] < 0 || lens[b] > g->T) { return LI_ERR_LENGTH; }
+    }
+    for (int64_t k = 0; k < g->B * g->T; k++) {
+        const int64_t b = k / g->T, t = k % g->T, from = t < lens[b] ? lens[b] - 1 - t : t;
+        memcpy(dst + b * g->dst_b + t * g->dst_t, src + b * g->src_b + from * g->src_t, (size_t)g->bytes);
+    }
+    return LI_OK;
+}
+
 static float extreme(const float *x, int64_t n, int64_t stride, int largest)
 {
     float m = largest ? -INFINITY : INFINITY;

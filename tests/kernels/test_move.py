@@ -95,3 +95,28 @@ def test_gather(isa: str, dtype: type, inner: int) -> None:
 @pytest.mark.parametrize("index", [9, -10, 2**62, -(2**63)])
 def test_gather_outside(isa: str, index: int) -> None:
     assert gather(isa, numbers((2, 9, 4), np.uint32), np.array([1, index], np.int64))[0] == 1
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.int64])
+def test_reverse_turns_the_first_rows_of_each_entry(isa: str, dtype: type) -> None:
+    rng = np.random.default_rng(4)
+    for T, B, inner in ((1, 1, 1), (5, 3, 1), (7, 2, 40), (4, 6, 100)):
+        x = rng.integers(0, 100, (T, B, inner)).astype(dtype)
+        lens = rng.integers(0, T + 1, B)
+        want = x.copy()
+        for b, n in enumerate(lens):
+            want[:n, b] = x[:n, b][::-1]
+        for src in (x, np.array(x.transpose(1, 0, 2)).transpose(1, 0, 2)):
+            buffers = Buffers()
+            y = buffers.new((T, B, inner), dtype)
+            words = [*buffers.ref(y), *buffers.ref(src), *buffers.ref(lens), T, B, inner * x.itemsize]
+            words += [*y.strides[:2], *src.strides[:2]]
+            assert buffers.call(isa, "reverse", words) == 0
+            np.testing.assert_array_equal(y, want)
+            for wrong in (-1, T + 1):
+                before = y.copy()
+                buffers.bases[2] = np.array([*lens[:-1], wrong])
+                assert buffers.call(isa, "reverse", words) == 2
+                np.testing.assert_array_equal(y, before)
+            buffers.bases[2] = lens

@@ -26,6 +26,7 @@ RECORDS = {
     "gather": arguments.Gather,
     "gather_nd": arguments.GatherND,
     "scatter_nd": arguments.ScatterND,
+    "reverse": arguments.Reverse,
     "reduce_f32": arguments.Reduce,
     "arg_reduce": arguments.ReduceTyped,
     "reduce_i64": arguments.ReduceTyped,

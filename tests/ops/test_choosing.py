@@ -252,6 +252,59 @@ def test_gemm_of_integers(dtype: str) -> None:
         check(made, x, [(int(attrs["alpha"]) * y + int(attrs["beta"]) * c).astype(dtype)])
 
 
+@pytest.mark.parametrize("order", [0, 1])
+def test_indices_of_max_pool(order: int) -> None:
+    rng = np.random.default_rng(9)
+    for trial in range(24):
+        n = trial % 3 + 1
+        x = drawn(rng, "float32", (*rng.integers(5, 8, n).tolist(), 3, 2), bool(trial % 2))
+        kernel = rng.integers(1, 4, n).tolist()
+        attrs = {"kernel_shape": kernel, "strides": rng.integers(1, 3, n).tolist(), "storage_order": order}
+        attrs |= {"pads": [int(rng.integers(0, k)) for k in kernel * 2], "ceil_mode": trial // 3 % 2}
+        made, _ = turned("MaxPool", x, attrs, 12, n_out=2)
+        check(made, x, expected(made, {"x": x}))
+
+
+def test_max_pool_of_bytes_has_indices_too() -> None:
+    for dtype in ("int8", "uint8"):
+        low = np.iinfo(dtype).min
+        x = np.array([[[low], [low], [3], [low], [low]]]).transpose(2, 1, 0).astype(dtype).copy()
+        made, _ = turned("MaxPool", x.transpose(2, 1, 0).copy(), {"kernel_shape": [2], "pads": [1, 1]}, 12, n_out=2)
+        check(made, x.transpose(2, 1, 0).copy(), expected(made, {"x": x.transpose(2, 1, 0).copy()}))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int8", "uint16", "int64", "bool"])
+def test_sequences_are_turned_round(dtype: str) -> None:
+    rng = np.random.default_rng(10)
+    for trial in range(8):
+        batch = trial % 2
+        x = drawn(rng, dtype, [(5, 4), (5, 4, 3), (2, 3, 4, 5)][trial % 3], False)
+        lens = rng.integers(0, x.shape[1 - batch] + 1, x.shape[batch])
+        nodes = [
+            helper.make_node(
+                "ReverseSequence", ["x", "lens"], ["y0"], name="node", batch_axis=batch, time_axis=1 - batch
+            )
+        ]
+        ports = [
+            helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(a.dtype), a.shape)
+            for name, a in (("x", x), ("lens", lens))
+        ]
+        graph = helper.make_graph(nodes, "g", ports, [onnx.ValueInfoProto(name="y0")])
+        made = onnx.shape_inference.infer_shapes(
+            helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+        )
+        rows = np.moveaxis(x.copy(), batch, 0)
+        for row, n in zip(rows, lens, strict=True):
+            row[:n] = row[:n][::-1].copy()
+        for isa in ISAS:
+            got, slots = through_plan(made, {"x": x, "lens": lens}, isa)
+            assert "reverse" in slots
+            close(got[0], np.ascontiguousarray(np.moveaxis(rows, 0, batch)))
+            for bad in (-1, x.shape[1 - batch] + 1):
+                with pytest.raises(ShapeError, match="length lies outside"):
+                    through_plan(made, {"x": x, "lens": np.full_like(lens, bad)}, isa)
+
+
 def test_the_head_of_a_policy_is_a_step_in_c() -> None:
     """What a step gives is chosen from in C: every call is one crossing."""
     plain = onnx.load_from_string(stream_models.frame())

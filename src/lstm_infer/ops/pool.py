@@ -4,13 +4,14 @@
     AveragePool  the sum over the number of positions inside X, or, with count_include_pad, inside X and its pads
     LpPool       (sum of |x| ^ p) ^ (1 / p)
 
-A window over several axes is taken one axis after the other. MaxPool of integers, and with its output Indices, runs on
-the host. Refused: more than 3 spatial axes, negative pads.
+A window over several axes is taken one axis after the other. Indices of MaxPool: every window is laid out, and the first place of
+its largest element found. Refused: more than 3 spatial axes, negative pads.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from math import prod
 from typing import Any
 
@@ -20,14 +21,15 @@ from ..errors import OnnxImportError, ShapeError
 from ..graph.fact import Fact
 from ..graph.ir import Array, Node
 from ..graph.links import Link
+from ..program.arguments import Gather, dtype_code
 from ..program.builder import Builder
 from ..program.views import View
 from . import indexed, work
 from .channels_last import channels_last
 from .elementwise import Formula, apply
-from .reduce import reduce
-from .registry import Op, attr, find, known, need, register, unsupported
-from .window import Slide, ints, padded, patches_of, slide, windows
+from .reduce import reduce, reduce_typed
+from .registry import Op, attr, known, need, register, unsupported
+from .window import Slide, ints, padded, patches, patches_of, slide, windows
 
 _MOST_AT_ONCE = 8
 _MOST_IN_MAPS = 24
@@ -78,10 +80,13 @@ def evaluate(node: Node, ins: list[Array | None]) -> list[Array]:
     n = len(s.size)
     axes = tuple(range(2 + n, 2 + 2 * n))
     if node.op == "MaxPool":
-        low = -np.inf if given.dtype.kind == "f" else np.iinfo(given.dtype).min
-        rows = patches_of(given, s, low).reshape(*given.shape[:2], *s.out, -1)
-        best = np.argmax(rows, -1)
-        return [np.asarray(np.max(rows, -1)), _indices(node, s, given.shape, best)]
+        x = given if given.dtype.kind == "f" else given.astype(np.float32)  # where the padding lies below every byte
+        rows = patches_of(x, s, -np.inf).reshape(*x.shape[:2], *s.out, -1)
+        first, steps = _corners(node, s, x.shape)
+        largest = np.max(rows, -1)
+        if given.dtype.kind != "f":
+            largest = np.maximum(largest, np.iinfo(given.dtype).min)
+        return [np.asarray(largest).astype(given.dtype), np.asarray(sum(first, steps[np.argmax(rows, -1)]))]
     x = given.astype(np.float32) if given.dtype == np.float16 else given
     if node.op == "AveragePool":
         y = patches_of(x, s, 0).sum(axes) / _counts(node, s)
@@ -91,17 +96,19 @@ def evaluate(node: Node, ins: list[Array | None]) -> list[Array]:
     return [np.asarray(y).astype(given.dtype)]
 
 
-def _indices(node: Node, s: Slide, shape: tuple[int, ...], best: Any) -> Array:
-    """Positions of the largest elements, counted through the whole of X."""
+def _corners(node: Node, s: Slide, shape: tuple[int, ...]) -> tuple[list[Array], Array]:
+    """Where things lie in X, counted through the whole of it: the planes [N, C, 1...] and the first positions of the windows
+    along each axis, which add up; and how far from there each place of a window lies, [kernel...] flattened."""
     n = len(s.size)
     column_major = bool(attr(node, "storage_order", 0))
-    at = np.zeros(best.shape, np.int64)
-    for a, k in enumerate(np.unravel_index(best, s.kernel)):
-        first = np.arange(s.out[a]).reshape([-1 if d == a else 1 for d in range(n)]) * s.stride[a] - s.begin[a]
+    first: list[Array] = [np.arange(shape[0] * shape[1]).reshape(*shape[:2], *([1] * n)) * prod(s.size)]
+    steps: Any = np.zeros([1] * n, np.int64)
+    for a in range(n):
         step = prod(s.size[:a]) if column_major else prod(s.size[a + 1 :])
-        at += (first + k * s.dilation[a]) * step
-    lead = np.arange(shape[0] * shape[1]).reshape(*shape[:2], *([1] * n)) * prod(s.size)
-    return np.asarray(at + lead, np.int64)
+        along_axis = [-1 if d == a else 1 for d in range(n)]
+        first.append((np.arange(s.out[a]) * s.stride[a] - s.begin[a]).reshape(along_axis) * step)
+        steps = steps + np.arange(s.kernel[a]).reshape(along_axis) * s.dilation[a] * step
+    return first, steps.reshape(-1)
 
 
 def flow(node: Node, ins: list[Fact | None], outs: list[Fact]) -> list[Link]:
@@ -116,10 +123,7 @@ def flow(node: Node, ins: list[Fact | None], outs: list[Fact]) -> list[Link]:
 
 
 def lower(node: Node, b: Builder) -> None:
-    x = b.view(node.inputs[0])
-    if x.dtype.kind != "f" or b.wanted(node, 1):
-        b.host(node, find(node).evaluate)
-        return
+    x = b.f32(b.view(node.inputs[0]))  # bytes are exact there
     s, y = _slide(node, [b.fact(node.inputs[0])]), b.new(node.outputs[0])
     code = "MAX" if node.op == "MaxPool" else "ADD"
     p = _power(node) if node.op == "LpPool" else 1.0
@@ -128,6 +132,8 @@ def lower(node: Node, b: Builder) -> None:
         apply(b, ("MUL", 0, 0) if p == 2 else ("ABS", 0) if p == 1 else ("POW", ("ABS", 0), p), [x], powers)
         x = powers
     x = padded(b, x, s, -np.inf if code == "MAX" else 0.0)
+    if b.wanted(node, 1):
+        _lower_indices(node, b, s, x)
     for a in range(len(s.size)):
         x = along(b, x, 2 + a, s, a, code)
     made: Formula = 0
@@ -142,6 +148,30 @@ def lower(node: Node, b: Builder) -> None:
     elif node.op == "LpPool" and p != 1:
         made = ("SQRT", 0) if p == 2 else ("POW", 0, 1 / p)
     apply(b, made, [x, *extra], y)
+
+
+def _lower_indices(node: Node, b: Builder, s: Slide, x: View) -> None:
+    """The place of the largest element in each window, then where that place lies in X."""
+    seen, k, n = patches(x, s), prod(s.kernel), len(s.size)
+    rows = b.alloc(seen.shape)
+    b.copy(rows, seen)
+    out = b.new(node.outputs[1])
+    found, moved = b.alloc(out.shape, np.int64), b.alloc(out.shape, np.int64)
+    flat = rows.reshape((out.size, k, 1))
+    assert flat is not None
+    reduce_typed(b, "arg_reduce", "Max", flat, found)
+    first, steps = _corners(node, s, b.fact(node.inputs[0]).shape)
+    key = (s, x.shape[:2], bool(attr(node, "storage_order", 0)))
+    corners = [b.packed(("window corners", a, *key), partial(first.__getitem__, a)) for a in range(n + 1)]
+    table = b.packed(("window steps", *key), lambda: steps)
+    args = Gather(
+        dst=moved, src=table, index=found, index_dtype=dtype_code(found.dtype), n_outer=1, axis=k, n_index=out.size,
+        inner_bytes=8,
+    )  # fmt: skip
+    b.emit("gather", args)
+    ops: list[tuple[Any, ...]] = [("ADD", 0, 1)]
+    ops += [("ADD", n + 2 + a, 2 + a) for a in range(n)]
+    b.map([moved, *corners], ops, out, ints=True)
 
 
 def along(b: Builder, x: View, axis: int, s: Slide, a: int, code: str) -> View:
@@ -174,13 +204,10 @@ def along(b: Builder, x: View, axis: int, s: Slide, a: int, code: str) -> View:
     return out
 
 
-_NOTE = "integers and Indices run on the host"
-_MAX = Op(
-    "MaxPool", infer, evaluate, flow, lower, work=work.windows(), note=_NOTE, why="reduces over the whole time axis"
-)
+_MAX = Op("MaxPool", infer, evaluate, flow, lower, work=work.windows(), why="reduces over the whole time axis")
 register(
     _MAX,
-    channels_last("NhwcMaxPool", _MAX, (1, 1), always=True, note=_NOTE),
+    channels_last("NhwcMaxPool", _MAX, (1, 1), always=True),
     Op("AveragePool", infer, evaluate, flow, lower, work=work.windows(), why="reduces over the whole time axis"),
     Op("LpPool", infer, evaluate, flow, lower, work=work.windows(), why="reduces over the whole time axis"),
 )

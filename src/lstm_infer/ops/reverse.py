@@ -1,6 +1,6 @@
 """ReverseSequence-10: the first sequence_lens[b] positions of each batch entry backwards, the rest as it is.
 
-Constant lengths: copies. Lengths from the data: on the host.
+Constant lengths: copies. Lengths from the data: the slot `reverse`.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ from ..errors import OnnxImportError, ShapeError
 from ..graph.fact import Fact
 from ..graph.ir import Array, Node
 from ..graph.links import Link
+from ..program.arguments import Reverse
 from ..program.builder import Builder
 from .common import pass_through
-from .registry import Op, attr, find, need, register
+from .registry import Op, attr, need, register
 
 
 def _axes(node: Node) -> tuple[int, int]:
@@ -58,7 +59,7 @@ def flow(node: Node, ins: list[Fact | None], outs: list[Fact]) -> list[Link]:
 def lower(node: Node, b: Builder) -> None:
     lens = b.const_of(node.inputs[1])
     if lens is None:
-        b.host(node, find(node).evaluate)
+        _lower_fed(node, b)
         return
     batch, time = _axes(node)
     x = b.view(node.inputs[0])
@@ -72,6 +73,18 @@ def lower(node: Node, b: Builder) -> None:
         here, there = out.part(batch, row, 1), x.part(batch, row, 1)
         b.copy(here.part(time, 0, length), there.part(time, length - 1, length, -1))
         b.copy(here.part(time, length, n - length), there.part(time, length, n - length))
+
+
+def _lower_fed(node: Node, b: Builder) -> None:
+    batch, time = _axes(node)
+    x, lens, out = b.view(node.inputs[0]), b.dense(b.view(node.inputs[1])), b.new(node.outputs[0])
+    x = b.rows(x, len(x.shape) - 2)
+    n = x.dtype.itemsize
+    args = Reverse(
+        dst=out, src=x, lens=lens, T=x.shape[time], B=x.shape[batch], bytes=prod(x.shape[2:]) * n,
+        dst_t=out.strides[time] * n, dst_b=out.strides[batch] * n, src_t=x.strides[time] * n, src_b=x.strides[batch] * n,
+    )  # fmt: skip
+    b.emit("reverse", args)
 
 
 def _work(node: Node, ins: list[Fact | None], outs: list[Fact]) -> int:
@@ -88,7 +101,7 @@ register(
         lower,
         work=_work,
         dtypes="any",
-        runs="copy, else host",
+        runs="copy; reverse",
         holds=lambda node, ins: {1: (1, None)},
         why="reverses time",
     )

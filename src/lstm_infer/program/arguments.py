@@ -20,7 +20,7 @@ from .views import View
 
 __all__ = [
     "RANK", "Activation", "Address", "Conv", "Copy", "Gather", "GatherND", "Indexed", "LayerNorm", "MatMul", "MatMulDyn",
-    "MatMulInt", "Record", "Recur", "Reduce", "ReduceTyped", "ScatterND", "Softmax", "TopK", "dtype_code", "filled",
+    "MatMulInt", "Record", "Recur", "Reduce", "ReduceTyped", "Reverse", "ScatterND", "Softmax", "TopK", "dtype_code", "filled",
 ]  # fmt: skip
 
 Address = Callable[[View], tuple[int, int]]
@@ -349,6 +349,29 @@ class ScatterND(Indexed):
 
     READ = ("data", "values", "index")
     WRITTEN = ("data",)
+
+
+@dataclass(frozen=True)
+class Reverse(Record):
+    """li_reverse_args: the first lens[b] rows of each b backwards; strides in bytes."""
+
+    dst: View
+    src: View
+    lens: View
+    T: int
+    B: int
+    bytes: int
+    dst_t: int
+    dst_b: int
+    src_t: int
+    src_b: int
+
+    READ = ("src", "lens")
+    WRITTEN = ("dst",)
+
+    @property
+    def can_fail(self) -> bool:
+        return True
 
 
 @dataclass(frozen=True)
