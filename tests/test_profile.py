@@ -155,6 +155,19 @@ def test_the_command(path, capsys):
     assert found["what"] == "a run of 7 steps" and macs == {"LSTM": 7 * LSTM_MACS, "MatMul": 7 * H * C}
 
 
+def test_many_steps_are_summed_by_operator(path, capsys, monkeypatch):
+    from lstm_infer.cli import profiled
+
+    monkeypatch.setattr(profiled, "MOST_ROWS", 2)
+    assert command.main(["bench", path("bands"), "--profile"]) == 0
+    text = capsys.readouterr().out
+    found = profile(stream_models.bands())
+    assert f"{len(found.steps) - 2} others" in text
+    lines = [line.split() for line in text[text.index("op ") :].splitlines()]
+    steps = {tuple(line[:2]): int(line[2]) for line in lines if len(line) == 5 and line[2].isdigit()}
+    assert sum(steps.values()) == len(found.steps) and steps["LSTM", "lstm_f32"] == 1
+
+
 @pytest.mark.files
 @pytest.mark.parametrize("name", ["dtln_model_2", "pose_gru"])
 def test_real_models(name):

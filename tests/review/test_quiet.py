@@ -36,6 +36,8 @@ ROADS = {
     "two outputs": ("two outputs", "step", 1, {"x": [1, I]}, {}),
     "two of both": ("two inputs, two outputs", "step", 1, {"a": [1, HALF], "b": [1, HALF]}, {}),
     "two of both, a chunk": ("two inputs, two outputs", "run", 1, {"a": [20, 1, HALF], "b": [20, 1, HALF]}, {}),
+    "an ArgMax head": ("ArgMax alone", "step", 1, {"x": [1, I]}, {}),
+    "an ArgMax head beside": ("ArgMax beside", "step", 1, {"x": [1, I]}, {}),
     "a bound side input": ("bound side input", "step", 1, {"x": [1, I]}, {"gain": [I]}),
     "batch-first": ("batch-first", "step", 4, {"x": [4, I]}, {}),
     "batch-first, rows in a chunk": ("batch-first", "run", 4, {"x": [4, 5, I]}, {}),

@@ -24,6 +24,8 @@ def print_profile(found: CallProfile) -> None:
     print_table(
         ["node", "op", "kernel", "µs", "share", "multiply-adds", "weights, B", "other, B", "GFLOP/s", "GB/s"], rows
     )
+    if rest:
+        print_table(["op", "kernel", "steps", "µs", "share"], _by_op(found.steps))
     bounds = found.bounds
     more = found.whole - found.sum
     print(
@@ -45,6 +47,15 @@ def _cells(node: str, op: str, step: StepTime) -> list[str]:
         str(cost.weight_bytes), str(cost.read_bytes + cost.written_bytes),
         f"{step.gflops:.1f}" if cost.macs else "-", f"{step.gbs:.1f}",
     ]  # fmt: skip
+
+
+def _by_op(steps: list[StepTime]) -> list[list[str]]:
+    """A row for each operator and kernel, what takes longest in front."""
+    groups: dict[tuple[str, str], list[StepTime]] = {}
+    for step in steps:
+        groups.setdefault((step.op or step.node.split()[0], step.slot), []).append(step)
+    joined = sorted(((key, len(group), _joined(group)) for key, group in groups.items()), key=lambda row: -row[2].us)
+    return [[*key, str(n), f"{one.us:.2f}", f"{100 * one.share:.1f}%"] for key, n, one in joined]
 
 
 def _joined(steps: list[StepTime]) -> StepTime:
