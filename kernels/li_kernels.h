@@ -160,6 +160,24 @@ typedef struct li_indexed_args {
     int64_t depth, index_d, axis[LI_RANK], stride[LI_RANK];
 } li_indexed_args;
 
+/* ---- random: numbers drawn by counter ----------------------------------------------------------------------------
+ * y[t][b][i] (dense f32) = the top 24 bits of word i % 4 of Philox 4x32-10, over 2^24: even steps from 0 to below 1.
+ * Its counter is (low and high half of i / 4, low and high half of state[b].counter + t), its key is
+ * state[b].key ^ key. state [n_signals] of two int64, key and counter: every counter grows by `advance` at the end.
+ * So a number depends on key, signal, step and place alone, not on what else is drawn with it. Source: J. Salmon et al.,
+ * Parallel random numbers: as easy as 1, 2, 3, SC 2011. */
+typedef struct li_random_args {
+    li_ref y, state;
+    int64_t key, n_steps, n_signals, n, advance;
+} li_random_args;
+
+/* ---- choose: y[r][s] = the first k at which p[r][0] + ... + p[r][k] exceeds u[r][s] times the sum of all, else n-1 ----
+ * p [rows][n], u [rows][samples] f32, y of dtype LI_I32 or LI_I64, all dense; 0 <= u < 1. Sums in f64, in order. */
+typedef struct li_choose_args {
+    li_ref p, u, y;
+    int64_t dtype, rows, n, samples;
+} li_choose_args;
+
 /* ---- reduce_f32: y[o][i] = reduction over r of x[o][r][i] ------------------------------------------------------
  * Strides in elements (x_outer, x_r, x_inner; y_outer, y_inner). Term r goes to virtual lane r % 16; lanes are
  * then combined by the tree (l, l+8), (l, l+4), (l, l+2), (l, l+1). The order does not depend on the strides. */

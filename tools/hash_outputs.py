@@ -27,6 +27,7 @@ import slotcall  # noqa: E402
 import test_indexed  # noqa: E402
 import test_integer_product  # noqa: E402
 import test_matrix  # noqa: E402
+import test_random  # noqa: E402
 import test_reduce  # noqa: E402
 
 import lstm_infer  # noqa: E402
@@ -65,6 +66,9 @@ def kernels(isa: str) -> Arrays:
     yield from typed_reductions(isa)
     yield from tops(isa)
     yield from integer_products(isa)
+    state = np.arange(1, 7).reshape(3, 2)
+    yield "random", [test_random.run_random(isa, state, 7, 333, 5, 7), state]
+    yield "choose", [test_random.run_choose(isa, 1 + uniform(1, (9, 333)), (1 + uniform(2, (9, 20))) / 2, np.int64)]
     for log in (0, 1):
         yield f"softmax {log}", [test_reduce.softmax(isa, 5 * uniform(n, (3, n)), log) for n in slotcall.SIZES]
     for n in slotcall.SIZES:

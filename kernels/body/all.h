@@ -13,6 +13,7 @@
 #include "map.h"
 #include "move.h"
 #include "indexed.h"
+#include "random.h"
 #include "reduce_f32.h"
 #include "reduce_i64.h"
 #include "arg_reduce.h"

@@ -77,6 +77,11 @@ LI_INLINE vi vi_set1(int32_t x) { return _mm256_set1_epi32(x); }
 LI_INLINE vi vi_add(vi a, vi b) { return _mm256_add_epi32(a, b); }
 LI_INLINE vi vi_sub(vi a, vi b) { return _mm256_sub_epi32(a, b); }
 LI_INLINE vi vi_mul(vi a, vi b) { return _mm256_mullo_epi32(a, b); }
+LI_INLINE vi vi_mul_high(vi a, vi b) /* the upper half of unsigned products */
+{
+    const vi odd = _mm256_mul_epu32(_mm256_srli_epi64(a, 32), _mm256_srli_epi64(b, 32));
+    return _mm256_blend_epi32(_mm256_srli_epi64(_mm256_mul_epu32(a, b), 32), odd, 0xaa);
+}
 LI_INLINE vi vi_and(vi a, vi b) { return _mm256_and_si256(a, b); }
 LI_INLINE vi vi_or(vi a, vi b) { return _mm256_or_si256(a, b); }
 LI_INLINE vi vi_xor(vi a, vi b) { return _mm256_xor_si256(a, b); }

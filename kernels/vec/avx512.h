@@ -74,6 +74,11 @@ LI_INLINE vi vi_set1(int32_t x) { return _mm512_set1_epi32(x); }
 LI_INLINE vi vi_add(vi a, vi b) { return _mm512_add_epi32(a, b); }
 LI_INLINE vi vi_sub(vi a, vi b) { return _mm512_sub_epi32(a, b); }
 LI_INLINE vi vi_mul(vi a, vi b) { return _mm512_mullo_epi32(a, b); }
+LI_INLINE vi vi_mul_high(vi a, vi b) /* the upper half of unsigned products */
+{
+    const vi odd = _mm512_mul_epu32(_mm512_srli_epi64(a, 32), _mm512_srli_epi64(b, 32));
+    return _mm512_mask_blend_epi32(0xaaaa, _mm512_srli_epi64(_mm512_mul_epu32(a, b), 32), odd);
+}
 LI_INLINE vi vi_and(vi a, vi b) { return _mm512_and_si512(a, b); }
 LI_INLINE vi vi_or(vi a, vi b) { return _mm512_or_si512(a, b); }
 LI_INLINE vi vi_xor(vi a, vi b) { return _mm512_xor_si512(a, b); }

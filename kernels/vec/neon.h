@@ -85,6 +85,13 @@ LI_INLINE vi vi_set1(int32_t x) { return vdupq_n_s32(x); }
 LI_INLINE vi vi_add(vi a, vi b) { return vaddq_s32(a, b); }
 LI_INLINE vi vi_sub(vi a, vi b) { return vsubq_s32(a, b); }
 LI_INLINE vi vi_mul(vi a, vi b) { return vmulq_s32(a, b); }
+LI_INLINE vi vi_mul_high(vi a, vi b) /* the upper half of unsigned products */
+{
+    const uint32x4_t x = vreinterpretq_u32_s32(a), y = vreinterpretq_u32_s32(b);
+    const uint32x4_t low = vreinterpretq_u32_u64(vmull_u32(vget_low_u32(x), vget_low_u32(y)));
+    const uint32x4_t high = vreinterpretq_u32_u64(vmull_u32(vget_high_u32(x), vget_high_u32(y)));
+    return vreinterpretq_s32_u32(vuzp2q_u32(low, high));
+}
 LI_INLINE vi vi_and(vi a, vi b) { return vandq_s32(a, b); }
 LI_INLINE vi vi_or(vi a, vi b) { return vorrq_s32(a, b); }
 LI_INLINE vi vi_xor(vi a, vi b) { return veorq_s32(a, b); }

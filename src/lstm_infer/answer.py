@@ -17,7 +17,10 @@ from .analysis.spec import StreamSpec
 from .errors import LstmInferError, NotStreamableError, ShapeError
 from .feeds import Options, bound_inputs, check_batch
 from .graph.budget import open_budget, within_memory
+from .graph.fact import Fact
 from .graph.ir import Graph, Port
+from .ops.registry import is_random
+from .program.draws import Draws
 from .programs import Programs
 from .streams.asked import Asked, Sizes
 from .streams.plan import StreamPlan
@@ -70,6 +73,16 @@ class Answer:
         if isinstance(spec, NotStreamableError):
             raise spec
         return spec
+
+    def draws(self, facts: Mapping[str, Fact]) -> tuple[Mapping[str, Draws], int]:
+        """Where steps and signals stand in what the random nodes of a run draw, and how many signals are fed."""
+        if not any(map(is_random, self._graph.walk())):
+            return {}, 1
+        spec = self.reading().spec
+        if not isinstance(spec, StreamSpec):
+            return {}, 1
+        name, axis = next(iter(spec.roles.batch.items()), ("", 0))
+        return spec.draws, facts[name].shape[axis] if name in facts else 1
 
     def open(
         self, batch: int, initial: Mapping[str, ArrayLike], inputs: Mapping[str, ArrayLike], max_chunk: int

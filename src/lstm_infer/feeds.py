@@ -181,7 +181,7 @@ def check_batch(batch: int, spec: StreamSpec) -> int:
         if node is not None:
             raise StateError(f"{node} brings the signals of a batch together; make {batch} streams of one signal each")
         for info in spec.states:
-            if info.batch_axis is None:
+            if info.batch_axis is None and info.kind != "drawn":  # what is drawn for all is drawn as for signal 0
                 raise StateError(
                     f"state {info.name!r} has no batch axis, so {batch} signals cannot share a stream; make {batch} streams"
                 )

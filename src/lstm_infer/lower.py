@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import prod
 
 from .errors import LstmInferError, UnsupportedOpError
@@ -9,6 +10,7 @@ from .graph.fact import Fact
 from .graph.ir import Node
 from .ops import registry
 from .program.builder import Builder
+from .program.draws import Draws
 from .program.memory import StateLayout
 from .program.store import ConstStore
 from .walk.walk import Walk
@@ -17,10 +19,16 @@ __all__ = ["builder", "lower"]
 
 
 def builder(
-    facts: dict[str, Fact], store: ConstStore, isa: str, *, layout: StateLayout | None = None, seed: int | None = None
+    facts: dict[str, Fact],
+    store: ConstStore,
+    isa: str,
+    *,
+    layout: StateLayout | None = None,
+    draws: Mapping[str, Draws] | None = None,
+    signals: int = 1,
 ) -> Builder:
     """A Builder whose nodes are lowered by their operators."""
-    return Builder(facts, store, isa, lower_node, layout, seed)
+    return Builder(facts, store, isa, lower_node, layout, draws or {}, signals)
 
 
 def lower(walked: Walk, b: Builder) -> None:

@@ -73,7 +73,8 @@ def load(
     time_axis : dict of input name to axis, optional
         Says where time is, in place of what is found.
     seed : int, optional
-        Feeds random operators; None draws one.
+        Of random operators: equal runs and equal streams then draw equal numbers. None: the seed of each node, or else one
+        for each run and stream (docs/numerics.md).
 
     Raises
     ------
@@ -357,7 +358,7 @@ class Model:
         check_sizes(self._ports, arrays, lambda name, axis: self._roles.opens(name, axis))
         facts = {name: Fact.of(array) for name, array in self._options.constants.items()}
         facts |= {name: Fact(array.shape, array.dtype) for name, array in zip(names, arrays, strict=True)}
-        return self._programs.keep(key, self._programs.build(facts, names, wanted))
+        return self._programs.keep(key, self._programs.build(facts, names, wanted, self._streams.draws(facts)))
 
     def _program(self, facts: Mapping[str, Fact], wanted: Sequence[str]) -> Program:
         """The program of a whole run at given input sizes."""

@@ -18,6 +18,8 @@ from .graph.ir import Array, Graph
 from .lower import builder, lower
 from .program.assemble import Placed, assemble, placed
 from .program.builder import Builder
+from .program.draws import Draws, Seeds
+from .program.memory import StateLayout
 from .program.program import Program
 from .program.store import ConstStore
 from .streams.plan import StreamPlan
@@ -38,7 +40,7 @@ class Programs:
     """Programs of whole runs and of streams, over one store of constants. Any number of threads may ask."""
 
     def __init__(self, graph: Graph, isa: str, seed: int | None) -> None:
-        self.graph, self.isa, self.seed = graph, isa, seed
+        self.graph, self.isa, self._seeds = graph, isa, Seeds(seed)
         self.store = ConstStore()
         self.kept: dict[Any, Program] = {}
         """By what is wanted and the shapes that are fed."""
@@ -48,10 +50,17 @@ class Programs:
         self._arenas: deque[NDArray[np.uint8]] = deque(maxlen=KEPT_ARENAS)
         self._lock = threading.RLock()
 
-    def build(self, facts: Mapping[str, Fact], names: Sequence[str], wanted: Sequence[str]) -> Program:
-        """A program of the whole graph at these sizes: `names` are fed, `wanted` comes out. Not kept."""
+    def build(
+        self,
+        facts: Mapping[str, Fact],
+        names: Sequence[str],
+        wanted: Sequence[str],
+        drawn: tuple[Mapping[str, Draws], int] = ({}, 1),
+    ) -> Program:
+        """A program of the whole graph at these sizes: `names` are fed, `wanted` comes out. Not kept. `drawn`: what is known
+        of its random nodes, and how many signals are fed."""
         with open_budget(self.graph.allowance):
-            b, outs = self._lowered(facts, names, wanted)
+            b, outs = self._lowered(facts, names, wanted, drawn)
             return assemble(b, len(names), outs)
 
     def placed(
@@ -59,14 +68,19 @@ class Programs:
     ) -> tuple[Placed, list[Fact]]:
         """The calls of such a program, for who looks at each of them, and its outputs."""
         with open_budget(self.graph.allowance):
-            b, outs = self._lowered(facts, names, wanted)
+            b, outs = self._lowered(facts, names, wanted, ({}, 1))
             return placed(b, len(names), len(outs)), outs
 
     def _lowered(
-        self, facts: Mapping[str, Fact], names: Sequence[str], wanted: Sequence[str]
+        self,
+        facts: Mapping[str, Fact],
+        names: Sequence[str],
+        wanted: Sequence[str],
+        drawn: tuple[Mapping[str, Draws], int],
     ) -> tuple[Builder, list[Fact]]:
         walked = walk(self.graph, facts)
-        b = builder(dict(walked.facts), self.store, self.isa, seed=self.seed)
+        draws, signals = drawn
+        b = builder(dict(walked.facts), self.store, self.isa, layout=StateLayout(), draws=draws, signals=signals)
         for index, name in enumerate(names):
             b.input(name, index)
         lower(walked, b)
@@ -90,8 +104,12 @@ class Programs:
         """Run a program on fed arrays; its outputs, fresh."""
         results: list[NDArray[Any]] = [np.empty(fact.shape, fact.dtype) for fact in program.outputs]
         arena = self.take_arena(program.arena_bytes)
+        state: NDArray[np.uint8] | None = None
+        if program.seeded:
+            state = _core.aligned_empty(program.state_bytes)
+            self._seeds.plant(state, program.seeded)
         try:
-            program.run([self.store.anchor, None, arena, *arrays, *results])
+            program.run([self.store.anchor, state, arena, *arrays, *results])
         finally:
             self._arenas.append(arena)
         return results
@@ -130,7 +148,7 @@ class Programs:
                         batch=batch,
                         bound=bound,
                         max_chunk=max_chunk,
-                        seed=self.seed,
+                        seeds=self._seeds,
                         sizes=sizes,
                     )
                 if shared:

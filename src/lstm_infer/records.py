@@ -42,7 +42,7 @@ class StateInfo:
     dtype : numpy.dtype
     batch_axis : int or None
     kind : str
-        "zero", "constant", "input" or "computed": where its first value comes from.
+        "zero", "constant", "input", "computed" or "drawn" (key and count of random draws): where its first value comes from.
     evidence : str
         What shows that a graph input is a state, in a few words; empty for a state inside.
     """

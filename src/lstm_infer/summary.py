@@ -59,9 +59,7 @@ def summarize(
         lines += ["rewritten:", *(f"  {note}" for note in graph.notes)]
     drawn = dict.fromkeys(str(node) for node in graph.walk() if is_random(node))
     if drawn:
-        lines.append(
-            f"random: {', '.join(drawn)}: drawn anew in every call, so that pieces equal the whole in distribution only"
-        )
+        lines.append(f"random: {', '.join(drawn)}: by seed, signal and step; load(seed=) repeats it")
     counts = Counter(node.op for node in graph.walk())
     lines.append("operators: " + ", ".join(f"{n} {op}" for op, n in counts.most_common()))
     weights = sum(a.size for g in graph.graphs() for a in g.consts.values() if a.dtype.kind == "f")
@@ -74,4 +72,5 @@ _STARTS = {
     "constant": "at a constant in the file",
     "computed": "at a value computed from side inputs",
     "input": "at zero, or at initial=",
+    "drawn": "at a key of its own, and counts the steps drawn",
 }

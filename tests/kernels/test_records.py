@@ -10,7 +10,7 @@ import pytest
 
 import shared_files
 from lstm_infer import _core
-from lstm_infer.program import arguments
+from lstm_infer.program import arguments, draws
 from lstm_infer.program.arguments import Activation
 from lstm_infer.program.views import Buffer, View
 
@@ -27,6 +27,8 @@ RECORDS = {
     "gather_nd": arguments.GatherND,
     "scatter_nd": arguments.ScatterND,
     "reverse": arguments.Reverse,
+    "random": draws.Random,
+    "choose": draws.Choose,
     "reduce_f32": arguments.Reduce,
     "arg_reduce": arguments.ReduceTyped,
     "reduce_i64": arguments.ReduceTyped,

@@ -471,32 +471,3 @@ def test_matmul_nbits(bits: int, zero: str, k: int, block: int) -> None:
     check("MatMulNBits", ins, consts=range(1, len(ins)), **attrs, **MS)
     if zero == "none":
         check("MatMulNBits", [*ins, None, None, f32(n)], consts=[1, 2, 5], **attrs, **MS)
-
-
-# ---- random -------------------------------------------------------------------------------------------------
-
-
-def draws(op: str, ins: Ins, **attrs: Any) -> Any:
-    """One result through a plan."""
-    made = model(op, ins, attrs, opset=15, consts=set())
-    return through_plan(made, {f"x{i}": a for i, a in enumerate(ins)}, ISAS[0])[0][0]
-
-
-def test_random_operators() -> None:
-    x = draws("RandomNormal", [], shape=[200, 300], mean=2.0, scale=3.0)
-    assert abs(x.mean() - 2) < 0.05
-    assert abs(x.std() - 3) < 0.05
-    x = draws("RandomUniformLike", [np.zeros((200, 300), np.float32)], low=-1.0, high=3.0)
-    assert x.min() >= -1
-    assert x.max() <= 3
-    assert abs(x.mean() - 1) < 0.05
-    p = np.tile(np.array([0.1, 0.5, 0.9], np.float32), (20000, 1))
-    assert np.abs(draws("Bernoulli", [p]).mean(0) - p[0]).max() < 0.03
-    logits = np.log(np.array([[0.2, 0.5, 0.3], [0.7, 0.0, 0.3]]) + 1e-30).astype(np.float32)
-    x = draws("Multinomial", [logits], sample_size=20000)
-    assert x.dtype == np.int32
-    for row, want in zip(x, ([0.2, 0.5, 0.3], [0.7, 0.0, 0.3]), strict=True):
-        assert np.abs(np.bincount(row, minlength=3) / 20000 - want).max() < 0.03
-    assert np.array_equal(
-        draws("RandomNormal", [], shape=[5], seed=3.0), draws("RandomNormal", [], shape=[5], seed=3.0)
-    )

@@ -14,6 +14,7 @@ from ..graph.ir import Graph
 from ..walk.remembered import remembering, unchanged
 from ..walk.walk import Walk
 from .axes import trace
+from .drawn import with_draws
 from .follow import follow
 from .frames import frame_spec, loop_spec
 from .ground import Ground
@@ -95,15 +96,15 @@ def _analyse(graph: Graph, roles: Roles, states: Mapping[str, str] | None, seen:
     roles = roles.without_states(pairs)
     seen.append(roles)
     if not roles.time:
-        return frame_spec(graph, roles, walked, traced, pairs)
+        return with_draws(frame_spec(graph, roles, walked, traced, pairs), walked, traced)
     try:
-        return _fixed(follow(Ground(graph, roles, walked, traced, pairs)))
+        return with_draws(_fixed(follow(Ground(graph, roles, walked, traced, pairs))), walked, traced)
     except NotStreamableError as refusal:
         each_call = isinstance(refusal, EachCallError)
         if isinstance(refusal, MixedError) and (one := _one_signal(graph, roles, states, refusal)):
             return one
         if pairs and (roles.time_size == 1 or (each_call and _walks_one(roles, B))):
-            return loop_spec(graph, roles, walked, traced, pairs)
+            return with_draws(loop_spec(graph, roles, walked, traced, pairs), walked, traced)
         if pairs and roles.one_step():  # only right at the one step that the file declares
             roles = replace(roles, time_size=1)
             seen.append(roles)

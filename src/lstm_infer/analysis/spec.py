@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ..graph.links import Window
+from ..program.draws import Draws
 from ..records import StateInfo
 from .roles import Roles
 from .states import Pairs
@@ -77,6 +78,9 @@ class StreamSpec:
     beginning: windows of which one position counts."""
     pad_nodes: frozenset[str] = frozenset()
     """Pad nodes over time: done by the windows behind them."""
+
+    draws: Mapping[str, Draws] = field(default_factory=dict)
+    """Random node -> where steps and signals stand in what it draws."""
 
     @property
     def steady(self) -> bool:

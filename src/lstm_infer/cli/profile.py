@@ -224,7 +224,7 @@ def _of_run(model: Model, drawn: Inputs, rng: np.random.Generator, steps: int | 
     placed, outputs = model._programs.placed(facts, names, model._output_names)
     arrays = [feeds[name] for name in names]
     what = f"a run of {T} steps" if drawn.roles.time else "a run"
-    state = _core.aligned_empty(64)
+    state = _core.aligned_empty(max(placed.state_bytes, 64))
     anchor = model._programs.store.anchor
     return _taken(what, placed, state, anchor, arrays, outputs, lambda: model.run(feeds))
 

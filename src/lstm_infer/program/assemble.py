@@ -30,6 +30,8 @@ class Placed:
     arena_bytes: int
     n_inputs: int
     n_bases: int
+    state_bytes: int
+    """Of what a stream keeps; in a run, of what its random nodes count."""
 
     def address(self, view: View) -> tuple[int, int]:
         """Base and offset in bytes."""
@@ -57,7 +59,7 @@ def placed(b: Builder, n_inputs: int, n_outputs: int) -> Placed:
     calls = fuse(b.calls)
     n_bases = BASE_FIRST + n_inputs + n_outputs
     number_slices(calls, n_bases, 0)
-    found = Placed(b.isa, calls, place(calls), n_inputs, n_bases)
+    found = Placed(b.isa, calls, place(calls), n_inputs, n_bases, 0 if b.layout is None else b.layout.n_bytes)
     for call in calls:
         if isinstance(call, HostCall):
             call.place(found.address)
@@ -74,6 +76,8 @@ def assemble(b: Builder, n_inputs: int, outputs: Sequence[Fact]) -> Program:
         tuple(outputs),
         tuple(names for _, names in segments),
         tuple(b.held.values()),
+        tuple(b.seeded.values()),
+        found.state_bytes,
         any(map(can_fail, found.calls)),
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from math import prod
@@ -16,8 +16,9 @@ from ..graph.fact import Fact
 from ..graph.ir import Array, Node
 from .arguments import Copy, Record
 from .calls import AnyCall, BranchCall, Call, Evaluate, HostCall, LoopCall, MapCall
+from .draws import DRAWN, Draws, Seeded
 from .inplace import InPlace
-from .memory import StateLayout
+from .memory import NodeState, StateLayout
 from .store import ConstStore
 from .views import Buffer, View, dense_strides, merge_axes, storage
 
@@ -34,8 +35,13 @@ class Builder:
     lower_node: Callable[[Node, Builder], None]
     """Lowers a node by its operator; operators, which stand above this file, lower the bodies they hold with it."""
     layout: StateLayout | None = None
-    """Set for a stream: recurrences then keep their state in it."""
-    seed: int | None = None
+    """Set for a stream: recurrences then keep their state in it. In a run it holds what random nodes count."""
+    draws: Mapping[str, Draws] = field(default_factory=dict)
+    """Random node -> where steps and signals stand in what it draws, as far as that is known."""
+    signals: int = 1
+    """Signals that are fed."""
+    seeded: dict[str, Seeded] = field(default_factory=dict)
+    """The states of the random nodes that were lowered."""
     in_place: InPlace = field(default_factory=InPlace)
     """The states that recurrences may update where they lie."""
     lens: dict[str, View] = field(default_factory=dict)
@@ -252,6 +258,23 @@ class Builder:
         state = self.alloc(shape, dtype)
         self.copy(state, self.scalar(0, dtype) if init is None else init)
         return state
+
+    def drawn(self, node: Node, rows: int, own: int | None) -> View:
+        """The state of a random node, int64 [rows, 2]: in a stream that of the layout, in a run one that is made here."""
+        layout = self.layout
+        if layout is None or (layout.closed and layout.carried(node.name, f"{DRAWN}0") is None):
+            raise UnsupportedOpError(
+                f"{node}: {node.op} in a stream, inside a loop or a branch that is taken at run time, is not supported; "
+                "see docs/ops.md"
+            )
+        view = layout.slot(NodeState(node.name, f"{DRAWN}0"), (rows, 2), np.int64)
+        self.seeded[node.name] = Seeded(view, own)
+        return view
+
+    @property
+    def in_body(self) -> bool:
+        """Are the calls made now those of a loop or a branch."""
+        return self._depth > 0
 
     def changed(self, name: str, old: View) -> View:
         """Memory for a value that is `old` but for what is written next: where `old` lies, if that is a state that may

@@ -30,6 +30,8 @@ class StateLayout:
     def __init__(self) -> None:
         self.slots: dict[Hashable, View] = {}
         self.n_bytes = 0
+        self.closed = False
+        """Is this all that there will be: a stream's, once its states are placed."""
 
     def carried(self, node: str, what: str) -> View | None:
         """Where a node's state lies, if the stream carries it."""

@@ -13,6 +13,7 @@ from ..errors import LstmInferError, ShapeError
 from ..graph.fact import Fact
 from ..graph.ir import Array
 from .calls import HostCall
+from .draws import Seeded
 from .views import View
 
 __all__ = ["BASE_ARENA", "BASE_CONST", "BASE_FIRST", "BASE_STATE", "Program", "step_failed"]
@@ -31,6 +32,10 @@ class Program:
     """Which node each call of each segment came from, for error messages."""
     consts: tuple[View, ...] = ()
     """The constants whose addresses are in the plans: alive as long as the program."""
+    seeded: tuple[Seeded, ...] = ()
+    """The states of random nodes in a run."""
+    state_bytes: int = 0
+    """Of a run: what its random nodes count. A stream has its own."""
     can_fail: bool = False
     """May a call refuse what it finds in its data: the states may then be halfway."""
 

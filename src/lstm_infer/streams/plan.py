@@ -22,6 +22,7 @@ from ..graph.ir import Array, Graph
 from ..lower import builder
 from ..program.assemble import Placed, assemble, placed
 from ..program.builder import Builder
+from ..program.draws import Seeds
 from ..program.inplace import InPlace
 from ..program.memory import NodeState
 from ..program.store import ConstStore
@@ -44,6 +45,7 @@ from .state_block import (
     next_value,
     place_states,
     public_states,
+    seeded,
     static_values,
 )
 from .trials import read_again
@@ -70,10 +72,10 @@ class StreamPlan:
         batch: int,
         bound: Mapping[str, Array],
         max_chunk: int,
-        seed: int | None,
+        seeds: Seeds,
         sizes: Mapping[tuple[str, int], int] | None = None,
     ) -> None:
-        self.store, self.isa, self.batch, self.seed = store, isa, batch, seed
+        self.store, self.isa, self.batch, self._seeds = store, isa, batch, seeds
         self.fed = Fed.of(graph, spec, batch, bound, sizes)
         self.spec = spec = self.fed.shown()
         self._lock = threading.Lock()
@@ -83,8 +85,9 @@ class StreamPlan:
         one = self.reference.one
         self.fills, self.capacity = first_fills(self.reference, self.lengths[0])
         self.static = static_values(self.fed, one)
-        self.layout = place_states(spec, one, self.static, self.capacity)
-        self.init = first_program(self.fed, one, self.static, self.layout, store, isa, seed)
+        self.layout = place_states(self.fed, one, self.static, self.capacity)
+        self.init = first_program(self.fed, one, self.static, self.layout, store, isa)
+        self._seeded = seeded(spec, self.layout)
         self._made: dict[tuple[int, Phase, bool], Block] = {}
         self._phases: set[Phase] = set()
         self._first: NDArray[np.uint8] | None = None
@@ -151,15 +154,20 @@ class StreamPlan:
         return memories(self.spec, nodes, self.layout.slots, self.states)
 
     def first_state(self) -> NDArray[np.uint8]:
-        """The state block before the first step: read-only, one for all streams; fresh where random numbers are in it."""
-        if self._first is not None:
-            return self._first
-        state, arena = _core.aligned_empty(max(self.layout.n_bytes, 1)), _core.aligned_empty(self.init.arena_bytes)
-        self.init.run([self.store.anchor, state, arena, *self.fed.bound.values()])
-        if all(isinstance(segment, _core.Plan) for segment in self.init.segments):
+        """The state block before the first step: read-only, one for all streams; one for each where numbers are drawn and
+        nobody gave a seed."""
+        if self._first is None:
+            state, arena = _core.aligned_empty(max(self.layout.n_bytes, 1)), _core.aligned_empty(self.init.arena_bytes)
+            self.init.run([self.store.anchor, state, arena, *self.fed.bound.values()])
+            self._seeds.plant(state, self._seeded)
             state.flags.writeable = False
             self._first = state
-        return state
+        if self._seeds.settled(self._seeded):
+            return self._first
+        own = _core.aligned_empty(self._first.nbytes)
+        own[:] = self._first
+        self._seeds.plant(own, self._seeded)
+        return own
 
     def _block(self, n: int, phase: Phase, flush: bool) -> Block:
         chunk, present, b, outputs = self._settled(n, phase, flush)
@@ -187,7 +195,14 @@ class StreamPlan:
 
     def _lowered(self, chunk: Chunk, n: int, present: Sequence[str]) -> tuple[Builder, list[Fact]]:
         """The calls of a chunk, states updated in place where they may be."""
-        b = builder(dict(chunk.walked.facts), self.store, self.isa, layout=self.layout, seed=self.seed)
+        b = builder(
+            dict(chunk.walked.facts),
+            self.store,
+            self.isa,
+            layout=self.layout,
+            draws=self.spec.draws,
+            signals=self.batch,
+        )
         kept = [view.buffer for key, view in self.layout.slots.items() if isinstance(key, (InputState, NodeState))]
         b.in_place = InPlace(buffer for buffer in kept if id(buffer) not in self._copied)
         for index, name in enumerate(self.fed.names):

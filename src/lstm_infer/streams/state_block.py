@@ -19,6 +19,7 @@ from ..lower import builder
 from ..ops import carries, registry
 from ..program.assemble import assemble
 from ..program.builder import Builder
+from ..program.draws import DRAWN, Seeded
 from ..program.memory import NodeState, StateLayout
 from ..program.program import Program
 from ..program.store import ConstStore
@@ -39,6 +40,7 @@ __all__ = [
     "next_value",
     "place_states",
     "public_states",
+    "seeded",
     "static_values",
 ]
 
@@ -96,13 +98,18 @@ def static_values(fed: Fed, one: Walk) -> set[str]:
     return static
 
 
-def place_states(spec: StreamSpec, one: Walk, static: set[str], capacity: Mapping[Kept, int]) -> StateLayout:
+def place_states(fed: Fed, one: Walk, static: set[str], capacity: Mapping[Kept, int]) -> StateLayout:
     """Memory for all that a stream keeps. `capacity`: the most steps of histories and queues whose fill changes."""
+    spec = fed.spec
     layout = StateLayout()
     for name in spec.pairs:
         layout.slot(InputState(name), one.facts[name].shape, one.facts[name].dtype)
     nodes = {node.name: node for node in one.nodes}
     for carried in spec.carried:
+        if carried.what == DRAWN:
+            rows = fed.batch if spec.draws[carried.node].has("signal") else 1
+            layout.slot(NodeState(carried.node, f"{DRAWN}0"), (rows, 2), np.int64)
+            continue
         shape, dtype, _ = carries.state_memory(nodes[carried.node], one.facts, carried.what)
         layout.slot(NodeState(carried.node, f"{carried.what}0"), shape, dtype)
     _place_steps(layout, spec, nodes, one, capacity)
@@ -115,6 +122,7 @@ def place_states(spec: StreamSpec, one: Walk, static: set[str], capacity: Mappin
     for value in read:
         if value in static and one.facts[value].const is None:
             layout.slot(Static(value), one.facts[value].shape, one.facts[value].dtype)
+    layout.closed = True
     return layout
 
 
@@ -160,12 +168,15 @@ def public_states(spec: StreamSpec, layout: StateLayout, batch: int) -> dict[str
     return found
 
 
-def first_program(
-    fed: Fed, one: Walk, static: set[str], layout: StateLayout, store: ConstStore, isa: str, seed: int | None
-) -> Program:
+def seeded(spec: StreamSpec, layout: StateLayout) -> list[Seeded]:
+    """The states of random nodes."""
+    return [Seeded(layout.slots[NodeState(name, f"{DRAWN}0")], draws.own) for name, draws in spec.draws.items()]
+
+
+def first_program(fed: Fed, one: Walk, static: set[str], layout: StateLayout, store: ConstStore, isa: str) -> Program:
     """Fills states that start from an expression, window histories, and all that depends on side inputs alone."""
     spec = fed.spec
-    b = builder(dict(one.facts), store, isa, seed=seed)
+    b = builder(dict(one.facts), store, isa)
     names = list(fed.bound)
     for index, name in enumerate(names):
         b.input(name, index)
