@@ -71,6 +71,7 @@ def test_shares_and_sums(name):
     assert sum(step.share for step in found.steps) == pytest.approx(1)
     assert sum(step.us for step in found.steps) == pytest.approx(found.sum)
     assert found.bounds.macs == sum(step.cost.macs for step in found.steps)
+    assert all(step.at_best >= 2 * step.cost.macs / found.bounds.peak / 1e3 for step in found.steps)
     assert found.whole > 0 and found.together > 0 and all(step.us >= 0 for step in found.steps)
     assert all(step.node and step.slot for step in found.steps)
 
@@ -164,7 +165,7 @@ def test_many_steps_are_summed_by_operator(path, capsys, monkeypatch):
     found = profile(stream_models.bands())
     assert f"{len(found.steps) - 2} others" in text
     lines = [line.split() for line in text[text.index("op ") :].splitlines()]
-    steps = {tuple(line[:2]): int(line[2]) for line in lines if len(line) == 5 and line[2].isdigit()}
+    steps = {tuple(line[:2]): int(line[2]) for line in lines if len(line) == 6 and line[2].isdigit()}
     assert sum(steps.values()) == len(found.steps) and steps["LSTM", "lstm_f32"] == 1
 
 

@@ -28,6 +28,11 @@ class Cost:
     read_bytes: int = 0
     written_bytes: int = 0
 
+    @property
+    def moved_bytes(self) -> int:
+        """Read and written, weights too."""
+        return self.weight_bytes + self.read_bytes + self.written_bytes
+
     def __add__(self, other: Cost) -> Cost:
         return self.times(1, other)
 

@@ -12,7 +12,7 @@ import re
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 __all__ = ["Bounds", "CallProfile", "StepTime", "bounds", "profile"]
 
 WHOLE, CHUNK = 100, 16
+SMALL_BITS = 14
+"""Less memory than this power of two is read at the rate of so much: what is small takes the time of a call."""
 PIECE_NS, MOST_TIMES = 60_000, 512
 """A step is repeated until it takes about this long, at most so many times."""
 ROUNDS, LONG_ROUNDS, LONG_NS = 15, 5, 10_000_000
@@ -54,17 +56,25 @@ ROUNDS, LONG_ROUNDS, LONG_NS = 15, 5, 10_000_000
 class StepTime:
     """One C step (or one call of NumPy, slot "host:<Op>"): microseconds alone, and what it has to do.
 
-    gflops counts a multiply-add as two; gbs all bytes, those of the weights too.
+    at_best: microseconds that it cannot go below: multiplying at the peak, or moving its bytes at the rate at which so
+    many are read. gflops counts a multiply-add as two; gbs all bytes, those of the weights too.
     """
 
     node: str
     op: str
     slot: str
     us: float
+    at_best: float
     share: float
     gflops: float
     gbs: float
     cost: Cost
+
+    @staticmethod
+    def of(node: str, op: str, slot: str, us: float, at_best: float, share: float, cost: Cost) -> StepTime:
+        """With the rates that follow."""
+        ns = max(us * 1e3, 1e-9)
+        return StepTime(node, op, slot, us, at_best, share, 2 * cost.macs / ns, cost.moved_bytes / ns, cost)
 
 
 @dataclass
@@ -141,14 +151,17 @@ def profile(
         times, together, rounds = _measure(taken)
         whole = interleave({"whole": taken.call}, rounds, 0.002)["whole"].median
         found = _bounds(model.isa, taken.placed.calls)
+        total = sum(times)
+        machine = _Machine(model.isa, found.peak)
+        rows = [
+            _row(call, us, us / max(total, 1e-9), machine) for call, us in zip(taken.placed.calls, times, strict=True)
+        ]
         said = conditions(model.isa, threads=1, core=core, rounds=rounds)
     said = {name: said[name] for name in ("CPU", "kernels", "system", "threads")}
     said["method"] = (
         f"median of {rounds} rounds of the thread's own time; each step alone, over and over, its weights in the nearest "
         "cache that holds them; the call itself with new arrays"
     )
-    total = sum(times)
-    rows = [_row(call, us, us / max(total, 1e-9)) for call, us in zip(taken.placed.calls, times, strict=True)]
     return CallProfile(taken.what, rows, total, together, whole, found, said)
 
 
@@ -163,12 +176,28 @@ def _bounds(isa: str, calls: Sequence[AnyCall]) -> Bounds:
     return Bounds(cost.macs, n_bytes, 2 * most, rate, cost.macs / most / 1e3, n_bytes / rate / 1e3)
 
 
-def _row(call: AnyCall, us: float, share: float) -> StepTime:
+@dataclass
+class _Machine:
+    """What this core can do; the rate of reading is measured once for each power of two."""
+
+    isa: str
+    peak: float
+    """GFLOP/s."""
+    _rates: dict[int, float] = field(default_factory=dict)
+
+    def at_best(self, cost: Cost) -> float:
+        """Microseconds."""
+        size = max(cost.moved_bytes.bit_length(), SMALL_BITS)
+        if size not in self._rates:
+            self._rates[size] = reading(self.isa, 1 << size)
+        return max(2 * cost.macs / self.peak, cost.moved_bytes / self._rates[size]) / 1e3
+
+
+def _row(call: AnyCall, us: float, share: float, machine: _Machine) -> StepTime:
     cost = cost_of(call)
     found = re.match(r"node '(.*)' \(([\w.]+)-\d+\)$", call.node_name)
     node, op = (found[1], found[2]) if found else (call.node_name, "")
-    ns, moved = max(us * 1e3, 1e-9), cost.weight_bytes + cost.read_bytes + cost.written_bytes
-    return StepTime(node, op, _slot(call), us, share, 2 * cost.macs / ns, moved / ns, cost)
+    return StepTime.of(node, op, _slot(call), us, machine.at_best(cost), share, cost)
 
 
 def _slot(call: AnyCall) -> str:

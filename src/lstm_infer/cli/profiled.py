@@ -22,10 +22,23 @@ def print_profile(found: CallProfile) -> None:
         rows.append(_cells(f"{len(rest)} others", "", _joined(rest)))
     rows.append(_cells("all", "", _joined(found.steps)))
     print_table(
-        ["node", "op", "kernel", "µs", "share", "multiply-adds", "weights, B", "other, B", "GFLOP/s", "GB/s"], rows
+        [
+            "node",
+            "op",
+            "kernel",
+            "µs",
+            "at best",
+            "share",
+            "multiply-adds",
+            "weights, B",
+            "other, B",
+            "GFLOP/s",
+            "GB/s",
+        ],
+        rows,
     )
     if rest:
-        print_table(["op", "kernel", "steps", "µs", "share"], _by_op(found.steps))
+        print_table(["op", "kernel", "steps", "µs", "at best", "share"], _by_op(found.steps))
     bounds = found.bounds
     more = found.whole - found.sum
     print(
@@ -36,6 +49,7 @@ def print_profile(found: CallProfile) -> None:
         f"at best: multiplying {bounds.multiplying:.2f} µs ({bounds.macs:,} multiply-adds at {bounds.peak:.0f} GFLOP/s), "
         f"reading {bounds.reading:.2f} µs ({bounds.weight_bytes:,} bytes of weights at {bounds.rate:.0f} GB/s)"
     )
+    print("at best, of a step: multiplying at that peak, or moving its own bytes at the rate at which so many are read")
     for name, text in found.conditions.items():
         print(f"{name}: {text}")
 
@@ -43,8 +57,8 @@ def print_profile(found: CallProfile) -> None:
 def _cells(node: str, op: str, step: StepTime) -> list[str]:
     cost = step.cost
     return [
-        node, op, step.slot, f"{step.us:.3f}", f"{100 * step.share:.1f}%", str(cost.macs) if cost.macs else "-",
-        str(cost.weight_bytes), str(cost.read_bytes + cost.written_bytes),
+        node, op, step.slot, f"{step.us:.3f}", f"{step.at_best:.3f}", f"{100 * step.share:.1f}%",
+        str(cost.macs) if cost.macs else "-", str(cost.weight_bytes), str(cost.read_bytes + cost.written_bytes),
         f"{step.gflops:.1f}" if cost.macs else "-", f"{step.gbs:.1f}",
     ]  # fmt: skip
 
@@ -55,11 +69,10 @@ def _by_op(steps: list[StepTime]) -> list[list[str]]:
     for step in steps:
         groups.setdefault((step.op or step.node.split()[0], step.slot), []).append(step)
     joined = sorted(((key, len(group), _joined(group)) for key, group in groups.items()), key=lambda row: -row[2].us)
-    return [[*key, str(n), f"{one.us:.2f}", f"{100 * one.share:.1f}%"] for key, n, one in joined]
+    return [[*key, str(n), f"{one.us:.2f}", f"{one.at_best:.2f}", f"{100 * one.share:.1f}%"] for key, n, one in joined]
 
 
 def _joined(steps: list[StepTime]) -> StepTime:
     """Several steps as one."""
-    us, cost = sum(step.us for step in steps), sum((step.cost for step in steps), Cost())
-    ns, moved = max(us * 1e3, 1e-9), cost.weight_bytes + cost.read_bytes + cost.written_bytes
-    return StepTime("", "", "", us, sum(step.share for step in steps), 2 * cost.macs / ns, moved / ns, cost)
+    us, at_best, share = (sum(getattr(step, name) for step in steps) for name in ("us", "at_best", "share"))
+    return StepTime.of("", "", "", us, at_best, share, sum((step.cost for step in steps), Cost()))
