@@ -310,6 +310,30 @@ def test_an_operator_on_the_host_is_unrolled():
     check(data, {"x": f32(3), "at": np.array([2, 0, 1])})
 
 
+def test_a_choice_inside_a_loop_of_unknown_length():
+    """What is chosen decides what comes next: a greedy walk, as many steps as are asked for."""
+    data = text(
+        """
+    g (int64 m, float[6] s, float[6,6] w, int64[6] score) => (float[6] last, int64 total)
+    <bool t = {1}, int64 zero = {0}>
+    {
+        last, total = Loop (m, t, s, zero) <body = b (int64 i, bool c, float[6] h, int64 n) => (bool c2, float[6] h2, int64 n2)
+        {
+            c2 = Identity (c)
+            a = ArgMax <axis = 0, keepdims = 0> (h)
+            row = Gather <axis = 0> (w, a)
+            h2 = Add (h, row)
+            best = ReduceMax <keepdims = 0> (score)
+            picked = Gather <axis = 0> (score, a)
+            gap = Sub (best, picked)
+            n2 = Add (n, gap)
+        }>
+    }"""
+    )
+    for m in (0, 1, 9):
+        check(data, {"m": i64(m), "s": f32(6), "w": f32(6, 6), "score": rng.integers(-9, 9, 6)})
+
+
 # ---- Scan ----------------------------------------------------------------------------------------------------
 
 

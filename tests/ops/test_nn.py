@@ -347,6 +347,21 @@ def test_conv_integer(w: tuple[int, ...], consts: tuple[int, ...]) -> None:
     check("ConvInteger", ins, consts=consts, pads=[1, 2])
 
 
+@pytest.mark.parametrize("groups", [1, 2])
+@pytest.mark.parametrize("x", [(2, 60, 30), (1, 60, 9, 8)])
+def test_wide_integer_convolutions_stay_in_c(x: tuple[int, ...], groups: int) -> None:
+    kernel = (11,) if len(x) == 3 else (3, 4)
+    w = whole(4, 60 // groups, *kernel, dtype="int8", seed=1)
+    ins: Ins = [whole(*x, dtype="uint8"), w, np.array(120, "uint8"), np.array(-7, "int8")]
+    made = model("ConvInteger", ins, {"group": groups}, opset=17, consts={1, 3})
+    feeds = {"x0": ins[0], "x2": ins[2]}
+    (want,) = expected(made, feeds)
+    for isa in ISAS:
+        (got,), slots = through_plan(made, feeds, isa)
+        assert not [slot for slot in slots if slot.startswith("host:")]
+        close(got, want)
+
+
 MS: dict[str, Any] = {"domain": "com.microsoft", "opset": 1}
 
 

@@ -33,9 +33,9 @@ from .quant import (
     centred,
     conv_exact,
     conv_sums,
+    exact_in_blocks,
     exact_product,
     filter_column,
-    fits_block,
     get,
     infer_conv,
     integers,
@@ -274,7 +274,7 @@ def flow_qconv(node: Node, ins: list[Fact | None], outs: list[Fact]) -> list[Lin
 
 def lower_qconv(node: Node, b: Builder) -> None:
     w = b.const_of(node.inputs[3])
-    if w is None or not fits_block(b, node.inputs[3], node.inputs[5]):
+    if w is None or not exact_in_blocks(b, node.inputs[3], node.inputs[5]):
         b.host(node, find(node).evaluate)
         return
     y, spatial = b.new(node.outputs[0]), len(b.fact(node.inputs[0]).shape) - 2
@@ -291,7 +291,7 @@ def lower_qconv(node: Node, b: Builder) -> None:
     requantise(b, total, scales, view_scale(b, node.inputs[7]), y)
 
 
-_NOTE = "kernels of more than 256 terms on the host"
+_NOTE = "kernels of more than 256 positions, and weights that are fed: on the host"
 _CONV = Op("QLinearConv", infer_qconv, evaluate_qconv, flow_qconv, lower_qconv, work=work.windows(3),
            opsets=(10, None), dtypes="int8, uint8",
            note=_NOTE)  # fmt: skip

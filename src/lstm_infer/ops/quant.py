@@ -424,37 +424,48 @@ def evaluate_conv(node: Node, ins: list[Array | None]) -> list[Array]:
 def conv_exact(
     node: Node, b: Builder, x: View, x_zero: str, w: Array, w_zero: Array | None, s: Slide, shape: tuple[int, ...]
 ) -> View:
-    """Exact sums as whole numbers in float32; a kernel must fit one block."""
-    out = b.alloc(shape)
+    """Exact sums: whole numbers in float32 where a kernel fits one block, else int32, so many channels at a time."""
     plain = np.asarray(
         w.astype(np.float32) - (0 if w_zero is None else filter_column(w_zero, w.ndim).astype(np.float32))
     )
-    zero = b.reshape(b.view(x_zero), ()) if x_zero else None
-    keep = (w, w_zero)
-    convolve(
-        b, centred(b, x, zero), plain, None, out, s, int(attr(node, "group", 1)), Activation(),
-        key=("conv integers", id(w), id(w_zero)), keep=keep,
-    )  # fmt: skip
-    return out
+    x = centred(b, x, b.reshape(b.view(x_zero), ()) if x_zero else None)
+    key, keep = ("conv integers", id(w), id(w_zero)), (w, w_zero)
+    groups, channels, per = int(attr(node, "group", 1)), w.shape[1], BLOCK // max(prod(w.shape[2:]), 1)
+    if channels <= per:
+        out = b.alloc(shape)
+        convolve(b, x, plain, None, out, s, groups, Activation(), key=key, keep=keep)
+        return out
+    m = shape[1] // groups
+    total: View | None = None
+    for start in range(0, channels, per):
+        n, out, held = min(per, channels - start), b.alloc(shape), total
+        for g in range(groups):
+            part, seen = plain[g * m : (g + 1) * m, start : start + n], x.part(1, g * channels + start, n)
+            to = out.part(1, g * m, m)
+            convolve(b, seen, part, None, to, s, 1, Activation(), key=(*key, g, start), keep=keep)
+        total = b.alloc(shape, np.int32)
+        apply(b, 0 if held is None else ("ADD", 0, 1), [out] if held is None else [out, held], total, ints=True)
+    assert total is not None
+    return total
 
 
-def fits_block(b: Builder, w: str, zero: str) -> bool:
-    """Known weights whose kernel fits one exact block."""
+def exact_in_blocks(b: Builder, w: str, zero: str) -> bool:
+    """Known weights of which a channel at least fits one exact block."""
     const = b.const_of(w)
-    return const is not None and (not zero or b.const_of(zero) is not None) and prod(const.shape[1:]) <= BLOCK
+    return const is not None and (not zero or b.const_of(zero) is not None) and prod(const.shape[2:]) <= BLOCK
 
 
 def lower_conv(node: Node, b: Builder) -> None:
     zero = b.optional(node, 3)
-    if not fits_block(b, node.inputs[1], zero):
+    if not exact_in_blocks(b, node.inputs[1], zero):
         b.host(node, find(node).evaluate)
         return
     y = b.new(node.outputs[0])
     s = conv_sizes(node, [b.fact(name) for name in node.inputs[:2]])
     w = b.const_of(node.inputs[1])
     assert w is not None
-    x_zero = b.optional(node, 2)
-    apply(b, 0, [conv_exact(node, b, b.view(node.inputs[0]), x_zero, w, b.const_of(zero), s, y.shape)], y)
+    total = conv_exact(node, b, b.view(node.inputs[0]), b.optional(node, 2), w, b.const_of(zero), s, y.shape)
+    apply(b, 0, [total], y, ints=total.dtype != np.float32)
 
 
 def flow_conv(node: Node, ins: list[Fact | None], outs: list[Fact]) -> list[Link]:
@@ -469,6 +480,6 @@ register(
         evaluate_conv,
         flow_conv,
         lower_conv,
-        note="kernels of more than 256 terms on the host",
+        note="kernels of more than 256 positions, and weights that are fed: on the host",
     )
 )
