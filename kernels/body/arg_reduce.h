@@ -136,33 +136,36 @@ LI_INLINE void li_arg_f32_(const li_reduce_typed_args *g, const float *x, int64_
     }
 }
 
-/* rows of lanes into the best so far; row r holds the places from r * step on, lane l that many further. */
+#define LI_ARG_EACH(better)                                                                                            \
+    for (int64_t k = 0; k < rows; k++, block += lanes) {                                                               \
+        for (int64_t l = 0; l < lanes; l++) {                                                                          \
+            const int64_t key = block[l] ^ flip, held = best[l];                                                       \
+            best[l] = (better) ? key : held;                                                                           \
+            at[l] = (better) ? r + k : at[l];                                                                          \
+        }                                                                                                              \
+    }                                                                                                                  \
+    return
+
+/* rows of lanes into the best so far; the first row holds place r of every lane. */
 LI_NOINLINE void li_arg_fold_(int64_t *LI_RESTRICT best, int64_t *LI_RESTRICT at, const int64_t *LI_RESTRICT block,
                               int64_t r, int64_t rows, int64_t lanes, int64_t flip, int is_last)
 {
-    for (int64_t k = 0; k < rows; k++, block += lanes) {
-        for (int64_t l = 0; l < lanes; l++) {
-            const int64_t key = block[l] ^ flip;
-            const int better = is_last ? key >= best[l] : key > best[l];
-            best[l] = better ? key : best[l];
-            at[l] = better ? r + k : at[l];
-        }
-    }
+    if (is_last) { LI_ARG_EACH(key >= held); }
+    LI_ARG_EACH(key > held);
 }
+#undef LI_ARG_EACH
 
 /* The place of the best of the lanes that one column was dealt to. */
 LI_INLINE int64_t li_arg_of_lanes_(const int64_t *best, const int64_t *at, int64_t lanes, int is_last)
 {
-    int64_t found = 0, place = at[0] * lanes;
-    for (int64_t l = 1; l < lanes; l++) {
-        const int64_t here = at[l] * lanes + l;
-        const int behind = is_last ? here > place : here < place;
-        if (best[l] > best[found] || (best[l] == best[found] && behind)) {
-            found = l;
-            place = here;
-        }
+    const int64_t turn = is_last ? -1 : 0; /* the last place is the first one of ~place */
+    int64_t top = best[0], place = INT64_MAX;
+    for (int64_t l = 1; l < lanes; l++) { top = best[l] > top ? best[l] : top; }
+    for (int64_t l = 0; l < lanes; l++) {
+        const int64_t here = best[l] == top ? (at[l] * lanes + l) ^ turn : INT64_MAX;
+        place = here < place ? here : place;
     }
-    return place;
+    return place ^ turn;
 }
 
 LI_INLINE void li_arg_i64_(const li_reduce_typed_args *g, char *const *base, int64_t *y)

@@ -5,8 +5,8 @@
 #ifndef LI_BODY_REDUCE_I64_H
 #define LI_BODY_REDUCE_I64_H
 
-#define LI_INT_LANES 32
-#define LI_INT_BLOCK 128 /* elements that are converted at once */
+#define LI_INT_LANES 64
+#define LI_INT_BLOCK 256 /* elements that are converted at once */
 
 /* x[o][r][i] of one call, seen from its first lane: `lanes` columns, or the terms of one column dealt to lanes. */
 typedef struct li_int_at_ {

@@ -96,8 +96,11 @@ def lower_hardmax(node: Node, b: Builder) -> None:
     found = b.alloc(kept, np.int64)
     reduce_typed(b, "arg_reduce", "Max", flattened(b, x, axes), found)
     extents = [n if axis in axes else 1 for axis, n in enumerate(x.shape)]
-    places = b.packed(("places", tuple(extents)), lambda: np.arange(prod(extents), dtype=np.int64).reshape(extents))
-    b.map([found, places], [("EQ", 0, 1)], b.new(node.outputs[0]), ints=True)
+    n = prod(extents)
+    ints = n > 1 << 24  # float32 holds every place below, and is quicker
+    number = np.int64 if ints else np.float32
+    places = b.packed(("places", tuple(extents)), lambda: np.arange(n, dtype=number).reshape(extents))
+    b.map([found, places], [("EQ", 0, 1)], b.new(node.outputs[0]), ints=ints)
 
 
 register(

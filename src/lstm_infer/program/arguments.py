@@ -179,6 +179,10 @@ class MatMulInt(MatMulDyn):
 
     dtype: int
 
+    @property
+    def work(self) -> int:
+        return 4 * super().work
+
 
 @dataclass(frozen=True)
 class Recur(Record):
@@ -447,7 +451,7 @@ class TopK(Record):
 
     @property
     def work(self) -> int:
-        return self.n_outer * self.n_inner * 4 * (self.n + self.k) * self.k.bit_length()
+        return ELEMENT * self.n_outer * self.n_inner * (2 * self.n + 4 * self.k * self.k.bit_length())
 
 
 @dataclass(frozen=True)
