@@ -26,7 +26,7 @@ static inline int64_t li_conv_block(int64_t rows, int64_t stride, int64_t out)
     int64_t cols = 16384 / (rows * stride > 0 ? rows * stride : 1) / 48 * 48;
     if (cols < 48) { cols = 48; }
     if (cols > 480) { cols = 480; }
-    return cols < out ? cols : out;
+    return out <= cols + cols / 2 ? out : cols; /* no few are left over: they cost what many do */
 }
 
 #define LI_CONV_STAGE 4096 /* floats of rows of several small groups that are held at once */

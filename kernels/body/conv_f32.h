@@ -288,10 +288,11 @@ LI_INLINE int64_t li_patch_step(const li_conv_args *a, int64_t C)
 }
 
 /* Are lanes across positions the cheaper way: multiply-adds, then moves: of every output across filters, of strided rows. */
-LI_INLINE int li_conv_across(const li_conv *c, int64_t n)
+LI_INLINE int li_conv_across(const li_conv *c)
 {
     const li_conv_args *a = c->a;
-    const int64_t whole = (n + LI_W - 1) / LI_W, panels = (c->M + LI_UNITS - 1) / LI_UNITS * LI_V;
+    const int64_t n = a->out[2], whole = n / c->block * ((c->block + LI_W - 1) / LI_W) + (n % c->block + LI_W - 1) / LI_W;
+    const int64_t panels = (c->M + LI_UNITS - 1) / LI_UNITS * LI_V;
     const int64_t moved = a->stride[2] * a->x_stride[4] == 1 ? 0 : c->C * a->kernel[0] * a->kernel[1] * n * a->stride[2];
     return c->M * whole * c->K + moved <= n * panels * c->K + (a->y_stride[1] == 1 ? 0 : n * c->M);
 }
@@ -348,7 +349,7 @@ static li_status LI_NAME(conv_f32)(const void *args, char *const *base)
     const int64_t step = single && inside ? li_patch_step(&a, c.C) : 0;
     if (step != 0) { x -= a.pad[0] * a.x_stride[2] + a.pad[1] * a.x_stride[3] + a.pad[2] * a.x_stride[4]; }
     c.block = li_conv_block(c.C * a.kernel[0] * a.kernel[1], a.stride[2], a.out[2]);
-    const int across = li_conv_across(&c, c.block);
+    const int across = li_conv_across(&c);
     c.staged = !inside || (across && a.stride[2] * a.x_stride[4] != 1 && a.out[2] > 1);
     c.phases = across ? a.stride[2] : 1;
     c.phase = a.stride[2] / c.phases * li_conv_phase(c.block, a.stride[2], a.kernel[2], a.dilation[2]);

@@ -17,8 +17,16 @@ LI_NOINLINE void li_finish(const li_act *act, float *buf, int64_t ld, int64_t n,
             if (j < m) { v_store_part(y + i * y_row + j, v_load(buf + i * ld + j), m - j); }
         }
     } else if (y_row == 1) { /* channels first: positions side by side */
-        for (int64_t j = 0; j < m; j++) {
-            for (int64_t i = 0; i < n; i++) { y[j * y_col + i] = buf[i * ld + j]; }
+        int64_t i = 0;
+        for (; i + 4 <= n; i += 4) {
+            int64_t j = 0;
+            for (; j + 4 <= m; j += 4) { v_turn4(y + j * y_col + i, y_col, buf + i * ld + j, ld); }
+            for (; j < m; j++) {
+                for (int64_t q = i; q < i + 4; q++) { y[j * y_col + q] = buf[q * ld + j]; }
+            }
+        }
+        for (; i < n; i++) {
+            for (int64_t j = 0; j < m; j++) { y[j * y_col + i] = buf[i * ld + j]; }
         }
     } else {
         for (int64_t i = 0; i < n; i++) {
@@ -29,6 +37,13 @@ LI_NOINLINE void li_finish(const li_act *act, float *buf, int64_t ld, int64_t n,
 
 #define LI_BLOCK_PANELS 8 /* a block of output: finished while it is in L1 */
 #define LI_BLOCK_COLS 24
+
+/* Columns of the next block: as many as in those behind it, in whole tiles, since few columns read all weights for little. */
+LI_INLINE int64_t li_block_cols(int64_t left)
+{
+    const int64_t blocks = (left + LI_BLOCK_COLS - 1) / LI_BLOCK_COLS, even = (left + blocks - 1) / blocks;
+    return blocks == 1 ? left : (even + LI_COLS - 1) / LI_COLS * LI_COLS;
+}
 
 LI_INLINE void li_gates_of(const li_gates *s, int64_t n_panels, int64_t n_cols)
 {
@@ -57,8 +72,8 @@ LI_INLINE void li_product(li_gates *s, int64_t n, int64_t m, const li_act *act, 
     for (; p < n_panels; p += LI_BLOCK_PANELS) {
         const int64_t panels = n_panels - p < LI_BLOCK_PANELS ? n_panels - p : LI_BLOCK_PANELS;
         const int64_t left = m - p * LI_UNITS;
-        for (int64_t i = 0; i < n; i += LI_BLOCK_COLS) {
-            const int64_t cols = n - i < LI_BLOCK_COLS ? n - i : LI_BLOCK_COLS;
+        for (int64_t i = 0, cols; i < n; i += cols) {
+            cols = li_block_cols(n - i);
             s->a.w = whole.a.w + p * whole.a.panel;
             s->a.x = whole.a.x + i * whole.a.col;
             s->init = whole.init + p * whole.init_panel;

@@ -42,6 +42,16 @@ LI_INLINE void v_store_most(float *p, vf v, int64_t n) /* n lanes; those behind 
 LI_INLINE vf v_set1(float x) { return _mm256_set1_ps(x); }
 LI_INLINE vf v_zero(void) { return _mm256_setzero_ps(); }
 
+LI_INLINE void v_turn4(float *y, int64_t y_row, const float *x, int64_t x_row) /* y[i][j] = x[j][i], 4 by 4 */
+{
+    __m128 a = _mm_loadu_ps(x), b = _mm_loadu_ps(x + x_row), c = _mm_loadu_ps(x + 2 * x_row), d = _mm_loadu_ps(x + 3 * x_row);
+    _MM_TRANSPOSE4_PS(a, b, c, d);
+    _mm_storeu_ps(y, a);
+    _mm_storeu_ps(y + y_row, b);
+    _mm_storeu_ps(y + 2 * y_row, c);
+    _mm_storeu_ps(y + 3 * y_row, d);
+}
+
 LI_INLINE vf v_add(vf a, vf b) { return _mm256_add_ps(a, b); }
 LI_INLINE vf v_sub(vf a, vf b) { return _mm256_sub_ps(a, b); }
 LI_INLINE vf v_mul(vf a, vf b) { return _mm256_mul_ps(a, b); }

@@ -50,6 +50,16 @@ LI_INLINE void v_store_most(float *p, vf v, int64_t n) /* n lanes; those behind 
     v_store(p, v);
 }
 
+LI_INLINE void v_turn4(float *y, int64_t y_row, const float *x, int64_t x_row) /* y[i][j] = x[j][i], 4 by 4 */
+{
+    const float32x4x2_t ab = vtrnq_f32(vld1q_f32(x), vld1q_f32(x + x_row));
+    const float32x4x2_t cd = vtrnq_f32(vld1q_f32(x + 2 * x_row), vld1q_f32(x + 3 * x_row));
+    vst1q_f32(y, vcombine_f32(vget_low_f32(ab.val[0]), vget_low_f32(cd.val[0])));
+    vst1q_f32(y + y_row, vcombine_f32(vget_low_f32(ab.val[1]), vget_low_f32(cd.val[1])));
+    vst1q_f32(y + 2 * y_row, vcombine_f32(vget_high_f32(ab.val[0]), vget_high_f32(cd.val[0])));
+    vst1q_f32(y + 3 * y_row, vcombine_f32(vget_high_f32(ab.val[1]), vget_high_f32(cd.val[1])));
+}
+
 LI_INLINE vf v_add(vf a, vf b) { return vaddq_f32(a, b); }
 LI_INLINE vf v_sub(vf a, vf b) { return vsubq_f32(a, b); }
 LI_INLINE vf v_mul(vf a, vf b) { return vmulq_f32(a, b); }

@@ -157,6 +157,9 @@ def convolve(
         w[(slice(None), slice(None), *seen)],
         replace(s, kernel=tuple(at.stop - at.start for at in seen), begin=begin),
     )
+    if prod(s.kernel[:-1]) > 1 and prod(s.out[:-1]) > 1 and (any(s.begin) or any(s.end)):
+        x = padded(b, x, s, 0.0)  # else each line of positions would have its rows copied with zeros around them
+        s = replace(s, size=x.shape[2:], begin=(0,) * len(s.size), end=(0,) * len(s.size))
     filters, spatial = w.shape[0], len(s.size)
     k, m = prod(w.shape[1:]), filters // groups
     panel_floats = -(-m // _core.UNITS) * _core.UNITS
