@@ -97,6 +97,30 @@ LI_INLINE void li_map_rows_in_(float *x, const float *p, int64_t rows, int64_t n
     }
 }
 
+/* Every second number of each row, or each row from its end: what pools and mirrored halves read. */
+LI_INLINE void li_map_rows_even_(float *x, const float *p, int64_t rows, int64_t n, int64_t s1)
+{
+    for (int64_t r = 0; r < rows; r++, x += n, p += s1) {
+        int64_t c = 0;
+        if (n > LI_W) { /* nothing is read before the first one or behind the last one */
+            v_store(x, v_load_even(p));
+            for (c = LI_W; c + LI_W <= n; c += LI_W) { v_store(x + c, v_load_odd(p + 2 * c - 1)); }
+            v_store(x + n - LI_W, v_load_odd(p + 2 * (n - LI_W) - 1));
+            continue;
+        }
+        for (; c < n; c++) { x[c] = p[2 * c]; }
+    }
+}
+
+LI_INLINE void li_map_rows_back_(float *x, const float *p, int64_t rows, int64_t n, int64_t s1)
+{
+    for (int64_t r = 0; r < rows; r++, x += n, p += s1) {
+        int64_t c = 0;
+        for (; c + LI_W <= n; c += LI_W) { v_store(x + c, v_load_back(p - c)); }
+        for (; c < n; c++) { x[c] = p[-c]; }
+    }
+}
+
 /* Each row one number. */
 LI_INLINE void li_map_rows_of_one_(float *x, const float *p, int64_t rows, int64_t n, int64_t s1)
 {
@@ -118,12 +142,13 @@ LI_INLINE void li_map_rows_out_(float *p, const float *x, int64_t rows, int64_t 
 LI_NOINLINE void li_map_load_f32_(float *x, const li_map_operand_ *o, char *at, int64_t rows, int64_t cols, int64_t s1,
                                   int64_t s0)
 {
-    if (o->dtype == LI_F32 && cols >= 8 && (s0 == 1 || s0 == 0)) {
+    if (o->dtype == LI_F32 && cols >= 8 && s0 >= -1 && s0 <= 2) {
         const float *p = (const float *)(const void *)at;
-        if (s0 == 1) {
-            li_map_rows_in_(x, p, rows, cols, s1);
-        } else {
-            li_map_rows_of_one_(x, p, rows, cols, s1);
+        switch (s0) {
+        case -1: li_map_rows_back_(x, p, rows, cols, s1); break;
+        case 0: li_map_rows_of_one_(x, p, rows, cols, s1); break;
+        case 1: li_map_rows_in_(x, p, rows, cols, s1); break;
+        default: li_map_rows_even_(x, p, rows, cols, s1); break;
         }
         return;
     }

@@ -42,6 +42,20 @@ LI_INLINE void v_store_most(float *p, vf v, int64_t n) /* n lanes; those behind 
 LI_INLINE vf v_set1(float x) { return _mm256_set1_ps(x); }
 LI_INLINE vf v_zero(void) { return _mm256_setzero_ps(); }
 
+LI_INLINE vf v_load_even(const float *p) /* p[0], p[2], ...: reads one more behind the last of them */
+{
+    const vf mixed = _mm256_shuffle_ps(v_load(p), v_load(p + LI_W), 0x88);
+    return _mm256_castpd_ps(_mm256_permute4x64_pd(_mm256_castps_pd(mixed), 0xd8));
+}
+LI_INLINE vf v_load_odd(const float *p) /* p[1], p[3], ... */
+{
+    const vf mixed = _mm256_shuffle_ps(v_load(p), v_load(p + LI_W), 0xdd);
+    return _mm256_castpd_ps(_mm256_permute4x64_pd(_mm256_castps_pd(mixed), 0xd8));
+}
+LI_INLINE vf v_load_back(const float *p) /* p[0], p[-1], ... */
+{
+    return _mm256_permutevar8x32_ps(v_load(p - (LI_W - 1)), _mm256_setr_epi32(7, 6, 5, 4, 3, 2, 1, 0));
+}
 LI_INLINE void v_turn4(float *y, int64_t y_row, const float *x, int64_t x_row) /* y[i][j] = x[j][i], 4 by 4 */
 {
     __m128 a = _mm_loadu_ps(x), b = _mm_loadu_ps(x + x_row), c = _mm_loadu_ps(x + 2 * x_row), d = _mm_loadu_ps(x + 3 * x_row);

@@ -39,6 +39,20 @@ LI_INLINE void v_store_most(float *p, vf v, int64_t n) /* n lanes; those behind 
 LI_INLINE vf v_set1(float x) { return _mm512_set1_ps(x); }
 LI_INLINE vf v_zero(void) { return _mm512_setzero_ps(); }
 
+LI_INLINE vf v_load_even(const float *p) /* p[0], p[2], ...: reads one more behind the last of them */
+{
+    const vi at = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+    return _mm512_permutex2var_ps(v_load(p), at, v_load(p + LI_W));
+}
+LI_INLINE vf v_load_odd(const float *p) /* p[1], p[3], ... */
+{
+    const vi at = _mm512_setr_epi32(1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
+    return _mm512_permutex2var_ps(v_load(p), at, v_load(p + LI_W));
+}
+LI_INLINE vf v_load_back(const float *p) /* p[0], p[-1], ... */
+{
+    return _mm512_permutexvar_ps(_mm512_setr_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0), v_load(p - (LI_W - 1)));
+}
 LI_INLINE void v_turn4(float *y, int64_t y_row, const float *x, int64_t x_row) /* y[i][j] = x[j][i], 4 by 4 */
 {
     __m128 a = _mm_loadu_ps(x), b = _mm_loadu_ps(x + x_row), c = _mm_loadu_ps(x + 2 * x_row), d = _mm_loadu_ps(x + 3 * x_row);

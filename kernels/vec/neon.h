@@ -50,6 +50,13 @@ LI_INLINE void v_store_most(float *p, vf v, int64_t n) /* n lanes; those behind 
     v_store(p, v);
 }
 
+LI_INLINE vf v_load_even(const float *p) { return vld2q_f32(p).val[0]; } /* p[0], p[2], ...: reads one more behind the last of them */
+LI_INLINE vf v_load_odd(const float *p) { return vld2q_f32(p).val[1]; } /* p[1], p[3], ... */
+LI_INLINE vf v_load_back(const float *p) /* p[0], p[-1], ... */
+{
+    const vf pairs = vrev64q_f32(vld1q_f32(p - 3));
+    return vcombine_f32(vget_high_f32(pairs), vget_low_f32(pairs));
+}
 LI_INLINE void v_turn4(float *y, int64_t y_row, const float *x, int64_t x_row) /* y[i][j] = x[j][i], 4 by 4 */
 {
     const float32x4x2_t ab = vtrnq_f32(vld1q_f32(x), vld1q_f32(x + x_row));

@@ -4,8 +4,9 @@
     AveragePool  the sum over the number of positions inside X, or, with count_include_pad, inside X and its pads
     LpPool       (sum of |x| ^ p) ^ (1 / p)
 
-A window over several axes is taken one axis after the other. Indices of MaxPool: every window is laid out, and the first place of
-its largest element found. Refused: more than 3 spatial axes, negative pads.
+A window over several axes is taken one axis after the other; a small one at once, in the same order. Indices of MaxPool:
+every window is laid out, and the first place of its largest element found. Refused: more than 3 spatial axes, negative
+pads.
 """
 
 from __future__ import annotations
@@ -29,9 +30,9 @@ from .channels_last import channels_last
 from .elementwise import Formula, apply
 from .reduce import reduce, reduce_typed
 from .registry import Op, attr, known, need, register, unsupported
+from .small_windows import MOST_AT_ONCE, Span, at_once, largest
 from .window import Slide, ints, padded, patches, patches_of, slide, windows
 
-_MOST_AT_ONCE = 8
 _MOST_IN_MAPS = 24
 """Longer windows are reductions over a strided view."""
 
@@ -131,11 +132,18 @@ def lower(node: Node, b: Builder) -> None:
         powers = b.alloc(x.shape)
         apply(b, ("MUL", 0, 0) if p == 2 else ("ABS", 0) if p == 1 else ("POW", ("ABS", 0), p), [x], powers)
         x = powers
+    if code == "MAX" and not b.wanted(node, 1) and largest(b, x, s, y):
+        return
     x = padded(b, x, s, -np.inf if code == "MAX" else 0.0)
     if b.wanted(node, 1):
         _lower_indices(node, b, s, x)
-    for a in range(len(s.size)):
-        x = along(b, x, 2 + a, s, a, code)
+    if prod(s.kernel) <= MOST_AT_ONCE:
+        out = b.alloc(y.shape)
+        at_once(b, x, [Span(0, n, 0, k, 0) for n, k in zip(s.out, s.kernel, strict=True)], s, out, code)
+        x = out
+    else:
+        for a in range(len(s.size)):
+            x = along(b, x, 2 + a, s, a, code)
     made: Formula = 0
     extra: list[View] = []
     if node.op == "AveragePool":
@@ -193,7 +201,7 @@ def along(b: Builder, x: View, axis: int, s: Slide, a: int, code: str) -> View:
     parts = [x.part(axis, k * dilation, n, stride) for k in range(kernel)]
     done: list[View] = []
     while parts:
-        take = _MOST_AT_ONCE - len(done)
+        take = MOST_AT_ONCE - len(done)
         now, parts = [*done, *parts[:take]], parts[take:]
         made: Formula = 0
         for index in range(1, len(now)):
