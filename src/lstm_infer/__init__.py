@@ -6,11 +6,13 @@ The errors are here at once; everything else is imported when it is first asked 
 from typing import TYPE_CHECKING
 
 from .errors import (
+    ArgumentError,
     DtypeError,
     FeedError,
     FormatError,
     IsaError,
     LstmInferError,
+    MissingFileError,
     NotStreamableError,
     OnnxImportError,
     ShapeError,
@@ -21,6 +23,7 @@ from .errors import (
 __version__ = "0.1.0"
 
 __all__ = [
+    "ArgumentError",
     "DtypeError",
     "FeedError",
     "FormatError",
@@ -28,6 +31,7 @@ __all__ = [
     "InputInfo",
     "IsaError",
     "LstmInferError",
+    "MissingFileError",
     "Model",
     "NotStreamableError",
     "OnnxImportError",

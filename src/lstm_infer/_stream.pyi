@@ -127,7 +127,9 @@ class StreamCore:
         Parameters and errors as in `step`.
         """
     def flush(self) -> NDArray[Any] | dict[str, NDArray[Any] | None]:
-        """The outputs that are still behind (`lag`), as the whole run gives them. Then only `reset` goes on.
+        """The outputs that are still behind (`lag`), as the whole run gives them; then only `reset` goes on.
+
+        Where nothing is ever behind, since each step gives its outputs at once, there are none, and the stream goes on.
 
         Raises
         ------

@@ -405,7 +405,9 @@ cdef class StreamCore:
         return self._alone(self._run_slow(x, out)) if result is None else result
 
     def flush(self):
-        """The outputs that are still behind (`lag`), as the whole run gives them. Then only `reset` goes on.
+        """The outputs that are still behind (`lag`), as the whole run gives them; then only `reset` goes on.
+
+        Where nothing is ever behind, since each step gives its outputs at once, there are none, and the stream goes on.
 
         Raises
         ------

@@ -88,12 +88,10 @@ class Answer:
         self, batch: int, initial: Mapping[str, ArrayLike], inputs: Mapping[str, ArrayLike], max_chunk: int
     ) -> tuple[Asked, StreamPlan]:
         """What streams share that are asked for alike, and their plan."""
-        if not all(isinstance(n, (int, np.integer)) and n > 0 for n in (batch, max_chunk)):
-            raise ShapeError(f"batch and max_chunk are numbers from 1 on, got {batch!r} and {max_chunk!r}")
-        given = None if initial else _small(inputs)
-        if given is None:
+        small = None if initial else _small(inputs)
+        if small is None:
             return self._open(batch, initial, inputs, max_chunk)
-        key = (batch, max_chunk, given)
+        key = (batch, max_chunk, small)
         found = self._opened.get(key)
         if found is None:
             found = self._open(batch, {}, inputs, max_chunk)

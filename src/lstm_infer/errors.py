@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 __all__ = [
+    "ArgumentError",
     "BudgetError",
     "DtypeError",
     "FeedError",
     "FormatError",
     "IsaError",
     "LstmInferError",
+    "MissingFileError",
     "NotStreamableError",
     "OnnxImportError",
     "OpenSizeError",
@@ -29,12 +31,20 @@ class OnnxImportError(LstmInferError):
     """The ONNX file is broken, or says something that cannot be run faithfully."""
 
 
+class MissingFileError(OnnxImportError, FileNotFoundError):
+    """There is no such file."""
+
+
 class UnsupportedOpError(OnnxImportError):
     """An operator, or one of its attributes, that is not built. See docs/ops.md."""
 
 
 class OpenSizeError(UnsupportedOpError):
     """A shape, an axis or another size is computed from the data, where it must be known when the plan is made."""
+
+
+class ArgumentError(LstmInferError, ValueError, TypeError):
+    """An argument is of another kind than what is expected, or means nothing."""
 
 
 class FormatError(LstmInferError):

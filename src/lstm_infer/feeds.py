@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from . import given
 from .analysis.meeting import meeting_point
 from .analysis.spec import StreamSpec
-from .errors import DtypeError, FeedError, ShapeError, StateError
+from .errors import ArgumentError, DtypeError, FeedError, ShapeError, StateError
 from .graph.ir import Array, Graph, Port
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "checked_feeds",
     "fed_ports",
     "held_ports",
+    "load_options",
 ]
 
 
@@ -36,6 +38,35 @@ class Options:
     states: Mapping[str, str] | None
     time_axis: Mapping[str, int] | None
     seed: int | None
+
+
+def load_options(isa: str | None, inputs: Any, constants: Any, states: Any, time_axis: Any, seed: Any) -> Options:
+    """What `load` was told, of the kinds that it takes; the graph is not looked at."""
+    sizes = {name: _shape(f"inputs: the shape of {name!r}", shape) for name, shape in _named("inputs", inputs).items()}
+    texts = None if states is None else given.named("states", states)
+    for name, output in (texts or {}).items():
+        if not isinstance(output, str):
+            raise ArgumentError(f"states: the name of an output expected for {name!r}, got {given.shown(output)}")
+    axes = None if time_axis is None else given.named("time_axis", time_axis)
+    return Options(
+        isa,
+        sizes,
+        {n: given.array(f"constants: {n!r}", v).copy() for n, v in _named("constants", constants).items()},
+        texts,
+        None if axes is None else {n: given.number(f"time_axis: the axis of {n!r}", a) for n, a in axes.items()},
+        None if seed is None else given.number("seed", seed, 0),
+    )
+
+
+def _shape(what: str, value: Any) -> tuple[int | None, ...]:
+    try:
+        return tuple(None if n is None else given.number(what, n, 0) for n in given.items(what, value))
+    except ArgumentError as error:
+        raise ShapeError(str(error)) from error
+
+
+def _named(what: str, value: Any) -> dict[str, Any]:
+    return {} if value is None else given.named(what, value)
 
 
 def fed_ports(graph: Graph, options: Options) -> list[Port]:
@@ -67,8 +98,6 @@ def fed_ports(graph: Graph, options: Options) -> list[Port]:
             continue
         fixed = options.inputs.get(port.name)
         if fixed is not None:
-            if not all(n is None or (isinstance(n, (int, np.integer)) and n >= 0) for n in fixed):
-                raise ShapeError(f"inputs: sizes of {port.name!r} are numbers from 0 on, or None, got {list(fixed)}")
             if port.shape is not None and len(fixed) != len(port.shape):
                 raise ShapeError(f"inputs: {port.name!r} has {len(port.shape)} axes, got {list(fixed)}")
             declared = port.shape or (None,) * len(fixed)
@@ -162,7 +191,7 @@ def bound_inputs(fed: Sequence[Port], inputs: Mapping[str, ArrayLike], spec: Str
             raise FeedError(f"inputs: {name!r} is a state; give its first value with initial={{{name!r}: ...}}")
         if name in spec.roles.time and spec.mode == "time":
             raise FeedError(f"inputs: {name!r} has the time axis and is streamed; it cannot be bound")
-        bound[name] = _feed(ports[name], np.asarray(value))
+        bound[name] = _feed(ports[name], given.array(f"inputs: {name!r}", value))
     return bound
 
 

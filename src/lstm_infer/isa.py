@@ -25,7 +25,7 @@ def choose_isa(isa: str | None = None) -> str:
     asked = isa if isa is not None else os.environ.get(VARIABLE) or None
     if asked is None:
         return next(name for name, runnable in found.items() if runnable)
-    if asked not in found:
+    if not isinstance(asked, str) or asked not in found:
         raise IsaError(f"{source} asks for the instruction set {asked!r}; this build has {', '.join(found)}")
     if not found[asked]:
         runnable = ", ".join(name for name, ok in found.items() if ok)

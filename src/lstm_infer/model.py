@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from . import given
 from .analysis.find_roles import find_roles
 from .analysis.roles import Roles
 from .analysis.spec import StreamSpec
 from .answer import MAX_CHUNK, Answer
-from .errors import BudgetError, FeedError, LstmInferError, NotStreamableError, ShapeError
-from .feeds import Options, check_fixed, check_sizes, checked_feeds, fed_ports, held_ports
+from .errors import ArgumentError, BudgetError, FeedError, LstmInferError, NotStreamableError, ShapeError
+from .feeds import Options, check_fixed, check_sizes, checked_feeds, fed_ports, held_ports, load_options
 from .fingerprint import Fingerprint
 from .graph.budget import NO_MEMORY, TOO_DEEP, Allowance, open_budget, within_memory
 from .graph.fact import Fact
@@ -84,23 +85,18 @@ def load(
         The instruction set is unknown or cannot run here.
     FeedError, ShapeError, DtypeError
         `inputs`, `constants`, `states` or `time_axis` do not fit the graph.
+    ArgumentError
+        An argument is of another kind than what stands here, or not built.
     """
     from .importer import read
 
-    if precision != "f32":
-        raise ValueError(f"precision={precision!r} is not built; this version has 'f32'")
-    if threads != 1:
-        raise ValueError(
-            f"threads={threads!r} is not built; this version runs every call in its own thread (threads=1)"
+    if not isinstance(precision, str) or precision != "f32":
+        raise ArgumentError(f"precision: {given.shown(precision)} is not built; this version has 'f32'")
+    if given.number("threads", threads) != 1:
+        raise ArgumentError(
+            f"threads: {threads} are not built; this version runs every call in its own thread (threads=1)"
         )
-    options = Options(
-        isa,
-        {name: tuple(shape) for name, shape in (inputs or {}).items()},
-        {name: np.array(value) for name, value in (constants or {}).items()},
-        None if states is None else dict(states),
-        None if time_axis is None else dict(time_axis),
-        seed,
-    )
+    options = load_options(isa, inputs, constants, states, time_axis, seed)
     with open_budget(Allowance()), within_memory("load"):
         return Model(read(source, is_built), options)
 
@@ -244,22 +240,24 @@ class Model:
             A shape does not fit, or a value lies outside what an operator takes (an index, a length).
         """
         wanted = self._output_names if outputs is None else self._checked_outputs(outputs)
-        arrays = []
-        for name, dtype, ndim in self._quick:
-            array = feeds.get(name)
-            if (
-                type(array) is not np.ndarray
-                or array.dtype != dtype
-                or array.ndim != ndim
-                or not array.flags.c_contiguous
-            ):
-                arrays = self._checked(feeds)
-                break
-            arrays.append(array)
-        else:
-            if len(feeds) != len(arrays):
-                arrays = self._checked(feeds)
+        if type(feeds) is not dict:
+            feeds = given.named("feeds", feeds)
         try:
+            arrays = []
+            for name, dtype, ndim in self._quick:
+                array = feeds.get(name)
+                if (
+                    type(array) is not np.ndarray
+                    or array.dtype != dtype
+                    or array.ndim != ndim
+                    or not array.flags.c_contiguous
+                ):
+                    arrays = self._checked(feeds)
+                    break
+                arrays.append(array)
+            else:
+                if len(feeds) != len(arrays):
+                    arrays = self._checked(feeds)
             program = self._programs.kept.get((wanted, *[array.shape for array in arrays]))
             if program is None or len(arrays) != len(self._quick):
                 program = self._make_program(feeds, arrays, wanted)
@@ -300,7 +298,11 @@ class Model:
         FeedError, ShapeError, DtypeError
             `initial` or `inputs` do not fit.
         """
-        return Stream(self, *self._streams.open(batch, initial or {}, inputs or {}, max_chunk), initial)
+        first = {} if initial is None else given.named("initial", initial)
+        first = {name: given.array(f"initial: {name!r}", value) for name, value in first.items()}
+        bound = {} if inputs is None else given.named("inputs", inputs)
+        batch, max_chunk = given.number("batch", batch, 1), given.number("max_chunk", max_chunk, 1)
+        return Stream(self, *self._streams.open(batch, first, bound, max_chunk), first)
 
     @within_memory("the summary")
     def summary(self) -> str:
@@ -339,7 +341,7 @@ class Model:
         return checked_feeds(ports, feeds, self._options)
 
     def _checked_outputs(self, outputs: Sequence[str]) -> tuple[str, ...]:
-        for name in outputs:
+        for name in given.names("outputs", outputs):
             if name not in self._output_names:
                 raise FeedError(f"there is no output {name!r}; the model has {list(self._output_names)}")
         return tuple(dict.fromkeys(outputs))

@@ -11,6 +11,7 @@ from typing import Any
 
 from numpy.typing import ArrayLike, NDArray
 
+from . import given
 from .fingerprint import Sign
 from .graph.budget import within_memory
 from .records import StateInfo
@@ -90,7 +91,7 @@ class Stream(GeneralPath):
             A state has no batch axis, so single rows cannot be reset.
         ShapeError
             A row lies outside the batch.
-        DtypeError
+        ArgumentError
             `rows` are no numbers.
         """
 
@@ -113,7 +114,7 @@ class Stream(GeneralPath):
             Something that is kept has no batch axis, so single rows cannot be taken out.
         ShapeError
             A row lies outside the batch, or is named twice.
-        DtypeError
+        ArgumentError
             `rows` are no numbers.
 
         Notes
@@ -136,7 +137,7 @@ class Stream(GeneralPath):
         ------
         FormatError
             It is damaged, of another version, or of another model, batch or bound input. The stream is left as it was.
-        StateError, ShapeError, DtypeError
+        StateError, ShapeError, ArgumentError
             As in `snapshot`; also where single signals stand at another phase of a model that looks ahead or strides.
         """
 
@@ -178,7 +179,7 @@ class Stream(GeneralPath):
     def _set_states(self, values: Mapping[str, ArrayLike]) -> None:
         """All of them or, where one does not fit, none."""
         places = self._places
-        checked = [check_state(places, name, value) for name, value in values.items()]
+        checked = [check_state(places, name, value) for name, value in given.named("state", values).items()]
 
         def body(now: Standing) -> tuple[None, Standing]:
             for memory, array in checked:

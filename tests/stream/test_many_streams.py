@@ -11,7 +11,7 @@ import pytest
 import lstm_infer
 import stream_models
 import tolerances
-from lstm_infer.errors import ShapeError
+from lstm_infer.errors import ArgumentError
 from stream_models import HIDDEN, INPUTS
 
 
@@ -94,5 +94,5 @@ def test_what_was_bound_is_not_what_it_becomes(rng):
     "wrong", [{"batch": 0}, {"batch": 1.5}, {"batch": "2"}, {"batch": [1]}, {"max_chunk": 0}, {"max_chunk": None}]
 )
 def test_numbers_that_are_none(wrong):
-    with pytest.raises(ShapeError, match="from 1 on"):
+    with pytest.raises(ArgumentError, match="from 1 on"):
         load().stream(**wrong)

@@ -16,7 +16,7 @@ import shared_files
 import stream_models
 import tolerances
 from lstm_infer import _core
-from lstm_infer.errors import DtypeError, FormatError, ShapeError, StateError
+from lstm_infer.errors import ArgumentError, FormatError, ShapeError, StateError
 from snapshot_cases import CASES, Case, counted, remembers_whether, results, sealed, tail, with_lengths
 
 T, CUT = 23, 9
@@ -293,7 +293,7 @@ def test_rows_that_are_no_numbers(rows):
     stream = lstm_infer.load(stream_models.hidden_state()).stream(3)
     snap = stream.snapshot()
     for call in (lambda: stream.snapshot(rows), lambda: stream.restore(snap, rows), lambda: stream.reset(rows)):
-        with pytest.raises(DtypeError, match="rows"):
+        with pytest.raises(ArgumentError, match="rows"):
             call()
     assert stream.snapshot() == snap
 
@@ -341,5 +341,5 @@ def test_bytes_of_other_kinds(given):
 
 @pytest.mark.parametrize("given", ["x", 5, None, 1.5, [1], {}, np.zeros(3), object()])
 def test_what_is_no_bytes(given):
-    with pytest.raises(DtypeError, match="a snapshot is bytes"):
+    with pytest.raises(ArgumentError, match="a snapshot is bytes"):
         lstm_infer.load(stream_models.hidden_state()).stream().restore(given)

@@ -16,7 +16,8 @@ import onnx
 from onnx.backend.base import Backend, BackendRep, namedtupledict
 
 import lstm_infer
-from lstm_infer.errors import OpenSizeError
+from lstm_infer import given
+from lstm_infer.errors import ArgumentError, OpenSizeError
 
 __all__ = ["LstmInferBackend", "LstmInferRep", "is_compatible", "prepare", "run_model", "run_node", "supports_device"]
 
@@ -55,7 +56,7 @@ class LstmInferRep(BackendRep):
         if isinstance(inputs, Mapping):
             feeds = dict(inputs)
         else:
-            arrays = [inputs] if isinstance(inputs, (np.ndarray, np.generic)) else list(inputs)
+            arrays = [inputs] if isinstance(inputs, (np.ndarray, np.generic)) else list(given.items("inputs", inputs))
             if len(arrays) > len(self._feeds):
                 raise lstm_infer.FeedError(
                     f"the model takes {len(self._feeds)} inputs ({', '.join(self._feeds)}), got {len(arrays)}"
@@ -66,7 +67,7 @@ class LstmInferRep(BackendRep):
 
     def _run_at(self, feeds: dict[str, Any]) -> dict[str, np.ndarray[Any, Any]]:
         """With what may be sizes as constants: rows of integers, else all that is fed."""
-        arrays = {name: np.asarray(value) for name, value in feeds.items()}
+        arrays = {name: given.array(f"input {name!r}", value) for name, value in feeds.items()}
         rows = {name for name, value in arrays.items() if value.ndim < 2 and value.dtype.kind in "iu"}
         try:
             return self._with_constants(arrays, rows)
@@ -101,7 +102,9 @@ class LstmInferBackend(Backend):
             The device is not the CPU, or the model cannot be run.
         """
         if not cls.supports_device(device):
-            raise lstm_infer.LstmInferError(f"device {device!r}: only 'CPU' is supported")
+            raise ArgumentError(f"device {given.shown(device)}: only 'CPU' is supported")
+        if not isinstance(model, onnx.ModelProto):
+            raise ArgumentError(f"model: an onnx.ModelProto expected, got {given.shown(model)}")
         return LstmInferRep(model, kwargs)
 
     @classmethod
@@ -130,11 +133,15 @@ class LstmInferBackend(Backend):
             Of the default domain; the newest that the installed onnx knows unless given.
         """
         opset = kwargs.pop("opset_version", onnx.defs.onnx_opset_version())
+        if not isinstance(node, onnx.NodeProto):
+            raise ArgumentError(f"node: an onnx.NodeProto expected, got {given.shown(node)}")
         names = [name for name in node.input if name]
-        if isinstance(inputs, Mapping):
-            feeds = dict(inputs)
-        else:
-            feeds = dict(zip(names, map(np.asarray, inputs), strict=True))
+        if not isinstance(inputs, Mapping):
+            arrays = given.items("inputs", inputs)
+            if len(arrays) != len(names):
+                raise lstm_infer.FeedError(f"{node.op_type} is given {len(names)} inputs by name, got {len(arrays)}")
+            inputs = dict(zip(names, arrays, strict=True))
+        feeds = {name: given.array(f"input {name!r}", value) for name, value in given.named("inputs", inputs).items()}
         made = [name for name in node.output if name]
         first = next(iter(feeds.values())).dtype if feeds else np.dtype(np.float32)
         dtypes = [np.dtype(dtype) for dtype, _ in outputs_info] if outputs_info else [first] * len(made)
@@ -152,7 +159,7 @@ class LstmInferBackend(Backend):
     @classmethod
     def supports_device(cls, device: str) -> bool:
         """Whether the device is the CPU."""
-        return device == "CPU"
+        return isinstance(device, str) and device == "CPU"
 
 
 is_compatible = LstmInferBackend.is_compatible

@@ -6,9 +6,9 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from numpy.typing import NDArray
 
+from .. import given
 from ..errors import DtypeError, ShapeError
 from ..graph.ir import Port
 from ..model import load
@@ -79,13 +79,12 @@ class InferenceSession:
         FeedError, DtypeError, ShapeError
             As `Model.run`. Declared sizes are held to, as onnxruntime does for inputs.
         """
-        feeds = {
-            name: value if isinstance(value, np.ndarray) else np.asarray(value) for name, value in input_feed.items()
-        }
+        feeds = {name: given.array(f"input {name!r}", v) for name, v in given.named("input_feed", input_feed).items()}
         for port in self._graph.inputs:
             if port.name in feeds and port.shape is not None:
                 self._check(port, feeds[port.name])
-        return list(self.model.run(feeds, list(output_names) if output_names else None).values())
+        names = () if output_names is None else given.names("output_names", output_names)
+        return list(self.model.run(feeds, names or None).values())
 
     @staticmethod
     def _check(port: Port, array: NDArray[Any]) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from lstm_infer.errors import OnnxImportError
+from lstm_infer.errors import MissingFileError, OnnxImportError
 from lstm_infer.importer.source import Source, text
 
 __all__ = ["ExternalData"]
@@ -85,7 +85,8 @@ class ExternalData:
         try:
             info = os.stat(path)
         except OSError as error:
-            raise OnnxImportError(
+            kind = MissingFileError if isinstance(error, FileNotFoundError) else OnnxImportError
+            raise kind(
                 f"{where}: its data is in {location!r}, which cannot be opened beside the model ({error.strerror}); "
                 "keep that file in the model's folder"
             ) from error

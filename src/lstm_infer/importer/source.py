@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped, unused-ignore]
 
-from lstm_infer.errors import OnnxImportError
+from lstm_infer.errors import MissingFileError, OnnxImportError
 
 __all__ = ["Source", "parse", "text"]
 
@@ -80,7 +80,7 @@ def _read(path: str) -> bytes:
         with open(path, "rb") as file:
             return file.read(MAX_BYTES)
     except FileNotFoundError as error:
-        raise OnnxImportError(f"{path}: no such file") from error
+        raise MissingFileError(f"{path or repr(path)}: no such file") from error
     except OSError as error:
         raise OnnxImportError(f"{path}: cannot be read: {error.strerror or error}") from error
 

@@ -61,14 +61,18 @@ class Program:
     def run(self, bases: Sequence[Array | int | None]) -> None:
         """Run all calls; the error of a failing call names its node."""
         for segment, names in zip(self.segments, self.nodes, strict=True):
-            if isinstance(segment, HostCall):
-                segment.run(bases)
-                continue
             try:
                 segment.run(bases)
             except _core.StepError as error:
                 raise step_failed(error, names) from None
+            except _NUMPY_ERRORS as error:
+                if isinstance(segment, _core.Plan) or isinstance(error, LstmInferError):
+                    raise
+                raise ShapeError(f"{names[0]}: {error}; check the values that were fed") from error
 
+
+_NUMPY_ERRORS = (ValueError, TypeError, ArithmeticError, LookupError)
+"""What NumPy says of values that an operator does not take."""
 
 _FAILURES = {
     1: "an index lies outside its axis",

@@ -24,6 +24,8 @@ from .shapes import Arrays
 
 __all__ = ["Frames", "GeneralPath", "Results", "Standing"]
 
+FLUSHED = "the stream was flushed; reset() begins a new signal"
+
 Frames = NDArray[Any] | Mapping[str, NDArray[Any]]
 Results = NDArray[Any] | dict[str, NDArray[Any] | None]
 
@@ -75,6 +77,8 @@ class GeneralPath(_stream.StreamCore):
         feeds = shapes.checked_feeds(now.plan, x)
         plan = self._adapted(now.plan, feeds, lead=0)
         ready, dropped = shapes.step_arrays(plan, feeds)
+        if now.flushed:
+            raise StateError(FLUSHED)
         if plan.spec.lag or plan.spec.rate != 1:
             raise ShapeError(
                 f"step: this model looks ahead by {plan.spec.lag} steps and gives one step for {plan.spec.rate}; "
@@ -103,12 +107,13 @@ class GeneralPath(_stream.StreamCore):
         plan = self._adapted(now.plan, feeds, lead=1 if now.plan.spec.mode == "frame" else 0)
         n = shapes.chunk_length(plan, feeds)
         if now.flushed:
-            raise StateError("the stream was flushed; reset() begins a new signal")
+            raise StateError(FLUSHED)
+        dense = {name: np.asarray(array, order="C") for name, array in feeds.items()}  # there has to be room for it
         pieces: list[tuple[Block, dict[str, NDArray[Any]]]] = []
         at = 0
         blocks = plan.cut(n, now.phase)
         for block in blocks:
-            pieces.append((block, {name: _piece(plan, name, a, at, block.n) for name, a in feeds.items()}))
+            pieces.append((block, {name: _piece(plan, name, a, at, block.n) for name, a in dense.items()}))
             at += block.n
         shapes.check_out(plan, out, shapes.run_shapes(plan, blocks), feeds)
         named = isinstance(x, Mapping)
@@ -122,7 +127,7 @@ class GeneralPath(_stream.StreamCore):
         if plan.spec.steady or plan.spec.mode != "time":
             return self._made(now, plan, [], lambda made: _deliver(plan, _joined(plan, made), None))
         if now.flushed:
-            raise StateError("the stream was flushed; reset() begins a new signal")
+            raise StateError(FLUSHED)
         block = plan.block(0, now.phase, flush=True)
         facts = {name: plan.step_facts[name] for name in plan.fed.names}
         feeds = {

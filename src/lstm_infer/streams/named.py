@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .. import given
 from ..errors import DtypeError, FeedError, ShapeError, StateError
 from ..program.views import View
 from ..records import StateInfo
@@ -26,12 +27,17 @@ def memory_of(view: View, block: Block) -> NDArray[Any]:
     return block[start : start + view.size * view.dtype.itemsize].view(view.dtype).reshape(view.shape)
 
 
+def check_name(places: Places, name: Any) -> None:
+    """Refuse what is no state."""
+    if not isinstance(name, str) or name not in places:
+        raise FeedError(f"there is no state {given.shown(name)}; this stream carries {sorted(places) or 'none'}")
+
+
 def check_state(places: Places, name: str, value: ArrayLike) -> tuple[NDArray[Any], NDArray[Any]]:
     """The memory of a state, and the value to be written to it."""
-    if name not in places:
-        raise FeedError(f"there is no state {name!r}; this stream carries {sorted(places) or 'none'}")
+    check_name(places, name)
     memory, info = places[name]
-    array = np.asarray(value)
+    array = given.array(f"state {name!r}", value)
     if array.dtype != info.dtype:
         raise DtypeError(f"state {name!r} takes {info.dtype}, got {array.dtype}; convert it with astype")
     if array.shape != memory.shape:
@@ -59,20 +65,13 @@ def reset_rows(plan: StreamPlan, rows: Sequence[int], now: Block, first: Block) 
 
 def checked_rows(batch: int, rows: Any, *, once: bool = False) -> tuple[int, ...]:
     """Signals of a batch, as a caller names them; `once`: at least one, and none of them twice."""
-    try:
-        found = tuple(rows)
-    except TypeError:
-        found = (None,)
-    if isinstance(rows, (str, bytes)) or not all(
-        isinstance(r, (int, np.integer)) and type(r) is not bool for r in found
-    ):
-        raise DtypeError(f"rows: a sequence of numbers from 0 to {batch - 1} expected, got {rows!r}")
+    found = tuple(given.number("rows", row) for row in given.items("rows", rows))
     for row in found:
         if not 0 <= row < batch:
             raise ShapeError(f"row {row} lies outside a batch of {batch}")
     if once and not 0 < len(set(found)) == len(found):
         raise ShapeError(f"rows: each of one or more rows once expected, got {list(found)}")
-    return tuple(map(int, found))
+    return found
 
 
 class States(MutableMapping[str, NDArray[Any]]):
@@ -87,11 +86,11 @@ class States(MutableMapping[str, NDArray[Any]]):
         self._places, self._copy, self._write = places, copy, write
 
     def __getitem__(self, name: str) -> NDArray[Any]:
-        if name not in self._places:
-            raise FeedError(f"there is no state {name!r}; this stream carries {sorted(self._places) or 'none'}")
+        check_name(self._places, name)
         return self._copy(name)
 
     def __setitem__(self, name: str, value: ArrayLike) -> None:
+        check_name(self._places, name)
         self._write({name: value})
 
     def __delitem__(self, name: str) -> None:

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from .. import _states
-from ..errors import DtypeError, FormatError
+from .. import _states, given
+from ..errors import ArgumentError, FormatError
 from ..fingerprint import SIGN_BYTES, Sign
 
 __all__ = ["KEY", "Entry", "Read", "as_bytes", "key_of", "read", "written"]
@@ -110,11 +110,11 @@ def as_bytes(data: Any) -> bytes:
     if type(data) is bytes:
         return data
     if not isinstance(data, (bytes, bytearray, memoryview)):
-        raise DtypeError(f"a snapshot is bytes, as Stream.snapshot gives them, got {type(data).__name__}")
+        raise ArgumentError(f"a snapshot is bytes, as Stream.snapshot gives them, got {given.shown(data)}")
     try:
         return bytes(data)
     except ValueError as error:
-        raise DtypeError(f"a snapshot is bytes, got a memoryview that cannot be read: {error}") from error
+        raise ArgumentError(f"a snapshot is bytes, got a memoryview that cannot be read: {error}") from error
 
 
 def key_of(data: bytes) -> bytes:

@@ -1,0 +1,86 @@
+"""What callers give, looked at before anything is made of it: whatever is wrong with an argument is an error of ours, with the
+name of the argument."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Set
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import ArgumentError, DtypeError
+
+__all__ = ["array", "named", "names", "number", "shown"]
+
+MOST_SHOWN = 80
+"""Characters of a value in a message."""
+
+
+def shown(value: Any) -> str:
+    """A value as a message shows it: an array by its form."""
+    if isinstance(value, (np.ndarray, np.generic)):
+        return f"an array of {value.dtype} {list(value.shape)}"
+    try:
+        text = repr(value)
+    except Exception:  # whatever a stranger's repr does
+        text = f"an object of type {type(value).__name__}"
+    return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}..."
+
+
+def named(what: str, value: Any) -> dict[str, Any]:
+    """A dict by name."""
+    if not isinstance(value, Mapping):
+        raise ArgumentError(f"{what}: a dict by name expected, got {shown(value)}")
+    for name in value:
+        if not isinstance(name, str):
+            raise ArgumentError(f"{what}: names expected, got {shown(name)} as one")
+    return dict(value)
+
+
+def names(what: str, value: Any) -> tuple[str, ...]:
+    """A sequence of names."""
+    if isinstance(value, str):
+        raise ArgumentError(f"{what}: a sequence of names expected, got the text {value!r}; write [{value!r}]")
+    try:
+        found = tuple(value)
+    except Exception as error:  # a stranger's __iter__ may raise anything
+        raise ArgumentError(f"{what}: a sequence of names expected, got {shown(value)}") from error
+    for name in found:
+        if not isinstance(name, str):
+            raise ArgumentError(f"{what}: names expected, got {shown(name)} as one")
+    return found
+
+
+def number(what: str, value: Any, low: int | None = None) -> int:
+    """A whole number, from `low` on."""
+    if (
+        isinstance(value, (bool, np.bool_))
+        or not isinstance(value, (int, np.integer))
+        or (low is not None and value < low)
+    ):
+        raise ArgumentError(
+            f"{what}: a whole number{'' if low is None else f' from {low} on'} expected, got {shown(value)}"
+        )
+    return int(value)
+
+
+def array(what: str, value: Any) -> NDArray[Any]:
+    """Numbers or booleans as an array; a copy only where it is none yet."""
+    try:
+        found = np.asarray(value)
+    except Exception as error:  # a stranger's __array__ may raise anything
+        raise DtypeError(f"{what}: cannot be made an array of numbers: {type(error).__name__}: {error}") from error
+    if found.dtype.kind not in "biufc":
+        raise DtypeError(f"{what}: numbers or booleans expected, got {shown(value)}")
+    return found
+
+
+def items(what: str, value: Any) -> tuple[Any, ...]:
+    """A sequence of things, in an order."""
+    if isinstance(value, (str, bytes, bytearray, Mapping, Set)):
+        raise ArgumentError(f"{what}: a sequence expected, got {shown(value)}")
+    try:
+        return tuple(value)
+    except Exception as error:  # a stranger's __iter__ may raise anything
+        raise ArgumentError(f"{what}: a sequence expected, got {shown(value)}") from error
