@@ -42,6 +42,15 @@ KINDS = {
     "of flat rows": [gru("x"), n("Squeeze", ["h", "one"], ["y0"]), n("Reshape", ["y0", "flat"], ["f"]),
                      n("Multinomial", ["f"], ["r"], name="noise", sample_size=H, seed=1.0, dtype=6), n("Cast", ["r"], ["rf"], to=1),
                      n("Shape", ["y0"], ["s"]), n("Reshape", ["rf", "s"], ["y"])],
+    "begins at random": [n("Shape", ["x"], ["s"], start=1, end=2), n("Concat", ["one", "s", "units"], ["hs"], axis=0),
+                         n("ConstantOfShape", ["hs"], ["hz"]), n("RandomNormalLike", ["hz"], ["h0"], name="noise"),
+                         n("Tanh", ["h0"], ["h1"]), n("GRU", ["x", "W", "R", "", "", "h1"], ["h"], hidden_size=H),
+                         n("Squeeze", ["h", "one"], ["y"])],
+    "in a scan": [n("Scan", ["x"], ["xn"], num_scan_inputs=1, body=helper.make_graph(
+                      [n("RandomNormalLike", ["xt"], ["r"], name="noise"), n("Add", ["xt", "r"], ["each"])], "body",
+                      [helper.make_tensor_value_info("xt", TensorProto.FLOAT, ["B", I])],
+                      [helper.make_tensor_value_info("each", TensorProto.FLOAT, ["B", I])])),
+                  gru("xn"), n("Squeeze", ["h", "one"], ["y"])],
     "batch first": [n("Transpose", ["x"], ["xt"], perm=[1, 0, 2]), n("RandomNormalLike", ["xt"], ["r"], name="noise"),
                     n("Add", ["xt", "r"], ["xn0"]), n("Transpose", ["xn0"], ["xn"], perm=[1, 0, 2]), gru("xn"),
                     n("Squeeze", ["h", "one"], ["y"])],
@@ -61,7 +70,7 @@ def build(nodes, ports=(("x", ["T", "B", I]),), outs=(("y", ["T", "B", H]),)):
     consts = {
         "W": rng.uniform(-1, 1, (1, 3 * H, I)).astype(np.float32), "R": rng.uniform(-1, 1, (1, 3 * H, H)).astype(np.float32),
         "K": rng.uniform(-1, 1, (I, I, 3)).astype(np.float32), "one": np.array([1]), "flat": np.array([-1, H]),
-        "zero": np.array([0]),
+        "zero": np.array([0]), "units": np.array([H]),
     }  # fmt: skip
     graph = helper.make_graph(
         nodes,
@@ -111,7 +120,7 @@ def test_a_signal_does_not_depend_on_its_batch(kind):
     for b in range(batch):
         alone = model.stream()
         for name, value in states.items():
-            if name.endswith(".draws") and len(value) == batch:
+            if len(value) == batch:
                 alone.state[name] = value[b : b + 1]
         np.testing.assert_array_equal(fed(alone, x[:, b : b + 1], [64]), got[:, b : b + 1])
     if kind != "one for all":
@@ -121,7 +130,9 @@ def test_a_signal_does_not_depend_on_its_batch(kind):
     assert (kind == "one for all") == bool((rows == rows[:, :1]).all())
 
 
-@pytest.mark.parametrize("kind", ["normal", "dropout", "two of them", "in front of a window", "one for all"])
+@pytest.mark.parametrize(
+    "kind", ["normal", "dropout", "two of them", "in front of a window", "one for all", "begins at random", "in a scan"]
+)
 @pytest.mark.parametrize("seed", [None, 7])
 def test_kept_forked_and_moved(kind, seed):
     data = build(KINDS[kind])

@@ -264,8 +264,8 @@ class Builder:
         layout = self.layout
         if layout is None or (layout.closed and layout.carried(node.name, f"{DRAWN}0") is None):
             raise UnsupportedOpError(
-                f"{node}: {node.op} in a stream, inside a loop or a branch that is taken at run time, is not supported; "
-                "see docs/ops.md"
+                f"{node}: {node.op} in a stream, inside a branch that is taken at run time or a loop that does not run "
+                "over time, is not supported; see docs/ops.md"
             )
         view = layout.slot(NodeState(node.name, f"{DRAWN}0"), (rows, 2), np.int64)
         self.seeded[node.name] = Seeded(view, own)

@@ -132,6 +132,8 @@ class Seeds:
 
     def plant(self, block: NDArray[np.uint8], states: Sequence[Seeded]) -> None:
         """Write the first keys and counts of a run or a stream into its states."""
+        if not states:
+            return
         fresh = _mixed(self._system + next(self._runs) * _STEP)
         for state in states:
             seed = self._given if self._given is not None else fresh if state.own is None else state.own

@@ -156,18 +156,15 @@ class StreamPlan:
     def first_state(self) -> NDArray[np.uint8]:
         """The state block before the first step: read-only, one for all streams; one for each where numbers are drawn and
         nobody gave a seed."""
-        if self._first is None:
-            state, arena = _core.aligned_empty(max(self.layout.n_bytes, 1)), _core.aligned_empty(self.init.arena_bytes)
-            self.init.run([self.store.anchor, state, arena, *self.fed.bound.values()])
-            self._seeds.plant(state, self._seeded)
+        if self._first is not None:
+            return self._first
+        state, arena = _core.aligned_empty(max(self.layout.n_bytes, 1)), _core.aligned_empty(self.init.arena_bytes)
+        self._seeds.plant(state, self._seeded)
+        self.init.run([self.store.anchor, state, arena, *self.fed.bound.values()])
+        if self._seeds.settled(self._seeded):
             state.flags.writeable = False
             self._first = state
-        if self._seeds.settled(self._seeded):
-            return self._first
-        own = _core.aligned_empty(self._first.nbytes)
-        own[:] = self._first
-        self._seeds.plant(own, self._seeded)
-        return own
+        return state
 
     def _block(self, n: int, phase: Phase, flush: bool) -> Block:
         chunk, present, b, outputs = self._settled(n, phase, flush)

@@ -168,6 +168,25 @@ def public_states(spec: StreamSpec, layout: StateLayout, batch: int) -> dict[str
     return found
 
 
+def _begins(spec: StreamSpec, one: Walk, static: set[str]) -> set[str]:
+    """What first states are computed from besides static values: numbers that are drawn once for a whole signal."""
+    makers = {v: node for node in one.nodes for v in node.outputs if v}
+    stepped = {name for name, draws in spec.draws.items() if draws.has("step")}
+    stepped |= {c.node for c in spec.carried if c.what != DRAWN}
+    found: set[str] = set()
+    todo = [c.init for c in spec.carried if c.init]
+    while todo:
+        value = todo.pop()
+        if value in static or value in found or one.facts[value].const is not None:
+            continue
+        node = makers.get(value)
+        if node is None or node.name in stepped or value in spec.time_axes:
+            return set()
+        found |= {v for v in node.outputs if v}
+        todo += [v for v in node.inputs if v]
+    return found
+
+
 def seeded(spec: StreamSpec, layout: StateLayout) -> list[Seeded]:
     """The states of random nodes."""
     return [Seeded(layout.slots[NodeState(name, f"{DRAWN}0")], draws.own) for name, draws in spec.draws.items()]
@@ -176,18 +195,19 @@ def seeded(spec: StreamSpec, layout: StateLayout) -> list[Seeded]:
 def first_program(fed: Fed, one: Walk, static: set[str], layout: StateLayout, store: ConstStore, isa: str) -> Program:
     """Fills states that start from an expression, window histories, and all that depends on side inputs alone."""
     spec = fed.spec
-    b = builder(dict(one.facts), store, isa)
+    b = builder(dict(one.facts), store, isa, layout=layout, draws=spec.draws, signals=fed.batch)
     names = list(fed.bound)
     for index, name in enumerate(names):
         b.input(name, index)
+    begins = _begins(spec, one, static)
     for node in one.nodes:
-        if all(v in static for v in node.outputs if v):
+        if all(v in static or v in begins for v in node.outputs if v):
             b.node(node)
     nodes = {node.name: node for node in one.nodes}
     for carried in spec.carried:
         if not carried.init:
             continue
-        if one.facts[carried.init].const is None and carried.init not in static:
+        if one.facts[carried.init].const is None and carried.init not in static and carried.init not in begins:
             unbound = ", ".join(repr(n) for n in fed.per_step) or "an input"
             raise FeedError(
                 f"the first state of node {carried.node!r} is computed from {unbound}; bind it with stream(inputs={{...}})"
