@@ -80,8 +80,8 @@ LI_NOINLINE void li_int_fold_(int64_t code, int64_t *LI_RESTRICT acc, const int6
 /* Lanes of one column into one: sums of sums, whatever the terms were. */
 LI_INLINE int64_t li_int_join_(int64_t code, const int64_t *acc, int64_t lanes)
 {
-    int64_t made = acc[0];
-    for (int64_t l = 1; l < lanes; l++) {
+    int64_t made = li_int_neutral_(code);
+    for (int64_t l = 0; l < lanes; l++) {
         switch ((li_reduce_code)code) {
         case LI_RED_MAX: made = acc[l] > made ? acc[l] : made; break;
         case LI_RED_MIN: made = acc[l] < made ? acc[l] : made; break;

@@ -10,7 +10,7 @@ import pytest
 
 import shared_files
 from lstm_infer import _core
-from lstm_infer.program import arguments, draws
+from lstm_infer.program import arguments, draws, reductions
 from lstm_infer.program.arguments import Activation
 from lstm_infer.program.views import Buffer, View
 
@@ -29,12 +29,12 @@ RECORDS = {
     "reverse": arguments.Reverse,
     "random": draws.Random,
     "choose": draws.Choose,
-    "reduce_f32": arguments.Reduce,
-    "arg_reduce": arguments.ReduceTyped,
-    "reduce_i64": arguments.ReduceTyped,
-    "topk": arguments.TopK,
-    "softmax_f32": arguments.Softmax,
-    "layernorm_f32": arguments.LayerNorm,
+    "reduce_f32": reductions.Reduce,
+    "arg_reduce": reductions.ReduceTyped,
+    "reduce_i64": reductions.ReduceTyped,
+    "topk": reductions.TopK,
+    "softmax_f32": reductions.Softmax,
+    "layernorm_f32": reductions.LayerNorm,
 }
 ITEM = re.compile(r"(\w+)(?:\[(\w+)\])?$")
 LINES = ("li_ref", "int64_t", "double", "li_act")

@@ -24,7 +24,7 @@ def turned(
     """The operator behind a Transpose and a Slice that goes backwards, which are views; and what it sees."""
     perm = list(range(x.ndim))[::-1]
     names = [f"c{k}" for k in range(len(consts))]
-    nodes = [helper.make_node("Transpose", ["x"], ["t"], perm=perm)]
+    nodes = [helper.make_node("Transpose", ["x"], ["t"], perm=perm)] if perm else []
     inits = [numpy_helper.from_array(array, name) for name, array in zip(names, consts, strict=True)]
     seen = x.transpose(perm)
     if x.ndim:
@@ -33,7 +33,7 @@ def turned(
         nodes.append(helper.make_node("Slice", ["t", *cut], ["s"]))
         seen = seen[::-1]
     outs = [f"y{k}" for k in range(n_out)]
-    nodes.append(helper.make_node(op, ["s" if x.ndim else "t", *names], outs, name="node", **attrs))
+    nodes.append(helper.make_node(op, ["s" if x.ndim else "x", *names], outs, name="node", **attrs))
     port = helper.make_tensor_value_info("x", helper.np_dtype_to_tensor_dtype(x.dtype), x.shape)
     graph = helper.make_graph(nodes, "g", [port], [onnx.ValueInfoProto(name=name) for name in outs], inits)
     made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
@@ -110,6 +110,24 @@ def test_integers_are_reduced_in_c(name: str, dtype: str) -> None:
         else:
             over = tuple(int(a) for a in axes) or tuple(range(x.ndim))
         check(made, x, [reference(name, seen, over, bool(attrs["keepdims"]))])
+
+
+def test_no_integers_have_a_reduction() -> None:
+    for dtype in ("int8", "uint32", "int64", "bool"):
+        x, kind = np.zeros((0, 3), dtype), np.dtype(dtype)
+        ends = (0, 1) if kind.kind == "b" else (np.iinfo(kind).min, np.iinfo(kind).max)
+        for name, want in (("Sum", 0), ("Prod", 1), ("L1", 0), ("L2", 0), ("Max", ends[0]), ("Min", ends[1])):
+            if kind.kind == "b" and name not in ("Max", "Min"):
+                continue
+            made, _ = turned(f"Reduce{name}", x, {"keepdims": 0}, 20, consts=(np.array([1]),))
+            check(made, x, [np.full(3, want, dtype)])
+
+
+def test_one_number_is_its_own_reduction() -> None:
+    for name in ("Sum", "Mean", "Max", "Prod", "L1"):
+        x = np.array(-7, np.int32)
+        made, _ = turned(f"Reduce{name}", x, {"keepdims": 0}, 20)
+        check(made, x, [np.array(7 if name == "L1" else -7, np.int32)])
 
 
 def reference(name: str, x: Array, axes: tuple[int, ...], keep: bool) -> Array:

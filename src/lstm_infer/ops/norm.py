@@ -24,8 +24,8 @@ from ..errors import OnnxImportError, ShapeError
 from ..graph.fact import Fact
 from ..graph.ir import Array, Node
 from ..graph.links import Link
-from ..program.arguments import LayerNorm
 from ..program.builder import Builder
+from ..program.reductions import LayerNorm
 from ..program.views import View
 from .common import normal_axes, normal_axis
 from .elementwise import Formula, apply

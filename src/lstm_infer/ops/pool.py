@@ -212,7 +212,10 @@ def along(b: Builder, x: View, axis: int, s: Slide, a: int, code: str) -> View:
     return out
 
 
-_MAX = Op("MaxPool", infer, evaluate, flow, lower, work=work.windows(), why="reduces over the whole time axis")
+_MAX = Op(
+    "MaxPool", infer, evaluate, flow, lower, work=work.windows(), dtypes="float, int8, uint8",
+    runs="map, reduce_f32, arg_reduce", why="reduces over the whole time axis",
+)  # fmt: skip
 register(
     _MAX,
     channels_last("NhwcMaxPool", _MAX, (1, 1), always=True),

@@ -20,8 +20,9 @@ from ..errors import ShapeError
 from ..graph.fact import Fact
 from ..graph.ir import Array, Node
 from ..graph.links import Link
-from ..program.arguments import Reduce, ReduceTyped, dtype_code
+from ..program.arguments import dtype_code
 from ..program.builder import Builder
+from ..program.reductions import Reduce, ReduceTyped
 from ..program.views import View
 from .common import normal_axes, normal_axis
 from .registry import Op, attr, find, known, need, numbers, register, unsupported

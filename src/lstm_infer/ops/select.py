@@ -16,8 +16,9 @@ from ..errors import OnnxImportError, ShapeError
 from ..graph.fact import Fact
 from ..graph.ir import Array, Node
 from ..graph.links import Link
-from ..program.arguments import TopK, dtype_code
+from ..program.arguments import dtype_code
 from ..program.builder import Builder
+from ..program.reductions import TopK
 from . import work
 from .common import normal_axis, pass_through
 from .registry import Op, attr, known, need, register

@@ -18,8 +18,8 @@ from ..errors import ShapeError
 from ..graph.fact import Fact
 from ..graph.ir import Array, Node
 from ..graph.links import Link
-from ..program.arguments import Softmax
 from ..program.builder import Builder
+from ..program.reductions import Softmax
 from .reduce import flattened, reduce_typed
 from .registry import Op, attr, need, register, unsupported
 

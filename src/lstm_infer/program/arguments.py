@@ -19,8 +19,8 @@ from ..errors import UnsupportedOpError
 from .views import View
 
 __all__ = [
-    "RANK", "Activation", "Address", "Conv", "Copy", "Gather", "GatherND", "Indexed", "LayerNorm", "MatMul", "MatMulDyn",
-    "MatMulInt", "Record", "Recur", "Reduce", "ReduceTyped", "Reverse", "ScatterND", "Softmax", "TopK", "dtype_code", "filled",
+    "RANK", "Activation", "Address", "Conv", "Copy", "Gather", "GatherND", "Indexed", "MatMul", "MatMulDyn",
+    "MatMulInt", "Record", "Recur", "Reverse", "ScatterND", "dtype_code", "filled",
 ]  # fmt: skip
 
 Address = Callable[[View], tuple[int, int]]
@@ -376,115 +376,3 @@ class Reverse(Record):
     @property
     def can_fail(self) -> bool:
         return True
-
-
-@dataclass(frozen=True)
-class Reduce(Record):
-    """li_reduce_args: y[o][i] = the reduction over r of x[o][r][i]."""
-
-    x: View
-    y: View
-    code: int
-    n_outer: int
-    n: int
-    n_inner: int
-    x_outer: int
-    x_r: int
-    x_inner: int
-    y_outer: int
-    y_inner: int
-
-    READ = ("x",)
-    WRITTEN = ("y",)
-
-    @property
-    def work(self) -> int:
-        return ELEMENT * self.n_outer * self.n * self.n_inner
-
-
-@dataclass(frozen=True)
-class ReduceTyped(Record):
-    """li_reduce_typed_args: a reduction of x[o][r][i] over r as integers, or the place r of an extreme; dtype: of x."""
-
-    x: View
-    y: View
-    dtype: int
-    code: int
-    last: int
-    n_outer: int
-    n: int
-    n_inner: int
-    x_outer: int
-    x_r: int
-    x_inner: int
-    y_outer: int
-    y_inner: int
-
-    READ = ("x",)
-    WRITTEN = ("y",)
-
-    @property
-    def work(self) -> int:
-        return 2 * ELEMENT * self.n_outer * self.n * self.n_inner
-
-
-@dataclass(frozen=True)
-class TopK(Record):
-    """li_topk_args: the k best of x[o][r][i] over r, dense, and their places."""
-
-    x: View
-    values: View | None
-    indices: View | None
-    scratch: View
-    dtype: int
-    least: int
-    n_outer: int
-    n: int
-    k: int
-    n_inner: int
-    x_outer: int
-    x_r: int
-    x_inner: int
-
-    READ = ("x",)
-    WRITTEN = ("values", "indices", "scratch")
-
-    @property
-    def work(self) -> int:
-        return ELEMENT * self.n_outer * self.n_inner * (2 * self.n + 4 * self.k * self.k.bit_length())
-
-
-@dataclass(frozen=True)
-class Softmax(Record):
-    """li_softmax_args: rows of n."""
-
-    x: View
-    y: View
-    rows: int
-    n: int
-    x_row: int
-    y_row: int
-    log: int
-
-    READ = ("x",)
-    WRITTEN = ("y",)
-
-
-@dataclass(frozen=True)
-class LayerNorm(Record):
-    """li_layernorm_args: rows of n to zero mean and unit variance."""
-
-    x: View
-    scale: View | None
-    bias: View | None
-    y: View
-    mean: View | None
-    inv_std: View | None
-    rows: int
-    n: int
-    x_row: int
-    y_row: int
-    epsilon: float
-
-    READ = ("x", "scale", "bias")
-    WRITTEN = ("y", "mean", "inv_std")
