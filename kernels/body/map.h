@@ -130,6 +130,12 @@ LI_INLINE void li_map_rows_of_one_(float *x, const float *p, int64_t rows, int64
     }
 }
 
+/* The same for rows of a few numbers: each row one load and one store. */
+LI_INLINE void li_map_short_rows_in_(float *x, const float *p, int64_t rows, int64_t n, int64_t s1)
+{
+    for (int64_t r = 0; r < rows; r++, x += n, p += s1) { v_store_most(x, v_load_part(p, n), n); }
+}
+
 LI_INLINE void li_map_rows_out_(float *p, const float *x, int64_t rows, int64_t n, int64_t s1)
 {
     for (int64_t r = 0; r < rows; r++, x += n, p += s1) {
@@ -152,6 +158,10 @@ LI_NOINLINE void li_map_load_f32_(float *x, const li_map_operand_ *o, char *at, 
         }
         return;
     }
+    if (o->dtype == LI_F32 && s0 == 1 && rows > 1 && cols > 1 && cols <= LI_W) {
+        li_map_short_rows_in_(x, (const float *)(const void *)at, rows, cols, s1);
+        return;
+    }
     switch ((li_dtype)o->dtype) {
     case LI_F32: LI_MAP_EACH(const float, x[k] = *p);
     case LI_F64: LI_MAP_EACH(const double, x[k] = (float)*p);
@@ -172,7 +182,7 @@ LI_NOINLINE void li_map_load_f32_(float *x, const li_map_operand_ *o, char *at, 
 LI_NOINLINE void li_map_store_f32_(const float *x, const li_map_operand_ *o, char *at, int64_t rows, int64_t cols,
                                    int64_t s1, int64_t s0)
 {
-    if (o->dtype == LI_F32 && cols >= 8 && s0 == 1) {
+    if (o->dtype == LI_F32 && (cols >= 8 || (rows > 1 && cols > 2)) && s0 == 1) {
         li_map_rows_out_((float *)(void *)at, x, rows, cols, s1);
         return;
     }
