@@ -41,6 +41,8 @@ ROADS = {
     "batch-first, 8 signals": ("batch-first", 8, 1, False, True),
     "frame model": ("frame model", 1, 1, False, True),
     "counter": ("counter", 1, 1, False, True),
+    "an ArgMax beside": ("ArgMax beside", 1, 1, True, True),
+    "GRU": ("GRU", 1, 1, False, True),
     "plain, chunk of 16": ("plain", 1, 16, False, True),
     "batch-first, 8 signals, chunk of 16": ("batch-first", 8, 16, False, True),
 }
