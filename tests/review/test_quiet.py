@@ -12,6 +12,7 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 
 import pytest
 
@@ -60,9 +61,11 @@ def found(tmp_path_factory):
     compiler = shutil.which("cc") or shutil.which("gcc")
     if not sys.platform.startswith("linux") or compiler is None or "asan" in os.environ.get("LD_PRELOAD", ""):
         pytest.skip("needs Linux, a C compiler, and a process without another allocator")
+    if sysconfig.get_config_var("Py_GIL_DISABLED"):
+        pytest.skip("a Python without a GIL has an allocator of its own")
     folder = tmp_path_factory.mktemp("quiet")
     watch = folder / "watch.so"
-    made = [compiler, "-O1", "-shared", "-fPIC", "-o", str(watch), str(HERE / "watch.c"), "-ldl"]
+    made = [compiler, "-O1", "-shared", "-fPIC", "-Wl,--no-undefined", "-o", str(watch), str(HERE / "watch.c"), "-ldl"]
     ran = subprocess.run(made, capture_output=True, text=True, check=False)
     if ran.returncode:
         pytest.skip(f"the C library is another: {ran.stderr.strip()[-200:]}")
