@@ -43,77 +43,107 @@ LI_INLINE li_combine_ li_combine_of_(int64_t dtype, int64_t code)
 }
 #undef LI_COMBINE_ROW
 
-/* Read once: the array may be the caller's, and change. */
-LI_INLINE int64_t li_index_(const char *index, int64_t k, int64_t wide)
+typedef enum li_indexed_do_ { LI_DO_GATHER, LI_DO_SET, LI_DO_ADD_F32, LI_DO_COMBINE } li_indexed_do_;
+
+typedef struct li_indexed_to_ { /* what is done to a block; a constant but for `combine` */
+    li_indexed_do_ what;
+    int64_t bytes, n;
+    li_combine_ combine;
+} li_indexed_to_;
+
+LI_INLINE void li_indexed_block_(li_indexed_to_ to, char *block, char *value)
 {
-    const void *at = index;
-    return wide ? ((const volatile int64_t *)at)[k] : ((const volatile int32_t *)at)[k];
+    float x, y;
+    switch (to.what) {
+    case LI_DO_GATHER: memcpy(value, block, (size_t)to.bytes); return;
+    case LI_DO_SET: memcpy(block, value, (size_t)to.bytes); return;
+    case LI_DO_ADD_F32: /* one element: a call costs more */
+        memcpy(&x, block, 4);
+        memcpy(&y, value, 4);
+        x += y;
+        memcpy(block, &x, 4);
+        return;
+    case LI_DO_COMBINE: to.combine(block, value, to.n);
+    }
 }
 
-/* All entries. `bytes` of a block, `depth` and `gather` are constants at the calls that matter; combine: 0 to replace. */
-LI_INLINE li_status li_indexed_(const li_indexed_args *a, char *const *base, int64_t bytes, int64_t depth, int gather,
-                                li_combine_ combine)
+/* Read once: the array may be the caller's, and change. */
+LI_INLINE int64_t li_index_(const char *index, int64_t wide)
 {
-    char *data = (char *)li_at(a->data, base), *values = (char *)li_at(a->values, base);
+    const void *at = index;
+    return wide ? *(const volatile int64_t *)at : *(const volatile int32_t *)at;
+}
+
+/* All entries. `depth`, `wide` and `to` are constants at the calls that matter. */
+LI_INLINE li_status li_indexed_(const li_indexed_args *a, char *const *base, li_indexed_to_ to, int64_t depth, int64_t wide)
+{
+    const int64_t elem = li_dtype_bytes_(a->dtype), each = wide ? 8 : 4, last = a->rank - 1;
+    const int64_t step = a->step[last] * elem, index_step = a->index_step[last] * each, index_d = a->index_d * each;
+    int64_t at[LI_RANK] = {0}, axis[LI_RANK], stride[LI_RANK], wrap[LI_RANK];
+    char *data = (char *)li_at(a->data, base), *value = (char *)li_at(a->values, base);
     const char *index = (const char *)li_at(a->index, base);
-    const int64_t elem = li_dtype_bytes_(a->dtype), wide = a->index_dtype == LI_I64, last = a->rank - 1;
-    int64_t at[LI_RANK] = {0}, start = 0, first = 0;
+    for (int64_t d = 0; d < depth; d++) {
+        axis[d] = a->axis[d];
+        stride[d] = a->stride[d] * elem;
+        wrap[d] = a->from_end ? axis[d] : 0;
+    }
     for (int64_t i = 0; i <= last; i++) {
         if (a->size[i] == 0) { return LI_OK; }
     }
     for (;;) {
-        for (int64_t e = 0; e < a->size[last]; e++, values += bytes) {
-            int64_t place = start + e * a->step[last];
+        char *line = data;
+        const char *from = index;
+        for (int64_t e = 0; e < a->size[last]; e++, line += step, from += index_step, value += to.bytes) {
+            char *block = line;
             for (int64_t d = 0; d < depth; d++) {
-                int64_t i = li_index_(index, first + e * a->index_step[last] + d * a->index_d, wide);
-                i += i < 0 && a->from_end ? a->axis[d] : 0;
-                if ((uint64_t)i >= (uint64_t)a->axis[d]) { return LI_ERR_INDEX; }
-                place += i * a->stride[d];
+                int64_t i = li_index_(from + d * index_d, wide);
+                i += i < 0 ? wrap[d] : 0;
+                if ((uint64_t)i >= (uint64_t)axis[d]) { return LI_ERR_INDEX; }
+                block += i * stride[d];
             }
-            char *block = data + place * elem;
-            if (combine) {
-                combine(block, values, a->inner);
-            } else if (gather) {
-                memcpy(values, block, (size_t)bytes);
-            } else {
-                memcpy(block, values, (size_t)bytes);
-            }
+            li_indexed_block_(to, block, value);
         }
         int64_t i = last - 1;
         for (; i >= 0; i--) { /* the next position of the other axes */
-            start += a->step[i];
-            first += a->index_step[i];
-            if (++at[i] < a->size[i]) { break; }
-            start -= a->size[i] * a->step[i];
-            first -= a->size[i] * a->index_step[i];
+            const int64_t by = ++at[i] < a->size[i] ? 1 : 1 - a->size[i];
+            data += by * a->step[i] * elem;
+            index += by * a->index_step[i] * each;
+            if (by == 1) { break; }
             at[i] = 0;
         }
         if (i < 0) { return LI_OK; }
     }
 }
 
-LI_INLINE li_status li_indexed_move_(const li_indexed_args *a, char *const *base, int gather)
+LI_INLINE li_status li_indexed_run_(const li_indexed_args *a, char *const *base, li_indexed_to_ to)
+{
+    const int64_t wide = a->index_dtype == LI_I64;
+    if (a->depth != 1) { return li_indexed_(a, base, to, a->depth, wide); }
+    return wide ? li_indexed_(a, base, to, 1, 1) : li_indexed_(a, base, to, 1, 0);
+}
+
+LI_INLINE li_status li_indexed_move_(const li_indexed_args *a, char *const *base, li_indexed_do_ what)
 {
     const int64_t bytes = a->inner * li_dtype_bytes_(a->dtype);
-    if (a->depth != 1) { return li_indexed_(a, base, bytes, a->depth, gather, 0); }
-    switch (bytes) {
-    case 4: return li_indexed_(a, base, 4, 1, gather, 0);
-    case 8: return li_indexed_(a, base, 8, 1, gather, 0);
-    default: return li_indexed_(a, base, bytes, 1, gather, 0);
-    }
+    if (bytes == 4) { return li_indexed_run_(a, base, (li_indexed_to_){what, 4, 0, 0}); }
+    if (bytes == 8) { return li_indexed_run_(a, base, (li_indexed_to_){what, 8, 0, 0}); }
+    return li_indexed_run_(a, base, (li_indexed_to_){what, bytes, 0, 0});
 }
 
 static li_status LI_NAME(gather_nd)(const void *args, char *const *base)
 {
-    return li_indexed_move_((const li_indexed_args *)args, base, 1);
+    return li_indexed_move_((const li_indexed_args *)args, base, LI_DO_GATHER);
 }
 
 static li_status LI_NAME(scatter_nd)(const void *args, char *const *base)
 {
     const li_indexed_args *a = (const li_indexed_args *)args;
-    if (a->code == LI_SCATTER_SET) { return li_indexed_move_(a, base, 0); }
+    if (a->code == LI_SCATTER_SET) { return li_indexed_move_(a, base, LI_DO_SET); }
+    if (a->code == LI_SCATTER_ADD && a->dtype == LI_F32 && a->inner == 1) {
+        return li_indexed_run_(a, base, (li_indexed_to_){LI_DO_ADD_F32, 4, 0, 0});
+    }
     const int64_t bytes = a->inner * li_dtype_bytes_(a->dtype);
-    return li_indexed_(a, base, bytes, a->depth, 0, li_combine_of_(a->dtype, a->code));
+    return li_indexed_run_(a, base, (li_indexed_to_){LI_DO_COMBINE, bytes, a->inner, li_combine_of_(a->dtype, a->code)});
 }
 
 #endif
