@@ -29,15 +29,15 @@ from ..program.store import ConstStore
 from ..program.views import View
 from ..records import StateInfo
 from .block import Block, Phase
-from .chunk import Chunk, first_fills, may_hold, walk_chunk
+from .chunk import Chunk, first_fills, walk_chunk
 from .fed import Fed, check_lens
 from .gil import work
 from .lowered import Lowering
 from .memories import Memory, memories
+from .phases import Phases
 from .reference import Reference
 from .road import call_of
 from .state_block import (
-    Fills,
     InputState,
     Remaining,
     Static,
@@ -54,9 +54,6 @@ __all__ = ["BLOCKS", "StreamPlan"]
 
 BLOCKS = (64, 16, 4, 1)
 """Block lengths into which a chunk is cut, as far as they do not exceed `max_chunk`."""
-
-MOST_PHASES = 256
-"""So many are gone through to see whether a snapshot stands in one of them."""
 
 
 class StreamPlan:
@@ -89,7 +86,7 @@ class StreamPlan:
         self.init = first_program(self.fed, one, self.static, self.layout, store, isa)
         self._seeded = seeded(spec, self.layout)
         self._made: dict[tuple[int, Phase, bool], Block] = {}
-        self._phases: set[Phase] = set()
+        self.phases = Phases(self.reference, self.fills, self.capacity)
         self._first: NDArray[np.uint8] | None = None
         self.forms: dict[Hashable, Any] = {}
         """How snapshots look, by where a stream stands (snapshot.py)."""
@@ -122,25 +119,6 @@ class StreamPlan:
                 phase = blocks[-1].next_phase
                 at += length
         return blocks
-
-    def reaches(self, phase: Phase) -> bool:
-        """Is this a phase in which a stream may stand: found by going on step by step until phases repeat."""
-        if len(phase) != len(self.fills):
-            return False
-        if not phase:
-            return True
-        fills = dict(zip(self.fills, phase, strict=True))
-        if not may_hold(self.reference, fills) or any(n > self.capacity[key] for key, n in fills.items()):
-            return False
-        if self.spec.lag + 2 * self.spec.rate > MOST_PHASES:
-            return True  # too many to go through; none of these reads or writes outside its memory
-        with self._lock:
-            if not self._phases:
-                now: Fills = dict(self.fills)
-                while tuple(now.values()) not in self._phases and len(self._phases) < 4 * MOST_PHASES:
-                    self._phases.add(tuple(now.values()))
-                    now = walk_chunk(self.reference, 1, now).after()
-            return phase in self._phases
 
     @cached_property
     def states(self) -> dict[str, tuple[View, StateInfo]]:

@@ -138,7 +138,7 @@ def _fitting(plan: StreamPlan, signs: Signs, found: Read, phase: Phase, flushed:
     then = plan.first_phase if found.flushed else _phase(plan, there)
     if rows is not None and plan.batch > 1 and (found.flushed, then) != (flushed, phase):
         raise StateError("the snapshot was taken at another phase of a model that looks ahead or strides over time")
-    if not found.flushed and not plan.reaches(then):
+    if not found.flushed and (then, False, None) not in plan.forms and not plan.phases.reached(then):
         raise FormatError(f"the snapshot is damaged: no stream of this model holds {list(then)} steps")
     form = _form(plan, signs, then, found.flushed, rows)
     _check_entries(there, form)
