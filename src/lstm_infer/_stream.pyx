@@ -238,11 +238,13 @@ cdef class Call:
 
     cdef int64_t work(self, int64_t n_frames, int first) noexcept:
         """The work of so many frames, cut into blocks from this one on."""
-        cdef int64_t total = 0
-        cdef int i
-        for i in range(first, self.n_blocks):
-            total += n_frames // self.blocks[i].n * self.blocks[i].work
-            n_frames %= self.blocks[i].n
+        cdef int64_t runs, total = 0
+        cdef const Block *block = &self.blocks[first]
+        while n_frames > 0:  # the last one takes a single frame
+            runs = n_frames // block.n if n_frames >= 2 * block.n else n_frames >= block.n
+            total += runs * block.work
+            n_frames -= runs * block.n
+            block += 1
         return total
 
     cdef int64_t run(self, const Held *held, int64_t at, int64_t stop, char *state, char *scratch, int block,
