@@ -294,6 +294,21 @@ def test_a_missing_file_of_weights(tmp_path):
     assert isinstance(found.value, OnnxImportError)
 
 
+def test_a_mask_is_not_lost_in_silence():
+    masked = np.ma.masked_array(X, mask=X == 0)
+    stream = lstm_infer.load(stream_models.hidden_state()).stream()
+    model = lstm_infer.load(DATA)
+    for call in (
+        lambda: stream.run(masked),
+        lambda: stream.step(masked[:1]),
+        lambda: model.run({**FEEDS, "x": masked}),
+        lambda: model.stream(initial={"h0": np.ma.masked_array(H)}),
+    ):
+        with pytest.raises(DtypeError, match=r"a masked array.*filled\(\)"):
+            call()
+    stream.run(masked.filled(1.0))
+
+
 # Values that a step on the host does not take.
 
 

@@ -122,6 +122,7 @@ def _feed(port: Port, array: Any) -> NDArray[Any]:
         raise DtypeError(
             f"input {port.name!r} takes a NumPy array of {port.dtype}, got {type(array).__name__}; use np.asarray"
         )
+    given.refuse_masked(f"input {port.name!r}", array)
     if array.dtype != port.dtype and array.dtype.newbyteorder("=") != port.dtype:
         raise DtypeError(f"input {port.name!r} takes {port.dtype}, got {array.dtype}; convert it with astype")
     if port.shape is not None:

@@ -3,6 +3,7 @@ name of the argument."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Set
 from typing import Any
 
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from .errors import ArgumentError, DtypeError
 
-__all__ = ["array", "named", "names", "number", "shown"]
+__all__ = ["array", "items", "named", "names", "number", "refuse_masked", "shown"]
 
 MOST_SHOWN = 80
 """Characters of a value in a message."""
@@ -65,8 +66,16 @@ def number(what: str, value: Any, low: int | None = None) -> int:
     return int(value)
 
 
+def refuse_masked(what: str, value: Any) -> None:
+    """What is masked in an array would be computed with like the rest."""
+    masked = sys.modules.get("numpy.ma")
+    if masked is not None and isinstance(value, masked.MaskedArray):
+        raise DtypeError(f"{what}: a masked array, whose mask would be lost; say what stands there with filled()")
+
+
 def array(what: str, value: Any) -> NDArray[Any]:
     """Numbers or booleans as an array; a copy only where it is none yet."""
+    refuse_masked(what, value)
     try:
         found = np.asarray(value)
     except Exception as error:  # a stranger's __array__ may raise anything
@@ -78,6 +87,8 @@ def array(what: str, value: Any) -> NDArray[Any]:
 
 def items(what: str, value: Any) -> tuple[Any, ...]:
     """A sequence of things, in an order."""
+    if type(value) is list or type(value) is tuple:
+        return tuple(value)
     if isinstance(value, (str, bytes, bytearray, Mapping, Set)):
         raise ArgumentError(f"{what}: a sequence expected, got {shown(value)}")
     try:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .. import given
 from ..errors import DtypeError, FeedError, ShapeError
 from .block import Block
 from .plan import StreamPlan
@@ -48,6 +49,7 @@ def checked_feeds(plan: StreamPlan, x: Any) -> dict[str, NDArray[Any]]:
             raise DtypeError(
                 f"input {name!r} takes a NumPy array of {want}, got {type(array).__name__}; use np.asarray"
             )
+        given.refuse_masked(f"input {name!r}", array)
         mine = np.ndarray.view(array, np.ndarray)  # nobody else can give this one another shape or dtype
         if mine.dtype != want:
             raise DtypeError(f"input {name!r} takes {want}, got {mine.dtype}; convert it with astype")

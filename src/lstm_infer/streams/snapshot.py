@@ -34,7 +34,7 @@ MOST_FORMS = 256
 
 @dataclass(frozen=True)
 class Form:
-    """How the snapshots of these signals look where a stream stands like this."""
+    """How the snapshots of so many signals look where a stream stands like this."""
 
     phase: Phase
     flushed: bool
@@ -46,7 +46,7 @@ class Form:
 def take(plan: StreamPlan, signs: Signs, phase: Phase, flushed: bool, state: NDArray[np.uint8], rows: Rows) -> bytes:
     """A snapshot of these signals."""
     phase = plan.first_phase if flushed else phase
-    form = plan.forms.get((phase, flushed, rows)) or _form(plan, signs, phase, flushed, rows)
+    form = plan.forms.get((phase, flushed, _which(signs, rows))) or _form(plan, signs, phase, flushed, rows)
     return form.table.gather(form.header, state, rows)
 
 
@@ -58,7 +58,7 @@ def put(
     `phase`, `flushed`: where the stream stands now: single signals of it cannot stand elsewhere.
     """
     data, phase = as_bytes(data), plan.first_phase if flushed else phase
-    form = _known(plan, data, phase, flushed, rows)
+    form = _known(plan, data, phase, flushed, _which(signs, rows))
     if form is not None:
         payload, at = data, len(form.header)
     else:
@@ -73,12 +73,17 @@ def put(
     return form.phase, form.flushed
 
 
-def _known(plan: StreamPlan, data: bytes, phase: Phase, flushed: bool, rows: Rows) -> Form | None:
+def _which(signs: Signs, rows: Rows) -> Rows | int:
+    """What a form depends on: which signals, if what is bound differs between them; else how many."""
+    return rows if rows is None or any(s.own for s in signs().values()) else len(rows)
+
+
+def _known(plan: StreamPlan, data: bytes, phase: Phase, flushed: bool, which: Rows | int) -> Form | None:
     """The form with the header of a snapshot, if there was one before: that of where the stream stands first."""
-    form: Form | None = plan.forms.get((phase, flushed, rows))
+    form: Form | None = plan.forms.get((phase, flushed, which))
     if form is not None and _states.begins_with(data, form.header):
         return form
-    form = None if rows is not None else plan.forms.get(key_of(data))
+    form = None if which is not None else plan.forms.get(key_of(data))
     return form if form is not None and _states.begins_with(data, form.header) else None
 
 
@@ -112,7 +117,7 @@ def _form(plan: StreamPlan, signs: Signs, phase: Phase, flushed: bool, rows: Row
     form = Form(phase, flushed, header, tuple(entries), table)
     if len(plan.forms) >= MOST_FORMS:
         plan.forms.clear()
-    plan.forms[phase, flushed, rows] = form
+    plan.forms[phase, flushed, _which(signs, rows)] = form
     if rows is None:
         plan.forms[header[KEY:]] = form
     return form
