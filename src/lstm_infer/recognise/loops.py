@@ -31,7 +31,7 @@ import numpy as np
 from ..errors import LstmInferError
 from ..graph.ir import Array, Graph, Node, Port
 from ..ops.control import Carried
-from ..walk.bodies import Scope, instance, source_of
+from ..walk.bodies import Scope, instance, makers_in, source_of
 from ..walk.count import count
 from ..walk.walk import Walk, resume, walk
 from .example import native_walk
@@ -95,7 +95,8 @@ def _scan(node: Node) -> list[Node] | None:
     ):  # fmt: skip
         attrs.setdefault(name, [0] * size)
     outputs = [*node.outputs, *[""] * (len(body.outputs) - len(node.outputs))]
-    fixed = [i for i in range(n) if source_of(body, body.outputs[i].name) == body.inputs[i].name]
+    within = makers_in(body)
+    fixed = [i for i in range(n) if source_of(within, body.outputs[i].name) == body.inputs[i].name]
     new = rename(body, {body.inputs[i].name: node.inputs[i] for i in fixed})
     new.inputs = [p for i, p in enumerate(new.inputs) if i not in fixed]
     new.outputs = [p for i, p in enumerate(new.outputs) if i not in fixed]
@@ -135,8 +136,11 @@ class _Loop:
         self.n = max(len(node.inputs) - 2, 0)
         self.outputs = [*node.outputs, *[""] * (len(body.outputs) - 1 - len(node.outputs))]
         self.carried = [Carried(2 + k, body.inputs[2 + k].name, body.outputs[1 + k].name, k) for k in range(self.n)]
-        self.fixed = {c.inside: node.inputs[c.input] for c in self.carried if source_of(body, c.result) == c.inside}
-        self.made = {out: n for n in body.nodes for out in n.outputs if out}
+        self.made = makers_in(body)
+        self.inside = {port.name for port in body.inputs} | set(self.made) | set(body.consts)
+        self.fixed = {
+            c.inside: node.inputs[c.input] for c in self.carried if source_of(self.made, c.result) == c.inside
+        }
         self.iter, self.cond = body.inputs[0].name, body.inputs[1].name
 
     def scan(self) -> list[Node] | None:
@@ -170,10 +174,9 @@ class _Loop:
         if node.domain or node.op not in ("Gather", "Slice") or not node.inputs:
             return None
         facts = self.scope.facts
-        data = source_of(self.body, node.inputs[0])
+        data = source_of(self.made, node.inputs[0])
         data = self.fixed.get(data, data)
-        inside = {port.name for port in self.body.inputs} | set(self.made) | set(self.body.consts)
-        if data in inside or data not in facts:
+        if data in self.inside or data not in facts:
             return None
         shape = facts[data].shape
         axis = self.picked_axis(node, len(shape)) if node.op == "Gather" else self.cut_axis(node)

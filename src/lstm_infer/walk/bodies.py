@@ -10,13 +10,13 @@ from ..errors import OnnxImportError
 from ..graph.ir import Node
 from .branch import walk_if
 from .count import count
-from .graphs import instance, source_of
+from .graphs import instance, makers_in, source_of
 from .loop import walk_loop
 from .scope import Scope, needed
 from .visits import check_steps
 from .written import of_loop, of_scan
 
-__all__ = ["Scope", "count", "instance", "is_control", "needed", "source_of", "walk_control"]
+__all__ = ["Scope", "count", "instance", "is_control", "makers_in", "needed", "source_of", "walk_control"]
 
 
 _WITH_BODIES = frozenset(("If", "Loop", "Scan", "Steps"))

@@ -11,7 +11,7 @@ from ..graph.fact import Fact
 from ..graph.ir import Array, Graph, Node
 from ..ops import registry
 from ..ops.control import Carried
-from .graphs import source_of
+from .graphs import makers_in, source_of
 from .scope import Held, Scope
 from .written import Spec
 
@@ -106,9 +106,9 @@ class _Followed:
     ) -> None:
         self.node, self.body, self.iter, self.cond = node, body, iter, cond
         self.wanted, self.scope = wanted, scope
-        self.made = {out: n for n in body.nodes for out in n.outputs if out}
+        self.made = makers_in(body)
         self.inside = {c.inside: c for c in carried}
-        self.changing = {c.inside for c in carried if source_of(body, c.result) != c.inside}
+        self.changing = {c.inside for c in carried if source_of(self.made, c.result) != c.inside}
         self.outer = dict(scope.facts)
         for c in carried:
             if c.inside not in self.changing:
@@ -227,10 +227,10 @@ class _Followed:
 
     def _goes_up(self, carried: Carried) -> int | None:
         """By how much a counter goes up, if it does so evenly."""
-        node = self.made.get(source_of(self.body, carried.result))
+        node = self.made.get(source_of(self.made, carried.result))
         if node is None or node.op not in ("Add", "Sub") or node.domain:
             return None
-        a, b = (source_of(self.body, name) for name in node.inputs)
+        a, b = (source_of(self.made, name) for name in node.inputs)
         if node.op == "Add" and b == carried.inside:
             a, b = b, a
         if a != carried.inside or not self.known(b):

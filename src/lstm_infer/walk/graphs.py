@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from ..graph.ir import AttrValue, Graph, Node
 from ..ops import registry
 
-__all__ = ["Bodies", "Body", "instance", "outer_names", "source_of"]
+__all__ = ["Bodies", "Body", "instance", "makers_in", "outer_names", "source_of"]
 
 
 @dataclass(frozen=True)
@@ -54,9 +55,13 @@ def outer_names(graph: Graph) -> set[str]:
     return read - made
 
 
-def source_of(graph: Graph, name: str) -> str:
-    """The value behind a chain of Identity nodes."""
-    made = {out: node for node in graph.nodes for out in node.outputs if out}
+def makers_in(graph: Graph) -> dict[str, Node]:
+    """The node that makes each value of a graph."""
+    return {out: node for node in graph.nodes for out in node.outputs if out}
+
+
+def source_of(made: Mapping[str, Node], name: str) -> str:
+    """The value behind a chain of Identity nodes, in a graph whose nodes make these."""
     while name in made and made[name].op == "Identity" and made[name].domain == "":
         name = made[name].inputs[0]
     return name

@@ -14,7 +14,7 @@ from ..ops import registry
 from ..ops.control import Choice, Repeat
 from ..ops.registry import unsupported
 from .count import n_trips
-from .graphs import source_of
+from .graphs import makers_in, source_of
 from .iterations import TooLong, compute, nothing, unroll
 from .scope import Scope, captures, needed
 from .written import Spec, has_output
@@ -193,9 +193,9 @@ def _all_known(spec: Spec, scope: Scope) -> bool:
 
 def _bind_fixed(spec: Spec, scope: Scope) -> set[str]:
     """Carried values that never change are values from outside: weights, sizes."""
-    fixed = set()
+    fixed, made = set(), makers_in(spec.body)
     for c in spec.carried:
-        if source_of(spec.body, c.result) == c.inside:
+        if source_of(made, c.result) == c.inside:
             scope.alias(spec.node, spec.node.inputs[c.input], c.inside)
             fixed.add(c.inside)
     return fixed
