@@ -295,6 +295,14 @@ def test_alone() -> None:
             stream._alone(fails)
         np.testing.assert_array_equal(state, [9, 1, 2, 3, 4, 5])
         assert stream._standing == "moved"
+
+    def leaves_for_another_plan(now: Any) -> Any:
+        stream._bind(None, state, "elsewhere")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        stream._alone(leaves_for_another_plan)
+    assert stream._standing == "moved"
     stream.step(x)
     assert stream.slow == []
 

@@ -85,7 +85,7 @@ class StreamCore:
         """Call body(standing), which returns a result and the next standing, with nobody else in the stream.
 
         All or nothing: where it raises, whatever it is (a signal too), the state is as it was before. `writes`: False for a body
-        that is so by itself.
+        that leaves the state alone.
 
         Raises
         ------

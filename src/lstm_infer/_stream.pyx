@@ -324,19 +324,25 @@ cdef class StreamCore:
         """Call body(standing), which returns a result and the next standing, with nobody else in the stream.
 
         All or nothing: where it raises, whatever it is (a signal too), the state is as it was before. Signals are only
-        handled inside `body`. writes: False where it is all or nothing by itself.
+        handled inside `body`. writes: False where it leaves the state alone.
         """
         cdef bytes before
+        cdef Call call
         cdef Py_ssize_t n_bytes
         if not LI_TAKE(&self.busy):
             raise StateError(IN_USE)
         try:
+            call, standing = self.call, self.standing
             n_bytes = self.kept.nbytes if writes and self.kept is not None else 0
-            before = self.state[:n_bytes]
             try:
-                result, self.standing = body(self.standing)
+                before = self.state[:n_bytes]
+            except MemoryError as error:
+                raise BudgetError(f"the call takes more memory than there is ({n_bytes} bytes of state)") from error
+            try:
+                result, self.standing = body(standing)
             except BaseException:
                 memcpy(self.state, <char *>before, n_bytes)
+                self.call, self.standing = call, standing  # a signal may come behind the last line of `body`
                 raise
         finally:
             LI_GIVE(&self.busy)

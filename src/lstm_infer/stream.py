@@ -146,7 +146,7 @@ class Stream(GeneralPath):
             phase, flushed = put(now.plan, self._signs, snapshot, now.phase, now.flushed, self._state, which)
             return None, Standing(now.plan, phase, flushed)
 
-        self._alone(body, False)
+        self._alone(body)
 
     @within_memory("the stream")
     def fork(self) -> Stream:

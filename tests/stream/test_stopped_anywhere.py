@@ -1,0 +1,147 @@
+"""A signal, or memory that there is not, at every place of a call on the general path: the stream is where it was before.
+
+The places are all lines of the package that run in Python, and all returns: there a handler of a signal may raise.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import linecache
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import numpy as np
+import pytest
+
+import every_road
+import lstm_infer
+import tolerances
+from lstm_infer import LstmInferError, Stream
+
+PACKAGE = str(Path(lstm_infer.__file__).parent)
+
+
+class Stop(BaseException):
+    """What Ctrl-C raises, say."""
+
+
+def out_of_reach(frame: FrameType) -> bool:
+    """Is this the line of a `with`, which is met once more on the way out, or a generator, which runs once more when it is
+    thrown away: what a handler raises does not come out of there."""
+    if frame.f_code.co_flags & inspect.CO_GENERATOR:
+        return True
+    return linecache.getline(frame.f_code.co_filename, frame.f_lineno).lstrip().startswith("with ")
+
+
+@contextmanager
+def stopped_at(place: int) -> Iterator[list[int]]:
+    """Raise Stop at this place (from 0 on); yields how many places went by."""
+    seen = [0]
+
+    def trace(frame: FrameType, event: str, _: Any) -> Any:
+        if not frame.f_code.co_filename.startswith(PACKAGE):
+            return None
+        if event != "call" and not out_of_reach(frame):
+            seen[0] += 1
+            if seen[0] == place + 1:
+                sys.settrace(None)
+                raise Stop
+        return trace
+
+    old = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        yield seen
+    finally:
+        sys.settrace(old)
+
+
+class Odd(np.ndarray[Any, Any]):
+    """Not for the fast road."""
+
+
+def scattered(fed: dict[str, Any]) -> dict[str, Any]:
+    """The same values, for the general path."""
+    return {name: np.repeat(a, 2, axis=-1)[..., ::2].view(Odd) for name, a in fed.items()}
+
+
+def value(result: Any) -> list[Any]:
+    return list(result.values()) if isinstance(result, dict) else [result]
+
+
+def same(got: Any, want: Any) -> None:
+    for one, other in zip(value(got), value(want), strict=True):
+        tolerances.exact(one, other)
+
+
+def opened(road: every_road.Road) -> tuple[Stream, dict[str, Any], dict[str, Any]]:
+    """A stream that has gone some way, what comes next, and a frame."""
+    stream, fed = road.load().stream(road.batch, inputs=road.bound, max_chunk=4), road.signal(1)
+    stream.run(scattered(road.part(fed, 0, 8)))
+    return stream, scattered(road.part(fed, 8, 15)), scattered(road.frame(fed, 15))
+
+
+def standing(stream: Stream) -> tuple[Any, ...]:
+    """All that a call may change."""
+    now = stream._standing
+    return bytes(stream._state), stream._first.tobytes(), now.plan, now.phase, now.flushed, stream.snapshot()
+
+
+def changes(stream: Stream, chunk: Any, frame: Any, wider: Any) -> dict[str, Callable[[Stream], Any]]:
+    """Everything that a stream can be asked for. `wider`: a chunk of other sizes, where the file leaves one open."""
+    later = stream.fork()
+    later.run(chunk)
+    snapshot, states = later.snapshot(), dict(later.state)
+    return {
+        "run": lambda stream: stream.run(chunk),
+        "run at other sizes": lambda stream: stream.run(wider),
+        "step": lambda stream: stream.step(frame),
+        "flush": lambda stream: stream.flush(),
+        "reset": lambda stream: stream.reset(),
+        "reset rows": lambda stream: stream.reset([0]),
+        "restore": lambda stream: stream.restore(snapshot),
+        "states": lambda stream: stream._set_states(states),
+        "fork": lambda stream: stream.fork().snapshot(),
+        "snapshot": lambda stream: stream.snapshot(),
+    }
+
+
+@pytest.mark.parametrize("name", every_road.ROADS)
+def test_a_signal_anywhere(name: str) -> None:
+    road = every_road.ROADS[name]()
+    base, chunk, frame = opened(road)
+    before = standing(base)
+    sizes = {name: size + 3 for name, size in road.sizes.items()}
+    wider = scattered(dataclasses.replace(road, sizes=sizes).signal(2))
+    for what, call in changes(base, chunk, frame, wider).items():
+        twin = base.fork()
+        try:
+            want = call(twin)
+        except LstmInferError:
+            continue  # not for this model
+        after = standing(twin)
+        for place in count():
+            stream = base.fork()
+            try:
+                with stopped_at(place) as seen:
+                    got = call(stream)
+            except Stop:  # late: when everything was done, in what is left to return from
+                late = what not in ("run", "run at other sizes", "step", "flush") and standing(stream) == after
+                assert late or standing(stream) == before, f"{what}, place {place}"
+                continue
+            assert seen[0] <= place, f"{what}: what was raised at place {place} was lost"
+            break
+        assert place >= 10
+        assert standing(stream) == after
+        if isinstance(want, bytes):
+            assert got == want
+        elif want is not None:
+            same(got, want)
+        if not stream._standing.flushed:
+            same(stream.run(chunk), twin.run(chunk))
