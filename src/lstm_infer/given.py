@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import ArgumentError, DtypeError
+from .errors import ArgumentError, BudgetError, DtypeError
 
 __all__ = ["array", "items", "named", "names", "number", "refuse_masked", "shown"]
 
@@ -78,6 +78,8 @@ def array(what: str, value: Any) -> NDArray[Any]:
     refuse_masked(what, value)
     try:
         found = np.asarray(value)
+    except MemoryError as error:
+        raise BudgetError(f"{what}: takes more memory than there is ({error})") from error
     except Exception as error:  # a stranger's __array__ may raise anything
         raise DtypeError(f"{what}: cannot be made an array of numbers: {type(error).__name__}: {error}") from error
     if found.dtype.kind not in "biufc":

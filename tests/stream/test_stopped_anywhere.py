@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import linecache
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,7 +23,8 @@ import pytest
 import every_road
 import lstm_infer
 import tolerances
-from lstm_infer import LstmInferError, Stream
+from lstm_infer import LstmInferError, Stream, _core
+from lstm_infer.errors import BudgetError
 
 PACKAGE = str(Path(lstm_infer.__file__).parent)
 
@@ -145,3 +147,99 @@ def test_a_signal_anywhere(name: str) -> None:
             same(got, want)
         if not stream._standing.flushed:
             same(stream.run(chunk), twin.run(chunk))
+
+
+ALLOCATING = ("array", "asarray", "ascontiguousarray", "concatenate", "empty", "stack", "zeros")
+
+
+@contextmanager
+def no_memory_at(place: int) -> Iterator[list[int]]:
+    """Let the allocation of this number (from 0 on) fail; yields how many there were."""
+    seen = [0]
+
+    def failing(real: Callable[..., Any]) -> Callable[..., Any]:
+        def made(*args: Any, **more: Any) -> Any:
+            seen[0] += 1
+            if seen[0] == place + 1:
+                raise MemoryError("none is left")
+            return real(*args, **more)
+
+        return made
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ALLOCATING:
+            patch.setattr(np, name, failing(getattr(np, name)))
+        patch.setattr(_core, "aligned_empty", failing(_core.aligned_empty))
+        yield seen
+
+
+@pytest.mark.parametrize("name", every_road.ROADS)
+def test_no_memory_anywhere(name: str) -> None:
+    road = every_road.ROADS[name]()
+    base, chunk, frame = opened(road)
+    before, failed = standing(base), 0
+    for what, call in changes(base, chunk, frame, chunk).items():
+        twin = base.fork()
+        try:
+            call(twin)
+        except LstmInferError:
+            continue  # not for this model
+        for place in count():
+            stream = base.fork()
+            try:
+                with no_memory_at(place) as seen:
+                    call(stream)
+            except BudgetError:
+                assert standing(stream) == before, f"{what}, allocation {place}"
+                failed += 1
+                continue
+            assert seen[0] <= place
+            break
+        assert standing(stream) == standing(twin)
+    assert failed >= 5
+
+
+SHORT_OF_MEMORY = """
+import resource, sys
+import numpy as np, onnx
+from onnx import helper, numpy_helper
+import lstm_infer
+
+N = 1 << 24  # 64 MB of state
+nodes = [
+    helper.make_node("Mul", ["h", "half"], ["h2"]),
+    helper.make_node("Add", ["h2", "x"], ["hn"]),
+    helper.make_node("ReduceMax", ["hn"], ["y"], keepdims=1),
+]
+port = {name: helper.make_tensor_value_info(name, 1, shape) for name, shape in
+        {"x": [1, 1], "h": [1, N], "hn": [1, N], "y": [1, 1]}.items()}
+graph = helper.make_graph(nodes, "g", [port["x"], port["h"]], [port["y"], port["hn"]],
+                          [numpy_helper.from_array(np.float32(0.5), "half")])
+model = lstm_infer.load(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8))
+stream = model.stream()
+assert stream._plan.call is not None
+x, strided = np.ones((3, 1, 1), np.float32), np.ones((3, 1, 2), np.float32)[..., ::2][:, :, ::-1]
+wide = np.ones((3, 2, 1), np.float32)[:, ::2].view(type("Odd", (np.ndarray,), {}))
+used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + (32 << 20), resource.RLIM_INFINITY))
+refused = []
+for call in (lambda: stream.run(x), lambda: stream.step(x[0]), lambda: stream.run(wide), lambda: stream.step(wide[0]),
+             stream.snapshot, stream.fork, stream.reset, lambda: stream.state["h"]):
+    try:
+        call()
+        refused.append("nothing")
+    except Exception as error:
+        refused.append(type(error).__name__)
+resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+assert not stream._state.any()
+print(*refused, stream.run(x).ravel(), stream.run(wide).ravel())
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="asks how much memory there is")
+def test_no_memory_for_a_copy_of_the_state() -> None:
+    """On the fast road and on the general path, with the limit that the system sets."""
+    done = subprocess.run([sys.executable, "-c", SHORT_OF_MEMORY], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split("[")[0].split() == ["BudgetError"] * 8
+    assert done.stdout.split("[", 1)[1].split() == ["1.", "1.5", "1.75]", "[1.875", "1.9375", "1.96875]"]

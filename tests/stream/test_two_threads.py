@@ -1,0 +1,101 @@
+"""Two threads in one stream, off the fast road: each call is refused, or right as one thread's calls are."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+import every_road
+from lstm_infer import StateError
+
+
+@pytest.fixture
+def _often() -> Iterator[None]:
+    """Threads take turns as often as they can."""
+    old = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(old)
+
+
+def together(*works: Callable[[], None]) -> None:
+    """Each in a thread; what one raises is raised."""
+    raised: list[BaseException] = []
+    gate = threading.Barrier(len(works))
+
+    def guarded(work: Callable[[], None]) -> None:
+        gate.wait()
+        try:
+            work()
+        except BaseException as error:
+            raised.append(error)
+
+    threads = [threading.Thread(target=guarded, args=(work,)) for work in works]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if raised:
+        raise raised[0]
+
+
+@pytest.mark.usefixtures("_often")
+def test_frames_of_two_sizes() -> None:
+    """Between the look at a frame and its run the other thread feeds another size: NumPy copies strided frames without the GIL."""
+    stream = every_road.ROADS["open size"]().load().stream()
+    ran, refused = [0, 0], [0, 0]
+
+    def work(thread: int, size: int) -> None:
+        x = np.full((1, 2 * size), size, np.float32)[:, ::2]
+        for _ in range(2000):
+            if min(ran) > 30 and sum(refused) > 30:
+                return
+            try:
+                y = stream.step(x)
+            except StateError:
+                refused[thread] += 1
+                continue
+            ran[thread] += 1
+            assert y.shape == x.shape
+            assert (y == y[0, 0]).all(), "values of two frames"
+            assert size <= y[0, 0] <= size + 2 * 60_000, "not this frame's mean and a state"
+
+    together(lambda: work(0, 40_000), lambda: work(1, 60_000))
+    assert min(ran) > 0 and sum(refused) > 0
+
+
+@pytest.mark.usefixtures("_often")
+@pytest.mark.parametrize("name", ["stride", "lag"])
+def test_steps_of_a_model_whose_calls_differ(name: str) -> None:
+    """As many steps come out as of one thread that fed as many: no call runs from where the stream no longer stands."""
+    model = every_road.ROADS[name]().load()
+    refused = ran = 0
+    for trial in range(40):
+        stream = model.stream()
+        fed, made, met = [0, 0], [0, 0], [0, 0]
+
+        def work(
+            thread: int, trial: int = trial, stream: Any = stream, fed: Any = fed, made: Any = made, met: Any = met
+        ) -> None:
+            rng = np.random.default_rng((trial, thread))
+            for n in rng.integers(1, 9, 30):
+                try:
+                    y = stream.run(np.ones((1, every_road.I, n), np.float32))
+                except StateError:
+                    met[thread] += 1
+                    continue
+                fed[thread] += n
+                made[thread] += y.shape[0]
+
+        together(lambda work=work: work(0), lambda work=work: work(1))
+        want = model.stream()
+        steps = want.run(np.ones((1, every_road.I, sum(fed)), np.float32)).shape[0]
+        assert sum(made) == steps
+        assert stream.snapshot() == want.snapshot()
+        refused, ran = refused + sum(met), ran + min(fed)
+    assert refused > 0 and ran > 0
