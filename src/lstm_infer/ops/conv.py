@@ -134,6 +134,14 @@ def _waves(b: Builder, x: View, w: Array, y: View, s: Slide) -> bool:
     return found is not None
 
 
+def _from_first(x: View, s: Slide) -> tuple[View, Slide]:
+    """The same windows over x without what lies before the first of them, so that no `begin` is below 0."""
+    for a, begin in enumerate(s.begin):
+        first = min(max(-begin, 0), s.size[a])
+        x = x.part(2 + a, first, s.size[a] - first)
+    return x, replace(s, size=x.shape[2:], begin=tuple(max(begin, 0) for begin in s.begin))
+
+
 def convolve(
     b: Builder,
     x: View,
@@ -157,6 +165,7 @@ def convolve(
         w[(slice(None), slice(None), *seen)],
         replace(s, kernel=tuple(at.stop - at.start for at in seen), begin=begin),
     )
+    x, s = _from_first(x, s)
     if prod(s.kernel[:-1]) > 1 and prod(s.out[:-1]) > 1 and (any(s.begin) or any(s.end)):
         x = padded(b, x, s, 0.0)  # else each line of positions would have its rows copied with zeros around them
         s = replace(s, size=x.shape[2:], begin=(0,) * len(s.size), end=(0,) * len(s.size))

@@ -76,6 +76,10 @@ class View:
     def part(self, axis: int, start: int, count: int, step: int = 1) -> View:
         """`count` positions of one axis from `start`, `step` apart (step may be negative)."""
         shape, strides = list(self.shape), list(self.strides)
+        last = start + (count - 1) * step
+        assert count == 0 or (count > 0 and min(start, last) >= 0 and max(start, last) < shape[axis]), (
+            "outside the view"
+        )
         shape[axis] = count
         offset = self.offset + (start * strides[axis] if count else 0)
         strides[axis] *= step
