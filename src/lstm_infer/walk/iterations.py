@@ -23,8 +23,8 @@ class TooLong(ShapeError):
     """A loop with more iterations than are unrolled or computed, or with too much work in them."""
 
 
-COPY = 5_000
-"""What a node of the copy of a body costs, beside the walk of it."""
+COPY = 8_000
+"""What a node of the copy of a body costs, and the look at what it reads, beside the walk of it."""
 
 FOLDED_SHARE = 4
 """A loop over known values may take this part of the budget."""
