@@ -357,7 +357,8 @@ cdef class StreamCore:
             One frame in the model's own layout and declared dtype, its time axis dropped or kept at 1; a dict where
             there is more than one streamed input, or a side input goes along with the frame.
         out : array, or dict of output name to array, optional
-            Filled and returned: dtype and shape of the result, C-contiguous, apart from `x`. Nothing is allocated then.
+            Filled and returned: dtype and shape of the result, C-contiguous, apart from `x` and from each
+            other. Nothing is allocated then.
 
         Returns
         -------
