@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +12,7 @@ import pytest
 from slotcall import DTYPES, FUSED, ISAS, NUMPY, SIZES, assert_same_bits, run_map, stratified
 
 from lstm_infer import _core
+from lstm_infer.program.calls import MapCall, can_fail
 
 F32 = np.float32
 HURT = np.array([0.0, -0.0, 1.0, -1.0, 0.5, 2.5, -2.5, np.inf, -np.inf, np.nan, 1e-45, -1e-40, 3e38, -3e38, 7, -7], F32)
@@ -286,3 +289,18 @@ def test_i64_from_and_to_every_dtype(isa: str, name: str) -> None:
             x = np.concatenate([HURT, rng.normal(0, 300, 100)]).astype(dtype)
         _, (z,) = run_map(isa, "map_i64", [], [x], [(0, np.int64)])
         np.testing.assert_array_equal(z, saturated(x, "i64"))
+
+
+@pytest.mark.parametrize("isa", ISAS)
+def test_what_can_fail_is_marked(isa: str) -> None:
+    """Of integers, whatever they are: an instruction that refuses some is one for which a stream keeps its state aside."""
+    text = (Path(__file__).parents[2] / "kernels" / "li_map.def").read_text()
+    names = re.findall(r"^LI_MAP\((\w+), \d\)\s*/\* [iI]\b", text, re.M)
+    assert len(names) > 20
+    some = np.array([-(1 << 63), -2, -1, 0, 1, 2, (1 << 63) - 1])
+    for name in names:
+        n_args = _core.map_codes[name][1]
+        inputs = [part.ravel().copy() for part in np.meshgrid(*[some] * n_args)]
+        status, _ = run_map(isa, "map_i64", [(name, n_args, *range(n_args))], inputs, [(n_args, np.int64)])
+        marked = can_fail(MapCall(True, [], [(name, *range(n_args))], [], ""))
+        assert (status != 0) == marked, name
