@@ -24,7 +24,7 @@ HannWindow ...), or, where there is none, refused when the model is loaded, by n
   became inputs are inputs.
 - **types**: of the data. Every float is computed in float32, whatever its declared type; integers exactly.
 - **runs**: kernel slots (`kernels/li_kernels.h`); *view*: no work at all; *known*: computed when the plan is made;
-  *host*: NumPy between two C plans (only what is exact there). Operators whose inputs are all constant are folded.
+  *host*: NumPy between two C plans. Operators whose inputs are all constant are folded.
 
 | operator | domain | opsets | types | runs | notes |
 |---|---|---|---|---|---|

@@ -51,7 +51,7 @@ class Op:
     evaluate: Evaluate
     flow: Flow = opaque
     lower: Lower | None = None
-    """None: runs on the host through `evaluate` (exact operators only: moves, integers, booleans)."""
+    """None: runs on the host through `evaluate`, where it is not known when the plan is made."""
     domain: str = ""
     opsets: tuple[int, int | None] = (1, None)
     inputs: tuple[int, int | None] | None = None

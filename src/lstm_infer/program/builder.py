@@ -43,7 +43,7 @@ class Builder:
     seeded: dict[str, Seeded] = field(default_factory=dict)
     """The states of the random nodes that were lowered."""
     in_place: InPlace = field(default_factory=InPlace)
-    """The states that recurrences may update where they lie."""
+    """The states that may be updated where they lie, by recurrences and by what writes into a value."""
     lens: dict[str, View] = field(default_factory=dict)
     """By node: the part of its sequence_lens that falls into this block of a stream."""
     calls: list[AnyCall] = field(default_factory=list)
@@ -231,7 +231,7 @@ class Builder:
             self.in_place.behind(before)
 
     def host(self, node: Node, evaluate: Evaluate) -> None:
-        """Run the operator's NumPy meaning on the host: exact operators only."""
+        """Run the operator's NumPy meaning on the host, between two C plans; not in the body of a loop or a branch."""
         if self._depth:
             raise UnsupportedOpError(
                 f"{node}: {node.op} inside a loop or a branch that is taken at run time is not supported; see docs/ops.md"

@@ -1,4 +1,4 @@
-"""A Program: what runs for one set of input sizes, C plans over a table of base addresses, with no Python inside.
+"""A Program: what runs for one set of input sizes, C plans (and NumPy between them) over a table of base addresses.
 
 The bases are: 0 constants, 1 state, 2 arena, then the inputs, then the outputs.
 """
