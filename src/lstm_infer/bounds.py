@@ -1,6 +1,6 @@
 """What the bridge to C is given, checked before C sees it: words against records, extents against memory.
 
-`_core` calls these where something is made or bound; nothing here runs in a call of a stream.
+`_core`, `_stream` and `_states` call these where something is made or bound; nothing here runs in a call of a stream.
 """
 
 from __future__ import annotations

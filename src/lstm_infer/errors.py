@@ -68,7 +68,7 @@ class FeedError(LstmInferError, KeyError):
 
 
 class StateError(LstmInferError):
-    """States cannot be paired or set, or a stream was entered by two threads at once."""
+    """States cannot be paired or set, have no batch axis, or a stream was flushed or entered by two threads at once."""
 
 
 class NotStreamableError(LstmInferError):

@@ -80,7 +80,10 @@ def load(
     Raises
     ------
     OnnxImportError
-        The file is broken, or cannot be run faithfully; UnsupportedOpError names an operator that is not built.
+        The file is broken, or cannot be run faithfully; UnsupportedOpError names an operator that is not built,
+        MissingFileError a file that is not there.
+    BudgetError
+        What the model asks for before it runs is out of proportion to its file; names the node.
     IsaError
         The instruction set is unknown or cannot run here.
     FeedError, ShapeError, DtypeError
@@ -238,6 +241,10 @@ class Model:
             An input has another dtype; nothing is converted.
         ShapeError
             A shape does not fit, or a value lies outside what an operator takes (an index, a length).
+        BudgetError
+            The run takes more memory than there is.
+        ArgumentError
+            `feeds` is no dict by name, or `outputs` no sequence of names.
         """
         wanted = self._output_names if outputs is None else self._checked_outputs(outputs)
         if type(feeds) is not dict:

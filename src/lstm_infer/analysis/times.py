@@ -1,4 +1,4 @@
-"""The time axis of the inputs: each recurrence"s sequence axis, traced back to them."""
+"""The time axis of the inputs: each recurrence's sequence axis, traced back to them."""
 
 from __future__ import annotations
 

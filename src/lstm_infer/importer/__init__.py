@@ -1,4 +1,4 @@
-"""ONNX files to Graphs: the only place that knows protobuf, and it is loaded only while a file is read.
+"""ONNX files to Graphs: the only place of the engine that knows protobuf, loaded only while a file is read.
 
 What comes out is in one modern form whatever opset went in (see `opsets.py`), with constants as arrays, functions
 inlined, names unique, nodes in order, and nothing in it that no output needs.

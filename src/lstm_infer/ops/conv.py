@@ -5,8 +5,9 @@
 
     X [N, C, 1 to 3 spatial axes]   W [M, C / group, kernel]   bias [M]
 
-X may be any strided view; constant weights are packed once for each group. Weights that are computed become a matrix
-product over gathered patches. Also FusedConv of com.microsoft: Y = activation(Conv(X, W, bias) + Z).
+X may be any strided view; constant weights are packed once for each group, and a basis of waves over one channel is folded
+(folded.py). Weights that are computed become a matrix product over gathered patches. Also FusedConv of com.microsoft:
+Y = activation(Conv(X, W, bias) + Z).
 Refused: more than 3 spatial axes, negative pads.
 """
 

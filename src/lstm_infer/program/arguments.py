@@ -1,4 +1,5 @@
-"""Arguments of kernels: a dataclass for each record of li_kernels.h, with the fields of the C struct in its order.
+"""Arguments of kernels: a dataclass for each record of li_kernels.h, with the fields of the C struct in its order. Those of
+reductions are in reductions.py, those of random numbers in draws.py.
 
 What a call reads, writes, costs and may refuse is asked of its record; no one else knows where a field lies. A View or
 None is a li_ref (two words), a float a double, an Activation a li_act, a tuple an array.

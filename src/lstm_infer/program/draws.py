@@ -1,7 +1,8 @@
 """Where random numbers come from: a key for each signal of a node, and how many steps it has drawn.
 
 A number is told by its key (seed, node, signal), the step of its signal and its place in the step (the slot `random`). Key
-and count of each signal are a state like any other; the part of the key that is the node's own is in the program.
+and count of each signal are a state like any other; the part of the key that is the node's own is in the program. The records
+of the slots `random` and `choose` are here too.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Which states are updated where they lie.
 
-A recurrence that starts from a state may write the next one over it, as long as nothing reads the old one afterwards.
+A recurrence that starts from a state, or an operator that replaces elements of it (ScatterND), may write the next one over
+it, as long as nothing reads the old one afterwards.
 That is decided by what the calls read and write, in their order: every view says which version of a state it means, and
 here stands which version the memory holds. Where they differ a state is lost, and has to be copied instead.
 """
@@ -29,7 +30,7 @@ class InPlace:
         """Buffers (by id) of states that were read after they had been overwritten."""
 
     def may_start(self, view: View) -> bool:
-        """May a recurrence write over this view, as far as is known by now."""
+        """May the next value be written over this view, as far as is known by now."""
         return id(view.buffer) in self._held and view.is_dense
 
     def start(self, view: View, shape: Sequence[int]) -> View:

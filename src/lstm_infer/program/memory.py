@@ -1,4 +1,4 @@
-"""Where the states of a stream lie."""
+"""Where the states of a stream lie, or what the random nodes of a run count."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class NodeState:
 
 
 class StateLayout:
-    """Where each state of a stream lies in its state block: the same in every program of the stream."""
+    """Where each state lies in the state block: the same in every program of a stream. A run has one for its random nodes."""
 
     def __init__(self) -> None:
         self.slots: dict[Hashable, View] = {}
