@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from .errors import (
     ArgumentError,
+    BudgetError,
     DtypeError,
     FeedError,
     FormatError,
@@ -15,6 +16,7 @@ from .errors import (
     MissingFileError,
     NotStreamableError,
     OnnxImportError,
+    OpenSizeError,
     ShapeError,
     StateError,
     UnsupportedOpError,
@@ -24,6 +26,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "ArgumentError",
+    "BudgetError",
     "DtypeError",
     "FeedError",
     "FormatError",
@@ -35,6 +38,7 @@ __all__ = [
     "Model",
     "NotStreamableError",
     "OnnxImportError",
+    "OpenSizeError",
     "OutputInfo",
     "ShapeError",
     "StateError",

@@ -70,6 +70,21 @@ def test_right(name: str, batch: int, pads: tuple[int, int]) -> None:
         np.testing.assert_array_equal(got[0], found[FUSED[0] if FUSED else "scalar"][row])
 
 
+@pytest.mark.parametrize(("channels", "groups", "filters", "taps"), [(40, 40, 40, 41), (2, 2, 64, 40), (3, 3, 99, 64)])
+def test_filters_over_several_channels_are_no_table(channels: int, groups: int, filters: int, taps: int) -> None:
+    """Symmetric filters, each of a channel of its own: weights [M, 1, k] are those of one channel only where x has one."""
+    rng = np.random.default_rng(5)
+    half = rng.standard_normal((filters, (taps + 1) // 2)).astype(np.float32)
+    w = np.concatenate([half, half[:, ::-1][:, taps % 2 :]], 1)[:, None]
+    assert w.shape[2] == taps
+    assert fold(w[:, 0]) is not None
+    x = rng.standard_normal((2, channels, taps + 20)).astype(np.float32)
+    made = model("Conv", [x, w], {"group": groups}, opset=17, consts={1})
+    want = expected(made, {"x0": x})[0]
+    for isa in ISAS:
+        np.testing.assert_allclose(through_plan(made, {"x0": x}, isa)[0][0], want, rtol=1e-4, atol=1e-4)
+
+
 def test_a_quarter_is_left() -> None:
     """Of 258 x 256 weights those of four products of about 65 x 64."""
     f = fold(TABLES["hann"])

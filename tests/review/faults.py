@@ -69,7 +69,7 @@ class Fault:
 FAULTS = {
     "overwritten": Fault(
         "a state is read after the next one was written over it", "time", 691,
-        (("streams.plan:StreamPlan._block", "if lost := b.in_place.finish()", "if lost := set()"),
+        (("streams.plan:StreamPlan._settled", "if lost := b.in_place.finish()", "if lost := set()"),
          ("streams.plan:StreamPlan.__init__", "again = read_again(spec.pairs, one.nodes)", "again = ()")),
     ),
     "blended": Fault(

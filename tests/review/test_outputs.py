@@ -33,4 +33,4 @@ def test_the_summary_names_what_draws_at_random():
     graph = helper.make_graph(nodes, "g", ports, outs, consts)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     (line,) = [text for text in lstm_infer.load(model.SerializeToString()).summary().split("\n") if "random" in text]
-    assert "'noise'" in line and "distribution" in line
+    assert "'noise'" in line and "by seed, signal and step" in line

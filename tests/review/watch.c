@@ -21,7 +21,8 @@
 extern void *__libc_malloc(size_t), *__libc_calloc(size_t, size_t), *__libc_realloc(void *, size_t);
 extern void *__libc_memalign(size_t, size_t);
 
-static volatile int watching;
+/* Of the thread that watches: another one, which waits for it, has its own affairs. */
+static __thread __attribute__((tls_model("initial-exec"))) volatile int watching;
 static volatile long allocations, locks;
 
 void watch(void) { allocations = locks = 0; watching = 1; }

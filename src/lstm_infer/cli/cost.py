@@ -58,7 +58,7 @@ def cost_of(call: AnyCall) -> Cost:
     written = _bytes(call.writes if not isinstance(call, Call) else _stored(call))
     macs = elements = 0
     if isinstance(call, Call) and isinstance(call.args, PRODUCTS):
-        macs = call.args.work
+        macs = call.args.macs
     elif isinstance(call, MapCall):
         elements = prod(call.shape) * len(call.ops)
     else:

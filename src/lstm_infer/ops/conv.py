@@ -107,7 +107,7 @@ def lower(node: Node, b: Builder) -> None:
     if w is not None and not bias_name and not behind and act == Activation() and _waves(b, x, w, y, s):
         return
     if fixed and w is not None:
-        convolve(b, x, w, bias, y, s, groups, first)
+        convolve(b, x, w, bias, y, s, groups, first, pad_planes=True)
     else:
         _computed(b, x, b.f32(b.view(node.inputs[1])), y, s, groups)
     extra = []
@@ -125,7 +125,7 @@ def lower(node: Node, b: Builder) -> None:
 
 def _waves(b: Builder, x: View, w: Array, y: View, s: Slide) -> bool:
     """A basis of waves over one channel (a short-time Fourier transform written as a Conv), folded; False where it is none."""
-    if w.ndim != 3 or w.shape[1] != 1:
+    if w.ndim != 3 or x.shape[1] != 1:
         return False
     table = w[:, 0]
     found = fold(table)
@@ -155,10 +155,12 @@ def convolve(
     *,
     key: Any = None,
     keep: Any = None,
+    pad_planes: bool = False,
 ) -> None:
     """y = act(Conv(x, w, bias)) with constant weights. key: of the packed copy, where w was made just now.
 
-    Terms that see nothing but padding at every position are left out."""
+    Terms that see nothing but padding at every position are left out. pad_planes: x with zeros around it is laid out once,
+    where several lines of positions read the same rows; else each line has its rows copied."""
     key, keep = key or ("conv", id(w)), w if keep is None else keep
     seen = met(s)
     begin = tuple(p - at.start * d for p, at, d in zip(s.begin, seen, s.dilation, strict=True))
@@ -167,8 +169,8 @@ def convolve(
         replace(s, kernel=tuple(at.stop - at.start for at in seen), begin=begin),
     )
     x, s = _from_first(x, s)
-    if prod(s.kernel[:-1]) > 1 and prod(s.out[:-1]) > 1 and (any(s.begin) or any(s.end)):
-        x = padded(b, x, s, 0.0)  # else each line of positions would have its rows copied with zeros around them
+    if pad_planes and prod(s.kernel[:-1]) > 1 and prod(s.out[:-1]) > 1 and (any(s.begin) or any(s.end)):
+        x = padded(b, x, s, 0.0)
         s = replace(s, size=x.shape[2:], begin=(0,) * len(s.size), end=(0,) * len(s.size))
     filters, spatial = w.shape[0], len(s.size)
     k, m = prod(w.shape[1:]), filters // groups

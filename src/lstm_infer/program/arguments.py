@@ -69,9 +69,14 @@ class Record:
         return [view for name in self.WRITTEN if (view := getattr(self, name)) is not None]
 
     @property
+    def macs(self) -> int:
+        """Multiply-adds of a product."""
+        return 0
+
+    @property
     def work(self) -> int:
         """Multiply-adds; where there are none, `ELEMENT` for each element that is read or written."""
-        return ELEMENT * sum(prod(view.shape) for view in (*self.reads, *self.writes))
+        return self.macs or ELEMENT * sum(prod(view.shape) for view in (*self.reads, *self.writes))
 
     @property
     def can_fail(self) -> bool:
@@ -133,7 +138,7 @@ class MatMul(Record):
     WRITTEN = ("y",)
 
     @property
-    def work(self) -> int:
+    def macs(self) -> int:
         return self.n * self.k * self.m
 
     def stored_to(self, y: View) -> MatMul | None:
@@ -170,7 +175,7 @@ class MatMulDyn(Record):
     WRITTEN = ("y", "scratch")
 
     @property
-    def work(self) -> int:
+    def macs(self) -> int:
         return self.n * self.k * self.m * prod(self.batch[: self.batch_rank])
 
 
@@ -182,7 +187,7 @@ class MatMulInt(MatMulDyn):
 
     @property
     def work(self) -> int:
-        return 4 * super().work
+        return 4 * self.macs
 
 
 @dataclass(frozen=True)
@@ -223,7 +228,7 @@ class Recur(Record):
     WRITTEN = ("y", "h", "c", "scratch")
 
     @property
-    def work(self) -> int:
+    def macs(self) -> int:
         panels = -(-self.H // _core.UNITS)  # one holds the weights of x and of h side by side
         return self.T * self.B * panels * (self.w_panel + (0 if self.r_h is None else self.r_h_panel))
 
@@ -261,7 +266,7 @@ class Conv(Record):
     WRITTEN = ("y", "scratch")
 
     @property
-    def work(self) -> int:
+    def macs(self) -> int:
         return self.n * self.filters * prod(self.out) * prod(self.kernel) * (self.channels // self.groups)
 
     def stored_to(self, y: View) -> Conv | None:

@@ -88,6 +88,7 @@ class View:
     def drop(self, axis: int) -> View:
         """Without an axis of extent 1."""
         shape, strides = self.shape, self.strides
+        assert shape[axis] == 1, f"axis {axis} of {shape} is not 1"
         return self._at(shape[:axis] + shape[axis + 1 :], strides[:axis] + strides[axis + 1 :], self.offset)
 
     def add_axis(self, axis: int) -> View:
