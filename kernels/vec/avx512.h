@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "../li_compiler.h"
+#include "x86.h"
 
 #define LI_W 16 /* lanes */
 #define LI_V 1  /* vectors of 16 lanes */
@@ -53,16 +54,6 @@ LI_INLINE vf v_load_back(const float *p) /* p[0], p[-1], ... */
 {
     return _mm512_permutexvar_ps(_mm512_setr_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0), v_load(p - (LI_W - 1)));
 }
-LI_INLINE void v_turn4(float *y, int64_t y_row, const float *x, int64_t x_row) /* y[i][j] = x[j][i], 4 by 4 */
-{
-    __m128 a = _mm_loadu_ps(x), b = _mm_loadu_ps(x + x_row), c = _mm_loadu_ps(x + 2 * x_row), d = _mm_loadu_ps(x + 3 * x_row);
-    _MM_TRANSPOSE4_PS(a, b, c, d);
-    _mm_storeu_ps(y, a);
-    _mm_storeu_ps(y + y_row, b);
-    _mm_storeu_ps(y + 2 * y_row, c);
-    _mm_storeu_ps(y + 3 * y_row, d);
-}
-
 LI_INLINE vf v_add(vf a, vf b) { return _mm512_add_ps(a, b); }
 LI_INLINE vf v_sub(vf a, vf b) { return _mm512_sub_ps(a, b); }
 LI_INLINE vf v_mul(vf a, vf b) { return _mm512_mul_ps(a, b); }

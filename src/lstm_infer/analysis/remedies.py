@@ -28,10 +28,8 @@ def remedy(roles: Roles, analyse: Callable[[Roles], StreamSpec]) -> str:
     told = ""
     # what runs backwards over its steps keeps its batch for signals: nothing streams with these as steps
     for time in _open_axes(roles, batch=not any(_backwards(node) for node in nodes)):
-        spec, where = (
-            _tried(roles, time, analyse),
-            " and ".join(f"axis {axis} of {name!r}" for name, axis in time.items()),
-        )
+        spec = _tried(roles, time, analyse)
+        where = " and ".join(f"axis {axis} of {name!r}" for name, axis in time.items())
         if isinstance(spec, StreamSpec):
             if spec.mode == "time" and (spec.windows or spec.carried):
                 return f"Where time is {where}, load(..., time_axis={time}) streams it"

@@ -164,11 +164,8 @@ def convolve(
     key, keep = key or ("conv", id(w)), w if keep is None else keep
     seen = met(s)
     begin = tuple(p - at.start * d for p, at, d in zip(s.begin, seen, s.dilation, strict=True))
-    w, s = (
-        w[(slice(None), slice(None), *seen)],
-        replace(s, kernel=tuple(at.stop - at.start for at in seen), begin=begin),
-    )
-    x, s = _from_first(x, s)
+    w = w[(slice(None), slice(None), *seen)]
+    x, s = _from_first(x, replace(s, kernel=w.shape[2:], begin=begin))
     if pad_planes and prod(s.kernel[:-1]) > 1 and prod(s.out[:-1]) > 1 and (any(s.begin) or any(s.end)):
         x = padded(b, x, s, 0.0)
         s = replace(s, size=x.shape[2:], begin=(0,) * len(s.size), end=(0,) * len(s.size))
