@@ -22,9 +22,10 @@ def test_right_or_refused(first):
         time_checks.try_time(seed)
 
 
-@pytest.mark.parametrize("seed", [718855])
+@pytest.mark.parametrize("seed", [718855, 1120913, 1569])
 def test_seeds_that_were_wrong(seed):
-    """718855: the smaller one of two signals, which a cache keeps, was a running minimum."""
+    """718855: the smaller one of two signals, which a cache keeps, was a running minimum. 1120913: a step of a signal
+    was the next value of another one. 1569: what a layer makes of a signal of any length was given twice."""
     time_checks.try_time(seed)
 
 

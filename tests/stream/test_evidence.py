@@ -415,18 +415,25 @@ def test_a_signal_that_is_added_or_a_delay_of_the_sum(behind, mixed) -> None:
         assert dict(said.streaming.pairs) == {"state": "state_out"}
 
 
-@pytest.mark.parametrize(
-    ("start", "stop", "what"), [("two", "end", "state"), ("zero", "two", "open"), ("one", "three", "open")]
-)
-def test_a_delay_of_a_part_is_of_the_last_part(start, stop, what) -> None:
+@pytest.mark.parametrize(("start", "stop"), [("two", "end"), ("zero", "two"), ("one", "three")])
+def test_a_delay_of_a_part_needs_a_name_that_says_so(start, stop) -> None:
     nodes = [f"Slice x {start} {stop} one -> kept", "Concat p x -> t axis=1", "MatMul t U -> y"]
-    data = build(nodes, [X, port("p", 1, 2)], [Y, port("kept", 1, 2)])
-    model = lstm_infer.load(data)
-    if what == "state":
-        assert dict(model.streaming.pairs) == {"p": "kept"}
-    else:
-        with pytest.raises(StateError, match="'p' -> 'kept'"):
-            model.stream()
+    inputs, outputs = [X, port("p", 1, 2)], [Y, port("kept", 1, 2)]
+    with pytest.raises(StateError, match=r'states={"p": "kept"}'):
+        lstm_infer.load(build(nodes, inputs, outputs)).stream()
+    said = lstm_infer.load(build(nodes, inputs, outputs, {"p": "context", "kept": "context_out"}))
+    assert dict(said.streaming.pairs) == {"context": "context_out"}
+
+
+@pytest.mark.parametrize(("start", "stop", "joined"), [("zero", "two", "p x"), ("four", "end", "x p")])
+def test_what_is_joined_and_cut_out_again_is_no_cache(start, stop, joined) -> None:
+    nodes = [*GRU, f"Concat {joined} -> t axis=1", f"Slice t {start} {stop} one -> same"]
+    nodes += ["MatMul t U -> u", "MatMul h2 M -> m", "Mul u m -> y"]
+    inputs, outputs = [X, port("p", 1, 2), port("h", 1, H)], [Y, port("same", 1, 2), port("h2", 1, H)]
+    for order in (None, "reversed"):
+        model = lstm_infer.load(build(nodes, inputs, outputs, order=order))
+        assert dict(model.streaming.pairs) == {"h": "h2"}
+        assert set(model.streaming.inputs) == {"x", "p"}
 
 
 def test_a_part_of_a_signal_is_no_state_of_what_it_never_meets() -> None:

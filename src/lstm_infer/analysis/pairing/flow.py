@@ -40,7 +40,8 @@ def _recurrence(scene: Scene, name: str) -> str:
 
 
 def caches(decided: Decided) -> None:
-    """The next value is joined of the old one and something else, and cut, by moves alone."""
+    """The next value is joined of the old one and something else, and cut, by moves alone. What is cut out again as it went
+    in is handed through."""
     scene = decided.scene
     for k in decided.free_targets():
         held = leaves(scene.targets[k].value, scene.makers)
@@ -51,9 +52,9 @@ def caches(decided: Decided) -> None:
         ]  # joined with what is computed from itself: no cache
         if not found or len(live) < 2:
             continue
-        if len(found) > 1:
-            left = _remain(scene, scene.targets[k].value)
-            found = [name for name in found if name not in left] if left is not None else found
+        left = _remain(scene, scene.targets[k].value)
+        if left is not None:
+            found = [name for name in found if left != {name} and not (len(found) > 1 and name in left)]
         decided.settle({(name, k): "cache joined with the input and cut" for name in found})
 
 
@@ -151,9 +152,9 @@ def _adds(scene: Scene, node: Node, value: str) -> bool:
 # ---- delays -------------------------------------------------------------------------------------------------
 
 
-def delay_of(decided: Decided, target: int) -> tuple[str, bool] | None:
-    """The value that a target is, moved, where that goes to other outputs too: an input, or what was computed on the way;
-    and whether it is a strict part of it."""
+def delay_of(decided: Decided, target: int) -> str | None:
+    """The value that a target is, or is a part of, where that goes to other outputs too: an input, or what was computed on
+    the way."""
     scene = decided.scene
     held = leaves(scene.targets[target].value, scene.makers)
     name = next(iter(held))
@@ -163,9 +164,7 @@ def delay_of(decided: Decided, target: int) -> tuple[str, bool] | None:
         goes_on = any(scene.reaches(name, k) for k in range(len(scene.targets)) if k != target)
     else:
         goes_on = bool(scene.behind[target])
-    if not goes_on:
-        return None
-    return name, prod(scene.fact(name).shape) > prod(scene.fact(scene.targets[target].value).shape)
+    return name if goes_on else None
 
 
 def partners(decided: Decided, target: int, source: str) -> list[str]:
@@ -180,13 +179,6 @@ def partners(decided: Decided, target: int, source: str) -> list[str]:
     return [name for name in decided.free_inputs() if name != source and may[scene.row[name]]]
 
 
-def _ends(scene: Scene, value: str, source: str) -> bool:
-    """Is a value, moved from another one, the end of it: what came last is what the next call needs."""
-    size = prod(scene.fact(source).shape)
-    found = _moved(scene, value, lambda name: np.arange(prod(scene.fact(name).shape)).reshape(scene.fact(name).shape))
-    return found is not None and bool((found == size - 1).any())
-
-
 def _called(decided: Decided, target: int) -> list[str]:
     """The inputs that do not go to a target and say that they are states, where an output of it is called after them."""
     scene = decided.scene
@@ -196,20 +188,17 @@ def _called(decided: Decided, target: int) -> list[str]:
 
 def delays(decided: Decided) -> None:
     """The output is the signal itself, or a part of it, and an input of its shape holds what it was before. A name tells
-    it from a signal, or the beginning of one, that is handed through."""
+    it from a signal, or a part of one, that is handed through."""
     scene = decided.scene
     if not scene.frames:
         return
     edges: dict[tuple[str, int], str] = {}
     for k in decided.free_targets():
         found = delay_of(decided, k)
-        if found is None or scene.rhymes(found[0], k):
+        if found is None or scene.rhymes(found, k):
             continue
-        source, strict = found
+        source, told = found, []
         if source in scene.fed:
-            ends = strict and _ends(scene, scene.targets[k].value, source)
-            told = [name for name in partners(decided, k, source) if ends or scene.witnessed(name, k)]
-        else:
-            told = []
+            told = [name for name in partners(decided, k, source) if scene.witnessed(name, k)]
         edges.update({(name, k): f"delay of {source}" for name in _called(decided, k) or told})
     decided.settle(edges)

@@ -29,7 +29,7 @@ def through_outputs(decided: Decided) -> None:
         plain = (scene.sums <= ELEMENTWISE) & scene.exposures & ~fits
         for name, k in decided.free_edges(plain, lambda name, k: _drives_itself(scene, name, scene.targets[k].value)):
             fits[scene.row[name], k] = True
-    fits &= ~_contested(decided)
+    fits &= scene.sized & ~_contested(decided)
     _close_all(decided, fits, THROUGH)
 
 
@@ -165,10 +165,9 @@ def drives(decided: Decided) -> None:
         if k not in past:
             others = np.array([j != k and j not in sure for j in range(len(scene.targets))], np.bool_)
             past[k] = scene.confined(cut | scene.targets[k].cores)[:, others]
-        may = name not in scene.of_any_length or scene.witnessed(name, k)
-        return may and not past[k][scene.row[name]].any()
+        return not past[k][scene.row[name]].any()
 
-    edges = decided.free_edges((scene.sums <= ELEMENTWISE) & drive & ~_contested(decided), fits)
+    edges = decided.free_edges((scene.sums <= ELEMENTWISE) & drive & scene.sized & ~_contested(decided), fits)
     edges = [edge for edge in edges if _fed(decided, dict([edge]))]
     if edges and (decided.feeds() - {name for name, _ in edges} or not scene.frames):
         decided.settle(dict.fromkeys(edges, "it drives a state with what it becomes"))
@@ -183,7 +182,7 @@ def twice(decided: Decided) -> None:
     given = [len(target.outputs) > 1 and k not in answers for k, target in enumerate(scene.targets)]
     of_more = (scene.levels <= ANY) & ~scene.singles  # what depends on itself alone may be a signal
     changed = (scene.levels > ELEMENTWISE) | ((scene.sums <= ELEMENTWISE) & (scene.levels > SUM))
-    of_more &= (changed & scene.frames) | scene.witnesses
+    of_more &= (changed & scene.sized & scene.frames) | scene.witnesses
     edges = decided.free_edges(of_more & np.array(given, np.bool_))
     for part in components(edges):
         left = decided.feeds() - {name for name, _ in part}

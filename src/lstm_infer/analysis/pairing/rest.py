@@ -52,10 +52,9 @@ def _delayed(decided: Decided) -> Edges:
     found: Edges = {}
     for k in decided.free_targets():
         source = delay_of(decided, k)
-        if source is not None and not decided.scene.rhymes(source[0], k):
-            for name in partners(decided, k, source[0]):
-                if source[0] not in decided.pairs:
-                    found.setdefault(name, set()).add(k)
+        if source is not None and source not in decided.pairs and not decided.scene.rhymes(source, k):
+            for name in partners(decided, k, source):
+                found.setdefault(name, set()).add(k)
     return found
 
 

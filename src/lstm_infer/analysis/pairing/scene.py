@@ -134,6 +134,14 @@ class Scene:
             found[i, k] = any(follows(self.inputs[i], o) for o in self.targets[k].outputs)
         return found
 
+    @cached_property
+    def sized(self) -> Mask:
+        """The pairs whose input is of one size at every call, or of which a name says that it is a state: an input of any
+        length looks like one where two signals meet."""
+        fixed = np.array([name not in self.of_any_length for name in self.inputs], np.bool_)
+        found: Mask = fixed[:, None] | self.witnesses
+        return found
+
     def _holds(self, place: Place, name: str) -> bool:
         state, value = self.fact(name), self.fact(place.output)
         shape = value.shape if place.part is None else cut(value.shape, place.part)
