@@ -61,7 +61,7 @@ class Answer:
         if isinstance(spec, NotStreamableError):
             return spec
         if isinstance(spec, LstmInferError):
-            raise spec
+            raise spec.kept()
         with self._lock:
             if self._planned is None:
                 self._planned = self._plan(spec)
@@ -71,7 +71,7 @@ class Answer:
         """How the model streams; raises where it cannot."""
         spec = self.answer()
         if isinstance(spec, NotStreamableError):
-            raise spec
+            raise spec.kept()
         return spec
 
     def draws(self, facts: Mapping[str, Fact]) -> tuple[Mapping[str, Draws], int]:
@@ -146,7 +146,7 @@ class Answer:
         try:
             self._programs.stream(spec, check_batch(batch, spec), {}, MAX_CHUNK, {})
         except LstmInferError as error:
-            return error
+            return error.kept()
         return None
 
 

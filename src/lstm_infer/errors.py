@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+from typing import Any, TypeVar
+
 __all__ = [
     "ArgumentError",
     "BudgetError",
@@ -20,11 +23,26 @@ __all__ = [
 ]
 
 
+_Error = TypeVar("_Error", bound="LstmInferError")
+
+
 class LstmInferError(Exception):
-    """Base of all errors of this package."""
+    """Base of all errors of this package. They can be pickled."""
 
     def __str__(self) -> str:  # KeyError would print the repr of its message
         return str(self.args[0]) if self.args else ""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _again, (type(self), self.args), vars(self) or None
+
+    def kept(self: _Error) -> _Error:
+        """The same, to be kept or raised again: without the frames that it came through and all that they hold."""
+        return copy.copy(self)
+
+
+def _again(kind: type[LstmInferError], args: tuple[object, ...]) -> LstmInferError:
+    """An error as it was made, whatever its kind is made from."""
+    return kind.__new__(kind, *args)
 
 
 class OnnxImportError(LstmInferError):

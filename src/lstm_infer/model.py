@@ -318,7 +318,7 @@ class Model:
         try:
             spec = self._streams.answer()
         except LstmInferError as error:  # which output holds which state is the caller's to say: here is what there is
-            spec = error
+            spec = error.kept()
         return summarize(self._graph, self.inputs, self.outputs, spec, self._roles, self.isa)
 
     # ---- inside -----------------------------------------------------------------------------------------

@@ -57,7 +57,7 @@ def _read(graph: Graph, roles: Roles, states: Mapping[str, str] | None) -> Readi
         good = (one for one in error.readings if _streams(graph, roles, one))
         return Reading(error.of(list(islice(good, 1))), seen[-1])
     except LstmInferError as error:
-        return Reading(error, seen[-1])
+        return Reading(error.kept(), seen[-1])
 
 
 def _streams(graph: Graph, roles: Roles, states: Mapping[str, str]) -> bool:

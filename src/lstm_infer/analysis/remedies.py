@@ -70,7 +70,7 @@ def _tried(roles: Roles, time: dict[str, int], analyse: Callable[[Roles], Stream
     try:
         return analyse(find_roles(roles.graph, roles.inputs, roles.constants, time))
     except LstmInferError as error:
-        return error
+        return error.kept()
 
 
 def unrolled(graph: Graph) -> str:

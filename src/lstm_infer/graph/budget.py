@@ -110,7 +110,7 @@ class Budget:
                 "exporter, shorter loops, fewer nested ones), or turn an input that decides a size into a constant of "
                 "that size: load(..., constants={...})"
             )
-        raise self.error
+        raise self.error.kept()
 
 
 _current: ContextVar[Budget | None] = ContextVar("budget", default=None)
@@ -175,7 +175,7 @@ def open_budget(allowance: Allowance) -> Iterator[Budget]:
     finally:
         _current.reset(token)
     if budget.error is not None:
-        raise budget.error
+        raise budget.error.kept()
 
 
 TOO_DEEP = (

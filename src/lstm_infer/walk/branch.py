@@ -43,7 +43,7 @@ def walk_if(node: Node, scope: Scope) -> None:
             walked.append(inner)
         except LstmInferError as error:
             walked.append(None)
-            errors.append(error)
+            errors.append(error.kept())
     if len(errors) == 2:
         raise ShapeError(f"{node}: neither branch fits these sizes; then: {errors[1]}; else: {errors[0]}") from errors[
             0

@@ -66,7 +66,7 @@ class Remembered:
         if form is not None and key in form.made:
             found: Walk | LstmInferError = form.made[key][1]
             if isinstance(found, LstmInferError):
-                raise found.with_traceback(None)
+                raise found.kept()
             return found
         if form is None or not self.learns:
             return make()[0]
@@ -75,7 +75,7 @@ class Remembered:
         except BudgetError:
             raise
         except LstmInferError as error:
-            form.made[key] = dict(feeds), error
+            form.made[key] = dict(feeds), error.kept()
             raise
         if n_bytes <= self._room:
             self._room -= n_bytes
