@@ -48,7 +48,10 @@ typedef struct li_act {
     double alpha, beta;
 } li_act;
 
-/* ---- matmul_f32: y[n][m] = act(bias[m] + sum over k of x[n][k] * w[k][m]) ------------------------------
+/* Slots that end in f16 are those in f32 whose packed weights (w, r, r_h) are halves in the same layout: widened exactly,
+ * so that their results are those of the rounded weights bit for bit. Distances inside weights are in elements. */
+
+/* ---- matmul_f32, matmul_f16: y[n][m] = act(bias[m] + sum over k of x[n][k] * w[k][m]) ------------------
  * One chain of fused multiply-adds per output, k ascending, starting from bias[m] (0 without one).
  * x: rows apart by x_row, k apart by x_k (elements).  w: packed, li_pack.h with G = 1, 64-byte aligned.
  * bias: [m padded to 16] or absent.  y: rows apart by y_row, columns by y_col (elements; 1 is the fast case). */
@@ -70,11 +73,11 @@ typedef struct li_matmul_dyn_args {
     int64_t batch_rank, batch[LI_RANK], a_batch[LI_RANK], b_batch[LI_RANK], y_batch[LI_RANK];
 } li_matmul_dyn_args;
 
-/* ---- lstm_f32, gru_f32, rnn_f32: T steps of one direction of one layer ----------------------------------
+/* ---- lstm, gru, rnn (f32, f16): T steps of one direction of one layer ------------------------------------
  * Source: ONNX LSTM-22, GRU-22, RNN-22. Gate order i o f c; z r h; one gate.
  * x  [T][B][I] strides x_t, x_b, features dense.      y  [T][B][H] strides y_t, y_b, units dense; may be absent.
  * h, c  [B][H], rows h_b / c_b apart: initial state in, final state out, in place. c: lstm only.
- * w, r  packed panels (li_pack.h); panel p of w starts at w + p * w_panel floats, likewise r.
+ * w, r  packed panels (li_pack.h); panel p of w starts at w + p * w_panel elements, likewise r.
  *       gru with linear_before_reset = 0: r holds per panel the gates z r (G = 2), then at r_h, panels r_h_panel
  *       apart, the gate h (G = 1).
  * bias  packed [P][GB][16]: lstm GB = 4 (Wb + Rb); rnn GB = 1 (Wb + Rb);
@@ -98,9 +101,9 @@ typedef struct li_recur_args {
     li_act act[3];
 } li_recur_args;
 
-/* ---- conv_f32: grouped convolution over 0..3 spatial axes as matrix products ------------------------------
+/* ---- conv_f32, conv_f16: grouped convolution over 0..3 spatial axes as matrix products ------------------------------
  * x [N][C][in...] strides x_stride (elements): batch, channel, spatial...   y likewise [N][M][out...].
- * w packed per group (G = 1), group g at w + g * w_group floats; k runs over (channel of the group, kernel...).
+ * w packed per group (G = 1), group g at w + g * w_group elements; k runs over (channel of the group, kernel...).
  * bias [M padded per group: group g at g * M_group_pad] or absent. Positions outside x read 0.
  * The first `spatial` entries of the size arrays count, the last of them innermost; those behind are 1 (pad 0).
  * pad may be negative: the first positions of x are then left out.

@@ -3,13 +3,26 @@
 
 #define LI_PASTE_(a, b) a##_##b
 #define LI_PASTE(a, b) LI_PASTE_(a, b)
-#define LI_NAME(slot) LI_PASTE(li_##slot, LI_ISA_NAME) /* li_lstm_f32_avx2 */
+#define LI_NAME_(slot) LI_PASTE(li_##slot, LI_ISA_NAME)
+#define LI_NAME(slot) LI_NAME_(slot) /* li_lstm_f32_avx2 */
 
 #include "activations.h"
-#include "gates_f32.h"
-#include "matmul_f32.h"
-#include "recur_f32.h"
-#include "conv_f32.h"
+#include "tile.h"
+#include "finish.h"
+#include "cells.h"
+#include "conv_rows.h"
+
+#include "names.h"
+#define LI_WEIGHTS f32
+#include "weights_f32.h"
+#include "products.h"
+#include "matmul_dyn.h"
+#undef LI_WEIGHTS
+#define LI_WEIGHTS f16
+#include "weights_f16.h"
+#include "products.h"
+#undef LI_WEIGHTS
+
 #include "map.h"
 #include "move.h"
 #include "indexed.h"

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "../li_kernels.h"
+#include "scalar_half.h"
 
 typedef struct operand {
     char *at;
@@ -55,16 +56,6 @@ static int64_t place(const program *p, const int64_t *stride, int64_t k)
         k /= p->size[d];
     }
     return at;
-}
-
-static float half_to_float(uint16_t h)
-{
-    const int exponent = h >> 10 & 31, mantissa = h & 1023;
-    float f;
-    if (exponent == 31) { f = mantissa ? NAN : INFINITY; }
-    else if (exponent == 0) { f = ldexpf((float)mantissa, -24); }
-    else { f = ldexpf((float)(mantissa + 1024), exponent - 25); }
-    return h & 0x8000 ? -f : f;
 }
 
 static uint16_t float_to_half(float f)

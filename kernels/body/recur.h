@@ -1,26 +1,15 @@
-/* lstm_f32, gru_f32, rnn_f32: T steps of one direction. Contracts and equations: li_kernels.h.
+/* lstm, gru, rnn: T steps of one direction. Contracts and equations: li_kernels.h.
  *
  *   T = 1           chain over w then r in one tile, cell update on the accumulators, which never touch memory
  *   T > 1           the inputs of a block of steps go through w first, as one matrix product into scratch; each step
  *                   then starts from its row there and reads r only. Same chain, same bits.
  *   h               all panels of a step read the old h, so the new one is written elsewhere and they swap */
-#include "../li_block.h"
 
-/* One step of B columns, every operand resolved. */
-typedef struct li_cell {
-    const li_recur_args *a;
+/* One step of B columns: its terms and its cells. */
+typedef struct li_layer {
+    li_cell cell;
     li_term w, r, r_h;
-    const float *init; /* where chains start: bias, or the projected inputs */
-    int64_t init_col, init_panel;
-    const float *bias, *peephole;
-    const float *h;
-    float *h_new, *c, *y, *part; /* y may be null; part: gru, linear_before_reset = 0 */
-    int64_t h_col, h_new_col, c_col, y_col;
-    int64_t H, H_pad;
-    int64_t plain; /* sigmoid and tanh, nothing else: cell update in registers */
-    int64_t back;  /* panels last to first, every other step: those just read are still in the nearest cache */
-    float clip;
-} li_cell;
+} li_layer;
 
 /* The sums of a tile: their terms, and where they start. `more`: the start of gru's fourth accumulator. */
 typedef struct li_sums {
@@ -29,81 +18,17 @@ typedef struct li_sums {
     int64_t init_col, init_panel, more_col;
 } li_sums;
 
-LI_INLINE li_sums li_sums_at(const li_cell *s, int64_t p, int64_t n)
+LI_INLINE li_sums li_sums_at(const li_layer *s, int64_t p, int64_t n)
 {
     return (li_sums){
         .w = li_term_at(s->w, p, n, 0), .r = li_term_at(s->r, p, n, 0),
-        .init = s->init + n * s->init_col + p * s->init_panel,
-        .more = s->bias + (p * 4 + 3) * LI_UNITS,
-        .init_col = s->init_col, .init_panel = s->init_panel,
+        .init = s->cell.init + n * s->cell.init_col + p * s->cell.init_panel,
+        .more = s->cell.bias + (p * 4 + 3) * LI_UNITS,
+        .init_col = s->cell.init_col, .init_panel = s->cell.init_panel,
     };
 }
 
-/* The last panel may be short: only units that exist are read and written. */
-LI_INLINE vf li_load_units(const float *p, int64_t left) { return left >= LI_W ? v_load(p) : v_load_part(p, left); }
-LI_INLINE void li_store_units(float *p, vf v, int64_t left)
-{
-    if (left >= LI_W) {
-        v_store(p, v);
-    } else {
-        v_store_part(p, v, left);
-    }
-}
-
-LI_INLINE void li_put_h(const li_cell *s, int64_t unit, int64_t n, vf h, int64_t left)
-{
-    li_store_units(s->h_new + n * s->h_new_col + unit, h, left);
-    if (s->y) { li_store_units(s->y + n * s->y_col + unit, h, left); }
-}
-
-LI_INLINE vf li_clip(const li_cell *s, vf z)
-{
-    return s->clip > 0.0f ? v_min(v_set1(s->clip), v_max(v_set1(-s->clip), z)) : z; /* NaN stays */
-}
-
-/* ---- lstm ---- */
-
-/* Ct = ft . Ct-1 + it . ct      Ht = ot . h(Ct) */
-LI_INLINE void li_lstm_cell(const li_cell *s, int64_t unit, int64_t n, vf zi, vf zo, vf zf, vf zc)
-{
-    const int64_t left = s->H - unit;
-    if (left <= 0) { return; }
-    float *at = s->c + n * s->c_col + unit;
-    const vf c = v_fma(li_sigmoid(zf), li_load_units(at, left), v_mul(li_sigmoid(zi), li_tanh(zc)));
-    li_store_units(at, c, left);
-    li_put_h(s, unit, n, v_mul(li_sigmoid(zo), li_tanh(c)), left);
-}
-
-/* The same with peepholes (i and f see Ct-1, o sees Ct), clip, coupled gates and any activation. */
-LI_NOINLINE void li_lstm_cell_any(const li_cell *s, int64_t unit, int64_t n, vf zi, vf zo, vf zf, vf zc)
-{
-    const li_act *act = s->a->act;
-    const int64_t left = s->H - unit;
-    if (left <= 0) { return; }
-    float *at = s->c + n * s->c_col + unit;
-    const float *peep = s->peephole ? s->peephole + unit : 0;
-    const vf c_old = li_load_units(at, left);
-    if (peep) {
-        zi = v_fma(v_load(peep), c_old, zi);
-        zf = v_fma(v_load(peep + 2 * s->H_pad), c_old, zf);
-    }
-    const vf i = li_act_apply(&act[0], li_clip(s, zi));
-    const vf f = s->a->input_forget ? v_sub(v_set1(1.0f), i) : li_act_apply(&act[0], li_clip(s, zf));
-    const vf c = v_fma(f, c_old, v_mul(i, li_act_apply(&act[1], li_clip(s, zc))));
-    if (peep) { zo = v_fma(v_load(peep + s->H_pad), c, zo); }
-    const vf o = li_act_apply(&act[0], li_clip(s, zo));
-    li_store_units(at, c, left);
-    li_put_h(s, unit, n, v_mul(o, li_act_apply(&act[2], c)), left);
-}
-
-LI_INLINE void li_lstm_put(const li_cell *s, int64_t unit, int64_t n, vf zi, vf zo, vf zf, vf zc)
-{
-    if (s->plain) {
-        li_lstm_cell(s, unit, n, zi, zo, zf, zc);
-    } else {
-        li_lstm_cell_any(s, unit, n, zi, zo, zf, zc);
-    }
-}
+/* ---- sums of a tile ---- */
 
 LI_INLINE void li_lstm_tile(vf *z, const li_sums *t, const int N, const int P, const int V)
 {
@@ -111,41 +36,6 @@ LI_INLINE void li_lstm_tile(vf *z, const li_sums *t, const int N, const int P, c
     li_tile_init(z, N, P, V, A, A, t->init, t->init_col, t->init_panel);
     li_tile_chain(z, N, P, V, A, A, 3, &t->w, A * LI_UNITS);
     li_tile_chain(z, N, P, V, A, A, 3, &t->r, A * LI_UNITS);
-}
-
-/* ---- gru ---- */
-
-/* Ht = (1 - zt) . ht + zt . Ht-1 */
-LI_INLINE vf li_gru_mix(vf z, vf h_hat, vf h) { return v_fma(z, h, v_mul(v_sub(v_set1(1.0f), z), h_hat)); }
-
-/* linear_before_reset: ht = g(Xt Wh + Wbh + rt . (Ht-1 Rh + Rbh)) */
-LI_INLINE void li_gru_cell(const li_cell *s, int64_t unit, int64_t n, vf zz, vf zr, vf zx, vf zh)
-{
-    const int64_t left = s->H - unit;
-    if (left <= 0) { return; }
-    const vf h = li_load_units(s->h + n * s->h_col + unit, left);
-    const vf h_hat = li_tanh(v_fma(li_sigmoid(zr), zh, zx));
-    li_put_h(s, unit, n, li_gru_mix(li_sigmoid(zz), h_hat, h), left);
-}
-
-LI_NOINLINE void li_gru_cell_any(const li_cell *s, int64_t unit, int64_t n, vf zz, vf zr, vf zx, vf zh)
-{
-    const li_act *act = s->a->act;
-    const int64_t left = s->H - unit;
-    if (left <= 0) { return; }
-    const vf h = li_load_units(s->h + n * s->h_col + unit, left);
-    const vf r = li_act_apply(&act[0], li_clip(s, zr));
-    const vf h_hat = li_act_apply(&act[1], li_clip(s, v_fma(r, zh, zx)));
-    li_put_h(s, unit, n, li_gru_mix(li_act_apply(&act[0], li_clip(s, zz)), h_hat, h), left);
-}
-
-LI_INLINE void li_gru_put(const li_cell *s, int64_t unit, int64_t n, vf zz, vf zr, vf zx, vf zh)
-{
-    if (s->plain) {
-        li_gru_cell(s, unit, n, zz, zr, zx, zh);
-    } else {
-        li_gru_cell_any(s, unit, n, zz, zr, zx, zh);
-    }
 }
 
 LI_INLINE void li_gru_tile(vf *z, const li_sums *t, const int N, const int P, const int V)
@@ -175,16 +65,6 @@ LI_INLINE void li_gru0_tile(vf *z, const li_sums *t, const int N, const int P, c
     li_tile_chain(z, N, P, V, A, 2, 1, &t->r, 2 * LI_UNITS);
 }
 
-/* To part, [B][3][H_pad]: z, h sum, r . h */
-LI_INLINE void li_gru0_put(const li_cell *s, int64_t unit, int64_t n, vf zz, vf zr, vf zx, vf none)
-{
-    float *part = s->part + n * 3 * s->H_pad + unit;
-    (void)none;
-    v_store(part, zz);
-    v_store(part + s->H_pad, zx);
-    v_store(part + 2 * s->H_pad, zr);
-}
-
 /* ---- a tile and its cells ----
  *
  * One column stays in registers. The sums of many go by way of z on the stack, and are made in a function of their own:
@@ -192,7 +72,7 @@ LI_INLINE void li_gru0_put(const li_cell *s, int64_t unit, int64_t n, vf zz, vf 
  * take turns as in li_gates_many. */
 
 #define LI_CELL(kind)                                                                                                \
-    LI_INLINE void li_##kind##_one(const li_cell *s, int64_t p0, int64_t n0, const int P)                            \
+    LI_INLINE void li_##kind##_one(const li_layer *s, int64_t p0, int64_t n0, const int P)                            \
     {                                                                                                                \
         enum { A = 4, V = LI_V };                                                                                    \
         vf z[LI_ACC > 16 ? LI_ACC : 16];                                                                             \
@@ -200,7 +80,7 @@ LI_INLINE void li_gru0_put(const li_cell *s, int64_t unit, int64_t n, vf zz, vf 
         li_##kind##_tile(z, &t, 1, P, V);                                                                            \
         LI_UNROLL for (int p = 0; p < P; p++) {                                                                      \
             LI_UNROLL for (int v = 0; v < V; v++) {                                                                  \
-                li_##kind##_put(s, (p0 + p) * LI_UNITS + v * LI_W, n0, z[LI_AT(0, p, 0, v)], z[LI_AT(0, p, 1, v)],   \
+                li_##kind##_put(&s->cell, (p0 + p) * LI_UNITS + v * LI_W, n0, z[LI_AT(0, p, 0, v)], z[LI_AT(0, p, 1, v)],   \
                                 z[LI_AT(0, p, 2, v)], z[LI_AT(0, p, 3, v)]);                                         \
             }                                                                                                        \
         }                                                                                                            \
@@ -215,14 +95,14 @@ LI_INLINE void li_gru0_put(const li_cell *s, int64_t unit, int64_t n, vf zz, vf 
             }                                                                                                        \
         }                                                                                                            \
     }                                                                                                                \
-    LI_INLINE void li_##kind##_many(const li_cell *s, int64_t p, int64_t n, int64_t N)                               \
+    LI_INLINE void li_##kind##_many(const li_layer *s, int64_t p, int64_t n, int64_t N)                               \
     {                                                                                                                \
         float z[LI_MANY * 4 * LI_UNITS];                                                                             \
         li_many_sums(z, s, p, n, N, li_##kind##_sums);                                                               \
         for (int64_t i = 0; i < N; i++) {                                                                            \
             for (int64_t u = 0; u < LI_UNITS; u += LI_W) {                                                           \
                 const float *at = z + i * 4 * LI_UNITS + u;                                                          \
-                li_##kind##_put(s, p * LI_UNITS + u, n + i, v_load(at), v_load(at + LI_UNITS),                       \
+                li_##kind##_put(&s->cell, p * LI_UNITS + u, n + i, v_load(at), v_load(at + LI_UNITS),                       \
                                 v_load(at + 2 * LI_UNITS), v_load(at + 3 * LI_UNITS));                               \
             }                                                                                                        \
         }                                                                                                            \
@@ -252,7 +132,7 @@ LI_INLINE li_sums li_sums_part(const li_sums *block, int64_t n, int64_t v)
 }
 
 /* z[N][4][16] = the sums of panel p, columns n .. n + N - 1. */
-LI_INLINE void li_many_sums(float *z, const li_cell *s, int64_t p, int64_t n, int64_t N,
+LI_INLINE void li_many_sums(float *z, const li_layer *s, int64_t p, int64_t n, int64_t N,
                             void (*sums)(float *z, const li_sums *block, int64_t n_cols))
 {
     const li_sums whole = li_sums_at(s, p, n);
@@ -279,16 +159,16 @@ LI_CELL(gru0)
 
 /* ---- a step: every panel, B columns ---- */
 
-typedef void (*li_step_fn)(const li_cell *s, int64_t n_panels, int64_t B);
+typedef void (*li_step_fn)(const li_layer *s, int64_t n_panels, int64_t B);
 
 #define LI_STEP(name, kind)                                                                                          \
-    LI_NOINLINE void name(const li_cell *s, int64_t n_panels, int64_t B)                                             \
+    LI_NOINLINE void name(const li_layer *s, int64_t n_panels, int64_t B)                                             \
     {                                                                                                                \
         int64_t p = 0;                                                                                               \
         if (B == 1) {                                                                                                \
             const int64_t n_tiles = n_panels / LI_PANELS4;                                                           \
             for (int64_t i = 0; i < n_tiles; i++) {                                                                  \
-                const int64_t tile = s->back ? n_tiles - 1 - i : i;                                                  \
+                const int64_t tile = s->cell.back ? n_tiles - 1 - i : i;                                                  \
                 li_##kind##_one(s, tile * LI_PANELS4, 0, LI_PANELS4);                                                \
             }                                                                                                        \
             p = n_tiles * LI_PANELS4;                                                                                \
@@ -310,20 +190,20 @@ LI_STEP(li_gru_step, gru)
 LI_STEP(li_gru0_gates, gru0)
 
 /* linear_before_reset = 0: ht = g(Xt Wh + (rt . Ht-1) Rh + Rbh + Wbh), in three passes */
-LI_NOINLINE void li_gru0_step(const li_cell *s, int64_t n_panels, int64_t B)
+LI_NOINLINE void li_gru0_step(const li_layer *s, int64_t n_panels, int64_t B)
 {
-    const li_act *act = s->a->act;
-    const int64_t row = 3 * s->H_pad;
-    float *z = s->part, *zh = s->part + s->H_pad, *rh = s->part + 2 * s->H_pad;
+    const li_act *act = s->cell.a->act;
+    const int64_t row = 3 * s->cell.H_pad;
+    float *z = s->cell.part, *zh = s->cell.part + s->cell.H_pad, *rh = s->cell.part + 2 * s->cell.H_pad;
     li_term r_h = s->r_h;
     r_h.x = rh;
     r_h.col = row;
     li_gru0_gates(s, n_panels, B);
     for (int64_t n = 0; n < B; n++) {
-        for (int64_t u = 0; u < s->H; u += LI_W) {
-            const vf h = li_load_units(s->h + n * s->h_col + u, s->H - u);
+        for (int64_t u = 0; u < s->cell.H; u += LI_W) {
+            const vf h = li_load_units(s->cell.h + n * s->cell.h_col + u, s->cell.H - u);
             float *at = rh + n * row + u;
-            v_store(at, v_mul(li_act_apply(&act[0], li_clip(s, v_load(at))), h));
+            v_store(at, v_mul(li_act_apply(&act[0], li_clip(&s->cell, v_load(at))), h));
         }
     }
     const li_gates sums = {
@@ -333,28 +213,28 @@ LI_NOINLINE void li_gru0_step(const li_cell *s, int64_t n_panels, int64_t B)
     };
     li_gates_1(&sums, n_panels, B);
     for (int64_t n = 0; n < B; n++) {
-        for (int64_t u = 0; u < s->H; u += LI_W) {
-            const vf h = li_load_units(s->h + n * s->h_col + u, s->H - u);
-            const vf h_hat = li_act_apply(&act[1], li_clip(s, v_load(zh + n * row + u)));
-            const vf gate = li_act_apply(&act[0], li_clip(s, v_load(z + n * row + u)));
-            li_put_h(s, u, n, li_gru_mix(gate, h_hat, h), s->H - u);
+        for (int64_t u = 0; u < s->cell.H; u += LI_W) {
+            const vf h = li_load_units(s->cell.h + n * s->cell.h_col + u, s->cell.H - u);
+            const vf h_hat = li_act_apply(&act[1], li_clip(&s->cell, v_load(zh + n * row + u)));
+            const vf gate = li_act_apply(&act[0], li_clip(&s->cell, v_load(z + n * row + u)));
+            li_put_h(&s->cell, u, n, li_gru_mix(gate, h_hat, h), s->cell.H - u);
         }
     }
 }
 
 /* Ht = f(Xt W + Ht-1 R + b): sums into the new h, then the activation over it */
-LI_NOINLINE void li_rnn_step(const li_cell *s, int64_t n_panels, int64_t B)
+LI_NOINLINE void li_rnn_step(const li_layer *s, int64_t n_panels, int64_t B)
 {
     const li_gates sums = {
         .a = s->w, .b = s->r,
-        .init = s->init, .init_col = s->init_col, .init_panel = s->init_panel,
-        .z = s->h_new, .z_col = s->H_pad, .z_panel = LI_UNITS,
+        .init = s->cell.init, .init_col = s->cell.init_col, .init_panel = s->cell.init_panel,
+        .z = s->cell.h_new, .z_col = s->cell.H_pad, .z_panel = LI_UNITS,
     };
     li_gates_1(&sums, n_panels, B);
     for (int64_t n = 0; n < B; n++) {
-        for (int64_t u = 0; u < s->H; u += LI_W) {
-            const vf z = li_clip(s, v_load(s->h_new + n * s->H_pad + u));
-            li_put_h(s, u, n, s->plain ? li_tanh(z) : li_act_apply(&s->a->act[0], z), s->H - u);
+        for (int64_t u = 0; u < s->cell.H; u += LI_W) {
+            const vf z = li_clip(&s->cell, v_load(s->cell.h_new + n * s->cell.H_pad + u));
+            li_put_h(&s->cell, u, n, s->cell.plain ? li_tanh(z) : li_act_apply(&s->cell.a->act[0], z), s->cell.H - u);
         }
     }
 }
@@ -384,13 +264,13 @@ LI_INLINE void li_gates_any(const li_gates *s, int64_t n_panels, int64_t n_cols,
 }
 
 /* z[t][b] = bias + x[t][b] w for `steps` steps; columns are walked along t or b, whichever is longer. */
-LI_NOINLINE void li_project(const li_run *run, const li_cell *s, const float *x, int64_t steps, float *z)
+LI_NOINLINE void li_project(const li_run *run, const li_layer *s, const float *x, int64_t steps, float *z)
 {
-    const int64_t n_panels = s->H_pad / LI_UNITS, B = run->B, x_b = run->a->x_b;
-    const int64_t row = run->gates * s->H_pad;
+    const int64_t n_panels = s->cell.H_pad / LI_UNITS, B = run->B, x_b = run->a->x_b;
+    const int64_t row = run->gates * s->cell.H_pad;
     li_gates g = {
         .a = s->w,
-        .init = s->bias, .init_panel = (run->gates == 3 ? 4 : run->gates) * LI_UNITS,
+        .init = s->cell.bias, .init_panel = (run->gates == 3 ? 4 : run->gates) * LI_UNITS,
         .z_panel = run->gates * LI_UNITS,
     };
     g.a.K = run->a->I;
@@ -412,68 +292,59 @@ LI_NOINLINE void li_project(const li_run *run, const li_cell *s, const float *x,
     }
 }
 
-LI_INLINE void li_copy_rows(float *dst, int64_t dst_row, const float *src, int64_t src_row, int64_t rows, int64_t n)
+LI_INLINE void li_run_steps(const li_run *run, li_layer *s)
 {
-    for (int64_t i = 0; i < rows; i++) {
-        for (int64_t u = 0; u < n; u += LI_W) {
-            li_store_units(dst + i * dst_row + u, li_load_units(src + i * src_row + u, n - u), n - u);
-        }
-    }
-}
-
-LI_INLINE void li_run_steps(const li_run *run, li_cell *s)
-{
-    const int64_t n_panels = s->H_pad / LI_UNITS, B = run->B, T = run->T, h_b = run->a->h_b;
-    const int64_t block = li_recur_block(run->gates, T, B, s->H), row = run->gates * s->H_pad;
+    const int64_t n_panels = s->cell.H_pad / LI_UNITS, B = run->B, T = run->T, h_b = run->a->h_b;
+    const int64_t block = li_recur_block(run->gates, T, B, s->cell.H), row = run->gates * s->cell.H_pad;
     const int64_t in_place = B == 1 && n_panels <= run->in_place;
-    float *h[2] = {run->scratch, run->scratch + B * s->H_pad};
-    float *z = run->scratch + 6 * B * s->H_pad;
-    s->part = run->scratch + 2 * B * s->H_pad;
-    s->h = run->h;
-    s->h_col = h_b;
+    float *h[2] = {run->scratch, run->scratch + B * s->cell.H_pad};
+    float *z = run->scratch + 6 * B * s->cell.H_pad;
+    s->cell.part = run->scratch + 2 * B * s->cell.H_pad;
+    s->cell.h = run->h;
+    s->cell.h_col = h_b;
     for (int64_t t = 0; t < T; t++) {
         if (block > 0) {
             if (t % block == 0) {
                 li_project(run, s, run->x + t * run->x_t, T - t < block ? T - t : block, z);
                 s->w.K = 0;
-                s->init_col = row;
-                s->init_panel = run->gates * LI_UNITS;
+                s->cell.init_col = row;
+                s->cell.init_panel = run->gates * LI_UNITS;
             }
-            s->init = z + t % block * B * row;
+            s->cell.init = z + t % block * B * row;
         }
         s->w.x = run->x + t * run->x_t;
-        s->r.x = s->h;
-        s->r.col = s->h_col;
-        s->h_new = in_place ? run->h : h[t & 1];
-        s->h_new_col = in_place ? h_b : s->H_pad;
-        s->y = run->y ? run->y + t * run->y_t : 0;
-        s->back = t & 1;
+        s->r.x = s->cell.h;
+        s->r.col = s->cell.h_col;
+        s->cell.h_new = in_place ? run->h : h[t & 1];
+        s->cell.h_new_col = in_place ? h_b : s->cell.H_pad;
+        s->cell.y = run->y ? run->y + t * run->y_t : 0;
+        s->cell.back = t & 1;
         run->step(s, n_panels, B);
-        s->h = s->h_new;
-        s->h_col = s->h_new_col;
+        s->cell.h = s->cell.h_new;
+        s->cell.h_col = s->cell.h_new_col;
     }
-    if (!in_place) { li_copy_rows(run->h, h_b, s->h, s->H_pad, B, s->H); }
+    if (!in_place) { li_copy_rows(run->h, h_b, s->cell.h, s->cell.H_pad, B, s->cell.H); }
 }
 
 /* Rows of different length run one stream after the other: the bits do not depend on company. A length that is used is
  * read once and checked then: the array may be the caller's, and change after the first look at all of them. */
-LI_NOINLINE li_status li_run_lens(const li_run *whole, const li_cell *cell, const int32_t *lens)
+LI_NOINLINE li_status li_run_lens(const li_run *whole, const li_layer *layer, const int32_t *lens)
 {
     const li_recur_args *a = whole->a;
     for (int64_t b = 0; b < a->B; b++) {
         li_run run = *whole;
-        li_cell s = *cell;
+        li_layer s = *layer;
         const int64_t n = ((const volatile int32_t *)lens)[b];
         if (n < 0 || n > a->T) { return LI_ERR_LENGTH; }
         run.T = n;
         run.B = 1;
         run.x += b * a->x_b + (a->reverse ? (n - 1) * a->x_t : 0);
         run.h += b * a->h_b;
-        if (s.c) { s.c += b * a->c_b; }
+        if (s.cell.c) { s.cell.c += b * a->c_b; }
         if (run.y) {
             float *y = run.y + b * a->y_b;
             for (int64_t t = n; t < a->T; t++) {
-                for (int64_t u = 0; u < s.H; u += LI_W) { li_store_units(y + t * a->y_t + u, v_zero(), s.H - u); }
+                for (int64_t u = 0; u < s.cell.H; u += LI_W) { li_store_units(y + t * a->y_t + u, v_zero(), s.cell.H - u); }
             }
             run.y = y + (a->reverse ? (n - 1) * a->y_t : 0);
         }
@@ -489,10 +360,12 @@ LI_INLINE li_status li_recur(const li_recur_args *a, char *const *base, int gate
     const int32_t *lens = li_at(a->lens, base);
     const float *bias = li_at(a->bias, base), *peephole = li_at(a->peephole, base);
     if (a->T <= 0 || a->B <= 0) { return LI_OK; }
-    li_cell s = {
-        .a = a,
+    li_layer s = {
         .w = {li_at(a->w, base), a->w_panel, gates * LI_UNITS, 0, a->x_b, 1, a->I, 0},
         .r = {li_at(a->r, base), a->r_panel, gates * LI_UNITS, 0, 0, 1, a->H, 0},
+    };
+    s.cell = (li_cell){
+        .a = a,
         .init = bias, .init_panel = bias_gates * LI_UNITS,
         .bias = bias, .peephole = peephole,
         .c = li_at(a->c, base), .c_col = a->c_b, .y_col = a->y_b,
@@ -525,14 +398,14 @@ LI_INLINE li_status li_recur(const li_recur_args *a, char *const *base, int gate
     return LI_OK;
 }
 
-static li_status LI_NAME(lstm_f32)(const void *args, char *const *base)
+static li_status LI_SLOT_OF(lstm)(const void *args, char *const *base)
 {
     const li_recur_args *a = args;
     const int plain = a->act[0].code == LI_ACT_SIGMOID && a->act[1].code == LI_ACT_TANH && a->act[2].code == LI_ACT_TANH;
     return li_recur(a, base, 4, LI_PANELS4, plain, li_lstm_step);
 }
 
-static li_status LI_NAME(gru_f32)(const void *args, char *const *base)
+static li_status LI_SLOT_OF(gru)(const void *args, char *const *base)
 {
     const li_recur_args *a = args;
     const int plain = a->act[0].code == LI_ACT_SIGMOID && a->act[1].code == LI_ACT_TANH;
@@ -540,7 +413,7 @@ static li_status LI_NAME(gru_f32)(const void *args, char *const *base)
     return li_recur(a, base, 3, LI_PANELS4, plain, li_gru_step);
 }
 
-static li_status LI_NAME(rnn_f32)(const void *args, char *const *base)
+static li_status LI_SLOT_OF(rnn)(const void *args, char *const *base)
 {
     const li_recur_args *a = args;
     return li_recur(a, base, 1, 0, a->act[0].code == LI_ACT_TANH, li_rnn_step);

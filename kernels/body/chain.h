@@ -1,0 +1,45 @@
+/* The hot loop. Weight gate g goes to accumulator g, the last of the G to accumulator `last`. TABLE: inputs by t->at. */
+LI_INLINE void li_tile_terms(vf *acc, const int N, const int P, const int V, const int A, const int G, const int last,
+                             const li_term *t, int64_t row, const int TABLE)
+{
+    const li_weight *w[8];
+    const float *x[LI_COLS];
+    LI_UNROLL for (int p = 0; p < P; p++) { w[p] = t->w + p * t->panel; }
+    LI_UNROLL for (int n = 0; n < N; n++) { x[n] = t->x + n * t->col; }
+    const int64_t K = t->K, step = t->step;
+    int64_t at = 0;
+    for (int64_t k = 0; k < K; k++) {
+        if (TABLE) { at = t->at[k]; }
+        if (P * G * V < N) { /* fewer weights than columns: weights stay in registers */
+            vf ws[LI_COLS];
+            LI_UNROLL for (int i = 0; i < P * G * V; i++) {
+                ws[i] = li_weights(w[i / (G * V)] + i / V % G * LI_UNITS + i % V * LI_W);
+            }
+            LI_UNROLL for (int n = 0; n < N; n++) {
+                const vf xn = v_set1(x[n][at]);
+                LI_UNROLL for (int i = 0; i < P * G * V; i++) {
+                    const int a = LI_AT(n, i / (G * V), i / V % G == G - 1 ? last : i / V % G, i % V);
+                    acc[a] = v_fma(ws[i], xn, acc[a]);
+                }
+            }
+        } else { /* inputs stay in registers */
+            vf xs[LI_COLS];
+            LI_UNROLL for (int n = 0; n < N; n++) { xs[n] = v_set1(x[n][at]); }
+            LI_UNROLL for (int i = 0; i < P * G * V; i++) {
+                const vf weight = li_weights(w[i / (G * V)] + i / V % G * LI_UNITS + i % V * LI_W);
+                LI_UNROLL for (int n = 0; n < N; n++) {
+                    const int a = LI_AT(n, i / (G * V), i / V % G == G - 1 ? last : i / V % G, i % V);
+                    acc[a] = v_fma(weight, xs[n], acc[a]);
+                }
+            }
+        }
+        LI_UNROLL for (int p = 0; p < P; p++) { w[p] += row; }
+        if (!TABLE) { at += step; }
+    }
+}
+
+LI_INLINE void li_tile_chain(vf *acc, const int N, const int P, const int V, const int A, const int G, const int last,
+                             const li_term *t, int64_t row)
+{
+    li_tile_terms(acc, N, P, V, A, G, last, t, row, 0);
+}
