@@ -33,6 +33,7 @@ __all__ = [
     "InferenceSession",
     "InputInfo",
     "IsaError",
+    "LayerInfo",
     "LstmInferError",
     "MissingFileError",
     "Model",
@@ -55,14 +56,14 @@ if TYPE_CHECKING:
     from .doors.onnxruntime import InferenceSession
     from .isa import show_isa
     from .model import Model, load
-    from .records import InputInfo, OutputInfo, StateInfo, StreamInfo
+    from .records import InputInfo, LayerInfo, OutputInfo, StateInfo, StreamInfo
     from .stream import Stream
 else:  # a type checker that saw this would believe in every name
     _HOMES = {
         "InferenceSession": "doors.onnxruntime",
         "show_isa": "isa",
         **dict.fromkeys(("Model", "load"), "model"),
-        **dict.fromkeys(("InputInfo", "OutputInfo", "StateInfo", "StreamInfo"), "records"),
+        **dict.fromkeys(("InputInfo", "LayerInfo", "OutputInfo", "StateInfo", "StreamInfo"), "records"),
         "Stream": "stream",
     }
 

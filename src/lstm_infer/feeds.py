@@ -14,6 +14,7 @@ from .analysis.meeting import meeting_point
 from .analysis.spec import StreamSpec
 from .errors import ArgumentError, DtypeError, FeedError, ShapeError, StateError
 from .graph.ir import Array, Graph, Port
+from .program.precision import KINDS, Precision
 
 __all__ = [
     "Options",
@@ -38,9 +39,12 @@ class Options:
     states: Mapping[str, str] | None
     time_axis: Mapping[str, int] | None
     seed: int | None
+    precision: Precision
 
 
-def load_options(isa: str | None, inputs: Any, constants: Any, states: Any, time_axis: Any, seed: Any) -> Options:
+def load_options(
+    isa: str | None, inputs: Any, constants: Any, states: Any, time_axis: Any, seed: Any, precision: Any
+) -> Options:
     """What `load` was told, of the kinds that it takes; the graph is not looked at."""
     sizes = {name: _shape(f"inputs: the shape of {name!r}", shape) for name, shape in _named("inputs", inputs).items()}
     texts = None if states is None else given.named("states", states)
@@ -55,7 +59,28 @@ def load_options(isa: str | None, inputs: Any, constants: Any, states: Any, time
         texts,
         None if axes is None else {n: given.number(f"time_axis: the axis of {n!r}", a) for n, a in axes.items()},
         None if seed is None else given.number("seed", seed, 0),
+        _precision(precision),
     )
+
+
+REST = "*"
+"""Stands for the nodes that `precision` does not name."""
+
+
+def _precision(asked: Any) -> Precision:
+    if isinstance(asked, str):
+        return Precision(_kind("precision", asked))
+    if not isinstance(asked, Mapping):
+        kinds = " or ".join(map(repr, KINDS))
+        raise ArgumentError(f"precision: {kinds}, or a dict of them by node, expected, got {given.shown(asked)}")
+    by_name = {n: _kind(f"precision: {n!r}", kind) for n, kind in given.named("precision", asked).items()}
+    return Precision(by_name.pop(REST, "f32"), tuple(sorted(by_name.items())))
+
+
+def _kind(what: str, asked: Any) -> str:
+    if not isinstance(asked, str) or asked not in KINDS:
+        raise ArgumentError(f"{what}: one of {', '.join(map(repr, KINDS))} expected, got {given.shown(asked)}")
+    return asked
 
 
 def _shape(what: str, value: Any) -> tuple[int | None, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,15 +20,15 @@ from .feeds import Options, check_fixed, check_sizes, checked_feeds, fed_ports, 
 from .fingerprint import Fingerprint
 from .graph.budget import NO_MEMORY, TOO_DEEP, Allowance, open_budget, within_memory
 from .graph.fact import Fact
-from .graph.ir import Graph, Port
+from .graph.ir import Graph, Node, Port
 from .infos import input_infos, output_infos
 from .isa import choose_isa
-from .ops import recurrent
+from .ops import recurrent, registry
 from .ops.registry import is_built
 from .program.program import Program
 from .programs import Programs
 from .recognise import pad_delays, rewrite, thaw, warn_once
-from .records import InputInfo, OutputInfo, StateInfo, StreamInfo
+from .records import InputInfo, LayerInfo, OutputInfo, StateInfo, StreamInfo
 from .stream import Stream
 from .streams.asked import Asked, Sizes
 from .streams.plan import StreamPlan
@@ -44,7 +44,7 @@ __all__ = ["Model", "load"]
 def load(
     source: str | os.PathLike[str] | bytes | onnx.ModelProto,
     *,
-    precision: str = "f32",
+    precision: str | Mapping[str, str] = "f32",
     isa: str | None = None,
     threads: int = 1,
     inputs: Mapping[str, Sequence[int | None]] | None = None,
@@ -59,8 +59,10 @@ def load(
     ----------
     source : path, bytes or onnx.ModelProto
         External data is looked for beside the file.
-    precision : {"f32"}
-        How weights are held.
+    precision : {"f32", "f16"} or dict of node name to one of these
+        How weights are held; "*" in a dict stands for the nodes that it does not name. "f16": half the bytes, the results of
+        f32 on the rounded weights, bit for bit; a layer with a weight beyond 65504 stays in f32. "f32" holds weights as f16
+        too where that loses nothing. `Model.layers` says how each layer is held and why.
     isa : str, optional
         Force an instruction set ("scalar", "avx2", "avx512", "neon"); also the environment variable LSTM_INFER_ISA.
     threads : int
@@ -93,13 +95,11 @@ def load(
     """
     from .importer import read
 
-    if not isinstance(precision, str) or precision != "f32":
-        raise ArgumentError(f"precision: {given.shown(precision)} is not built; this version has 'f32'")
     if given.number("threads", threads) != 1:
         raise ArgumentError(
             f"threads: {threads} are not built; this version runs every call in its own thread (threads=1)"
         )
-    options = load_options(isa, inputs, constants, states, time_axis, seed)
+    options = load_options(isa, inputs, constants, states, time_axis, seed, precision)
     with open_budget(Allowance()), within_memory("load"):
         return Model(read(source, is_built), options)
 
@@ -127,9 +127,9 @@ class Model:
 
     def __init__(self, graph: Graph, options: Options) -> None:
         self._graph, self._options = graph, options
-        self._programs = Programs(graph, choose_isa(options.isa), options.seed)
+        self._programs = Programs(graph, choose_isa(options.isa), options.seed, options.precision)
         self._lock = threading.RLock()
-        self._fingerprint = Fingerprint(graph.signature, "f32", options.constants)
+        self._fingerprint = Fingerprint(graph.signature, str(options.precision), options.constants)
         self._ports = fed_ports(graph, options)
         with open_budget(graph.allowance), remembering(graph) as walks:
             self._prepare()
@@ -146,6 +146,7 @@ class Model:
         warn_once(self._repaired, graph)
         self._ports = held_ports(self._ports, graph)
         self._quick = [(p.name, p.dtype, -1 if p.shape is None else len(p.shape)) for p in self._ports]
+        options.precision.check(node.name for node in self._weighted())
         self._output_names = tuple(p.name for p in graph.outputs)
         self._default_ports = [
             Port(n, a.dtype, a.shape) for n, a in graph.defaults.items() if n not in options.constants
@@ -185,6 +186,14 @@ class Model:
     def repaired(self) -> tuple[str, ...]:
         """Frozen sizes that were opened, one text per place."""
         return self._repaired
+
+    @property
+    def layers(self) -> tuple[LayerInfo, ...]:
+        """Every node with packed weights: its operator, how many weights, how they are held and why, in the graph's order.
+        Those that no call has packed so far are not among them."""
+        held = self._programs.store.layers
+        found = [held[node.name] for node in self._weighted() if node.name in held]
+        return tuple(LayerInfo(h.node, h.op, h.n_weights, h.kind, h.why) for h in found)
 
     @property
     def inputs(self) -> tuple[InputInfo, ...]:
@@ -319,9 +328,13 @@ class Model:
             spec = self._streams.answer()
         except LstmInferError as error:  # which output holds which state is the caller's to say: here is what there is
             spec = error.kept()
-        return summarize(self._graph, self.inputs, self.outputs, spec, self._roles, self.isa)
+        return summarize(self._graph, self.inputs, self.outputs, spec, self._roles, self.layers, self.isa)
 
     # ---- inside -----------------------------------------------------------------------------------------
+
+    def _weighted(self) -> Iterator[Node]:
+        """The nodes whose weights `precision` is about."""
+        return (node for node in self._graph.walk() if registry.weights(node))
 
     def _refuse_unbuilt(self) -> None:
         """What cannot be run is refused at load: a walk meets every node that a run would."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["InputInfo", "OutputInfo", "StateInfo", "StreamInfo"]
+__all__ = ["InputInfo", "LayerInfo", "OutputInfo", "StateInfo", "StreamInfo"]
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,28 @@ class StateInfo:
     batch_axis: int | None
     kind: str
     evidence: str = ""
+
+
+@dataclass(frozen=True)
+class LayerInfo:
+    """How the weights of one node are held.
+
+    Attributes
+    ----------
+    name, op : str
+        Of the node.
+    n_weights : int
+    precision : str
+        "f32" or "f16".
+    why : str
+        Where it is not what was asked for; else empty.
+    """
+
+    name: str
+    op: str
+    n_weights: int
+    precision: str
+    why: str = ""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from .analysis.spec import StreamSpec
 from .errors import LstmInferError
 from .graph.ir import Graph
 from .ops.registry import is_random
-from .records import InputInfo
+from .records import InputInfo, LayerInfo
 
 __all__ = ["summarize"]
 
@@ -30,6 +30,7 @@ def summarize(
     outputs: Sequence[InputInfo],
     spec: StreamSpec | LstmInferError,
     roles: Roles,
+    layers: Sequence[LayerInfo],
     isa: str,
 ) -> str:
     """Inputs, outputs, states, layers, the time axis and the cost, one thing a line."""
@@ -60,6 +61,11 @@ def summarize(
     drawn = dict.fromkeys(str(node) for node in graph.walk() if is_random(node))
     if drawn:
         lines.append(f"random: {', '.join(drawn)}: by seed, signal and step; load(seed=) repeats it")
+    if layers:
+        lines.append("weights:")
+    for layer in layers:
+        why = f" ({layer.why})" if layer.why else ""
+        lines.append(f"  {layer.name}: {layer.op}, {layer.n_weights:,} as {layer.precision}{why}")
     counts = Counter(node.op for node in graph.walk())
     lines.append("operators: " + ", ".join(f"{n} {op}" for op, n in counts.most_common()))
     weights = sum(a.size for g in graph.graphs() for a in g.consts.values() if a.dtype.kind == "f")

@@ -202,6 +202,10 @@ def _model_options(parser: argparse.ArgumentParser) -> None:
         "--shape", action="append", type=_shape, default=[], metavar="INPUT=SIZES",
         help="fix sizes the file leaves open, ? keeps one open: x=1,?,80",
     )  # fmt: skip
+    group.add_argument(
+        "--precision", action="append", type=_kind, default=[], metavar="[NODE=]KIND",
+        help="how weights are held: f32 or f16; with a name, those of one node",
+    )  # fmt: skip
     group.add_argument("--isa", metavar="NAME", help="force an instruction set; lstm-infer isa lists them")
 
 
@@ -238,6 +242,11 @@ def _axis(text: str) -> tuple[str, int]:
         raise argparse.ArgumentTypeError(f"expected INPUT=AXIS, got {text!r}") from None
 
 
+def _kind(text: str) -> tuple[str, str]:
+    name, _, kind = text.rpartition("=")
+    return name or "*", kind
+
+
 def _shape(text: str) -> tuple[str, tuple[int | None, ...]]:
     name, value = _pair(text)
     try:
@@ -260,7 +269,7 @@ def _load_options(args: argparse.Namespace) -> dict[str, Any]:
     """What `load` is given besides the file: only what was asked for."""
     found = {
         "isa": args.isa, "inputs": dict(args.shape), "constants": dict(args.constants), "states": dict(args.states),
-        "time_axis": dict(args.time_axis),
+        "time_axis": dict(args.time_axis), "precision": dict(args.precision),
     }  # fmt: skip
     return {name: value for name, value in found.items() if value}
 

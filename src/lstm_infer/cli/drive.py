@@ -30,6 +30,7 @@ class LoadOptions(TypedDict, total=False):
     constants: Mapping[str, ArrayLike] | None
     states: Mapping[str, str] | None
     time_axis: Mapping[str, int] | None
+    precision: str | Mapping[str, str]
 
 
 def constant_feeds(inputs: Inputs) -> Feeds:

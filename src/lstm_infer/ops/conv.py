@@ -26,6 +26,7 @@ from ..graph.ir import Array, Node
 from ..graph.links import Link
 from ..program.arguments import Activation, Conv, filled
 from ..program.builder import Builder
+from ..program.packing import aligned, panels
 from ..program.views import View
 from . import activation, work
 from .elementwise import apply
@@ -107,7 +108,7 @@ def lower(node: Node, b: Builder) -> None:
     if w is not None and not bias_name and not behind and act == Activation() and _waves(b, x, w, y, s):
         return
     if fixed and w is not None:
-        convolve(b, x, w, bias, y, s, groups, first, pad_planes=True)
+        convolve(b, x, w, bias, y, s, groups, first, pad_planes=True, kind=b.kind(node, w))
     else:
         _computed(b, x, b.f32(b.view(node.inputs[1])), y, s, groups)
     extra = []
@@ -156,11 +157,12 @@ def convolve(
     key: Any = None,
     keep: Any = None,
     pad_planes: bool = False,
+    kind: str = "f32",
 ) -> None:
     """y = act(Conv(x, w, bias)) with constant weights. key: of the packed copy, where w was made just now.
 
     Terms that see nothing but padding at every position are left out. pad_planes: x with zeros around it is laid out once,
-    where several lines of positions read the same rows; else each line has its rows copied."""
+    where several lines of positions read the same rows; else each line has its rows copied. kind: how weights are held."""
     key, keep = key or ("conv", id(w)), w if keep is None else keep
     seen = met(s)
     begin = tuple(p - at.start * d for p, at, d in zip(s.begin, seen, s.dilation, strict=True))
@@ -174,12 +176,7 @@ def convolve(
     panel_floats = -(-m // _core.UNITS) * _core.UNITS
 
     def pack() -> Array:
-        flat = np.ascontiguousarray(w, np.float32)
-        out = _core.aligned_empty(groups * panel_floats * k * 4).view(np.float32)
-        for g in range(groups):
-            _core.pack_f32(flat, gates=1, n_units=m, k=k, gate_stride=0, unit_stride=k, k_stride=1,
-                           src_offset=g * m * k, out=out, out_offset=g * panel_floats * k)  # fmt: skip
-        return out
+        return aligned(np.concatenate([panels(kind, [w[g * m : (g + 1) * m].reshape(1, m, k)]) for g in range(groups)]))
 
     def pack_bias() -> Array:
         assert bias is not None
@@ -187,7 +184,7 @@ def convolve(
         out.reshape(groups, panel_floats)[:, :m] = np.asarray(bias, np.float32).reshape(groups, m)
         return out
 
-    weights = b.packed((key, groups, *((at.start, at.stop) for at in seen)), pack, keep)
+    weights = b.packed((key, kind, groups, *((at.start, at.stop) for at in seen)), pack, keep)
     start = None if bias is None else b.packed(("conv bias", id(bias), groups), pack_bias, bias)
 
     kernel, out, stride, dilation = (filled(v, 3, 1) for v in (s.kernel, s.out, s.stride, s.dilation))
@@ -198,7 +195,7 @@ def convolve(
         in_=filled(s.size, 3, 1), out=out, kernel=kernel, stride=stride, dilation=dilation, pad=filled(s.begin, 3),
         x_stride=filled(x.strides, 5), y_stride=filled(y.strides, 5), w_group=panel_floats * k, act=act,
     )  # fmt: skip
-    b.emit("conv_f32", args)
+    b.emit(f"conv_{kind}", args)
 
 
 def _computed(b: Builder, x: View, w: View, y: View, s: Slide, groups: int) -> None:
@@ -213,13 +210,14 @@ def _computed(b: Builder, x: View, w: View, y: View, s: Slide, groups: int) -> N
 
 
 register(
-    Op("Conv", infer, evaluate, flow, lower, work=work.windows(1), note="up to 3 spatial axes"),
+    Op("Conv", infer, evaluate, flow, lower, work=work.windows(1), weights=(1,), note="up to 3 spatial axes"),
     Op(
         "FusedConv",
         infer,
         evaluate,
         flow,
         lower,
+        weights=(1,),
         work=work.windows(1),
         domain="com.microsoft",
         inputs=(2, 4),

@@ -71,8 +71,7 @@ def lower(node: Node, b: Builder) -> None:
     x, y, weights = side(0), b.new(node.outputs[0]), b.const_of(node.inputs[1])
     if weights is not None and weights.ndim == 2:
         k, m = (weights.shape[a] for a in _order(node, 1, 2))
-        k_stride, m_stride = (1, k) if attr(node, "transB", 0) else (m, 1)
-        packed = matmul.pack(b, node.inputs[1], weights, k_stride, m_stride, k, m)
+        packed = matmul.pack(b, node, weights, bool(attr(node, "transB", 0)))
         matmul.product(b, x, packed, None, y, k, m)
     else:
         matmul.dynamic(b, x, side(1), y)
@@ -81,4 +80,16 @@ def lower(node: Node, b: Builder) -> None:
 
 
 for _name in ("FusedMatMul", "TransposeMatMul"):
-    register(Op(_name, infer, evaluate, flow, lower, domain="com.microsoft", inputs=(2, 2), work=work.products()))
+    register(
+        Op(
+            _name,
+            infer,
+            evaluate,
+            flow,
+            lower,
+            domain="com.microsoft",
+            inputs=(2, 2),
+            weights=(1,),
+            work=work.products(),
+        )
+    )

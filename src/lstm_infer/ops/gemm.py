@@ -13,16 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from .. import _core
 from ..errors import OnnxImportError, ShapeError
 from ..graph.fact import Fact
 from ..graph.ir import Array, Node
 from ..graph.links import Link
 from ..program.builder import Builder
-from ..program.views import View
 from . import activation, work
 from .formula import Formula, apply
-from .matmul import dynamic, product, row_bias
+from .matmul import dynamic, pack, product, row_bias
 from .registry import Op, attr, find, need, register, unsupported
 
 __all__ = ["matrix_sizes"]
@@ -110,7 +108,7 @@ def lower(node: Node, b: Builder) -> None:
         bias, c_name = row_bias(b, ("gemm bias", id(c), beta, m), scaled, m, c), ""
     first = None if c_name else act
     if weights is not None and k:
-        product(b, x, _pack(node, b, weights, alpha, k, m), bias, y, k, m, first)
+        product(b, x, pack(b, node, weights, bool(attr(node, "transB", 0)), alpha), bias, y, k, m, first)
         scale: Any = 0
     else:
         w = b.f32(b.view(node.inputs[1]))
@@ -146,18 +144,6 @@ def _lower_ints(node: Node, b: Builder) -> None:
         apply(b, made, [y], y, ints=True)
 
 
-def _pack(node: Node, b: Builder, weights: Array, alpha: float, k: int, m: int) -> View:
-    k_stride, m_stride = (1, k) if attr(node, "transB", 0) else (m, 1)
-
-    def make() -> Array:
-        w = np.ascontiguousarray(weights, np.float32)
-        if alpha != 1:
-            w = w * np.float32(alpha)
-        return _core.pack_f32(w, gates=1, n_units=m, k=k, gate_stride=0, unit_stride=m_stride, k_stride=k_stride)
-
-    return b.packed(("gemm", id(weights), alpha, k_stride, m_stride), make, keep=weights)
-
-
 register(
     Op(
         "Gemm",
@@ -165,6 +151,7 @@ register(
         evaluate,
         flow,
         lower,
+        weights=(1,),
         work=work.products(),
         opsets=(7, None),
         note="integers with an alpha or beta that is not whole: on the host",
@@ -178,6 +165,7 @@ register(
         evaluate,
         flow,
         lower,
+        weights=(1,),
         work=work.products(),
         domain="com.microsoft",
         inputs=(2, 3),

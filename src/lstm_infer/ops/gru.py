@@ -31,5 +31,5 @@ def _cell(node: Node, state: dict[str, Array], w: dict[str, Array], x: Array, ac
 
 register(
     Op("GRU", recurrent.infer, recurrent.meaning(_cell), recurrent.flow, recurrent.lower, work=recurrent.work, opsets=(7, None),
-       holds=recurrent.holds, note="weights that are fed are packed in every call")
+       holds=recurrent.holds, weights=(1, 2), note="weights that are fed are packed in every call")
 )  # fmt: skip

@@ -6,6 +6,7 @@ have a third input that no file has: a bias, which `recognise` brings from the A
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from math import prod
 from typing import Any
 
@@ -18,6 +19,7 @@ from ..graph.ir import Array, Node
 from ..graph.links import Link
 from ..program.arguments import RANK, Activation, MatMul, MatMulDyn, MatMulInt, dtype_code, filled
 from ..program.builder import Builder
+from ..program.packing import panels
 from ..program.views import View
 from . import work
 from .registry import Op, need, register
@@ -66,14 +68,27 @@ def flow(node: Node, ins: list[Fact | None], outs: list[Fact]) -> list[Link]:
     return links
 
 
-def pack(b: Builder, name: str, weights: Array, k_stride: int, m_stride: int, k: int, m: int) -> View:
-    """A constant matrix w[k][m] (strides in elements) as packed panels of 16 columns; made once per model."""
+@dataclass(frozen=True)
+class Matrix:
+    """A packed constant matrix, and how its weights are held."""
+
+    view: View
+    kind: str = "f32"
+
+
+def pack(b: Builder, node: Node, weights: Array, turned: bool, scale: float = 1.0) -> Matrix:
+    """A constant matrix [k, m] (turned: [m, k]), times `scale`, as packed panels of 16 columns; made once per model."""
+
+    def scaled() -> Array:
+        w = np.asarray(weights, np.float32)
+        return w if scale == 1 else w * np.float32(scale)
 
     def make() -> Array:
-        w = np.ascontiguousarray(weights, np.float32)
-        return _core.pack_f32(w, gates=1, n_units=m, k=k, gate_stride=0, unit_stride=m_stride, k_stride=k_stride)
+        w = scaled()
+        return panels(kind, [(w if turned else w.T)[None]])
 
-    return b.packed(("matrix", name, id(weights), k_stride, m_stride), make, keep=weights)
+    kind = b.kind(node, weights, values=lambda: [scaled()])
+    return Matrix(b.packed(("matrix", kind, id(weights), turned, scale), make, keep=weights), kind)
 
 
 def row_bias(b: Builder, key: Any, c: Array, m: int, keep: Any = None) -> View:
@@ -97,13 +112,13 @@ def lower(node: Node, b: Builder) -> None:
         k, m = right.shape
         c = b.const_of(node.inputs[2]) if len(node.inputs) > 2 else None
         bias = None if c is None else row_bias(b, ("matrix bias", id(c), m), c, m, c)
-        product(b, x, pack(b, node.inputs[1], right.const, m, 1, k, m), bias, y, k, m)
+        product(b, x, pack(b, node, right.const, turned=False), bias, y, k, m)
     else:
         dynamic(b, x, b.f32(b.view(node.inputs[1])), y)
 
 
 def product(
-    b: Builder, x: View, w: View, bias: View | None, y: View, k: int, m: int, act: Activation | None = None
+    b: Builder, x: View, w: Matrix | View, bias: View | None, y: View, k: int, m: int, act: Activation | None = None
 ) -> None:
     """y[..., m] = x[..., k] w + bias over all leading axes of x; y is dense."""
     if k == 0:
@@ -114,11 +129,12 @@ def product(
     if flat is None:
         flat = b.dense(x).reshape((n, k))
         assert flat is not None
+    w = Matrix(w) if isinstance(w, View) else w
     args = MatMul(
-        x=flat, w=w, bias=bias, y=y, n=n, k=k, m=m, x_row=flat.strides[0], x_k=flat.strides[1], y_row=m, y_col=1,
+        x=flat, w=w.view, bias=bias, y=y, n=n, k=k, m=m, x_row=flat.strides[0], x_k=flat.strides[1], y_row=m, y_col=1,
         act=act or Activation(),
     )  # fmt: skip
-    b.emit("matmul_f32", args)
+    b.emit(f"matmul_{w.kind}", args)
 
 
 def dynamic(b: Builder, left: View, right: View, y: View) -> None:
@@ -155,6 +171,7 @@ register(
         evaluate,
         flow,
         lower,
+        weights=(1,),
         work=work.products(),
         dtypes="float, int, uint",
         runs="matmul_f32, matmul_dyn_f32, matmul_i64",

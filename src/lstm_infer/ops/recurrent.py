@@ -17,6 +17,7 @@ from ..graph.ir import Array, Node
 from ..graph.links import Link
 from ..program.arguments import Activation, Recur
 from ..program.builder import Builder
+from ..program.packing import layout, panels
 from ..program.views import View
 from .activation import Kind, by_name
 from .registry import attr, need, unsupported
@@ -222,6 +223,7 @@ def flow(node: Node, ins: list[Fact | None], outs: list[Fact]) -> list[Link]:
 class Packed:
     """Weights of one direction in the kernels' layout."""
 
+    kind: str
     w: View
     r: View
     r_h: View | None
@@ -241,26 +243,14 @@ def pack(node: Node, b: Builder, s: Sizes, d: int) -> Packed:
     names = [b.optional(node, i) for i in (1, 2, 3, *([7] if node.op == "LSTM" else []))]
     split = node.op == "GRU" and not attr(node, "linear_before_reset", 0)
     r_gates = 2 if split else gates
-    panel = (s.I * gates + s.H * r_gates) * 16
+    panel, (_, r_at) = layout([(gates, s.I), (r_gates, s.H)])
     if any(name and b.const_of(name) is None for name in names):
         return _pack_fed(node, b, s, d, split, panel)
     W, R, bias, P = (b.const_of(name) if name else None for name in (*names, "")[:4])
     assert W is not None and R is not None
-    n_panels = pad16(s.H) // 16
-    key = (node.op, split, d, id(W), id(R), id(bias), id(P))
-
-    def both() -> Array:
-        out = _core.aligned_empty(n_panels * panel * 4).view(np.float32)
-        w, r = (np.ascontiguousarray(a[d], np.float32) for a in (W, R))
-        _core.pack_f32(w, gates=gates, n_units=s.H, k=s.I, gate_stride=s.H * s.I, unit_stride=s.I, k_stride=1,
-                       panel=panel, out=out)  # fmt: skip
-        _core.pack_f32(r, gates=r_gates, n_units=s.H, k=s.H, gate_stride=s.H * s.H, unit_stride=s.H, k_stride=1,
-                       panel=panel, out=out, out_offset=s.I * gates * 16)  # fmt: skip
-        return out
-
-    def rh() -> Array:
-        r = np.ascontiguousarray(R[d, 2 * s.H :], np.float32)
-        return _core.pack_f32(r, gates=1, n_units=s.H, k=s.H, gate_stride=0, unit_stride=s.H, k_stride=1)
+    kind = b.kind(node, W, R)
+    key = (node.op, kind, split, d, id(W), id(R), id(bias), id(P))
+    w, r = W[d].reshape(gates, s.H, s.I), R[d].reshape(gates, s.H, s.H)
 
     def biases() -> Array:
         both_b = np.zeros(2 * gates * s.H, np.float32) if bias is None else np.asarray(bias[d], np.float32)
@@ -272,8 +262,8 @@ def pack(node: Node, b: Builder, s: Sizes, d: int) -> Packed:
         return grouped(rows)
 
     keep = (W, R, bias, P)
-    whole = b.packed((*key, "wr"), both, keep)
-    r = View(whole.buffer, whole.shape, whole.strides, whole.dtype, s.I * gates * 16)
+    whole = b.packed((*key, "wr"), lambda: panels(kind, [w, r[:r_gates]]), keep)
+    after = replace(whole, offset=whole.offset + r_at)
     peephole = None
     if P is not None:
 
@@ -283,8 +273,8 @@ def pack(node: Node, b: Builder, s: Sizes, d: int) -> Packed:
             return out
 
         peephole = b.packed((*key, "p"), peepholes, keep)
-    r_h = b.packed((*key, "rh"), rh, keep) if split else None
-    return Packed(whole, r, r_h, b.packed((*key, "b"), biases, keep), peephole, panel, s.H * 16)
+    r_h = b.packed((*key, "rh"), lambda: panels(kind, [r[2:]]), keep) if split else None
+    return Packed(kind, whole, after, r_h, b.packed((*key, "b"), biases, keep), peephole, panel, s.H * 16)
 
 
 def _pack_fed(node: Node, b: Builder, s: Sizes, d: int, split: bool, panel: int) -> Packed:
@@ -321,7 +311,7 @@ def _pack_fed(node: Node, b: Builder, s: Sizes, d: int, split: bool, panel: int)
         peephole = b.alloc((3, pad16(H)))
         b.copy(peephole, b.scalar(0.0))
         b.copy(peephole.part(1, 0, H), b.reshape(b.f32(b.view(node.inputs[7])).part(0, d, 1).drop(0), (3, H)))
-    return Packed(whole, replace(whole, offset=r_at), r_h, bias, peephole, panel, H * 16)
+    return Packed("f32", whole, replace(whole, offset=r_at), r_h, bias, peephole, panel, H * 16)
 
 
 def _copy_panels(b: Builder, out: View, start: int, panel: int, rows: View | None, gates: int) -> None:
@@ -395,7 +385,7 @@ def lower(node: Node, b: Builder) -> None:
             input_forget=int(attr(node, "input_forget", 0)),
             linear_before_reset=int(attr(node, "linear_before_reset", 0)), clip=clip(node), act=(f, g, last),
         )  # fmt: skip
-        b.emit(f"{node.op.lower()}_f32", args)
+        b.emit(f"{node.op.lower()}_{weights.kind}", args)
     for output, parts in finals.items():
         if not b.wanted(node, output):
             continue

@@ -81,6 +81,8 @@ class Op:
     """What integers its inputs may hold where not every one will do; None: any."""
     why: str = ""
     """Why a sequence cannot be streamed through it where time does not pass: "sums over time"."""
+    weights: tuple[int, ...] = ()
+    """Inputs whose values are packed, and held as `load(precision=)` asks, where they are known."""
     note: str = ""
     """What is refused or restricted, for docs/ops.md."""
     dtypes: str = "float"
@@ -132,6 +134,12 @@ def find(node: Node) -> Op:
             f"the file has {node.opset}; convert the model with onnx.version_converter, or see docs/ops.md"
         )
     return op
+
+
+def weights(node: Node) -> tuple[int, ...]:
+    """The inputs of a node that are packed where they are known."""
+    op = _OPS.get((node.domain, node.op))
+    return () if op is None else op.weights
 
 
 def check_inputs(node: Node, op: Op) -> None:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 import numpy as np
 
 from ..graph.ir import Array
+from .precision import Held, Precision, decide
 from .views import Buffer, View, dense_strides, storage
 
 __all__ = ["ConstStore"]
@@ -22,7 +23,9 @@ __all__ = ["ConstStore"]
 class ConstStore:
     """Arrays by key. Their addresses are given relative to one anchor, which is base 0 of every plan."""
 
-    def __init__(self) -> None:
+    def __init__(self, precision: Precision | None = None) -> None:
+        self.precision = precision or Precision()
+        self._decided: dict[str, tuple[list[weakref.ref[Array]], Held]] = {}
         self.anchor = np.zeros(64, np.uint8)
         self._views: weakref.WeakValueDictionary[Hashable, View] = weakref.WeakValueDictionary()
         self._lock = threading.RLock()
@@ -31,6 +34,25 @@ class ConstStore:
     def n_bytes(self) -> int:
         """Bytes held."""
         return sum(view.buffer.n_bytes for view in list(self._views.values()))
+
+    @property
+    def layers(self) -> dict[str, Held]:
+        """By node: how its weights are held, of those that were packed so far."""
+        return {name: held for name, (_, held) in list(self._decided.items())}
+
+    def held(self, node: str, op: str, weights: Sequence[Array], values: Callable[[], Sequence[Array]] | None) -> Held:
+        """How the weights of a node are held, decided when they are first seen. values: what is packed of them, where that is
+        something else."""
+        with self._lock:
+            seen, held = self._decided.get(node, ([], None))
+            if (
+                held is None
+                or len(seen) != len(weights)
+                or any(r() is not w for r, w in zip(seen, weights, strict=True))
+            ):
+                held = decide(node, op, self.precision.asked(node), values() if values else weights)
+                self._decided[node] = [weakref.ref(w) for w in weights], held
+            return held
 
     def view(self, array: Array) -> View:
         """The array as a dense constant of its storage dtype."""
