@@ -31,7 +31,9 @@ cdef struct Shape:
 
 
 cdef struct Port:
-    int dtype  # NumPy's number
+    PyObject *name  # this and the next: of Call.kept
+    PyObject *dtype
+    int type  # NumPy's number of the dtype
     bint every  # has something for every step; else a side input, or the value at the end
     Shape step[2]  # one step: time axis kept at 1, time axis dropped
     Shape chunk
@@ -55,8 +57,6 @@ cdef struct Held:
 
 
 cdef class Call:
-    cdef tuple in_names
-    cdef tuple out_names
     cdef int n_in
     cdef int n_ports
     cdef int leads  # the input whose rank and extent say what is fed
@@ -70,12 +70,12 @@ cdef class Call:
     cdef int64_t state_bytes
     cdef int64_t backup  # where in the scratch
     cdef int64_t scratch_bytes
-    cdef tuple kept  # plans and constants: alive as long as their addresses are
+    cdef tuple kept  # plans, constants, names and dtypes: alive as long as their addresses are
     cdef tuple nodes
 
-    cdef bint gather(self, dict given, tuple names, Held *held) except -1
+    cdef bint gather(self, dict given, int first, int stop, Held *held) except -1
     cdef object open(self, object x, object out, bint chunk, Held *held)
-    cdef object empty(self, const Port *port, const Shape *shape, npy_intp n)
+    cdef object new_array(self, const Port *port, const Shape *shape, npy_intp n)
     cdef int64_t work(self, int64_t n_frames, int first) noexcept
     cdef int64_t run(self, const Held *held, int64_t at, int64_t stop, char *state, char *scratch, int block,
                      int *failed) noexcept nogil

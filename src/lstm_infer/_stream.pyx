@@ -98,10 +98,10 @@ cdef Shape shape_of(tuple dims, int time) except *:
     return shape
 
 
-cdef Port port_of(dtype, tuple step, int time, bint every) except *:
+cdef Port port_of(name, dtype, tuple step, int time, bint every) except *:
     cdef Port port
-    dtype = np.dtype(dtype)
-    port.dtype, port.every = dtype.num, every
+    port.name, port.dtype = <PyObject *>name, <PyObject *>dtype
+    port.type, port.every = dtype.num, every
     port.step[0] = shape_of(step, time)
     port.step[1] = shape_of(step[:time] + step[time + 1:], -1) if time >= 0 else port.step[0]
     port.chunk = port.step[0] if time >= 0 or not every else shape_of((1, *step), 0)
@@ -117,7 +117,7 @@ cdef inline bint fits(PyObject *a, const Port *port, const Shape *shape, npy_int
     """Exactly this dtype and shape (n: the extent along time), native, aligned, C-contiguous."""
     cdef int i
     cdef const npy_intp *dims = LI_DIMS(a)
-    if LI_TYPE(a) != port.dtype or LI_NDIM(a) != shape.rank or not LI_PLAIN(a):
+    if LI_TYPE(a) != port.type or LI_NDIM(a) != shape.rank or not LI_PLAIN(a):
         return False
     for i in range(shape.rank):  # a call of memcmp costs more than these few words
         if dims[i] != shape.dims[i] and i != shape.time:
@@ -143,15 +143,15 @@ cdef class Call:
         cdef int i
         inputs, outputs, blocks = list(inputs), list(outputs), list(blocks)
         bounds.call(inputs, outputs, [n for n, _ in blocks], len(work), (MAX_PORTS, MAX_BLOCKS))
-        self.in_names = tuple([port[0] for port in inputs])
-        self.out_names = tuple([port[0] for port in outputs])
+        names = [port[0] for port in (*inputs, *outputs)]
+        dtypes = [np.dtype(port[1]) for port in (*inputs, *outputs)]
         self.n_in, self.n_ports = len(inputs), len(inputs) + len(outputs)
         self.leads = [port[4] for port in inputs].index(True)
         self.counts = not all([port[4] for port in outputs])
         self.consts, self.state_bytes, self.can_fail = address(consts), state_bytes, can_fail
         self.scratch_bytes = lines(arena_bytes)
-        for i, (_, dtype, step, time, every) in enumerate([*inputs, *outputs]):
-            self.port[i] = port_of(dtype, step, time, every)
+        for i, (_, _, step, time, every) in enumerate([*inputs, *outputs]):
+            self.port[i] = port_of(names[i], dtypes[i], step, time, every)
             if self.port[i].every and self.port[i].rows > 1:
                 self.port[i].piece = self.scratch_bytes
                 self.scratch_bytes += lines(self.port[i].step_bytes * <int64_t>blocks[0][0])
@@ -160,15 +160,16 @@ cdef class Call:
         self.n_blocks, self.release_from = len(blocks), release_from
         for i, (n, plan) in enumerate(blocks):
             self.blocks[i] = Block(n, plan.steps, plan.n_steps, min(work[i], release_from))
-        self.kept, self.nodes = (consts, *[plan for _, plan in blocks]), tuple(nodes)
+        self.kept, self.nodes = (consts, *[plan for _, plan in blocks], *names, *dtypes), tuple(nodes)
 
-    cdef bint gather(self, dict given, tuple names, Held *held) except -1:
+    cdef bint gather(self, dict given, int first, int stop, Held *held) except -1:
         """Hold the arrays of some ports by their names; False: they are given in another way than this road takes."""
         cdef PyObject *found
-        if PyDict_Size(given) != len(names):
+        cdef int i
+        if PyDict_Size(given) != stop - first:
             return False
-        for name in names:
-            found = PyDict_GetItemWithError(given, name)
+        for i in range(first, stop):
+            found = PyDict_GetItemWithError(given, <object>self.port[i].name)
             if found == NULL or not cnp.PyArray_CheckExact(<object>found):
                 return False
             hold(held, found)
@@ -187,14 +188,14 @@ cdef class Call:
         cdef dict results = None
         if alone:
             hold(held, <PyObject *>x)
-        elif not PyDict_CheckExact(x) or not self.gather(x, self.in_names, held):
+        elif not PyDict_CheckExact(x) or not self.gather(x, 0, self.n_in, held):
             return None
         if out is None:
             if not alone or self.n_ports - self.n_in > 1:
                 results = {}
         elif cnp.PyArray_CheckExact(out) and self.n_ports - self.n_in == 1:
             hold(held, <PyObject *>out)
-        elif not PyDict_CheckExact(out) or not self.gather(out, self.out_names, held):
+        elif not PyDict_CheckExact(out) or not self.gather(out, self.n_in, self.n_ports, held):
             return None
         lead = held.array[self.leads]
         held.n_frames = 1
@@ -215,11 +216,10 @@ cdef class Call:
         if out is None:
             for i in range(self.n_in, self.n_ports):
                 shape = &self.port[i].chunk if chunk else &self.port[i].step[form]
-                out = self.empty(&self.port[i], shape, held.n_frames)
+                out = self.new_array(&self.port[i], shape, held.n_frames)  # held by what is returned
                 if results is not None:
-                    PyDict_SetItem(results, self.out_names[i - self.n_in], out)
-                hold(held, <PyObject *>out)
-                held.data[i] = LI_DATA(held.array[i])
+                    PyDict_SetItem(results, <object>self.port[i].name, out)
+                held.data[i] = LI_DATA(<PyObject *>out)
             return out if results is None else results
         for i in range(self.n_in, self.n_ports):
             if not LI_WRITEABLE(held.array[i]):
@@ -229,12 +229,13 @@ cdef class Call:
                     return None
         return out
 
-    cdef inline object empty(self, const Port *port, const Shape *shape, npy_intp n):
+    cdef inline object new_array(self, const Port *port, const Shape *shape, npy_intp n):
         cdef npy_intp dims[MAX_RANK]
+        if shape.time < 0 or shape.dims[shape.time] == n:
+            return li_new_array(port.dtype, shape.rank, shape.dims)
         memcpy(dims, shape.dims, shape.rank * sizeof(npy_intp))
-        if shape.time >= 0:
-            dims[shape.time] = n
-        return cnp.PyArray_EMPTY(shape.rank, dims, port.dtype, 0)
+        dims[shape.time] = n
+        return li_new_array(port.dtype, shape.rank, dims)
 
     cdef int64_t work(self, int64_t n_frames, int first) noexcept:
         """The work of so many frames, cut into blocks from this one on."""
