@@ -37,4 +37,10 @@ static inline int64_t li_conv_phase(int64_t block, int64_t stride, int64_t kerne
     return block + (kernel - 1) * dilation / stride + 1;
 }
 
+/* Floats of one of the `stride` lines into which pool_f32 parts a row: those that y_cols windows see, and a vector more. */
+static inline int64_t li_pool_part(int64_t y_cols, int64_t kernel, int64_t stride, int64_t dilation)
+{
+    return y_cols + (kernel - 1) * dilation / stride + 1 + LI_UNITS;
+}
+
 #endif

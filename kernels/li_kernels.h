@@ -194,6 +194,19 @@ typedef struct li_reduce_args {
     int64_t x_outer, x_r, x_inner, y_outer, y_inner;
 } li_reduce_args;
 
+/* ---- pool_f32: y[a][b][i][j] = a window of x[a][b] joined into one ------------------------------------------------
+ * x [n0][n1][rows][cols], y [n0][n1][y_rows][y_cols]: strides of the first three axes, columns dense. The window of (i, j)
+ * begins at row i * stride[0] - pad[0] and column j * stride[1] - pad[1] and has kernel[] places, dilation[] apart.
+ * code: LI_RED_SUM, where a place outside x holds +0, or LI_RED_MAX, where it holds -inf; a NaN is handed on.
+ * Order: for each column of the window its places from top to bottom, one chain; then those, from left to right, one chain.
+ * scratch: li_pool_scratch(y_cols, ...[1]) bytes, 64-byte aligned. y may not overlap x. */
+typedef struct li_pool_args {
+    li_ref x, y, scratch;
+    int64_t code, n[2], rows, cols, y_rows, y_cols;
+    int64_t kernel[2], stride[2], dilation[2], pad[2];
+    int64_t x_stride[3], y_stride[3];
+} li_pool_args;
+
 /* ---- softmax_f32: rows of n dense elements, x_row / y_row apart; log != 0: LogSoftmax. Sums as reduce_f32. */
 typedef struct li_softmax_args {
     li_ref x, y;
@@ -267,5 +280,6 @@ int64_t li_recur_scratch(int64_t gates, int64_t T, int64_t B, int64_t I, int64_t
 int64_t li_matmul_dyn_scratch(int64_t k, int64_t m);
 int64_t li_conv_scratch(int64_t channels, int64_t groups, const int64_t kernel[3], const int64_t out[3], const int64_t stride[3],
                         const int64_t dilation[3]);
+int64_t li_pool_scratch(int64_t y_cols, int64_t kernel, int64_t stride, int64_t dilation);
 
 #endif

@@ -27,3 +27,9 @@ int64_t li_conv_scratch(int64_t channels, int64_t groups, const int64_t kernel[3
     }
     return (K + 1) * (int64_t)sizeof(int64_t) + (most + 64) * (int64_t)sizeof(float);
 }
+
+/* A row of x with its padding, and the same parted into lines where its windows are 3 apart or more. */
+int64_t li_pool_scratch(int64_t y_cols, int64_t kernel, int64_t stride, int64_t dilation)
+{
+    return (stride > 2 ? 2 : 1) * stride * li_pool_part(y_cols, kernel, stride, dilation) * (int64_t)sizeof(float);
+}

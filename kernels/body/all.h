@@ -28,6 +28,7 @@
 #include "indexed.h"
 #include "random.h"
 #include "reduce_f32.h"
+#include "pool_f32.h"
 #include "reduce_i64.h"
 #include "arg_reduce.h"
 #include "topk.h"

@@ -57,6 +57,9 @@ def recur_scratch(gates: int, T: int, B: int, I: int, H: int) -> int:
 def matmul_dyn_scratch(k: int, m: int) -> int:
     """Return the scratch bytes of matmul_dyn_f32."""
 
+def pool_scratch(y_cols: int, kernel: int, stride: int, dilation: int) -> int:
+    """Return the scratch bytes of pool_f32, whose windows lie so along a row."""
+
 def conv_scratch(
     channels: int,
     groups: int,

@@ -93,6 +93,10 @@ def matmul_dyn_scratch(int64_t k, int64_t m):
     return li_matmul_dyn_scratch(k, m)
 
 
+def pool_scratch(int64_t y_cols, int64_t kernel, int64_t stride, int64_t dilation):
+    return li_pool_scratch(y_cols, kernel, stride, dilation)
+
+
 def conv_scratch(int64_t channels, int64_t groups, kernel, out, stride, dilation):
     cdef int64_t[3] c_kernel = [kernel[0], kernel[1], kernel[2]]
     cdef int64_t[3] c_out = [out[0], out[1], out[2]]

@@ -81,6 +81,7 @@ cdef extern from "li_kernels.h" nogil:
 
     int64_t li_recur_scratch(int64_t gates, int64_t T, int64_t B, int64_t I, int64_t H) noexcept
     int64_t li_matmul_dyn_scratch(int64_t k, int64_t m) noexcept
+    int64_t li_pool_scratch(int64_t y_cols, int64_t kernel, int64_t stride, int64_t dilation) noexcept
     int64_t li_conv_scratch(int64_t channels, int64_t groups, const int64_t *kernel, const int64_t *out,
                             const int64_t *stride, const int64_t *dilation) noexcept
 

@@ -38,6 +38,7 @@ RECORDS = {
     "arg_reduce": reductions.ReduceTyped,
     "reduce_i64": reductions.ReduceTyped,
     "topk": reductions.TopK,
+    "pool_f32": reductions.Pool,
     "softmax_f32": reductions.Softmax,
     "layernorm_f32": reductions.LayerNorm,
 }

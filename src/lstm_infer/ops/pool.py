@@ -4,9 +4,9 @@
     AveragePool  the sum over the number of positions inside X, or, with count_include_pad, inside X and its pads
     LpPool       (sum of |x| ^ p) ^ (1 / p)
 
-A window over several axes is taken one axis after the other; a small one at once, in the same order. Indices of MaxPool:
-every window is laid out, and the first place of its largest element found. Refused: more than 3 spatial axes, negative
-pads.
+A window over several axes is taken one axis after the other: line by line (the slot pool_f32), or a small one at once, in the
+same order. Indices of MaxPool: every window is laid out, and the first place of its largest element found. Refused: more
+than 3 spatial axes, negative pads.
 """
 
 from __future__ import annotations
@@ -28,13 +28,11 @@ from ..program.views import View
 from . import indexed, work
 from .channels_last import channels_last
 from .elementwise import Formula, apply
+from .pooled_lines import MOST_IN_LINES, pooled_lines
 from .reduce import reduce, reduce_typed
 from .registry import Op, attr, known, need, register, unsupported
 from .small_windows import MOST_AT_ONCE, Span, at_once, largest
 from .window import Slide, ints, padded, patches, patches_of, slide, windows
-
-_MOST_IN_MAPS = 24
-"""Longer windows are reductions over a strided view."""
 
 
 def _slide(node: Node, ins: list[Fact | None]) -> Slide:
@@ -132,18 +130,9 @@ def lower(node: Node, b: Builder) -> None:
         powers = b.alloc(x.shape)
         apply(b, ("MUL", 0, 0) if p == 2 else ("ABS", 0) if p == 1 else ("POW", ("ABS", 0), p), [x], powers)
         x = powers
-    if code == "MAX" and not b.wanted(node, 1) and largest(b, x, s, y):
+    if code == "MAX" and not b.wanted(node, 1) and (pooled_lines(b, x, s, y, code) or largest(b, x, s, y)):
         return
-    x = padded(b, x, s, -np.inf if code == "MAX" else 0.0)
-    if b.wanted(node, 1):
-        _lower_indices(node, b, s, x)
-    if prod(s.kernel) <= MOST_AT_ONCE:
-        out = b.alloc(y.shape)
-        at_once(b, x, [Span(0, n, 0, k, 0) for n, k in zip(s.out, s.kernel, strict=True)], s, out, code)
-        x = out
-    else:
-        for a in range(len(s.size)):
-            x = along(b, x, 2 + a, s, a, code)
+    x = _joined(node, b, s, x, code)
     made: Formula = 0
     extra: list[View] = []
     if node.op == "AveragePool":
@@ -156,6 +145,22 @@ def lower(node: Node, b: Builder) -> None:
     elif node.op == "LpPool" and p != 1:
         made = ("SQRT", 0) if p == 2 else ("POW", 0, 1 / p)
     apply(b, made, [x, *extra], y)
+
+
+def _joined(node: Node, b: Builder, s: Slide, x: View, code: str) -> View:
+    """Each window joined into one element, and the places of the largest where they are asked for."""
+    out = b.alloc((*x.shape[:2], *s.out))
+    if not b.wanted(node, 1) and pooled_lines(b, x, s, out, code):
+        return out
+    x = padded(b, x, s, -np.inf if code == "MAX" else 0.0)
+    if b.wanted(node, 1):
+        _lower_indices(node, b, s, x)
+    if prod(s.kernel) <= MOST_AT_ONCE:
+        at_once(b, x, [Span(0, n, 0, k, 0) for n, k in zip(s.out, s.kernel, strict=True)], s, out, code)
+        return out
+    for a in range(len(s.size)):
+        x = along(b, x, 2 + a, s, a, code)
+    return x
 
 
 def _lower_indices(node: Node, b: Builder, s: Slide, x: View) -> None:
@@ -189,7 +194,7 @@ def along(b: Builder, x: View, axis: int, s: Slide, a: int, code: str) -> View:
     if kernel == 1:
         return first
     out = b.alloc(first.shape)
-    if kernel > _MOST_IN_MAPS:
+    if kernel > MOST_IN_LINES:
         step = x.strides[axis]
         window = replace(
             x,
@@ -214,7 +219,7 @@ def along(b: Builder, x: View, axis: int, s: Slide, a: int, code: str) -> View:
 
 _MAX = Op(
     "MaxPool", infer, evaluate, flow, lower, work=work.windows(), dtypes="float, int8, uint8",
-    runs="map, reduce_f32, arg_reduce", why="reduces over the whole time axis",
+    runs="pool_f32, map, reduce_f32, arg_reduce", why="reduces over the whole time axis",
 )  # fmt: skip
 register(
     _MAX,

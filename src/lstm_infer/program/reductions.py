@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 
 from .arguments import ELEMENT, Record
 from .views import View
 
-__all__ = ["LayerNorm", "Reduce", "ReduceTyped", "Softmax", "TopK"]
+__all__ = ["LayerNorm", "Pool", "Reduce", "ReduceTyped", "Softmax", "TopK"]
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,36 @@ class TopK(Record):
     @property
     def work(self) -> int:
         return ELEMENT * self.n_outer * self.n_inner * (2 * self.n + 4 * self.k * self.k.bit_length())
+
+
+@dataclass(frozen=True)
+class Pool(Record):
+    """li_pool_args: windows over the last two axes of x [n0, n1, rows, cols], each joined into one element of y."""
+
+    x: View
+    y: View
+    scratch: View
+    code: int
+    n: tuple[int, ...]
+    rows: int
+    cols: int
+    y_rows: int
+    y_cols: int
+    kernel: tuple[int, ...]
+    stride: tuple[int, ...]
+    dilation: tuple[int, ...]
+    pad: tuple[int, ...]
+    x_stride: tuple[int, ...]
+    y_stride: tuple[int, ...]
+
+    READ = ("x",)
+    WRITTEN = ("y", "scratch")
+
+    @property
+    def work(self) -> int:
+        return (
+            prod(self.n) * self.y_rows * (self.cols * self.kernel[0] + self.y_cols * self.kernel[1])
+        )  # in whole vectors
 
 
 @dataclass(frozen=True)
