@@ -16,7 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 from lstm_infer import load
 from lstm_infer.cli.conditions import conditions
 from lstm_infer.cli.tables import print_table
-from lstm_infer.cli.timing import pinned
+from lstm_infer.drive.timing import pinned
 
 __all__ = [
     "ROOT",

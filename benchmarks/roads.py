@@ -24,7 +24,7 @@ from benchmarks.nets import HIDDEN, INPUTS, NETS, Net
 from lstm_infer import Model
 from lstm_infer.cli.bench import BenchRow, chunk_calls, step_calls
 from lstm_infer.cli.peer import open_session
-from lstm_infer.cli.timing import Call, Timing, interleave
+from lstm_infer.drive.timing import Call, Timing, interleave
 
 ROUND_S, ROUNDS = 0.002, 41
 """Shorter than a slice of the scheduler, and many of them: the plain road is timed beside each of the others."""

@@ -19,8 +19,8 @@ import numpy as np
 from benchmarks.common import GATES, arguments, conditions, finish, load, pinned, recurrent_model, us
 from lstm_infer import Model
 from lstm_infer.cli.machine import peak, reading
-from lstm_infer.cli.timing import Timing, interleave
 from lstm_infer.cli.verify import compare, open_session
+from lstm_infer.drive.timing import Timing, interleave
 
 SIZES = ((32, 64, 1), (128, 128, 1), (256, 256, 2), (512, 512, 1), (1024, 1024, 2))
 QUICK = SIZES[:2]

@@ -24,7 +24,7 @@ import numpy as np
 from benchmarks.common import arguments, conditions, finish, load, models_folder, pinned
 from benchmarks.models import OPTIONS
 from lstm_infer import Model, Stream
-from lstm_infer.cli.inputs import Inputs
+from lstm_infer.drive.inputs import Inputs
 
 MANY, QUICK = 100_000, 10_000
 SAMPLED = 200

@@ -42,11 +42,13 @@ DIRECT = {
     "programs": {"streams"},  # made when first used, kept by sizes
     "answer": {"programs", "feeds"},  # the analysis, asked once
     "model": {"importer", "recognise", "stream", "answer", "summary", "infos", "fingerprint", "isa"},
+    "drive": {"model"},  # signals through a model, calls in turns
+    "comparison": {"drive"},  # one precision beside another
     "doors": {"model"},
     "onnx_backend": {"doors"},
-    "cli": {"doors"},
+    "cli": {"doors", "comparison"},
     "__main__": {"cli"},
-    "__init__": {"model", "doors"},
+    "__init__": {"model", "doors", "comparison"},
 }
 
 # These use the package as its users do, so they may import its public names.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lstm_infer.cli.timing import interleave
+from lstm_infer.drive.timing import interleave
 
 
 class Clock:

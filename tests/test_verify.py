@@ -18,9 +18,9 @@ import shared_files
 import stream_models
 
 pytest.importorskip("onnxruntime")
-from lstm_infer.cli.inputs import Inputs, spec_or_error
 from lstm_infer.cli.sides import OtherSide
 from lstm_infer.cli.verify import compare, verify
+from lstm_infer.drive.inputs import Inputs, spec_or_error
 
 
 @pytest.mark.filterwarnings("ignore:states were paired")  # frame: x and h are alike but for their names

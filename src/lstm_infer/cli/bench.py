@@ -16,23 +16,23 @@ import numpy as np
 
 import lstm_infer
 
+from ..drive.driver import Driver, constant_feeds, named, one_or_all
+from ..drive.inputs import Feeds, Inputs, stream_spec
+from ..drive.timing import Call, Timing, interleave, pinned
 from ..errors import LstmInferError, NotStreamableError
 from ..model import Model
 from ..stream import Stream
 from .compare import compare
 from .conditions import conditions
-from .drive import Driver, constant_feeds, named, one_or_all
-from .inputs import Feeds, Inputs, stream_spec
 from .peer import open_session
 from .stepped import BoundPeer, RunPeer
-from .timing import Call, Timing, interleave, pinned
 
 if TYPE_CHECKING:
     from typing import Unpack
 
     import onnx
 
-    from .drive import LoadOptions
+    from ..drive.driver import LoadOptions
 
 __all__ = ["BenchReport", "BenchRow", "bench", "bench_step", "chunk_calls", "step_calls"]
 

@@ -18,9 +18,9 @@ from ..errors import LstmInferError
 from .tables import print_table, progress
 
 if TYPE_CHECKING:
+    from ..drive.timing import Timing
     from .bench import BenchReport
     from .describe import Inspection
-    from .timing import Timing
     from .verify import VerifyReport
 
 __all__ = ["main"]
@@ -397,14 +397,15 @@ def _print_bench(found: BenchReport) -> None:
 
 
 def _do_run(args: argparse.Namespace) -> int:
-    from .files import check_output, read_arrays, read_signal, run_signal, write_outcome
+    from ..drive.through import run_signal
+    from .files import check_output, read_arrays, read_signal, write_outcome
 
     check_output(args.output)
     model = lstm_infer.load(args.model, **_load_options(args))
     signal = read_signal(args.input, model, whole=args.whole)
     initial = None if args.initial is None else read_arrays(args.initial)
     with progress("steps", max((a.shape[0] for a in signal.feeds.values() if a.ndim), default=0)) as show:
-        outcome = run_signal(model, signal, whole=args.whole, chunk=args.chunk, initial=initial, progress=show)
+        outcome = run_signal(model, signal.feeds, whole=args.whole, chunk=args.chunk, initial=initial, progress=show)
     notes = write_outcome(args.output, outcome, signal, output=args.select, rate=args.rate)
     if args.final is not None:
         import numpy as np

@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 
 from .. import _core
-from .timing import ROUND_S
+from ..drive.timing import ROUND_S
 from .verify import versions
 
 __all__ = ["compiler", "conditions"]

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..analysis.spec import StreamSpec
+from ..drive.inputs import Feeds
 from ..graph.ir import Graph
 from ..ops.recurrent import is_recurrent
-from .inputs import Feeds
 
 if TYPE_CHECKING:
     import onnx

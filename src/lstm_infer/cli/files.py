@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
@@ -12,14 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..analysis.spec import StreamSpec
+from ..drive.inputs import Feeds, stream_spec
+from ..drive.through import Outcome
 from ..errors import FeedError, FormatError, NotStreamableError, ShapeError
 from ..model import Model
 from ..records import InputInfo
-from ..stream import Stream
-from .inputs import Feeds, stream_spec
 from .wav import read_wav, write_wav
 
-__all__ = ["Outcome", "Signal", "check_output", "read_arrays", "read_signal", "run_signal", "write_outcome"]
+__all__ = ["Signal", "check_output", "read_arrays", "read_signal", "write_outcome"]
 
 KINDS = ".npy, .npz, .csv, .wav"
 
@@ -32,18 +31,6 @@ class Signal:
     rate: int | None = None
     samples: int | None = None
     """Samples of one channel, where a frame of the model takes several of them."""
-    notes: list[str] = field(default_factory=list)
-
-
-@dataclass
-class Outcome:
-    """What came out: arrays by output name, and on which axis each has its steps (None: it has none)."""
-
-    arrays: Feeds
-    time: dict[str, int | None]
-    streamed: bool
-    steps: int = 0
-    states: Feeds = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
 
@@ -203,103 +190,6 @@ def _from_wav(path: Path, info: InputInfo, model: Model) -> Signal:
         samples = np.concatenate([samples, np.zeros((missing, samples.shape[1]), np.float32)])
     frames = samples.reshape(-1, size, samples.shape[1]).transpose(0, 2, 1)
     return Signal({info.name: _laid_out(frames, time, batch, others)}, rate, n if size > 1 else None, notes)
-
-
-def run_signal(
-    model: Model,
-    signal: Signal,
-    *,
-    whole: bool = False,
-    chunk: int = 256,
-    initial: Mapping[str, NDArray[Any]] | None = None,
-    progress: Callable[[int], None] = lambda done: None,
-) -> Outcome:
-    """Stream the signal in chunks, or run it whole where the model cannot stream (or `whole` is set).
-
-    Raises
-    ------
-    LstmInferError
-        Inputs or first states do not fit the model.
-    """
-    spec = stream_spec(model)
-    feeds = dict(signal.feeds)
-    notes: list[str] = []
-    if whole or isinstance(spec, NotStreamableError):
-        if isinstance(spec, NotStreamableError) and not whole:
-            notes.append(f"run whole: {spec}")
-        return _run_whole(model, feeds, initial or {}, notes)
-    first = {s.name: feeds.pop(s.name) for s in model.states if s.name in feeds} | dict(initial or {})
-    missing = [name for name in spec.streamed if name not in feeds]
-    unknown = [name for name in feeds if name not in (*spec.streamed, *spec.side)]
-    if missing or unknown:
-        raise FeedError(f"the model takes {[*spec.streamed, *spec.side]}; missing: {missing}, not known: {unknown}")
-    lengths = {
-        name: feeds[name].shape[0 if spec.mode == "frame" else model._roles.time[name]] for name in spec.streamed
-    }
-    if len(set(lengths.values())) != 1:
-        raise ShapeError(f"the streamed inputs have different numbers of steps: {lengths}")
-    n = next(iter(lengths.values()))
-    stream = model.stream(
-        batch=_batch(model, spec, feeds),
-        initial=first,
-        inputs={name: feeds[name] for name in spec.side if name in feeds},
-    )
-    made: dict[str, list[NDArray[Any]]] = {o.name: [] for o in spec.outputs}
-    for start in range(0, n, chunk):
-        part = {name: _part(feeds[name], spec, model, name, start, start + chunk) for name in spec.streamed}
-        _take(stream.run(part if len(part) != 1 else next(iter(part.values()))), spec, made)
-        progress(min(start + chunk, n))
-    if spec.mode == "time":
-        _take(stream.flush(), spec, made)
-    time = {o.name: o.axis if o.kind == "time" else 0 if o.kind == "frame" else None for o in spec.outputs}
-    arrays = {}
-    for name, pieces in made.items():
-        axis = time[name]
-        if pieces:
-            arrays[name] = pieces[-1] if axis is None else np.concatenate(pieces, axis)
-    return Outcome(arrays, time, True, n, _states(stream), notes)
-
-
-def _states(stream: Stream) -> Feeds:
-    return dict(stream.state)
-
-
-def _run_whole(model: Model, feeds: Feeds, initial: Mapping[str, NDArray[Any]], notes: list[str]) -> Outcome:
-    feeds |= initial
-    B = next(
-        (feeds[i.name].shape[i.batch_axis] for i in model.inputs if i.name in feeds and i.batch_axis is not None), 1
-    )
-    for state in model.states:
-        if state.kind == "input" and state.name not in feeds:
-            shape = [B if a == state.batch_axis else n for a, n in enumerate(state.shape)]
-            feeds[state.name] = np.zeros(shape, state.dtype)
-            notes.append(f"state {state.name!r} starts at zero")
-    arrays = model.run(feeds)
-    return Outcome(arrays, {o.name: o.time_axis for o in model.outputs}, False, 0, {}, notes)
-
-
-def _batch(model: Model, spec: StreamSpec, feeds: Feeds) -> int:
-    for name in spec.streamed:
-        axis = model._roles.batch.get(name)
-        if axis is not None:
-            axis += spec.mode == "frame"
-            if axis < feeds[name].ndim:
-                return int(feeds[name].shape[axis])
-    return 1
-
-
-def _part(array: NDArray[Any], spec: StreamSpec, model: Model, name: str, start: int, stop: int) -> NDArray[Any]:
-    axis = 0 if spec.mode == "frame" else model._roles.time[name]
-    return np.ascontiguousarray(array[(slice(None),) * axis + (slice(start, stop),)])
-
-
-def _take(results: Any, spec: StreamSpec, made: dict[str, list[NDArray[Any]]]) -> None:
-    if not isinstance(results, dict):
-        timed = [o.name for o in spec.outputs if o.kind in ("time", "frame")]
-        results = {spec.outputs[0].name if len(spec.outputs) == 1 else timed[0]: results}
-    for name, value in results.items():
-        if value is not None:
-            made[name].append(value)
 
 
 def write_outcome(

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..drive.inputs import Feeds
 from ..errors import LstmInferError
 from ..graph.ir import Graph
 from ..ops import recurrent
 from ..ops.registry import is_random
-from .inputs import Feeds
 
 if TYPE_CHECKING:
     import onnx

@@ -22,6 +22,9 @@ import lstm_infer
 
 from .. import _core
 from ..analysis.spec import StreamSpec
+from ..drive.driver import Driver, one_or_all
+from ..drive.inputs import Inputs, spec_or_error
+from ..drive.timing import Call, interleave, pinned
 from ..errors import NotStreamableError
 from ..graph.fact import Fact
 from ..model import Model
@@ -29,17 +32,14 @@ from ..program.assemble import Placed
 from ..program.calls import AnyCall, BranchCall, HostCall, LoopCall, MapCall
 from .conditions import conditions
 from .cost import Cost, cost_of, weight_bytes
-from .drive import Driver, one_or_all
-from .inputs import Inputs, spec_or_error
 from .machine import peak, reading
-from .timing import Call, interleave, pinned
 
 if TYPE_CHECKING:
     from typing import Unpack
 
     import onnx
 
-    from .drive import LoadOptions
+    from ..drive.driver import LoadOptions
 
 __all__ = ["Bounds", "CallProfile", "StepTime", "bounds", "profile"]
 

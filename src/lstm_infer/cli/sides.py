@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 
 from ..analysis.spec import StreamSpec
+from ..drive.driver import Driver, constant_feeds
+from ..drive.inputs import Feeds, Inputs
 from ..errors import LstmInferError
 from ..model import Model
 from ..ops import carries
 from .compare import compare
-from .drive import Driver, constant_feeds
 from .exposed import Exposed, expose
-from .inputs import Feeds, Inputs
 from .peer import Reference
 
 __all__ = ["Hand", "OtherSide", "by_hand"]

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .inputs import Feeds
+from ..drive.inputs import Feeds
 
 __all__ = ["BoundPeer", "RunPeer"]
 

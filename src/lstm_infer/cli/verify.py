@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     import onnx
 
-    from .drive import LoadOptions
+    from ..drive.driver import LoadOptions
 
 __all__ = [
     "ABSOLUTE", "RELATIVE", "MissingPeerError", "VerifyReport", "VerifyRow", "compare", "open_session", "verify",
