@@ -14,9 +14,9 @@ import pytest
 import lstm_infer
 import stream_models
 from lstm_infer.cli import command as cli
-from lstm_infer.cli import tables as report
-from lstm_infer.cli import timing
 from lstm_infer.cli.wav import read_wav, write_wav
+from lstm_infer.drive import timing
+from lstm_infer.drive.tables import plain_table
 
 COMMANDS = ("inspect", "verify", "bench", "run", "demo", "isa")
 MODELS = ("centred_conv", "state_io", "hidden_state", "last_step", "both_ways", "stateless", "frame")
@@ -323,5 +323,5 @@ def test_ctrl_c_and_a_closed_pipe(path, monkeypatch, capsys):
 
 
 def test_plain_table():
-    lines = report.plain_table(["name", "µs"], [["step", "1.25"], ["whole", "-"]]).splitlines()
+    lines = plain_table(["name", "µs"], [["step", "1.25"], ["whole", "-"]]).splitlines()
     assert lines[2:] == ["step   1.25", "whole     -"]

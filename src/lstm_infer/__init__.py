@@ -41,6 +41,7 @@ __all__ = [
     "OnnxImportError",
     "OpenSizeError",
     "OutputInfo",
+    "PrecisionReport",
     "ShapeError",
     "StateError",
     "StateInfo",
@@ -48,11 +49,14 @@ __all__ = [
     "StreamInfo",
     "UnsupportedOpError",
     "__version__",
+    "compare_precision",
     "load",
     "show_isa",
 ]
 
 if TYPE_CHECKING:
+    from .comparison.compare import compare_precision
+    from .comparison.records import PrecisionReport
     from .doors.onnxruntime import InferenceSession
     from .isa import show_isa
     from .model import Model, load
@@ -60,6 +64,8 @@ if TYPE_CHECKING:
     from .stream import Stream
 else:  # a type checker that saw this would believe in every name
     _HOMES = {
+        "compare_precision": "comparison.compare",
+        "PrecisionReport": "comparison.records",
         "InferenceSession": "doors.onnxruntime",
         "show_isa": "isa",
         **dict.fromkeys(("Model", "load"), "model"),

@@ -18,6 +18,7 @@ from .program.precision import KINDS, Precision
 
 __all__ = [
     "Options",
+    "asked_precision",
     "bound_inputs",
     "check_batch",
     "check_fixed",
@@ -59,7 +60,7 @@ def load_options(
         texts,
         None if axes is None else {n: given.number(f"time_axis: the axis of {n!r}", a) for n, a in axes.items()},
         None if seed is None else given.number("seed", seed, 0),
-        _precision(precision),
+        asked_precision(precision),
     )
 
 
@@ -67,7 +68,8 @@ REST = "*"
 """Stands for the nodes that `precision` does not name."""
 
 
-def _precision(asked: Any) -> Precision:
+def asked_precision(asked: Any) -> Precision:
+    """What `precision=` was given: a kind, or a dict of kinds by node."""
     if isinstance(asked, str):
         return Precision(_kind("precision", asked))
     if not isinstance(asked, Mapping):

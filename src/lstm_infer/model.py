@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +17,16 @@ from .analysis.roles import Roles
 from .analysis.spec import StreamSpec
 from .answer import MAX_CHUNK, Answer
 from .errors import ArgumentError, BudgetError, FeedError, LstmInferError, NotStreamableError, ShapeError
-from .feeds import Options, check_fixed, check_sizes, checked_feeds, fed_ports, held_ports, load_options
+from .feeds import (
+    Options,
+    asked_precision,
+    check_fixed,
+    check_sizes,
+    checked_feeds,
+    fed_ports,
+    held_ports,
+    load_options,
+)
 from .fingerprint import Fingerprint
 from .graph.budget import NO_MEMORY, TOO_DEEP, Allowance, open_budget, within_memory
 from .graph.fact import Fact
@@ -331,6 +341,14 @@ class Model:
         return summarize(self._graph, self.inputs, self.outputs, spec, self._roles, self.layers, self.isa)
 
     # ---- inside -----------------------------------------------------------------------------------------
+
+    def _held_as(self, precision: str | Mapping[str, str]) -> Model:
+        """The same graph, not read again, with its weights held otherwise."""
+        options = replace(self._options, precision=asked_precision(precision))
+        with open_budget(Allowance()), within_memory("load"):
+            made = Model(self._graph, options)
+        made._repaired = self._repaired
+        return made
 
     def _weighted(self) -> Iterator[Node]:
         """The nodes whose weights `precision` is about."""

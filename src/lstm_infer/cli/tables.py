@@ -8,18 +8,9 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import TextIO
 
-__all__ = ["plain_table", "print_table", "progress"]
+from ..drive.tables import is_number, plain_table
 
-
-def plain_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Columns in plain text: the first to the left, numbers to the right."""
-    widths = [max(len(row[c]) for row in [head, *rows]) for c in range(len(head))]
-    right = [c > 0 and all(_is_number(row[c]) for row in rows) for c in range(len(head))]
-    lines = []
-    for row in [head, ["-" * width for width in widths], *rows]:
-        cells = [cell.rjust(w) if r else cell.ljust(w) for cell, w, r in zip(row, widths, right, strict=True)]
-        lines.append("  ".join(cells).rstrip())
-    return "\n".join(lines)
+__all__ = ["print_table", "progress"]
 
 
 def print_table(head: Sequence[str], rows: Sequence[Sequence[str]], *, file: TextIO | None = None) -> None:
@@ -35,7 +26,7 @@ def print_table(head: Sequence[str], rows: Sequence[Sequence[str]], *, file: Tex
 
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for c, name in enumerate(head):
-        numbers = c > 0 and all(_is_number(row[c]) for row in rows)
+        numbers = c > 0 and all(is_number(row[c]) for row in rows)
         table.add_column(name, justify="right" if numbers else "left", overflow="fold")
     for row in rows:
         table.add_row(*(Text(cell, style=_STYLES.get(cell, "")) for cell in row))
@@ -43,13 +34,6 @@ def print_table(head: Sequence[str], rows: Sequence[Sequence[str]], *, file: Tex
 
 
 _STYLES = {"ok": "green", "WRONG": "bold red", "missed": "yellow", "reached": "green"}
-
-
-def _is_number(cell: str) -> bool:
-    return (
-        cell in ("", "-")
-        or cell.rstrip("x%").replace("e-", "").replace("e+", "").replace(".", "").replace(",", "").isdigit()
-    )
 
 
 @contextmanager

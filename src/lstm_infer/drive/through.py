@@ -74,12 +74,15 @@ class Live:
         return {o.name: o.axis if o.kind == "time" else 0 if o.kind == "frame" else None for o in self.spec.outputs}
 
     def run(self, start: int, stop: int) -> dict[str, NDArray[Any] | None]:
-        """These steps of the signal, by output name."""
-        part = {
+        """What these steps of the signal give, by output name."""
+        return named(self.stream.run(one_or_all(self.part(start, stop))), self.spec)
+
+    def part(self, start: int, stop: int) -> Feeds:
+        """These steps of the streamed inputs."""
+        return {
             name: np.ascontiguousarray(array[(slice(None),) * self.axes[name] + (slice(start, stop),)])
             for name, array in self.fed.items()
         }
-        return named(self.stream.run(one_or_all(part)), self.spec)
 
     def flush(self) -> dict[str, NDArray[Any] | None]:
         """The tail that a model keeps back which looks ahead."""
