@@ -135,6 +135,13 @@ BOMBS = {
     "a window of 4 million": lambda: model(
         [N("MaxPool", ["x"], ["y"], kernel_shape=[4 * 10**6], auto_pad="SAME_UPPER")], [("x", F, [1, 1, 5])], ["y"]
     ),
+    "a plane": lambda: model(
+        [N("Resize", ["x", "", "", "n"], ["y"], mode="linear")], [("x", F, [2, 2])], ["y"], {"n": np.array([30_000, 30_000])},
+    ),
+    "a plane of which most lies outside": lambda: model(
+        [N("Resize", ["x", "roi", "", "n"], ["y"], mode="linear", coordinate_transformation_mode="tf_crop_and_resize")],
+        [("x", F, [2, 2])], ["y"], {"n": np.array([30_000, 30_000]), "roi": np.float32([-1, -1, 2, 2])},
+    ),
     "batch_dims": lambda: model(
         [N("GatherND", ["x", "i"], ["y"], batch_dims=-(1 << 63))], [("x", F, [2, "A", "B"])], ["y"],
         {"i": np.array([[1], [0]])}, opset=13,

@@ -278,8 +278,7 @@ def evaluate(node: Node, ins: list[Array | None]) -> list[Array]:
         else:
             parts = zip(found.index.T, found.weight.T, strict=True)
             y = sum(np.take(y, index, axis) * weight.reshape(column) for index, weight in parts)
-    mask = _outside(node, made, given.ndim)
-    if mask is not None:
+    for mask in _outside(made, given.ndim):
         y = np.where(mask, _beyond(node), y)
     return [np.asarray(y).astype(given.dtype)]
 
@@ -288,12 +287,10 @@ def _beyond(node: Node) -> float:
     return float(_F(attr(node, "extrapolation_value", 0.0)))
 
 
-def _outside(node: Node, made: dict[int, Taps], rank: int) -> Array | None:
-    """Where the output lies outside of the input, as a mask that broadcasts to it; None: nowhere."""
-    mask = np.zeros([1] * rank, np.bool_)
-    for axis, found in made.items():
-        mask = mask | found.outside.reshape([-1 if d == axis else 1 for d in range(rank)])
-    return mask if mask.any() else None
+def _outside(made: dict[int, Taps], rank: int) -> list[Array]:
+    """Where the output lies outside of the input along an axis, as masks that broadcast to it."""
+    some = {axis: found.outside for axis, found in made.items() if found.outside.any()}
+    return [outside.reshape([-1 if d == axis else 1 for d in range(rank)]) for axis, outside in some.items()]
 
 
 def flow(node: Node, ins: list[Fact | None], outs: list[Fact]) -> list[Link]:
@@ -305,7 +302,7 @@ def lower(node: Node, b: Builder) -> None:
     x, name = b.view(node.inputs[0]), node.outputs[0]
     axes = sizes(node, [b.fact(value) if value else None for value in node.inputs])
     made = {axis: taps(node, axes[axis]) for axis in _order(axes)}
-    mask = _outside(node, made, len(x.shape))
+    masks = _outside(made, len(x.shape))
     key = (tuple(sorted((k, repr(v)) for k, v in node.attrs.items())), tuple(axes.items()))
     if _mode(node) == "nearest":
         y = _nearest(b, x, made)
@@ -313,9 +310,12 @@ def lower(node: Node, b: Builder) -> None:
         y = x
         for axis, found in made.items():
             y = _weighted(b, y, axis, found, (*key, axis))
-    if mask is not None:
-        outside = b.packed((*key, "outside"), lambda: mask)
-        apply(b, ("SELECT", 1, _beyond(node), 0), [y, outside], b.new(name))
+    if masks:
+        chosen: Formula = 0
+        for k in range(len(masks)):
+            chosen = ("SELECT", k + 1, _beyond(node), chosen)
+        outside = [b.packed((*key, "outside", k), mask.copy) for k, mask in enumerate(masks)]
+        apply(b, chosen, [y, *outside], b.new(name))
     elif y.dtype != x.dtype:
         apply(b, ("MOVE", 0), [y], b.new(name))
     else:
