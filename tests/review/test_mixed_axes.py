@@ -95,6 +95,15 @@ def test_rows_of_a_batch_are_given_one_signal_at_a_time():
         model.stream(2)
 
 
+def test_what_mixes_is_named_not_what_comes_behind_it():
+    nodes = [n("LSTM", ["x", "W", "R"], ["a"], hidden_size=H), n("Squeeze", ["a", "one"], ["s"]),
+             n("Transpose", ["s"], ["t"], perm=[1, 0, 2]), n("Reshape", ["t", "to"], ["rows"]),
+             n("Tanh", ["rows"], ["z"]), n("Neg", ["z"], ["y"])]  # fmt: skip
+    model = build(nodes, [("x", ["T", "B", I])], [("y", [None, H])], ints=[("one", [1]), ("to", [-1, H])])
+    with pytest.raises(lstm_infer.StateError, match="node 'Reshape_3' lays output 'y' along"):
+        model.stream(2)
+
+
 def test_rows_of_a_file_of_two_signals_are_refused():
     model = rows([2, "T", I], [-1, H])
     with pytest.raises(lstm_infer.LstmInferError, match=r"mixed with another|batch"):
@@ -103,7 +112,7 @@ def test_rows_of_a_file_of_two_signals_are_refused():
 
 def test_time_inside_of_features_is_refused():
     model = rows(["B", "T", I], [1, -1], perm=[1, 2, 0])
-    with pytest.raises(lstm_infer.NotStreamableError, match="gives output 'y' along an axis in which time is mixed"):
+    with pytest.raises(lstm_infer.NotStreamableError, match="lays output 'y' along an axis in which time is mixed"):
         model.stream()
     with pytest.raises(lstm_infer.NotStreamableError):
         _ = model.streaming

@@ -213,6 +213,22 @@ def test_a_delay_needs_a_name_that_says_so(order: str | None) -> None:
         lstm_infer.load(build(nodes, inputs, outputs, neutral, order)).stream()
 
 
+CAST = {
+    "delay": ([*GRU, *SHIFT[:-1], "Cast x -> last to=1"], [X, port("prev", 1, N), port("h", 1, H)],
+              [Y, port("last", 1, N), port("h2", 1, H)], {"prev": "last", "h": "h2"}),
+    "cache": (["Unsqueeze x ax2 -> xs", "Concat p xs -> joined axis=2", "Cast joined -> same to=1",
+               "Slice same from1 end ax2 -> cut", "ReduceSum same ax2 -> total keepdims=0", "MatMul total G -> y"],
+              [X, port("p", 1, N, 2)], [Y, port("cut", 1, N, 2)], {"p": "cut"}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", CAST)
+def test_a_cast_to_the_same_type_hides_nothing(kind: str) -> None:
+    nodes, inputs, outputs, want = CAST[kind]
+    for order in (None, "other"):
+        assert dict(lstm_infer.load(build(nodes, inputs, outputs, order=order)).streaming.pairs) == want
+
+
 def test_a_signal_that_is_handed_through_is_no_delay() -> None:
     nodes, inputs, outputs = (
         [*GRU, *SHIFT],
@@ -434,6 +450,19 @@ def test_what_is_joined_and_cut_out_again_is_no_cache(start, stop, joined) -> No
         model = lstm_infer.load(build(nodes, inputs, outputs, order=order))
         assert dict(model.streaming.pairs) == {"h": "h2"}
         assert set(model.streaming.inputs) == {"x", "p"}
+
+
+def test_states_that_leave_nothing_to_feed() -> None:
+    inputs, outputs = [X, port("h", 1, H)], [Y, port("h2", 1, H)]
+    data = build([*GRU, "MatMul h2 M -> y"], inputs, outputs)
+    with pytest.raises(StateError, match=r"leaves no input to be fed.*'x'"):
+        lstm_infer.load(data, states={"h": "h2", "x": "y"}).stream()
+    count = build(
+        ["Add n one -> n2", "Cast n2 -> nf to=1", "Mul nf slow -> y"], [port("n", 1, kind=INT)],
+        [port("y", 1), port("n2", 1, kind=INT)],
+    )  # fmt: skip
+    for states in (None, {"n": "n2"}):
+        assert lstm_infer.load(count, states=states).stream().step({})["y"] == np.float32(0.9)
 
 
 def test_a_part_of_a_signal_is_no_state_of_what_it_never_meets() -> None:

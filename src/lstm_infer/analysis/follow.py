@@ -237,13 +237,24 @@ class _Flow:
         axis = self.ground.axis(name)
         if axis is not None and self.has_time(name):
             if not self.ground.leads(name) and name in self.ground.makers:
-                raise mixed(self.ground.makers[name], f"gives output {name!r} along")
+                raise mixed(self._mixer(name), f"lays output {name!r} along")
             return OutputSpec(name, "time", axis)
         if name in self.begun and name in self.ground.makers:
             raise refusal(
                 self.ground.makers[name], f"gives out the state that the call began with ({name!r})", EachCallError
             )
         return OutputSpec(name, "last" if name in self.ended else "side")
+
+    def _mixer(self, value: str) -> Node:
+        """The node behind which something is run through outside of time: the first on the way to a value."""
+        while True:
+            node = self.ground.makers[value]
+            before = (
+                v for v in node.inputs if v in self.ground.makers and self.has_time(v) and not self.ground.leads(v)
+            )
+            value = next(before, "")
+            if not value:
+                return node
 
     def _kept(self, node: Node, axes: Mapping[str, int]) -> set[str]:
         """What a node may have to keep steps of: a window that of its input, a node with several inputs those ahead."""

@@ -75,9 +75,7 @@ def pair_states(
     scene = set_scene(fed, of_any_length, [port.name for port in outputs], walked, streamed, sequences)
     if given is not None:
         return Pairs(_given(given, scene, streamed))
-    decided = Decided(scene)
-    for step in STEPS:
-        step(decided)
+    decided = _decided(scene)
     open_edges = undecided(decided)
     if open_edges:
         raise _refusal(decided, open_edges)
@@ -88,6 +86,14 @@ def pair_states(
             stacklevel=6,
         )
     return Pairs(decided.result())
+
+
+def _decided(scene: Scene) -> Decided:
+    """What is sure by the evidence."""
+    decided = Decided(scene)
+    for step in STEPS:
+        step(decided)
+    return decided
 
 
 def _given(given: Mapping[str, str], scene: Scene, streamed: Collection[str]) -> dict[str, NextState]:
@@ -110,15 +116,19 @@ def _given(given: Mapping[str, str], scene: Scene, streamed: Collection[str]) ->
         found[name] = Place(out) if whole else _part(name, out, scene, given, parts)
     if len(set(found.values())) != len(found):
         raise StateError(f"states: one output is the next value of two states in {dict(given)}")
+    if scene.frames and found.keys() >= set(scene.fed):
+        sure = _decided(scene).pairs
+        if signals := [name for name in found if name not in sure]:
+            raise StateError(
+                f"states: {dict(given)} leaves no input to be fed; nothing in the graph says that {', '.join(map(repr, signals))}"
+                " is a state: leave out what is fed from call to call"
+            )
     return {name: NextState(place, "given by states=") for name, place in found.items()}
 
 
 def _part(name: str, out: str, scene: Scene, given: Mapping[str, str], parts: Sequence[Place]) -> Place:
     """The part of an output that holds several states: the one that the flow shows, else as they stand in states=."""
-    decided = Decided(scene)
-    for step in STEPS:
-        step(decided)
-    flow = decided.result().get(name)
+    flow = _decided(scene).result().get(name)
     if flow is not None and flow.place in parts:
         return flow.place
     mine = [other for other in given if given[other] == out]

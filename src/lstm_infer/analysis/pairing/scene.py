@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy as np
 from ...graph.budget import spend
 from ...graph.fact import Fact
 from ...graph.ir import Node
+from ...ops import registry
 from ...walk.walk import Walk
 from ..names import affinity, follows, rhymes, says_state
 from . import grid
@@ -212,6 +213,7 @@ def set_scene(
     sequences: Collection[str],
 ) -> Scene:
     """The candidates of a model: inputs without time that are no scalars of floats, and what the outputs hold."""
+    walked = _plain(walked)
     inputs = [name for name in fed if name not in streamed and _may_be(walked.facts[name])]
     shapes = {bare(walked.facts[name].shape) for name in inputs}
     targets = find_targets([o for o in outputs if walked.facts[o].const is None], walked, shapes)
@@ -222,6 +224,18 @@ def set_scene(
         walked, tuple(fed), tuple(inputs), tuple(targets), find_paths(walked, fed), not streamed, frozenset(sequences),
         frozenset(of_any_length), makers, {name: k for k, name in enumerate(fed)}, _behind(walked, targets, alike), alike,
     )  # fmt: skip
+
+
+def _plain(walked: Walk) -> Walk:
+    """The same, where a Cast to the type that a value has is an Identity."""
+
+    def plain(node: Node) -> Node:
+        kinds = {walked.facts[v].dtype for v in (*node.inputs[:1], *node.outputs) if v}
+        if registry.moves(node) != "cast" or len(kinds) > 1:
+            return node
+        return Node("Identity", node.name, node.inputs[:1], node.outputs[:1], opset=node.opset)
+
+    return replace(walked, nodes=[plain(node) for node in walked.nodes])
 
 
 def _behind(walked: Walk, targets: Sequence[Target], alike: Mapping[str, str]) -> tuple[frozenset[int], ...]:
