@@ -20,6 +20,12 @@ static inline int64_t li_recur_block(int64_t gates, int64_t T, int64_t B, int64_
     return steps < 2 ? (T < 2 ? T : 2) : (steps < T ? steps : T);
 }
 
+/* Words of a row of K inputs that are quantised: scale, zero, sum, one that is left, then their bytes, or each as 16 bits where a
+ * set multiplies those; whole lines of memory. */
+static inline int64_t li_input_row(int64_t K) { return li_pad_units(4 + (K + 3) / 4 * 2 + 2 * LI_UNITS); }
+
+#define LI_QUANT_ROWS 96 /* rows of a matmul that are quantised at once */
+
 /* Positions of one line that a convolution works on at once: the rows of x they read are held in some 64 KiB. */
 static inline int64_t li_conv_block(int64_t rows, int64_t stride, int64_t out)
 {

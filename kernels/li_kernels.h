@@ -101,6 +101,45 @@ typedef struct li_recur_args {
     li_act act[3];
 } li_recur_args;
 
+/* Slots that end in i8 hold 4 successive k of a unit as int8 in one word (li_pack_i8, layout in li_pack.h), and multiply
+ * inputs that are int8 too. Inputs are quantised where they enter a product: a row is what one column reads (matmul: x[n];
+ * recurrent slots: x[t][b], and h[b] of each step, and gru's r . h where linear_before_reset = 0).
+ *
+ *   ROW     scale = max |x| / 127, zero = 0, q = round(x * (127 / max |x|));  scale = 0 and q = 0 where max |x| < 2^-120
+ *   ROW_U8  lo = min(x, 0), hi = max(x, 0), scale = (hi - lo) / 255, zero = round(clamp(-lo / scale, 0, 255)) - 128,
+ *           q = clamp(round(x / scale) + zero, -128, 127): ONNX DynamicQuantizeLinear-11 of the row, less 128.
+ *           scale = 0, zero = 0 and q = 0 where (hi - lo) / 255 is 0
+ *   ALL_U8  the same with lo and hi of all rows of the call: x[n][k]; x[T][B][I] once, h[B][H] of each step (rows of h with
+ *           lens, and r . h: each by itself)
+ *   GIVEN   scale and zero from the record (scale > 0, zero -128 .. 127), q as in ROW_U8; matmul only
+ *
+ * Round: half to even. Divisions are exact to half an ulp, so q is the same on every set. A NaN or an infinity among the
+ * values that a scale is made of gives scale = NaN, so that what reads these rows is NaN and nothing else is; GIVEN: a NaN
+ * does so, infinities are clamped.
+ *
+ * K terms (one matrix, one row) add to a chain as one:
+ *   sum = sum over k of (q[k] - zero) * (w[k] - w_zero), exact in int32;  acc = fma((float)sum, scale * w_scale, acc)
+ * w_scale and w_zero are those of the unit (li_pack.h); weight_zeros = 0 says that all w_zero are 0.
+ * K at most 131071, with zero points on either side 33025: no sum leaves int32. */
+typedef enum li_quantize { LI_QUANT_ROW, LI_QUANT_ROW_U8, LI_QUANT_ALL_U8, LI_QUANT_GIVEN } li_quantize;
+
+/* ---- matmul_i8: as matmul_f32. scratch: li_matmul_i8_scratch(n, k) bytes, 64-byte aligned. */
+typedef struct li_matmul_i8_args {
+    li_matmul_args product;
+    li_ref scratch;
+    int64_t quantize, weight_zeros;
+    double scale; /* GIVEN */
+    int64_t zero;
+} li_matmul_i8_args;
+
+/* ---- lstm_i8, gru_i8, rnn_i8: as lstm_f32 and so on; w_panel, r_panel, r_h_panel in words.
+ * Sum of one gate: bias, then all terms of w as one, then all of r as one.
+ * scratch: li_recur_i8_scratch(gates, T, B, I, H) bytes, 64-byte aligned. */
+typedef struct li_recur_i8_args {
+    li_recur_args layer;
+    int64_t quantize, weight_zeros;
+} li_recur_i8_args;
+
 /* ---- conv_f32, conv_f16: grouped convolution over 0..3 spatial axes as matrix products ------------------------------
  * x [N][C][in...] strides x_stride (elements): batch, channel, spatial...   y likewise [N][M][out...].
  * w packed per group (G = 1), group g at w + g * w_group elements; k runs over (channel of the group, kernel...).
@@ -277,6 +316,8 @@ typedef struct li_kernels {
 
 /* Scratch sizes in bytes, the same for every instruction set. */
 int64_t li_recur_scratch(int64_t gates, int64_t T, int64_t B, int64_t I, int64_t H);
+int64_t li_recur_i8_scratch(int64_t gates, int64_t T, int64_t B, int64_t I, int64_t H);
+int64_t li_matmul_i8_scratch(int64_t n, int64_t k);
 int64_t li_matmul_dyn_scratch(int64_t k, int64_t m);
 int64_t li_conv_scratch(int64_t channels, int64_t groups, const int64_t kernel[3], const int64_t out[3], const int64_t stride[3],
                         const int64_t dilation[3]);

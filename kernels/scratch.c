@@ -11,6 +11,18 @@ int64_t li_recur_scratch(int64_t gates, int64_t T, int64_t B, int64_t I, int64_t
     return (z + 6 * B * H_pad) * (int64_t)sizeof(float);
 }
 
+/* The same, then rows that are quantised: h (or gru's r . h) of a step, the inputs of one block of steps. */
+int64_t li_recur_i8_scratch(int64_t gates, int64_t T, int64_t B, int64_t I, int64_t H)
+{
+    const int64_t rows = (li_recur_block(gates, T, B, H) + 1) * B;
+    return li_recur_scratch(gates, T, B, I, H) + (B * li_input_row(H) + rows * li_input_row(I)) * (int64_t)sizeof(int32_t);
+}
+
+int64_t li_matmul_i8_scratch(int64_t n, int64_t k)
+{
+    return (n < LI_QUANT_ROWS ? n : LI_QUANT_ROWS) * li_input_row(k) * (int64_t)sizeof(int32_t);
+}
+
 int64_t li_matmul_dyn_scratch(int64_t k, int64_t m) { return k * li_pad_units(m) * (int64_t)sizeof(float); }
 
 /* The offset of every k, then the rows of x for one block of positions, for whichever axis the slot takes as the line. */

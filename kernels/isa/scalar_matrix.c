@@ -4,8 +4,10 @@
 #include <math.h>
 #include <string.h>
 
+#include "../li_block.h"
 #include "../li_kernels.h"
 #include "scalar_half.h"
+#include "scalar_quantise.h"
 
 /* ONNX operator text of RNN, LSTM, GRU. */
 static float activate(const li_act *act, float x)
@@ -32,7 +34,7 @@ static float activate(const li_act *act, float x)
 }
 
 /* How weights are held. */
-typedef enum held { F32, F16 } held;
+typedef enum held { F32, F16, I8 } held;
 
 /* Weight of term k, gate g of G, unit u (li_pack.h). */
 static float weight(held kind, const void *w, int64_t panel, int64_t G, int64_t k, int64_t g, int64_t u)
@@ -72,6 +74,29 @@ static li_status matmul(held kind, const void *args, char *const *base)
 li_status li_matmul_f32_scalar(const void *args, char *const *base) { return matmul(F32, args, base); }
 li_status li_matmul_f16_scalar(const void *args, char *const *base) { return matmul(F16, args, base); }
 
+li_status li_matmul_i8_scalar(const void *args, char *const *base)
+{
+    const li_matmul_i8_args *i8 = args;
+    const li_matmul_args *a = &i8->product;
+    const float *x = li_at(a->x, base), *bias = li_at(a->bias, base);
+    float *y = li_at(a->y, base);
+    quantised *row = li_at(i8->scratch, base);
+    quantiser how = {i8->quantize, (float)i8->scale, (int32_t)i8->zero};
+    if (how.mode == LI_QUANT_ALL_U8) {
+        range all = {0};
+        for (int64_t n = 0; n < a->n; n++) { widen(&all, x + n * a->x_row, a->x_k, a->k); }
+        quantise_range(&how, all);
+    }
+    for (int64_t n = 0; n < a->n; n++) {
+        quantise(row, how, x + n * a->x_row, a->x_k, a->k);
+        for (int64_t m = 0; m < a->m; m++) {
+            const float sum = sum_i8(bias ? bias[m] : 0.0f, row, li_at(a->w, base), (3 + (a->k + 3) / 4) * LI_UNITS, 1, a->k, 0, m);
+            y[n * a->y_row + m * a->y_col] = activate(&a->act, sum);
+        }
+    }
+    return LI_OK;
+}
+
 static void matmul_dyn_axis(const li_matmul_dyn_args *a, int64_t axis, const float *x, const float *b, float *y)
 {
     if (axis < a->batch_rank) {
@@ -96,31 +121,50 @@ li_status li_matmul_dyn_f32_scalar(const void *args, char *const *base)
     return LI_OK;
 }
 
-/* One step of one stream: x, h (old), c (in place), h_new. */
-typedef void (*step_fn)(held kind, const li_recur_args *a, char *const *base, const float *x, const float *h, float *h_new, float *c,
-                        float *scratch);
+/* One step of one stream. Of x and of what is summed over h: floats, or a row of int8 (I8). */
+typedef struct step {
+    held kind;
+    const li_recur_args *a;
+    char *const *base;
+    const void *x, *sum_h;
+    const float *h; /* old */
+    float *h_new, *c; /* c: in place */
+    float *spare;      /* [H] */
+    quantised *row;    /* of H: gru's r . h */
+    quantiser how;
+} step;
 
-/* Sum of gate g of unit u over x and h. */
-static float gate_sum(held kind, const li_recur_args *a, char *const *base, int64_t GB, int64_t GW, int64_t GR, int64_t g, int64_t u,
-                      const float *x, const float *h)
+/* sum + K terms of gate g of G, unit u. */
+static float terms(const step *s, float sum, li_ref w, int64_t panel, int64_t G, int64_t K, int64_t g, int64_t u, const void *x)
 {
-    const float *bias = li_at(a->bias, base);
-    const void *w = li_at(a->w, base), *r = li_at(a->r, base);
-    float sum = bias[(u / LI_UNITS * GB + g) * LI_UNITS + u % LI_UNITS];
-    for (int64_t k = 0; k < a->I; k++) { sum += x[k] * weight(kind, w, a->w_panel, GW, k, g, u); }
-    for (int64_t k = 0; h && k < a->H; k++) { sum += h[k] * weight(kind, r, a->r_panel, GR, k, g, u); }
+    const void *at = li_at(w, s->base);
+    if (s->kind == I8) { return sum_i8(sum, x, at, panel, G, K, g, u); }
+    for (int64_t k = 0; k < K; k++) { sum += ((const float *)x)[k] * weight(s->kind, at, panel, G, k, g, u); }
     return sum;
 }
 
-static void lstm_step(held kind, const li_recur_args *a, char *const *base, const float *x, const float *h, float *h_new, float *c,
-                      float *scratch)
+static float bias_of(const step *s, int64_t GB, int64_t g, int64_t u)
 {
-    const float *peep = li_at(a->peephole, base);
-    const int64_t H_pad = (a->H + LI_UNITS - 1) / LI_UNITS * LI_UNITS;
-    (void)scratch;
+    return ((const float *)li_at(s->a->bias, s->base))[(u / LI_UNITS * GB + g) * LI_UNITS + u % LI_UNITS];
+}
+
+/* Sum of gate g of unit u over x and h. GR = 0: over x alone. */
+static float gate_sum(const step *s, int64_t GB, int64_t GW, int64_t GR, int64_t g, int64_t u)
+{
+    const li_recur_args *a = s->a;
+    const float sum = terms(s, bias_of(s, GB, g, u), a->w, a->w_panel, GW, a->I, g, u, s->x);
+    return GR == 0 ? sum : terms(s, sum, a->r, a->r_panel, GR, a->H, g, u, s->sum_h);
+}
+
+static void lstm_step(const step *s)
+{
+    const li_recur_args *a = s->a;
+    const float *peep = li_at(a->peephole, s->base);
+    const int64_t H_pad = li_pad_units(a->H);
+    float *c = s->c;
     for (int64_t u = 0; u < a->H; u++) {
         float z[4];
-        for (int64_t g = 0; g < 4; g++) { z[g] = gate_sum(kind, a, base, 4, 4, 4, g, u, x, h); }
+        for (int64_t g = 0; g < 4; g++) { z[g] = gate_sum(s, 4, 4, 4, g, u); }
         if (peep) {
             z[0] += peep[u] * c[u];
             z[2] += peep[2 * H_pad + u] * c[u];
@@ -129,74 +173,131 @@ static void lstm_step(held kind, const li_recur_args *a, char *const *base, cons
         const float ft = a->input_forget ? 1.0f - it : activate(&a->act[0], clipped(a->clip, z[2]));
         c[u] = ft * c[u] + it * activate(&a->act[1], clipped(a->clip, z[3]));
         if (peep) { z[1] += peep[H_pad + u] * c[u]; }
-        h_new[u] = activate(&a->act[0], clipped(a->clip, z[1])) * activate(&a->act[2], c[u]);
+        s->h_new[u] = activate(&a->act[0], clipped(a->clip, z[1])) * activate(&a->act[2], c[u]);
     }
 }
 
-static void gru_step(held kind, const li_recur_args *a, char *const *base, const float *x, const float *h, float *h_new, float *c,
-                     float *scratch)
+static void gru_step(const step *s)
 {
-    const float *bias = li_at(a->bias, base);
-    const void *r_h = li_at(a->r_h, base), *r = li_at(a->r, base);
+    const li_recur_args *a = s->a;
     const int64_t GR = a->linear_before_reset ? 3 : 2;
-    (void)c;
+    const void *reset = s->spare;
     for (int64_t u = 0; u < a->H; u++) { /* rt . Ht-1 of all units first: lbr = 0 sums over them */
-        scratch[u] = activate(&a->act[0], clipped(a->clip, gate_sum(kind, a, base, 4, 3, GR, 1, u, x, h)));
-        if (!a->linear_before_reset) { scratch[u] *= h[u]; }
+        s->spare[u] = activate(&a->act[0], clipped(a->clip, gate_sum(s, 4, 3, GR, 1, u)));
+        if (!a->linear_before_reset) { s->spare[u] *= s->h[u]; }
+    }
+    if (s->kind == I8 && !a->linear_before_reset) {
+        quantiser how = s->how;
+        if (how.mode == LI_QUANT_ALL_U8) { how.mode = LI_QUANT_ROW_U8; }
+        quantise(s->row, how, s->spare, 1, a->H);
+        reset = s->row;
     }
     for (int64_t u = 0; u < a->H; u++) {
-        const float zt = activate(&a->act[0], clipped(a->clip, gate_sum(kind, a, base, 4, 3, GR, 0, u, x, h)));
-        float zh = gate_sum(kind, a, base, 4, 3, 0, 2, u, x, 0);
+        const float zt = activate(&a->act[0], clipped(a->clip, gate_sum(s, 4, 3, GR, 0, u)));
+        float zh = gate_sum(s, 4, 3, 0, 2, u);
         if (a->linear_before_reset) {
-            float sum = bias[(u / LI_UNITS * 4 + 3) * LI_UNITS + u % LI_UNITS];
-            for (int64_t k = 0; k < a->H; k++) { sum += h[k] * weight(kind, r, a->r_panel, 3, k, 2, u); }
-            zh += scratch[u] * sum;
+            zh += s->spare[u] * terms(s, bias_of(s, 4, 3, u), a->r, a->r_panel, 3, a->H, 2, u, s->sum_h);
         } else {
-            for (int64_t k = 0; k < a->H; k++) { zh += scratch[k] * weight(kind, r_h, a->r_h_panel, 1, k, 0, u); }
+            zh = terms(s, zh, a->r_h, a->r_h_panel, 1, a->H, 0, u, reset);
         }
-        h_new[u] = (1.0f - zt) * activate(&a->act[1], clipped(a->clip, zh)) + zt * h[u];
+        s->h_new[u] = (1.0f - zt) * activate(&a->act[1], clipped(a->clip, zh)) + zt * s->h[u];
     }
 }
 
-static void rnn_step(held kind, const li_recur_args *a, char *const *base, const float *x, const float *h, float *h_new, float *c,
-                     float *scratch)
+static void rnn_step(const step *s)
 {
-    (void)c;
-    (void)scratch;
-    for (int64_t u = 0; u < a->H; u++) {
-        h_new[u] = activate(&a->act[0], clipped(a->clip, gate_sum(kind, a, base, 1, 1, 1, 0, u, x, h)));
-    }
+    const li_recur_args *a = s->a;
+    for (int64_t u = 0; u < a->H; u++) { s->h_new[u] = activate(&a->act[0], clipped(a->clip, gate_sum(s, 1, 1, 1, 0, u))); }
 }
 
-static li_status steps(held kind, const li_recur_args *a, char *const *base, step_fn step)
+typedef void (*step_fn)(const step *s);
+
+/* The rows of x and h that one step reads as int8: two rows, of x and of h. */
+static void quantise_step(step *s, const float *x, quantiser x_how, quantiser h_how, quantised *x_row, quantised *h_row)
 {
-    const float *x = li_at(a->x, base);
-    const int32_t *lens = li_at(a->lens, base);
-    float *y = li_at(a->y, base), *h = li_at(a->h, base), *c = li_at(a->c, base), *h_new = li_at(a->scratch, base);
+    quantise(x_row, x_how, x, 1, s->a->I);
+    quantise(h_row, h_how, s->h, 1, s->a->H);
+    s->x = x_row;
+    s->sum_h = h_row;
+}
+
+/* `length` steps of rows b .. b + n - 1. */
+static void run(step s, step_fn fn, int64_t b, int64_t n, int64_t length, quantiser x_how)
+{
+    const li_recur_args *a = s.a;
+    const float *x = li_at(a->x, s.base);
+    float *y = li_at(a->y, s.base), *h = li_at(a->h, s.base), *c = li_at(a->c, s.base);
     const size_t row_bytes = (size_t)a->H * sizeof(float);
+    int32_t *rows = (int32_t *)(void *)(s.spare + li_pad_units(a->H));
+    s.row = (quantised *)(void *)(rows + li_input_row(a->H) + li_input_row(a->I));
+    for (int64_t i = 0; i < length; i++) {
+        const int64_t t = a->reverse ? length - 1 - i : i;
+        quantiser h_how = s.how;
+        if (s.how.mode == LI_QUANT_ALL_U8) {
+            range all = {0};
+            for (int64_t k = b; k < b + n; k++) { widen(&all, h + k * a->h_b, 1, a->H); }
+            quantise_range(&h_how, all);
+        }
+        for (int64_t k = b; k < b + n; k++) {
+            s.x = x + t * a->x_t + k * a->x_b;
+            s.sum_h = s.h = h + k * a->h_b;
+            s.c = c ? c + k * a->c_b : 0;
+            if (s.kind == I8) {
+                quantise_step(&s, s.x, x_how, h_how, (quantised *)(void *)rows, (quantised *)(void *)(rows + li_input_row(a->I)));
+            }
+            fn(&s);
+            memcpy(h + k * a->h_b, s.h_new, row_bytes);
+            if (y) { memcpy(y + t * a->y_t + k * a->y_b, s.h_new, row_bytes); }
+        }
+    }
+    for (int64_t t = length; y && t < a->T; t++) {
+        for (int64_t k = b; k < b + n; k++) { memset(y + t * a->y_t + k * a->y_b, 0, row_bytes); }
+    }
+}
+
+static li_status steps(held kind, int64_t mode, const li_recur_args *a, char *const *base, step_fn fn)
+{
+    const int32_t *lens = li_at(a->lens, base);
+    float *scratch = li_at(a->scratch, base);
+    step s = {.kind = kind, .a = a, .base = base, .h_new = scratch, .spare = scratch + li_pad_units(a->H), .how = {.mode = mode}};
+    quantiser x_how = s.how;
     for (int64_t b = 0; lens && b < a->B; b++) {
         if (lens[b] < 0 || lens[b] > a->T) { return LI_ERR_LENGTH; }
     }
-    for (int64_t b = 0; b < a->B; b++) {
-        const int64_t length = lens ? ((const volatile int32_t *)lens)[b] : a->T;
-        if (length < 0 || length > a->T) { return LI_ERR_LENGTH; }
-        for (int64_t s = 0; s < length; s++) {
-            const int64_t t = a->reverse ? length - 1 - s : s;
-            step(kind, a, base, x + t * a->x_t + b * a->x_b, h + b * a->h_b, h_new, c ? c + b * a->c_b : 0, h_new + a->H);
-            memcpy(h + b * a->h_b, h_new, row_bytes);
-            if (y) { memcpy(y + t * a->y_t + b * a->y_b, h_new, row_bytes); }
+    if (mode == LI_QUANT_ALL_U8) {
+        range all = {0};
+        for (int64_t i = 0; i < a->T * a->B; i++) {
+            widen(&all, (const float *)li_at(a->x, base) + i / a->B * a->x_t + i % a->B * a->x_b, 1, a->I);
         }
-        for (int64_t t = length; y && t < a->T; t++) { memset(y + t * a->y_t + b * a->y_b, 0, row_bytes); }
+        quantise_range(&x_how, all);
+    }
+    if (!lens) {
+        run(s, fn, 0, a->B, a->T, x_how);
+        return LI_OK;
+    }
+    for (int64_t b = 0; b < a->B; b++) {
+        const int64_t length = ((const volatile int32_t *)lens)[b];
+        if (length < 0 || length > a->T) { return LI_ERR_LENGTH; }
+        run(s, fn, b, 1, length, x_how);
     }
     return LI_OK;
 }
 
-li_status li_lstm_f32_scalar(const void *args, char *const *base) { return steps(F32, args, base, lstm_step); }
-li_status li_lstm_f16_scalar(const void *args, char *const *base) { return steps(F16, args, base, lstm_step); }
-li_status li_gru_f32_scalar(const void *args, char *const *base) { return steps(F32, args, base, gru_step); }
-li_status li_gru_f16_scalar(const void *args, char *const *base) { return steps(F16, args, base, gru_step); }
-li_status li_rnn_f32_scalar(const void *args, char *const *base) { return steps(F32, args, base, rnn_step); }
-li_status li_rnn_f16_scalar(const void *args, char *const *base) { return steps(F16, args, base, rnn_step); }
+static li_status steps_i8(const void *args, char *const *base, step_fn fn)
+{
+    const li_recur_i8_args *a = args;
+    return steps(I8, a->quantize, &a->layer, base, fn);
+}
+
+li_status li_lstm_f32_scalar(const void *args, char *const *base) { return steps(F32, LI_QUANT_ROW, args, base, lstm_step); }
+li_status li_lstm_f16_scalar(const void *args, char *const *base) { return steps(F16, LI_QUANT_ROW, args, base, lstm_step); }
+li_status li_lstm_i8_scalar(const void *args, char *const *base) { return steps_i8(args, base, lstm_step); }
+li_status li_gru_f32_scalar(const void *args, char *const *base) { return steps(F32, LI_QUANT_ROW, args, base, gru_step); }
+li_status li_gru_f16_scalar(const void *args, char *const *base) { return steps(F16, LI_QUANT_ROW, args, base, gru_step); }
+li_status li_gru_i8_scalar(const void *args, char *const *base) { return steps_i8(args, base, gru_step); }
+li_status li_rnn_f32_scalar(const void *args, char *const *base) { return steps(F32, LI_QUANT_ROW, args, base, rnn_step); }
+li_status li_rnn_f16_scalar(const void *args, char *const *base) { return steps(F16, LI_QUANT_ROW, args, base, rnn_step); }
+li_status li_rnn_i8_scalar(const void *args, char *const *base) { return steps_i8(args, base, rnn_step); }
 
 /* One output: filter m of group g at position p. x and y point at the batch entry. */
 static float conv_sum(held kind, const li_conv_args *a, const float *x, const void *w, float sum, int64_t g, int64_t m, const int64_t p[3])

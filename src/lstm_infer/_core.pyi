@@ -18,6 +18,8 @@ dtypes: Final[dict[str, int]]
 act_codes: Final[dict[str, int]]
 """Activation ("SIGMOID") to li_act_code."""
 reduce_codes: Final[dict[str, int]]
+quantize_codes: Final[dict[str, int]]
+"""How inputs are quantised ("ROW", "ROW_U8", "ALL_U8", "GIVEN") to li_quantize."""
 scatter_codes: Final[dict[str, int]]
 """Reduction ("LOG_SUM_EXP") to li_reduce_code."""
 status_codes: Final[dict[str, int]]
@@ -53,6 +55,12 @@ def list_isas() -> list[tuple[str, bool]]:
 
 def recur_scratch(gates: int, T: int, B: int, I: int, H: int) -> int:
     """Return the scratch bytes of lstm_f32 (4 gates), gru_f32 (3) or rnn_f32 (1)."""
+
+def recur_i8_scratch(gates: int, T: int, B: int, I: int, H: int) -> int:
+    """Return the scratch bytes of lstm_i8 (4 gates), gru_i8 (3) or rnn_i8 (1)."""
+
+def matmul_i8_scratch(n: int, k: int) -> int:
+    """Return the scratch bytes of matmul_i8."""
 
 def matmul_dyn_scratch(k: int, m: int) -> int:
     """Return the scratch bytes of matmul_dyn_f32."""
@@ -119,6 +127,52 @@ def pack_f32(
         `src` or `out` is not a float32 array.
     ValueError
         Either is not C-contiguous, or too small for what is asked.
+    """
+
+def pack_i8(
+    src: NDArray[np.int8],
+    scale: NDArray[np.float32],
+    zero: NDArray[np.int32] | None = None,
+    *,
+    gates: int,
+    n_units: int,
+    k: int,
+    gate_stride: int,
+    unit_stride: int,
+    k_stride: int,
+    src_offset: int = 0,
+    panel: int = 0,
+    out: NDArray[np.int32] | None = None,
+    out_offset: int = 0,
+) -> NDArray[np.int32]:
+    """Pack a matrix of 8-bit weights, w standing for (w - zero) * scale, into panels of 16 units (kernels/li_pack.h).
+
+    Parameters
+    ----------
+    src : int8, any shape, C-contiguous
+        As `src` of `pack_f32`. Weights of uint8 go in less 128, and so do their zero points.
+    scale : float32, gates * n_units, C-contiguous
+        Of unit u of gate g at [g, u].
+    zero : int32, gates * n_units, C-contiguous, optional
+        Zero points, -128 .. 127; 0 if absent.
+    gates, n_units, k : int
+        Extents.
+    panel : int
+        Words from one panel to the next; 0: gates * (3 + ceil(k / 4)) * 16, the panels lie densely.
+    out : int32, C-contiguous, optional
+        Written from element `out_offset` on (R behind W: out_offset = gates * (3 + ceil(I / 4)) * 16).
+
+    Returns
+    -------
+    int32 array, 1-d if it is new
+        `out`, with units past the last zero-filled. Untouched where k is 0.
+
+    Raises
+    ------
+    TypeError
+        An array is of another type.
+    ValueError
+        One is not C-contiguous, or does not hold what is asked.
     """
 
 @final

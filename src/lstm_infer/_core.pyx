@@ -2,7 +2,7 @@
 
 cimport cython
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
-from libc.stdint cimport int64_t, uintptr_t
+from libc.stdint cimport int8_t, int32_t, int64_t, uintptr_t
 from libc.string cimport memcpy
 
 cimport numpy as cnp
@@ -36,6 +36,9 @@ reduce_codes = {
     "SUM": LI_RED_SUM, "MEAN": LI_RED_MEAN, "MAX": LI_RED_MAX, "MIN": LI_RED_MIN, "PROD": LI_RED_PROD,
     "SUM_SQUARE": LI_RED_SUM_SQUARE, "L1": LI_RED_L1, "L2": LI_RED_L2, "LOG_SUM": LI_RED_LOG_SUM,
     "LOG_SUM_EXP": LI_RED_LOG_SUM_EXP,
+}
+quantize_codes = {
+    "ROW": LI_QUANT_ROW, "ROW_U8": LI_QUANT_ROW_U8, "ALL_U8": LI_QUANT_ALL_U8, "GIVEN": LI_QUANT_GIVEN,
 }
 scatter_codes = {
     "SET": LI_SCATTER_SET, "ADD": LI_SCATTER_ADD, "MUL": LI_SCATTER_MUL, "MIN": LI_SCATTER_MIN, "MAX": LI_SCATTER_MAX,
@@ -89,6 +92,14 @@ def recur_scratch(int64_t gates, int64_t T, int64_t B, int64_t I, int64_t H):
     return li_recur_scratch(gates, T, B, I, H)
 
 
+def recur_i8_scratch(int64_t gates, int64_t T, int64_t B, int64_t I, int64_t H):
+    return li_recur_i8_scratch(gates, T, B, I, H)
+
+
+def matmul_i8_scratch(int64_t n, int64_t k):
+    return li_matmul_i8_scratch(n, k)
+
+
 def matmul_dyn_scratch(int64_t k, int64_t m):
     return li_matmul_dyn_scratch(k, m)
 
@@ -113,13 +124,13 @@ def aligned_empty(Py_ssize_t n_bytes):
     return raw[shift:shift + n_bytes]
 
 
-cdef float *floats(str name, object array, bint write) except NULL:
-    """The address of a C-contiguous float32 array."""
-    if not cnp.PyArray_Check(array) or cnp.PyArray_TYPE(<cnp.ndarray>array) != cnp.NPY_FLOAT32:
-        raise TypeError(f"{name}: float32 array expected")
+cdef void *elements(str name, object array, int kind, bint write) except NULL:
+    """The address of a C-contiguous array of one type."""
+    if not cnp.PyArray_Check(array) or cnp.PyArray_TYPE(<cnp.ndarray>array) != kind:
+        raise TypeError(f"{name}: {cnp.PyArray_DescrFromType(kind)} array expected")
     if not (cnp.PyArray_ISCARRAY(<cnp.ndarray>array) if write else cnp.PyArray_ISCARRAY_RO(<cnp.ndarray>array)):
         raise ValueError(f"{name}: C-contiguous{' writeable' if write else ''} array expected")
-    return <float *>cnp.PyArray_DATA(<cnp.ndarray>array)
+    return cnp.PyArray_DATA(<cnp.ndarray>array)
 
 
 def pack_f32(src, *, int64_t gates, int64_t n_units, int64_t k, int64_t gate_stride, int64_t unit_stride,
@@ -131,8 +142,32 @@ def pack_f32(src, *, int64_t gates, int64_t n_units, int64_t k, int64_t gate_str
         return out
     bounds.packed(src.size, src_offset, [(gates, gate_stride), (n_units, unit_stride), (k, k_stride)],
                   out.size, out_offset, n_floats - panel + gates * k * LI_UNITS)
-    li_pack_f32(floats("out", out, True) + out_offset, floats("src", src, False) + src_offset, gates, n_units, k,
+    li_pack_f32(<float *>elements("out", out, cnp.NPY_FLOAT32, True) + out_offset,
+                <float *>elements("src", src, cnp.NPY_FLOAT32, False) + src_offset, gates, n_units, k,
                 gate_stride, unit_stride, k_stride, panel)
+    return out
+
+
+def pack_i8(src, scale, zero=None, *, int64_t gates, int64_t n_units, int64_t k, int64_t gate_stride,
+            int64_t unit_stride, int64_t k_stride, int64_t src_offset=0, int64_t panel=0, out=None,
+            int64_t out_offset=0):
+    cdef int64_t rows = 3 + (k + 3) // 4 if k > 0 else 0
+    cdef const int32_t *zeros = NULL
+    panel, n_words = bounds.panels(gates, n_units, rows, panel, LI_UNITS, out_offset)
+    if out is None:
+        out = aligned_empty((out_offset + n_words) * 4).view(np.int32)
+    if n_units == 0 or k == 0:
+        return out
+    bounds.packed(src.size, src_offset, [(gates, gate_stride), (n_units, unit_stride), (k, k_stride)],
+                  out.size, out_offset, n_words - panel + gates * rows * LI_UNITS)
+    bounds.per_unit("scale", scale, gates * n_units)
+    if zero is not None:
+        bounds.per_unit("zero", zero, gates * n_units)
+        zeros = <const int32_t *>elements("zero", zero, cnp.NPY_INT32, False)
+    li_pack_i8(<int32_t *>elements("out", out, cnp.NPY_INT32, True) + out_offset,
+               <int8_t *>elements("src", src, cnp.NPY_INT8, False) + src_offset,
+               <const float *>elements("scale", scale, cnp.NPY_FLOAT32, False), zeros, gates, n_units, k,
+               gate_stride, unit_stride, k_stride, panel)
     return out
 
 

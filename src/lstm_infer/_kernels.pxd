@@ -1,6 +1,6 @@
 """C declarations only: what _core and _check call in kernels/."""
 
-from libc.stdint cimport int64_t
+from libc.stdint cimport int8_t, int32_t, int64_t
 
 cdef extern from *:
     """
@@ -55,6 +55,12 @@ cdef extern from "li_kernels.h" nogil:
         LI_ACT_SOFTPLUS
 
     enum:
+        LI_QUANT_ROW
+        LI_QUANT_ROW_U8
+        LI_QUANT_ALL_U8
+        LI_QUANT_GIVEN
+
+    enum:
         LI_RED_SUM
         LI_RED_MEAN
         LI_RED_MAX
@@ -80,6 +86,8 @@ cdef extern from "li_kernels.h" nogil:
         li_slot_fn *slot
 
     int64_t li_recur_scratch(int64_t gates, int64_t T, int64_t B, int64_t I, int64_t H) noexcept
+    int64_t li_recur_i8_scratch(int64_t gates, int64_t T, int64_t B, int64_t I, int64_t H) noexcept
+    int64_t li_matmul_i8_scratch(int64_t n, int64_t k) noexcept
     int64_t li_matmul_dyn_scratch(int64_t k, int64_t m) noexcept
     int64_t li_pool_scratch(int64_t y_cols, int64_t kernel, int64_t stride, int64_t dilation) noexcept
     int64_t li_conv_scratch(int64_t channels, int64_t groups, const int64_t *kernel, const int64_t *out,
@@ -88,6 +96,9 @@ cdef extern from "li_kernels.h" nogil:
 cdef extern from "li_pack.h" nogil:
     void li_pack_f32(float *dst, const float *src, int64_t gates, int64_t n_units, int64_t K, int64_t gate_stride,
                      int64_t unit_stride, int64_t k_stride, int64_t panel) noexcept
+    void li_pack_i8(int32_t *dst, const int8_t *src, const float *scale, const int32_t *zero, int64_t gates,
+                    int64_t n_units, int64_t K, int64_t gate_stride, int64_t unit_stride, int64_t k_stride,
+                    int64_t panel) noexcept
 
 cdef extern from "li_plan.h" nogil:
     ctypedef struct li_step:

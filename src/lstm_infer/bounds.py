@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["call", "packed", "panels", "pieces", "plan_steps", "step_shape"]
+__all__ = ["call", "packed", "panels", "per_unit", "pieces", "plan_steps", "step_shape"]
 
 
 def panels(gates: int, n_units: int, k: int, panel: int, units: int, out_offset: int) -> tuple[int, int]:
@@ -35,6 +35,12 @@ def packed(
         raise ValueError(f"src: {src_size} elements do not hold gates, units and k at these strides")
     if out_offset + n_floats > out_size:
         raise ValueError(f"out: {out_size} elements do not hold {n_floats} floats of panels from {out_offset}")
+
+
+def per_unit(name: str, values: NDArray[Any], n: int) -> None:
+    """Refuse other than one value for each unit of each gate."""
+    if values.size != n:
+        raise ValueError(f"{name}: {n} values, one for each unit of each gate, expected, got {values.size}")
 
 
 def plan_steps(

@@ -28,6 +28,10 @@ RECORDS = {
     "gru_f16": arguments.Recur,
     "rnn_f16": arguments.Recur,
     "conv_f16": arguments.Conv,
+    "matmul_i8": arguments.MatMulI8,
+    "lstm_i8": arguments.RecurI8,
+    "gru_i8": arguments.RecurI8,
+    "rnn_i8": arguments.RecurI8,
     "gather": arguments.Gather,
     "gather_nd": arguments.GatherND,
     "scatter_nd": arguments.ScatterND,
@@ -49,14 +53,21 @@ LINES = ("li_ref", "int64_t", "double", "li_act")
 def declared(slot: str) -> list[tuple[str, str, int]]:
     """(type, name, items; 0: no array) of each field of a slot's record, from the header."""
     kernels = shared_files.ROOT / "kernels"
-    record = re.search(rf"LI_SLOT\({slot}, (\w+)\)", (kernels / "li_slots.def").read_text())
+    record = re.search(rf"LI_SLOT\w*\({slot}, (\w+)\)", (kernels / "li_slots.def").read_text())
     header = re.sub(r"/\*.*?\*/", "", (kernels / "li_kernels.h").read_text(), flags=re.S)
     assert record
-    body = re.search(rf"typedef struct {record[1]} \{{(.*?)\}}", header, re.S)
+    return items(record[1], header)
+
+
+def items(record: str, header: str) -> list[tuple[str, str, int]]:
+    body = re.search(rf"typedef struct {record} \{{(.*?)\}}", header, re.S)
     assert body
     found = []
     for line in filter(None, (part.strip() for part in body[1].split(";"))):
         kind, names = line.split(None, 1)
+        if kind.endswith("_args"):  # a record in front of more fields
+            found += items(kind, header)
+            continue
         for name in names.split(","):
             item = ITEM.match(name.strip())
             assert item and kind in LINES

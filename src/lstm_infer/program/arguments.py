@@ -21,7 +21,7 @@ from .views import View
 
 __all__ = [
     "RANK", "Activation", "Address", "Conv", "Copy", "Gather", "GatherND", "Indexed", "MatMul", "MatMulDyn",
-    "MatMulInt", "Record", "Recur", "Reverse", "ScatterND", "dtype_code", "filled",
+    "MatMulI8", "MatMulInt", "Record", "Recur", "RecurI8", "Reverse", "ScatterND", "dtype_code", "filled",
 ]  # fmt: skip
 
 Address = Callable[[View], tuple[int, int]]
@@ -135,7 +135,7 @@ class MatMul(Record):
     act: Activation
 
     READ = ("x", "w", "bias")
-    WRITTEN = ("y",)
+    WRITTEN: ClassVar[tuple[str, ...]] = ("y",)
 
     @property
     def macs(self) -> int:
@@ -147,6 +147,22 @@ class MatMul(Record):
             return None  # y does not have the order of its rows
         flat = y.reshape((self.n, self.m))
         return None if flat is None else replace(self, y=y, y_row=flat.strides[0], y_col=flat.strides[1])
+
+
+@dataclass(frozen=True)
+class MatMulI8(MatMul):
+    """li_matmul_i8_args: the same with weights of 8 bits (_core.pack_i8) and inputs that the call quantises."""
+
+    scratch: View
+    quantize: int
+    """One of _core.quantize_codes."""
+    weight_zeros: int
+    """0: the zero points of all weights are 0."""
+    scale: float
+    """What GIVEN quantises with, as is `zero`, -128 .. 127 (of uint8 less 128)."""
+    zero: int
+
+    WRITTEN = ("y", "scratch")
 
 
 @dataclass(frozen=True)
@@ -235,6 +251,18 @@ class Recur(Record):
     @property
     def can_fail(self) -> bool:
         return self.lens is not None
+
+
+@dataclass(frozen=True)
+class RecurI8(Recur):
+    """li_recur_i8_args: the same with weights of 8 bits and inputs that are quantised at each step; see MatMulI8."""
+
+    quantize: int
+    weight_zeros: int
+
+    @property
+    def macs(self) -> int:
+        return 4 * super().macs  # panels are counted in words of four weights
 
 
 @dataclass(frozen=True)
