@@ -14,6 +14,7 @@ Refused: more than 3 spatial axes, negative pads.
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from math import prod
 from typing import Any
 
@@ -24,14 +25,15 @@ from ..errors import OnnxImportError, ShapeError
 from ..graph.fact import Fact
 from ..graph.ir import Array, Node
 from ..graph.links import Link
-from ..program.arguments import Activation, Conv, filled
+from ..program.arguments import Activation, Conv, MatMul, filled
 from ..program.builder import Builder
 from ..program.packing import aligned, panels
+from ..program.precision import SLOT
 from ..program.views import View
 from . import activation, work
 from .elementwise import apply
 from .folded import fold, folded_product
-from .matmul import dynamic
+from .matmul import dynamic, emit, row_bias
 from .registry import Op, attr, need, register, unsupported
 from .window import Slide, met, padded, patches, patches_of, slide, windows
 
@@ -108,7 +110,7 @@ def lower(node: Node, b: Builder) -> None:
     if w is not None and not bias_name and not behind and act == Activation() and _waves(b, x, w, y, s):
         return
     if fixed and w is not None:
-        convolve(b, x, w, bias, y, s, groups, first, pad_planes=True, kind=b.kind(node, w))
+        convolve(b, x, w, bias, y, s, groups, first, pad_planes=True, kind=b.kind(node, prod(w.shape[1:]), w))
     else:
         _computed(b, x, b.f32(b.view(node.inputs[1])), y, s, groups)
     extra = []
@@ -173,6 +175,9 @@ def convolve(
         s = replace(s, size=x.shape[2:], begin=(0,) * len(s.size), end=(0,) * len(s.size))
     filters, spatial = w.shape[0], len(s.size)
     k, m = prod(w.shape[1:]), filters // groups
+    if kind == "int8":
+        _quantised(b, x, w, bias, y, s, groups, act, (key, *((at.start, at.stop) for at in seen)), keep)
+        return
     panel_floats = -(-m // _core.UNITS) * _core.UNITS
 
     def pack() -> Array:
@@ -195,7 +200,41 @@ def convolve(
         in_=filled(s.size, 3, 1), out=out, kernel=kernel, stride=stride, dilation=dilation, pad=filled(s.begin, 3),
         x_stride=filled(x.strides, 5), y_stride=filled(y.strides, 5), w_group=panel_floats * k, act=act,
     )  # fmt: skip
-    b.emit(f"conv_{kind}", args)
+    b.emit(f"conv_{SLOT[kind]}", args)
+
+
+def _quantised(
+    b: Builder,
+    x: View,
+    w: Array,
+    bias: Array | None,
+    y: View,
+    s: Slide,
+    groups: int,
+    act: Activation,
+    key: Any,
+    keep: Any,
+) -> None:
+    """Weights of 8 bits: the patch that each position reads is quantised by itself, and multiplied with them."""
+    k, m, n, spatial = prod(w.shape[1:]), w.shape[0] // groups, x.shape[0], len(s.size)
+    seen = patches(padded(b, x, s, 0.0), s)  # [n, c, positions..., kernel...]
+    order = [0, *range(2, 2 + spatial), 1, *range(2 + spatial, 2 + 2 * spatial)]
+    positions = prod(s.out)
+    rows = b.reshape(seen.transpose(order), (n, positions, groups, k))
+    for g in range(groups):
+        part = partial(panels, "int8", [w[g * m : (g + 1) * m].reshape(1, m, k)])
+        packed = b.packed((key, "int8", groups, g), part, keep)
+        start = None
+        if bias is not None:
+            row = np.asarray(bias, np.float32)[g * m : (g + 1) * m]
+            start = row_bias(b, ("conv bias", id(bias), groups, g), row, m, bias)
+        for i in range(n):
+            taken, out = rows.part(0, i, 1).part(2, g, 1), y.part(0, i, 1).part(1, g * m, m)
+            args = MatMul(
+                x=taken, w=packed, bias=start, y=out, n=positions, k=k, m=m, x_row=taken.strides[1], x_k=taken.strides[3],
+                y_row=1, y_col=positions, act=act,
+            )  # fmt: skip
+            emit(b, args, "int8")
 
 
 def _computed(b: Builder, x: View, w: View, y: View, s: Slide, groups: int) -> None:

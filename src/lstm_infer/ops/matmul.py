@@ -17,9 +17,10 @@ from ..errors import OnnxImportError, ShapeError
 from ..graph.fact import Fact
 from ..graph.ir import Array, Node
 from ..graph.links import Link
-from ..program.arguments import RANK, Activation, MatMul, MatMulDyn, MatMulInt, dtype_code, filled
+from ..program.arguments import RANK, Activation, MatMul, MatMulDyn, MatMulI8, MatMulInt, dtype_code, filled
 from ..program.builder import Builder
 from ..program.packing import panels
+from ..program.precision import SLOT
 from ..program.views import View
 from . import work
 from .registry import Op, need, register
@@ -87,7 +88,7 @@ def pack(b: Builder, node: Node, weights: Array, turned: bool, scale: float = 1.
         w = scaled()
         return panels(kind, [(w if turned else w.T)[None]])
 
-    kind = b.kind(node, weights, values=lambda: [scaled()])
+    kind = b.kind(node, weights.shape[1 if turned else 0], weights, values=lambda: [scaled()])
     return Matrix(b.packed(("matrix", kind, id(weights), turned, scale), make, keep=weights), kind)
 
 
@@ -134,7 +135,16 @@ def product(
         x=flat, w=w.view, bias=bias, y=y, n=n, k=k, m=m, x_row=flat.strides[0], x_k=flat.strides[1], y_row=m, y_col=1,
         act=act or Activation(),
     )  # fmt: skip
-    b.emit(f"matmul_{w.kind}", args)
+    emit(b, args, w.kind)
+
+
+def emit(b: Builder, args: MatMul, kind: str) -> None:
+    """A product with packed weights, however they are held; int8: rows of x are quantised each by itself."""
+    if kind == "int8":
+        scratch = b.scratch(_core.matmul_i8_scratch(args.n, args.k))
+        how: dict[str, Any] = {"quantize": _core.quantize_codes["ROW"], "weight_zeros": 0, "scale": 0.0, "zero": 0}
+        args = MatMulI8(**vars(args), scratch=scratch, **how)
+    b.emit(f"matmul_{SLOT[kind]}", args)
 
 
 def dynamic(b: Builder, left: View, right: View, y: View) -> None:

@@ -15,9 +15,10 @@ from ..errors import OnnxImportError, ShapeError
 from ..graph.fact import Fact
 from ..graph.ir import Array, Node
 from ..graph.links import Link
-from ..program.arguments import Activation, Recur
+from ..program.arguments import Activation, Recur, RecurI8
 from ..program.builder import Builder
 from ..program.packing import layout, panels
+from ..program.precision import SLOT
 from ..program.views import View
 from .activation import Kind, by_name
 from .registry import attr, need, unsupported
@@ -243,12 +244,12 @@ def pack(node: Node, b: Builder, s: Sizes, d: int) -> Packed:
     names = [b.optional(node, i) for i in (1, 2, 3, *([7] if node.op == "LSTM" else []))]
     split = node.op == "GRU" and not attr(node, "linear_before_reset", 0)
     r_gates = 2 if split else gates
-    panel, (_, r_at) = layout([(gates, s.I), (r_gates, s.H)])
     if any(name and b.const_of(name) is None for name in names):
-        return _pack_fed(node, b, s, d, split, panel)
+        return _pack_fed(node, b, s, d, split)
     W, R, bias, P = (b.const_of(name) if name else None for name in (*names, "")[:4])
     assert W is not None and R is not None
-    kind = b.kind(node, W, R)
+    kind = b.kind(node, max(s.I, s.H), W, R)
+    panel, (_, r_at) = layout(kind, [(gates, s.I), (r_gates, s.H)])
     key = (node.op, kind, split, d, id(W), id(R), id(bias), id(P))
     w, r = W[d].reshape(gates, s.H, s.I), R[d].reshape(gates, s.H, s.H)
 
@@ -274,17 +275,19 @@ def pack(node: Node, b: Builder, s: Sizes, d: int) -> Packed:
 
         peephole = b.packed((*key, "p"), peepholes, keep)
     r_h = b.packed((*key, "rh"), lambda: panels(kind, [r[2:]]), keep) if split else None
-    return Packed(kind, whole, after, r_h, b.packed((*key, "b"), biases, keep), peephole, panel, s.H * 16)
+    return Packed(
+        kind, whole, after, r_h, b.packed((*key, "b"), biases, keep), peephole, panel, layout(kind, [(1, s.H)])[0]
+    )
 
 
-def _pack_fed(node: Node, b: Builder, s: Sizes, d: int, split: bool, panel: int) -> Packed:
+def _pack_fed(node: Node, b: Builder, s: Sizes, d: int, split: bool) -> Packed:
     """Weights known only when the plan runs (graph inputs): packed by copies in every call."""
     gates, H, I = GATES[node.op], s.H, s.I
     n_panels = pad16(H) // 16
     w, r = (b.f32(b.view(node.inputs[i])).part(0, d, 1).drop(0) for i in (1, 2))
-    whole = b.alloc((n_panels * panel,))
     r_gates = 2 if split else gates
-    r_at = I * gates * 16
+    panel, (_, r_at) = layout("f32", [(gates, I), (r_gates, H)])
+    whole = b.alloc((n_panels * panel,))
     _copy_panels(b, whole, 0, panel, w.reshape((gates, H, I)), gates)
     _copy_panels(b, whole, r_at, panel, b.reshape(r, (gates, H, H)).part(0, 0, r_gates), r_gates)
     r_h = None
@@ -375,7 +378,8 @@ def lower(node: Node, b: Builder) -> None:
             finals[output].append(memory[what])
         h, c = memory["h"], memory.get("c")
         out = y.part(y_d, d, 1) if y is not None else None
-        scratch = b.scratch(_core.recur_scratch(GATES[node.op], s.T, s.B, s.I, s.H))
+        need_bytes = _core.recur_i8_scratch if weights.kind == "int8" else _core.recur_scratch
+        scratch = b.scratch(need_bytes(GATES[node.op], s.T, s.B, s.I, s.H))
         f, g, last, *_ = *activations(node)[d], Activation(), Activation()
         args = Recur(
             x=x, w=weights.w, r=weights.r, r_h=weights.r_h, bias=weights.bias, peephole=weights.peephole,
@@ -385,7 +389,9 @@ def lower(node: Node, b: Builder) -> None:
             input_forget=int(attr(node, "input_forget", 0)),
             linear_before_reset=int(attr(node, "linear_before_reset", 0)), clip=clip(node), act=(f, g, last),
         )  # fmt: skip
-        b.emit(f"{node.op.lower()}_{weights.kind}", args)
+        if weights.kind == "int8":
+            args = RecurI8(**vars(args), quantize=_core.quantize_codes["ROW"], weight_zeros=0)
+        b.emit(f"{node.op.lower()}_{SLOT[weights.kind]}", args)
     for output, parts in finals.items():
         if not b.wanted(node, output):
             continue

@@ -121,9 +121,9 @@ class Builder:
         """A constant made once per model, such as packed weights; see ConstStore.packed."""
         return self._held(self.store.packed(key, make, keep))
 
-    def kind(self, node: Node, *weights: Array, values: Callable[[], Sequence[Array]] | None = None) -> str:
-        """How the weights of a node are held: "f32", "f16"; see ConstStore.held."""
-        return self.store.held(node.name, node.op, weights, values).kind
+    def kind(self, node: Node, terms: int, *weights: Array, values: Callable[[], Sequence[Array]] | None = None) -> str:
+        """How the weights of a node are held, one of `precision.KINDS`; see ConstStore.held."""
+        return self.store.held(node.name, node.op, weights, terms, values).kind
 
     def _held(self, view: View) -> View:
         self.held[id(view)] = view

@@ -9,7 +9,12 @@ import numpy as np
 from .. import _core
 from ..graph.ir import Array
 
-__all__ = ["aligned", "layout", "panels"]
+__all__ = ["aligned", "layout", "panels", "quantized"]
+
+HEAD = 3
+"""Rows before the weights of a panel of int8: scale, sum and zero point."""
+TINY = np.float32(2.0**-120)
+"""A row of weights that are all smaller is held as 0."""
 
 
 def aligned(values: Array) -> Array:
@@ -19,27 +24,46 @@ def aligned(values: Array) -> Array:
     return out
 
 
-def layout(parts: Sequence[tuple[int, int]]) -> tuple[int, tuple[int, ...]]:
+def layout(kind: str, parts: Sequence[tuple[int, int]]) -> tuple[int, tuple[int, ...]]:
     """Of matrices (gates, k) one behind the other in each panel: elements of a panel, and where each of them begins in it."""
     ends = [0]
     for gates, k in parts:
-        ends.append(ends[-1] + gates * k * _core.UNITS)
+        rows = (HEAD + -(-k // 4) if k else 0) if kind == "int8" else k
+        ends.append(ends[-1] + gates * rows * _core.UNITS)
     return ends[-1], tuple(ends[:-1])
 
 
 def panels(kind: str, parts: Sequence[Array]) -> Array:
-    """Packed panels of 16 units of matrices [gates, units, k] with the same units.
-
-    kind: "f32" or "f16"; the values of the parts are taken as float32 in either case."""
-    panel, starts = layout([(part.shape[0], part.shape[2]) for part in parts])
-    out = _core.aligned_empty(-(-parts[0].shape[1] // _core.UNITS) * panel * 4).view(np.float32)
+    """Packed panels of 16 units of matrices [gates, units, k] with the same units, whose values are taken as float32."""
+    panel, starts = layout(kind, [(part.shape[0], part.shape[2]) for part in parts])
+    n = -(-parts[0].shape[1] // _core.UNITS) * panel
+    out = _core.aligned_empty(n * 4).view(np.int32 if kind == "int8" else np.float32)
     for part, start in zip(parts, starts, strict=True):
-        _pack(part, panel, out, start)
+        values = np.asarray(part, np.float32)
+        if kind == "int8":
+            _pack_i8(values, panel, out, start)
+        else:
+            _pack_f32(values, panel, out, start)
     return aligned(out.astype(np.float16)) if kind == "f16" else out
 
 
-def _pack(part: Array, panel: int, out: Array, start: int) -> None:
-    values = np.asarray(part, np.float32)
+def quantized(values: Array) -> tuple[Array, Array]:
+    """(int8, scale of each row): rows along the last axis, symmetric, the largest of a row at 127."""
+    most = np.abs(values).max(axis=-1, initial=0)
+    scale = (most / np.float32(127)).astype(np.float32)
+    scale[most < TINY] = 0
+    q = np.rint(values / np.where(scale == 0, np.float32(1), scale)[..., None])
+    return np.where(scale[..., None] == 0, 0, np.clip(q, -127, 127)).astype(np.int8), scale
+
+
+def _pack_i8(values: Array, panel: int, out: Array, start: int) -> None:
+    gates, units, k = values.shape
+    q, scale = quantized(values)
+    _core.pack_i8(q, scale, gates=gates, n_units=units, k=k, gate_stride=units * k, unit_stride=k, k_stride=1,
+                  panel=panel, out=out, out_offset=start)  # fmt: skip
+
+
+def _pack_f32(values: Array, panel: int, out: Array, start: int) -> None:
     flat = values.ravel(order="K")
     if min(values.strides) < 0 or not np.shares_memory(flat, values):  # not one piece of memory
         values = np.ascontiguousarray(values)

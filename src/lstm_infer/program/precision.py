@@ -10,13 +10,19 @@ import numpy as np
 from ..errors import ArgumentError
 from ..graph.ir import Array
 
-__all__ = ["KINDS", "Held", "Precision", "decide", "exact_f16", "within_f16"]
+__all__ = ["KINDS", "SLOT", "Held", "Precision", "decide", "exact_f16", "within_f16"]
 
-KINDS = ("f32", "f16")
+KINDS = ("f32", "f16", "int8")
 """What may be asked for."""
+SLOT = {"f32": "f32", "f16": "f16", "int8": "i8"}
+"""How the slots for it end."""
 FEW = 16384
 """Weights of a layer that lies in L1 as f32 too: halves are no faster there."""
 F16_MAX = 65504.0
+FEW_I8 = 4096
+"""Weights that are read as fast as f32: quantising what they are multiplied with would cost more."""
+LONG_I8 = 131071
+"""Terms of the longest sum of 8-bit products that int32 holds."""
 SAMPLE = 1024
 
 
@@ -70,10 +76,18 @@ def exact_f16(array: Array) -> bool:
     return True
 
 
-def decide(node: str, op: str, asked: str, weights: Sequence[Array]) -> Held:
-    """How the weights of a node are held, from their values alone."""
+def decide(node: str, op: str, asked: str, weights: Sequence[Array], terms: int) -> Held:
+    """How the weights of a node are held, from their values alone. terms: of one sum."""
     arrays = [np.asarray(w, np.float32) for w in weights]
     n = sum(a.size for a in arrays)
+    if asked == "int8":
+        if not all(np.isfinite(a).all() for a in arrays):
+            return Held(node, op, "f32", asked, n, "a weight is not finite")
+        if n < FEW_I8:
+            return Held(node, op, "f32", asked, n, f"{n:,} weights are no faster in 8 bits")
+        if terms > LONG_I8:
+            return Held(node, op, "f32", asked, n, f"sums of {terms:,} products may leave 32 bits")
+        return Held(node, op, "int8", asked, n)
     if asked == "f16":
         if all(within_f16(a) for a in arrays):
             return Held(node, op, "f16", asked, n)

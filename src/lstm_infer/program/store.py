@@ -40,9 +40,11 @@ class ConstStore:
         """By node: how its weights are held, of those that were packed so far."""
         return {name: held for name, (_, held) in list(self._decided.items())}
 
-    def held(self, node: str, op: str, weights: Sequence[Array], values: Callable[[], Sequence[Array]] | None) -> Held:
+    def held(
+        self, node: str, op: str, weights: Sequence[Array], terms: int, values: Callable[[], Sequence[Array]] | None
+    ) -> Held:
         """How the weights of a node are held, decided when they are first seen. values: what is packed of them, where that is
-        something else."""
+        something else. terms: of one sum."""
         with self._lock:
             seen, held = self._decided.get(node, ([], None))
             if (
@@ -50,7 +52,7 @@ class ConstStore:
                 or len(seen) != len(weights)
                 or any(r() is not w for r, w in zip(seen, weights, strict=True))
             ):
-                held = decide(node, op, self.precision.asked(node), values() if values else weights)
+                held = decide(node, op, self.precision.asked(node), values() if values else weights, terms)
                 self._decided[node] = [weakref.ref(w) for w in weights], held
             return held
 
