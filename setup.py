@@ -26,15 +26,16 @@ from setuptools.command.build_ext import build_ext
 # scalar, and all that is not under kernels/isa, takes the baseline of the target: no row, no -march.
 # Name: machine, flags of gcc and clang, flags of msvc.
 AVX2 = ["-mavx2", "-mfma", "-mf16c"]
+AVX512 = [*AVX2, "-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mprefer-vector-width=512"]
 ISAS = {
-    "avx512": (
-        "x86_64",
-        [*AVX2, "-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mprefer-vector-width=512"],
-        ["/arch:AVX512"],
-    ),
+    "avx512vnni": ("x86_64", [*AVX512, "-mavx512vnni"], ["/arch:AVX512"]),
+    "avx512": ("x86_64", AVX512, ["/arch:AVX512"]),
     "avx2": ("x86_64", AVX2, ["/arch:AVX2"]),
+    "neondot": ("arm64", ["-march=armv8.2-a+dotprod"], []),
     "neon": ("arm64", [], []),
 }
+# A set that holds but a few slots of its own, and the one that it takes the others from.
+LENDERS = {"avx512vnni": "avx512", "neondot": "neon"}
 
 # -ffp-contract=off: every fused multiply-add is written out, so that all compilers round alike. No -ffast-math and
 # none of its parts that change results; -fno-math-errno only lets sqrt be an instruction.
@@ -69,6 +70,7 @@ def vector_isas() -> list[str]:
         raise SystemExit(
             f"LSTM_INFER_BUILD_ISAS={wanted!r}: {sorted(names - set(fits))} not among {fits} of {machine!r}"
         )
+    names |= {LENDERS[name] for name in names & set(LENDERS)}
     return [isa for isa in fits if isa in names]
 
 

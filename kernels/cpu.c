@@ -73,12 +73,34 @@ unsigned li_cpu_features(void)
     const unsigned avx512 = (1u << 16) | (1u << 17) | (1u << 30) | (1u << 31); /* F DQ BW VL */
     if ((ebx & avx512) == avx512 && os_avx512(xcr)) {
         found |= LI_CPU_AVX512;
+        if (r[2] & (1u << 11)) { found |= LI_CPU_AVX512_VNNI; }
     }
     return found;
 }
 
 #elif defined(__aarch64__) || defined(_M_ARM64)
-unsigned li_cpu_features(void) { return LI_CPU_NEON; } /* part of the base architecture */
+
+/* Neon is part of the base architecture, dot products of bytes are not. */
+#if defined(_WIN32)
+#include <windows.h>
+static int dot_products(void) { return IsProcessorFeaturePresent(43) != 0; } /* PF_ARM_V82_DP_INSTRUCTIONS_AVAILABLE */
+#elif defined(__APPLE__)
+#include <sys/sysctl.h>
+static int dot_products(void)
+{
+    int have = 0;
+    size_t size = sizeof(have);
+    return sysctlbyname("hw.optional.arm.FEAT_DotProd", &have, &size, 0, 0) == 0 && have;
+}
+#elif defined(__linux__)
+#include <sys/auxv.h>
+static int dot_products(void) { return (getauxval(AT_HWCAP) & (1ul << 20)) != 0; } /* HWCAP_ASIMDDP */
+#else
+static int dot_products(void) { return 0; }
+#endif
+
+unsigned li_cpu_features(void) { return LI_CPU_NEON | (dot_products() ? LI_CPU_NEON_DOT : 0u); }
+
 #else
 unsigned li_cpu_features(void) { return 0; }
 #endif

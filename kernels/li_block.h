@@ -20,6 +20,15 @@ static inline int64_t li_recur_block(int64_t gates, int64_t T, int64_t B, int64_
     return steps < 2 ? (T < 2 ? T : 2) : (steps < T ? steps : T);
 }
 
+/* Floats of scratch of the recurrent slots: h twice, gru with linear_before_reset = 0: z, h sums, r . h; then the projected
+ * inputs of one block of steps. Rows run one by one (lens) cut blocks as for B = 1: those have at most B - 1 columns more than
+ * the block counted here, 4 (B - 1) H_pad floats, and leave 6 (B - 1) H_pad in front unused. */
+static inline int64_t li_recur_floats(int64_t gates, int64_t T, int64_t B, int64_t H)
+{
+    const int64_t H_pad = li_pad_units(H);
+    return li_recur_block(gates, T, B, H) * B * gates * H_pad + 6 * B * H_pad;
+}
+
 /* Words of a row of K inputs that are quantised: scale, zero, sum, one that is left, then their bytes, or each as 16 bits where a
  * set multiplies those; whole lines of memory. */
 static inline int64_t li_input_row(int64_t K) { return li_pad_units(4 + (K + 3) / 4 * 2 + 2 * LI_UNITS); }

@@ -114,8 +114,8 @@ typedef struct li_recur_args {
  *   GIVEN   scale and zero from the record (scale > 0, zero -128 .. 127), q as in ROW_U8; matmul only
  *
  * Round: half to even. Divisions are exact to half an ulp, so q is the same on every set. A NaN or an infinity among the
- * values that a scale is made of gives scale = NaN, so that what reads these rows is NaN and nothing else is; GIVEN: a NaN
- * does so, infinities are clamped.
+ * values that a scale is made of, or hi - lo beyond the floats, gives scale = NaN, so that what reads these rows is NaN and
+ * nothing else is; GIVEN: a NaN does so, infinities are clamped.
  *
  * K terms (one matrix, one row) add to a chain as one:
  *   sum = sum over k of (q[k] - zero) * (w[k] - w_zero), exact in int32;  acc = fma((float)sum, scale * w_scale, acc)

@@ -1,14 +1,9 @@
 #include "li_block.h"
 
-/* h twice, gru with linear_before_reset = 0: z, h sums, r . h; then the projected inputs of one block of steps.
- * Rows run one by one (lens) cut blocks as for B = 1: those have at most B - 1 columns more than the block counted here,
- * 4 (B - 1) H_pad floats, and leave 6 (B - 1) H_pad in front unused. */
 int64_t li_recur_scratch(int64_t gates, int64_t T, int64_t B, int64_t I, int64_t H)
 {
-    const int64_t H_pad = li_pad_units(H);
-    const int64_t z = li_recur_block(gates, T, B, H) * B * gates * H_pad;
     (void)I;
-    return (z + 6 * B * H_pad) * (int64_t)sizeof(float);
+    return li_recur_floats(gates, T, B, H) * (int64_t)sizeof(float);
 }
 
 /* The same, then rows that are quantised: h (or gru's r . h) of a step, the inputs of one block of steps. */

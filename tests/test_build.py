@@ -66,7 +66,7 @@ def test_target_machine(
     monkeypatch.setattr(sysconfig, "get_platform", lambda: platform)
     monkeypatch.setenv("ARCHFLAGS", archflags)
     assert script["target_machine"]() == machine
-    want = {"x86_64": ["avx512", "avx2"], "arm64": ["neon"], "": []}[machine]
+    want = {"x86_64": ["avx512vnni", "avx512", "avx2"], "arm64": ["neondot", "neon"], "": []}[machine]
     assert script["vector_isas"]() == want
     monkeypatch.setenv("_PYTHON_HOST_PLATFORM", "linux-aarch64")  # cross builds go first
     assert script["target_machine"]() == "arm64"
@@ -74,7 +74,8 @@ def test_target_machine(
 
 def test_chosen_isas(script: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("_PYTHON_HOST_PLATFORM", "linux-x86_64")
-    for wanted, isas in {"scalar": [], "avx2": ["avx2"], "avx2, avx512": ["avx512", "avx2"]}.items():
+    sets = {"scalar": [], "avx2": ["avx2"], "avx2, avx512": ["avx512", "avx2"], "avx512vnni": ["avx512vnni", "avx512"]}
+    for wanted, isas in sets.items():
         monkeypatch.setenv("LSTM_INFER_BUILD_ISAS", wanted)
         assert script["vector_isas"]() == isas
     monkeypatch.setenv("LSTM_INFER_BUILD_ISAS", "neon")

@@ -1,18 +1,8 @@
 /* Every body once, in the order in which they use each other, then the table of this instruction set. */
-#include "../li_kernels.h"
-
-#define LI_PASTE_(a, b) a##_##b
-#define LI_PASTE(a, b) LI_PASTE_(a, b)
-#define LI_NAME_(slot) LI_PASTE(li_##slot, LI_ISA_NAME)
-#define LI_NAME(slot) LI_NAME_(slot) /* li_lstm_f32_avx2 */
-
-#include "activations.h"
-#include "tile.h"
-#include "finish.h"
-#include "cells.h"
+#include "base.h"
 #include "conv_rows.h"
 
-#include "names.h"
+#define LI_BYTES 0
 #define LI_WEIGHTS f32
 #include "weights_f32.h"
 #include "products.h"
@@ -22,6 +12,9 @@
 #include "weights_f16.h"
 #include "products.h"
 #undef LI_WEIGHTS
+#undef LI_BYTES
+
+#include "bytes.h"
 
 #include "map.h"
 #include "move.h"

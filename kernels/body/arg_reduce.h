@@ -198,7 +198,7 @@ LI_INLINE void li_arg_i64_(const li_reduce_typed_args *g, char *const *base, int
     }
 }
 
-static li_status LI_NAME(arg_reduce)(const void *args, char *const *base)
+li_status LI_NAME(arg_reduce)(const void *args, char *const *base)
 {
     const li_reduce_typed_args *g = (const li_reduce_typed_args *)args;
     int64_t *y = (int64_t *)li_at(g->y, base);

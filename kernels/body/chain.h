@@ -3,7 +3,7 @@ LI_INLINE void li_tile_terms(vf *acc, const int N, const int P, const int V, con
                              const li_term *t, int64_t row, const int TABLE)
 {
     const li_weight *w[8];
-    const float *x[LI_COLS];
+    const li_input *x[LI_COLS];
     LI_UNROLL for (int p = 0; p < P; p++) { w[p] = t->w + p * t->panel; }
     LI_UNROLL for (int n = 0; n < N; n++) { x[n] = t->x + n * t->col; }
     const int64_t K = t->K, step = t->step;
@@ -42,4 +42,22 @@ LI_INLINE void li_tile_chain(vf *acc, const int N, const int P, const int V, con
                              const li_term *t, int64_t row)
 {
     li_tile_terms(acc, N, P, V, A, G, last, t, row, 0);
+}
+
+/* ---- inputs of a term: n columns, read where they are ---- */
+
+LI_INLINE void li_see(li_term *t, li_quantiser how, const float *x, int64_t col, int64_t n, int32_t *room)
+{
+    (void)how, (void)n, (void)room;
+    t->x = x;
+    t->col = col;
+}
+
+/* The same of `steps` times n columns. Do they lie evenly, one behind the other. */
+LI_INLINE int li_see_steps(li_term *t, li_quantiser how, const float *x, int64_t step, int64_t steps, int64_t col, int64_t n, int32_t *room)
+{
+    (void)how, (void)steps, (void)room;
+    t->x = x;
+    t->col = n == 1 ? step : col;
+    return n == 1 || step == n * col;
 }

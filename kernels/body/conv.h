@@ -79,7 +79,7 @@ LI_INLINE void li_conv_product(const li_conv *c, const float *x, int64_t n, int6
                                int64_t y_pos)
 {
     li_gates s = {
-        .a = {c->w, c->K * LI_UNITS, LI_UNITS, x, col, step, c->K, at},
+        .a = {.w = c->w, .panel = c->K * LI_UNITS, .row = LI_UNITS, .x = x, .col = col, .step = step, .K = c->K, .at = at},
         .init = c->bias ? c->bias : li_zeros,
         .init_panel = c->bias ? LI_UNITS : 0,
     };
@@ -126,7 +126,7 @@ LI_INLINE void li_conv_lines(li_conv *c, int across)
     }
 }
 
-static li_status LI_SLOT_OF(conv)(const void *args, char *const *base)
+li_status LI_SLOT_OF(conv)(const void *args, char *const *base)
 {
     li_conv_args a = li_conv_three(args);
     const float *x = li_at(a.x, base), *bias = li_at(a.bias, base);

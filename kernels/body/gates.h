@@ -56,8 +56,10 @@ LI_INLINE void li_gates_single(const li_gates *s, int64_t n_panels, int64_t n_co
 
 LI_NOINLINE void li_gates_1(const li_gates *s, int64_t n_panels, int64_t n_cols) { li_gates_single(s, n_panels, n_cols, 0); }
 
+#if !LI_BYTES
 /* The same for inputs that lie anywhere: a.at tells where. */
 LI_NOINLINE void li_gates_at(const li_gates *s, int64_t n_panels, int64_t n_cols) { li_gates_single(s, n_panels, n_cols, 1); }
+#endif
 
 /* ---- several gates, many columns ----
  *

@@ -130,12 +130,12 @@ LI_INLINE li_status li_indexed_move_(const li_indexed_args *a, char *const *base
     return li_indexed_run_(a, base, (li_indexed_to_){what, bytes, 0, 0});
 }
 
-static li_status LI_NAME(gather_nd)(const void *args, char *const *base)
+li_status LI_NAME(gather_nd)(const void *args, char *const *base)
 {
     return li_indexed_move_((const li_indexed_args *)args, base, LI_DO_GATHER);
 }
 
-static li_status LI_NAME(scatter_nd)(const void *args, char *const *base)
+li_status LI_NAME(scatter_nd)(const void *args, char *const *base)
 {
     const li_indexed_args *a = (const li_indexed_args *)args;
     if (a->code == LI_SCATTER_SET) { return li_indexed_move_(a, base, LI_DO_SET); }

@@ -616,7 +616,7 @@ LI_INLINE int li_map_flat_(const int64_t *w, char *const *base, float *file)
     return 1;
 }
 
-static li_status LI_NAME(map_f32)(const void *args, char *const *base)
+li_status LI_NAME(map_f32)(const void *args, char *const *base)
 {
     static const li_map_kind_ kind = {LI_F32, LI_MAP_LANES_f32, 16, 4, (LI_MAP_LANES_f32 + LI_MAP_SPARE) * 4, 0};
     float file[LI_MAP_REGS * (LI_MAP_LANES_f32 + LI_MAP_SPARE)];
@@ -624,7 +624,7 @@ static li_status LI_NAME(map_f32)(const void *args, char *const *base)
     return li_map_walk_((const int64_t *)args, base, &kind, (char *)file);
 }
 
-static li_status LI_NAME(map_i64)(const void *args, char *const *base)
+li_status LI_NAME(map_i64)(const void *args, char *const *base)
 {
     static const li_map_kind_ kind = {LI_I64, LI_MAP_LANES_i64, 1, 8, LI_MAP_LANES_i64 * 8, 1};
     int64_t file[LI_MAP_REGS * LI_MAP_LANES_i64];

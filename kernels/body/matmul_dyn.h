@@ -44,7 +44,7 @@ LI_NOINLINE void li_matmul_dyn_one(const li_matmul_dyn_args *a, const float *x, 
     li_product(&s, a->n, a->m - in_place * LI_UNITS, &none, y + in_place * LI_UNITS, a->y_row, 1);
 }
 
-static li_status LI_NAME(matmul_dyn_f32)(const void *args, char *const *base)
+li_status LI_NAME(matmul_dyn_f32)(const void *args, char *const *base)
 {
     const li_matmul_dyn_args *a = args;
     const float *x = li_at(a->a, base), *b = li_at(a->b, base);

@@ -32,7 +32,7 @@ LI_INLINE void li_int_product_(const li_matmul_i64_args *g, const li_map_operand
     }
 }
 
-static li_status LI_NAME(matmul_i64)(const void *args, char *const *base)
+li_status LI_NAME(matmul_i64)(const void *args, char *const *base)
 {
     const li_matmul_i64_args *g = (const li_matmul_i64_args *)args;
     int64_t *w = (int64_t *)li_at(g->scratch, base), index[LI_RANK] = {0};

@@ -111,7 +111,7 @@ LI_NOINLINE void li_copy_plane_(int64_t bytes, char *dst, const char *src, int64
     }
 }
 
-static li_status LI_NAME(copy)(const void *args, char *const *base)
+li_status LI_NAME(copy)(const void *args, char *const *base)
 {
     li_copy_ m;
     int64_t index[LI_RANK] = {0};
@@ -164,7 +164,7 @@ LI_INLINE li_status li_gather_(const li_gather_args *g, char *dst, const char *s
     return LI_OK;
 }
 
-static li_status LI_NAME(gather)(const void *args, char *const *base)
+li_status LI_NAME(gather)(const void *args, char *const *base)
 {
     const li_gather_args *g = (const li_gather_args *)args;
     char *dst = (char *)li_at(g->dst, base);
@@ -179,7 +179,7 @@ static li_status LI_NAME(gather)(const void *args, char *const *base)
     return LI_OK;
 }
 
-static li_status LI_NAME(reverse)(const void *args, char *const *base)
+li_status LI_NAME(reverse)(const void *args, char *const *base)
 {
     const li_reverse_args *g = (const li_reverse_args *)args;
     const int64_t *lens = (const int64_t *)li_at(g->lens, base);

@@ -1,9 +1,10 @@
 /* What is made once for each way of holding weights: term.h, chain.h, gates.h, matmul.h, recur.h and conv.h are read once
- * with LI_WEIGHTS f32, once with f16, and these names then get that ending. */
+ * with LI_WEIGHTS f32, once with f16, once with i8 (LI_BYTES), and these names then get that ending. */
 #define LI_OF(name) LI_PASTE(name, LI_WEIGHTS)
 #define LI_SLOT_OF(op) LI_NAME(LI_PASTE(op, LI_WEIGHTS)) /* li_lstm_f16_avx2 */
 
 #define li_weight LI_OF(li_weight)
+#define li_input LI_OF(li_input)
 #define li_weights LI_OF(li_weights)
 #define li_weight_set1 LI_OF(li_weight_set1)
 #define li_term LI_OF(li_term)
@@ -11,6 +12,8 @@
 #define li_term_part LI_OF(li_term_part)
 #define li_tile_terms LI_OF(li_tile_terms)
 #define li_tile_chain LI_OF(li_tile_chain)
+#define li_see LI_OF(li_see)
+#define li_see_steps LI_OF(li_see_steps)
 
 #define li_gates LI_OF(li_gates)
 #define li_gates_tile LI_OF(li_gates_tile)
@@ -57,6 +60,9 @@
 #define li_run_steps LI_OF(li_run_steps)
 #define li_run_lens LI_OF(li_run_lens)
 #define li_recur LI_OF(li_recur)
+#define li_slot_args LI_OF(li_slot_args)
+#define li_layer_args LI_OF(li_layer_args)
+#define li_how LI_OF(li_how)
 
 #define li_conv_tile LI_OF(li_conv_tile)
 #define li_conv_filters_1 LI_OF(li_conv_filters_1)

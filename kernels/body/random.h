@@ -51,7 +51,7 @@ LI_NOINLINE void li_philox_draw_(li_philox_ *p, int64_t n_lanes)
     }
 }
 
-static li_status LI_NAME(random)(const void *args, char *const *base)
+li_status LI_NAME(random)(const void *args, char *const *base)
 {
     const li_random_args *a = (const li_random_args *)args;
     float *y = (float *)li_at(a->y, base);
@@ -84,7 +84,7 @@ static li_status LI_NAME(random)(const void *args, char *const *base)
     return LI_OK;
 }
 
-static li_status LI_NAME(choose)(const void *args, char *const *base)
+li_status LI_NAME(choose)(const void *args, char *const *base)
 {
     const li_choose_args *a = (const li_choose_args *)args;
     const float *p = (const float *)li_at(a->p, base), *u = (const float *)li_at(a->u, base);

@@ -9,6 +9,8 @@
 typedef struct li_layer {
     li_cell cell;
     li_term w, r, r_h;
+    li_quantiser x_how, h_how; /* 8-bit numbers: how inputs become such, and room for those of h */
+    int32_t *h_room;
 } li_layer;
 
 /* The sums of a tile: their terms, and where they start. `more`: the start of gru's fourth accumulator. */
@@ -196,8 +198,8 @@ LI_NOINLINE void li_gru0_step(const li_layer *s, int64_t n_panels, int64_t B)
     const int64_t row = 3 * s->cell.H_pad;
     float *z = s->cell.part, *zh = s->cell.part + s->cell.H_pad, *rh = s->cell.part + 2 * s->cell.H_pad;
     li_term r_h = s->r_h;
-    r_h.x = rh;
-    r_h.col = row;
+    li_quantiser how = s->h_how;
+    if (how.mode == LI_QUANT_ALL_U8) { how.mode = LI_QUANT_ROW_U8; }
     li_gru0_gates(s, n_panels, B);
     for (int64_t n = 0; n < B; n++) {
         for (int64_t u = 0; u < s->cell.H; u += LI_W) {
@@ -206,6 +208,7 @@ LI_NOINLINE void li_gru0_step(const li_layer *s, int64_t n_panels, int64_t B)
             v_store(at, v_mul(li_act_apply(&act[0], li_clip(&s->cell, v_load(at))), h));
         }
     }
+    li_see(&r_h, how, rh, row, B, s->h_room);
     const li_gates sums = {
         .a = r_h,
         .init = zh, .init_col = row, .init_panel = LI_UNITS,
@@ -246,6 +249,7 @@ typedef struct li_run {
     const li_recur_args *a;
     const float *x;
     float *y, *h, *scratch;
+    int32_t *x_room; /* 8-bit numbers: room for inputs of one block of steps */
     int64_t T, B, x_t, y_t;
     int gates;       /* of w: 4 lstm, 3 gru, 1 rnn */
     int64_t in_place; /* panels up to which one tile reads all of h before it writes any */
@@ -274,9 +278,7 @@ LI_NOINLINE void li_project(const li_run *run, const li_layer *s, const float *x
         .z_panel = run->gates * LI_UNITS,
     };
     g.a.K = run->a->I;
-    if (B == 1 || run->x_t == B * x_b) {
-        g.a.x = x;
-        g.a.col = B == 1 ? run->x_t : x_b;
+    if (li_see_steps(&g.a, s->x_how, x, run->x_t, steps, x_b, B, run->x_room)) {
         g.z = z;
         g.z_col = row;
         li_gates_any(&g, n_panels, steps * B, run->gates);
@@ -284,8 +286,7 @@ LI_NOINLINE void li_project(const li_run *run, const li_layer *s, const float *x
     }
     const int along_t = steps > B;
     for (int64_t i = 0; i < (along_t ? B : steps); i++) {
-        g.a.x = x + i * (along_t ? x_b : run->x_t);
-        g.a.col = along_t ? run->x_t : x_b;
+        li_see(&g.a, s->x_how, x + i * (along_t ? x_b : run->x_t), along_t ? run->x_t : x_b, along_t ? steps : B, run->x_room);
         g.z = z + i * (along_t ? row : B * row);
         g.z_col = along_t ? B * row : row;
         li_gates_any(&g, n_panels, along_t ? steps : B, run->gates);
@@ -296,7 +297,7 @@ LI_INLINE void li_run_steps(const li_run *run, li_layer *s)
 {
     const int64_t n_panels = s->cell.H_pad / LI_UNITS, B = run->B, T = run->T, h_b = run->a->h_b;
     const int64_t block = li_recur_block(run->gates, T, B, s->cell.H), row = run->gates * s->cell.H_pad;
-    const int64_t in_place = B == 1 && n_panels <= run->in_place;
+    const int64_t in_place = (B == 1 || LI_BYTES) && n_panels <= run->in_place;
     float *h[2] = {run->scratch, run->scratch + B * s->cell.H_pad};
     float *z = run->scratch + 6 * B * s->cell.H_pad;
     s->cell.part = run->scratch + 2 * B * s->cell.H_pad;
@@ -312,9 +313,8 @@ LI_INLINE void li_run_steps(const li_run *run, li_layer *s)
             }
             s->cell.init = z + t % block * B * row;
         }
-        s->w.x = run->x + t * run->x_t;
-        s->r.x = s->cell.h;
-        s->r.col = s->cell.h_col;
+        if (s->w.K > 0) { li_see(&s->w, s->x_how, run->x + t * run->x_t, run->a->x_b, B, run->x_room); }
+        li_see(&s->r, s->h_how, s->cell.h, s->cell.h_col, B, s->h_room);
         s->cell.h_new = in_place ? run->h : h[t & 1];
         s->cell.h_new_col = in_place ? h_b : s->cell.H_pad;
         s->cell.y = run->y ? run->y + t * run->y_t : 0;
@@ -353,16 +353,34 @@ LI_NOINLINE li_status li_run_lens(const li_run *whole, const li_layer *layer, co
     return LI_OK;
 }
 
-LI_INLINE li_status li_recur(const li_recur_args *a, char *const *base, int gates, int64_t in_place, int64_t plain,
-                             li_step_fn step)
+#if LI_BYTES
+#define LI_IN_PLACE INT64_MAX /* what is summed over h is a copy */
+typedef li_recur_i8_args li_slot_args;
+LI_INLINE const li_recur_args *li_layer_args(const li_slot_args *args) { return &args->layer; }
+LI_INLINE li_quantiser li_how(const li_slot_args *args) { return (li_quantiser){.mode = args->quantize, .zeros = args->weight_zeros}; }
+#else
+#define LI_IN_PLACE LI_PANELS4
+typedef li_recur_args li_slot_args;
+LI_INLINE const li_recur_args *li_layer_args(const li_slot_args *args) { return args; }
+LI_INLINE li_quantiser li_how(const li_slot_args *args)
 {
+    (void)args;
+    return (li_quantiser){.mode = LI_QUANT_ROW};
+}
+#endif
+
+LI_INLINE li_status li_recur(const li_slot_args *args, char *const *base, int gates, int64_t in_place, int64_t plain, li_step_fn step)
+{
+    const li_recur_args *a = li_layer_args(args);
     const int64_t H_pad = li_pad_units(a->H), bias_gates = gates == 3 ? 4 : gates;
     const int32_t *lens = li_at(a->lens, base);
     const float *bias = li_at(a->bias, base), *peephole = li_at(a->peephole, base);
     if (a->T <= 0 || a->B <= 0) { return LI_OK; }
+    const li_quantiser how = li_how(args);
     li_layer s = {
-        .w = {li_at(a->w, base), a->w_panel, gates * LI_UNITS, 0, a->x_b, 1, a->I, 0},
-        .r = {li_at(a->r, base), a->r_panel, gates * LI_UNITS, 0, 0, 1, a->H, 0},
+        .w = {.w = li_at(a->w, base), .panel = a->w_panel, .row = gates * LI_UNITS, .step = 1, .K = a->I},
+        .r = {.w = li_at(a->r, base), .panel = a->r_panel, .row = gates * LI_UNITS, .step = 1, .K = a->H},
+        .x_how = li_quantise_all(how, li_at(a->x, base), a->T, a->x_t, a->B, a->x_b, 1, a->I), .h_how = how,
     };
     s.cell = (li_cell){
         .a = a,
@@ -380,9 +398,11 @@ LI_INLINE li_status li_recur(const li_recur_args *a, char *const *base, int gate
         .x_t = a->reverse ? -a->x_t : a->x_t, .y_t = a->reverse ? -a->y_t : a->y_t,
         .gates = gates, .in_place = in_place, .step = step,
     };
+    s.h_room = (int32_t *)(void *)(run.scratch + li_recur_floats(gates, a->T, a->B, a->H));
+    run.x_room = s.h_room + a->B * li_input_row(a->H);
     if (a->r_h.base >= 0) {
         s.r.row = 2 * LI_UNITS;
-        s.r_h = (li_term){li_at(a->r_h, base), a->r_h_panel, LI_UNITS, 0, 0, 1, a->H, 0};
+        s.r_h = (li_term){.w = li_at(a->r_h, base), .panel = a->r_h_panel, .row = LI_UNITS, .step = 1, .K = a->H};
     }
     if (lens) {
         for (int64_t b = 0; b < a->B; b++) {
@@ -398,23 +418,23 @@ LI_INLINE li_status li_recur(const li_recur_args *a, char *const *base, int gate
     return LI_OK;
 }
 
-static li_status LI_SLOT_OF(lstm)(const void *args, char *const *base)
+li_status LI_SLOT_OF(lstm)(const void *args, char *const *base)
 {
-    const li_recur_args *a = args;
-    const int plain = a->act[0].code == LI_ACT_SIGMOID && a->act[1].code == LI_ACT_TANH && a->act[2].code == LI_ACT_TANH;
-    return li_recur(a, base, 4, LI_PANELS4, plain, li_lstm_step);
+    const li_act *act = li_layer_args(args)->act;
+    const int plain = act[0].code == LI_ACT_SIGMOID && act[1].code == LI_ACT_TANH && act[2].code == LI_ACT_TANH;
+    return li_recur(args, base, 4, LI_IN_PLACE, plain, li_lstm_step);
 }
 
-static li_status LI_SLOT_OF(gru)(const void *args, char *const *base)
+li_status LI_SLOT_OF(gru)(const void *args, char *const *base)
 {
-    const li_recur_args *a = args;
+    const li_recur_args *a = li_layer_args(args);
     const int plain = a->act[0].code == LI_ACT_SIGMOID && a->act[1].code == LI_ACT_TANH;
-    if (!a->linear_before_reset) { return li_recur(a, base, 3, 0, plain, li_gru0_step); }
-    return li_recur(a, base, 3, LI_PANELS4, plain, li_gru_step);
+    if (!a->linear_before_reset) { return li_recur(args, base, 3, 0, plain, li_gru0_step); }
+    return li_recur(args, base, 3, LI_IN_PLACE, plain, li_gru_step);
 }
 
-static li_status LI_SLOT_OF(rnn)(const void *args, char *const *base)
+li_status LI_SLOT_OF(rnn)(const void *args, char *const *base)
 {
-    const li_recur_args *a = args;
-    return li_recur(a, base, 1, 0, a->act[0].code == LI_ACT_TANH, li_rnn_step);
+    return li_recur(args, base, 1, 0, li_layer_args(args)->act[0].code == LI_ACT_TANH, li_rnn_step);
 }
+#undef LI_IN_PLACE

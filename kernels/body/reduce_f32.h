@@ -160,7 +160,7 @@ LI_INLINE vf li_reduce_one_(int64_t code, const li_reduce_at_ *a)
     }
 }
 
-static li_status LI_NAME(reduce_f32)(const void *args, char *const *base)
+li_status LI_NAME(reduce_f32)(const void *args, char *const *base)
 {
     const li_reduce_args *g = (const li_reduce_args *)args;
     const float *x = (const float *)li_at(g->x, base);
@@ -198,7 +198,7 @@ static li_status LI_NAME(reduce_f32)(const void *args, char *const *base)
         }                                                                                                              \
     }
 
-static li_status LI_NAME(softmax_f32)(const void *args, char *const *base)
+li_status LI_NAME(softmax_f32)(const void *args, char *const *base)
 {
     const li_softmax_args *g = (const li_softmax_args *)args;
     for (int64_t row = 0; row < g->rows; row++) {
@@ -220,7 +220,7 @@ static li_status LI_NAME(softmax_f32)(const void *args, char *const *base)
 
 LI_INLINE vf li_part_(const float *p, int64_t n) { return n >= LI_W ? v_load(p) : v_load_part(p, n); }
 
-static li_status LI_NAME(layernorm_f32)(const void *args, char *const *base)
+li_status LI_NAME(layernorm_f32)(const void *args, char *const *base)
 {
     const li_layernorm_args *g = (const li_layernorm_args *)args;
     const float *scale = (const float *)li_at(g->scale, base), *bias = (const float *)li_at(g->bias, base);

@@ -142,7 +142,7 @@ LI_INLINE void li_int_columns_(const li_int_at_ *a, const li_reduce_typed_args *
     for (int64_t l = 0; l < columns; l++) { acc[l] = li_int_done_(g, acc[l], a->flip); }
 }
 
-static li_status LI_NAME(reduce_i64)(const void *args, char *const *base)
+li_status LI_NAME(reduce_i64)(const void *args, char *const *base)
 {
     const li_reduce_typed_args *g = (const li_reduce_typed_args *)args;
     li_int_at_ a = li_int_at_of_(g, base);

@@ -3,10 +3,11 @@
 typedef struct li_term {
     const li_weight *w;
     int64_t panel, row;
-    const float *x;
+    const li_input *x;
     int64_t col, step;
     int64_t K;
     const int64_t *at; /* only where a tile is made with TABLE */
+    int64_t zeros;     /* weights of 8 bits: they have zero points */
 } li_term;
 
 /* The same terms seen from panel p, column n, weight gate `gate`. */

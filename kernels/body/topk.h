@@ -68,7 +68,7 @@ LI_NOINLINE void li_top_row_(li_top_ *heap, const li_topk_args *g, const li_map_
     }
 }
 
-static li_status LI_NAME(topk)(const void *args, char *const *base)
+li_status LI_NAME(topk)(const void *args, char *const *base)
 {
     const li_topk_args *g = (const li_topk_args *)args;
     li_top_ *heap = (li_top_ *)li_at(g->scratch, base);

@@ -3,5 +3,5 @@
 #error "compile this file with -DLI_ISA_avx2 and the flags of avx2"
 #endif
 #define LI_ISA_NAME avx2
-#include "../vec/avx2.h"
+#include "../vec/avx2_i8.h"
 #include "../body/all.h"

@@ -3,5 +3,5 @@
 #error "compile this file with -DLI_ISA_neon and the flags of neon"
 #endif
 #define LI_ISA_NAME neon
-#include "../vec/neon.h"
+#include "../vec/neon_i8.h"
 #include "../body/all.h"

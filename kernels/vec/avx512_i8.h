@@ -1,0 +1,24 @@
+/* Words for 8-bit numbers, avx512 without VNNI: 16-bit products, as in vec/avx2_i8.h. */
+#ifndef LI_VEC_AVX512_I8_H
+#define LI_VEC_AVX512_I8_H
+
+#include "avx512.h"
+
+#define LI_PARTS 2
+#define LI_OFFSET 0
+
+LI_INLINE vi vb_weights(const int32_t *w, const int part)
+{
+    const vi bytes = vi_load(w);
+    return _mm512_srai_epi16(part == 0 ? _mm512_slli_epi16(bytes, 8) : bytes, 8);
+}
+LI_INLINE vi vb_dot(vi sum, vi w, vi x) { return _mm512_add_epi32(sum, _mm512_madd_epi16(w, x)); }
+LI_INLINE void vb_store(int32_t *to, vi q)
+{
+    const __m256i pairs = _mm256_shufflehi_epi16(_mm256_shufflelo_epi16(_mm512_cvtepi32_epi16(q), 0xd8), 0xd8);
+    _mm256_storeu_si256((__m256i *)(void *)to, pairs);
+}
+
+#include "avx512_all.h"
+
+#endif
