@@ -417,9 +417,6 @@ def test_reverse_and_lens(kind, options, reverse, mode):
     layer = Layer(kind, I, H, mode=mode, **options)
     x, h0, c0 = rand(rng, T, B, I), rand(rng, B, H), rand(rng, B, H)
     lens = np.array([6, 0, 3, 1], np.int32)
-    x[:, 0, 0] = np.linspace(-3, 3, T)  # so that every row that is longer than 0 has the range of all
-    x[:, 2:, 0] = x[:, :1, 0]
-    x[0, 2:, 0], x[2, 2, 0] = x[0, 0, 0], x[5, 0, 0]
     results, whole = {}, {}
     for isa in ISAS:
         y, h, *c = run(layer, isa, x, h0, c0, lens=lens, reverse=reverse)
@@ -428,18 +425,13 @@ def test_reverse_and_lens(kind, options, reverse, mode):
             assert not np.any(y[n:, b])
             if mode == "ALL_U8" or isa == "scalar":
                 continue
+            if n == 0:
+                same_bits({"lens": [h[b], *(v[b] for v in c)], "as they were": [h0[b], *(c0[b] for _ in c)]})
+                continue
             part = x[:n, b : b + 1][::-1] if reverse else x[:n, b : b + 1]
-            wy, wh, *wc = (
-                run(layer, isa, part, h0[b : b + 1], c0[b : b + 1])
-                if n
-                else (np.empty((0, 1, H), F), h0[b : b + 1], c0[b : b + 1])
-            )
-            same_bits(
-                {
-                    "lens": [y[:n, b], h[b], *(v[b] for v in c)],
-                    "alone": [(wy[::-1] if reverse else wy)[:, 0], wh[0], *(v[0] for v in wc[: len(c)])],
-                }
-            )
+            wy, *state = run(layer, isa, part, h0[b : b + 1], c0[b : b + 1])
+            alone = [(wy[::-1] if reverse else wy)[:, 0], *(v[0] for v in state)]
+            same_bits({"lens": [y[:n, b], h[b], *(v[b] for v in c)], "alone": alone})
         turned = run(layer, isa, x, h0, c0, reverse=1)
         if isa != "scalar":
             same_bits({"reverse": [turned[0][::-1], turned[1]], "of reversed": run(layer, isa, x[::-1], h0, c0)[:2]})
