@@ -69,10 +69,11 @@ def load(
     ----------
     source : path, bytes or onnx.ModelProto
         External data is looked for beside the file.
-    precision : {"f32", "f16"} or dict of node name to one of these
+    precision : {"f32", "f16", "int8"} or dict of node name to one of these
         How weights are held; "*" in a dict stands for the nodes that it does not name. "f16": half the bytes, the results of
-        f32 on the rounded weights, bit for bit; a layer with a weight beyond 65504 stays in f32. "f32" holds weights as f16
-        too where that loses nothing. `Model.layers` says how each layer is held and why.
+        f32 on the rounded weights, bit for bit; a layer with a weight beyond 65504 stays in f32. "int8": a quarter, with one
+        scale for each row of weights, and one for what a signal feeds at each step; small layers stay in f32. "f32" holds
+        weights as f16 too where that loses nothing. `Model.layers` says how each layer is held and why.
     isa : str, optional
         Force an instruction set ("scalar", "avx2", "avx512", "neon"); also the environment variable LSTM_INFER_ISA.
     threads : int

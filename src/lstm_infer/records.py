@@ -66,7 +66,7 @@ class LayerInfo:
         Of the node.
     n_weights : int
     precision : str
-        "f32" or "f16".
+        "f32", "f16" or "int8".
     why : str
         Where it is not what was asked for; else empty.
     """

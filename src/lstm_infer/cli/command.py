@@ -204,7 +204,7 @@ def _model_options(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     group.add_argument(
         "--precision", action="append", type=_kind, default=[], metavar="[NODE=]KIND",
-        help="how weights are held: f32 or f16; with a name, those of one node",
+        help="how weights are held: f32, f16 or int8; with a name, those of one node",
     )  # fmt: skip
     group.add_argument("--isa", metavar="NAME", help="force an instruction set; lstm-infer isa lists them")
 
