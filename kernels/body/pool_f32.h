@@ -92,7 +92,7 @@ LI_INLINE void li_pool_plane_(int max, const li_pool_args *g, const float *x, fl
     }
 }
 
-static li_status LI_NAME(pool_f32)(const void *args, char *const *base)
+li_status LI_NAME(pool_f32)(const void *args, char *const *base)
 {
     const li_pool_args *g = (const li_pool_args *)args;
     const int max = g->code == LI_RED_MAX;

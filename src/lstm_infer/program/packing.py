@@ -59,7 +59,8 @@ def quantized(values: Array) -> tuple[Array, Array]:
 def _pack_i8(values: Array, panel: int, out: Array, start: int) -> None:
     gates, units, k = values.shape
     q, scale = quantized(values)
-    _core.pack_i8(np.ascontiguousarray(q), np.ascontiguousarray(scale), gates=gates, n_units=units, k=k, gate_stride=units * k, unit_stride=k, k_stride=1,
+    q, scale = np.ascontiguousarray(q), np.ascontiguousarray(scale)
+    _core.pack_i8(q, scale, gates=gates, n_units=units, k=k, gate_stride=units * k, unit_stride=k, k_stride=1,
                   panel=panel, out=out, out_offset=start)  # fmt: skip
 
 
