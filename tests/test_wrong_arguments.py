@@ -254,7 +254,11 @@ def test_wrong_numbers_of_arguments_are_pythons_own():
 @pytest.mark.parametrize(
     ("what", "kinds", "text"),
     [
-        ("load precision", (ArgumentError, ValueError, TypeError), "precision: one of 'f32', 'f16', 'int8' expected, got 'x'"),
+        (
+            "load precision",
+            (ArgumentError, ValueError, TypeError),
+            "precision: one of 'f32', 'f16', 'int8' expected, got 'x'",
+        ),
         ("load threads", (ArgumentError,), "threads: a whole number expected, got 'x'"),
         ("load isa", (IsaError,), "instruction set 'x'"),
         ("load inputs", (ArgumentError,), "inputs: a dict by name expected, got 'x'"),
