@@ -33,7 +33,7 @@ from ..program.views import View
 from . import activation, work
 from .elementwise import apply
 from .folded import fold, folded_product
-from .matmul import dynamic, emit, row_bias
+from .matmul import Matrix, dynamic, emit, row_bias
 from .registry import Op, attr, need, register, unsupported
 from .window import Slide, met, padded, patches, patches_of, slide, windows
 
@@ -234,7 +234,7 @@ def _quantised(
                 x=taken, w=packed, bias=start, y=out, n=positions, k=k, m=m, x_row=taken.strides[1], x_k=taken.strides[3],
                 y_row=1, y_col=positions, act=act,
             )  # fmt: skip
-            emit(b, args, "int8")
+            emit(b, args, Matrix(packed, "int8"))
 
 
 def _computed(b: Builder, x: View, w: View, y: View, s: Slide, groups: int) -> None:

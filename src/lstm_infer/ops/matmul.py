@@ -70,11 +70,24 @@ def flow(node: Node, ins: list[Fact | None], outs: list[Fact]) -> list[Link]:
 
 
 @dataclass(frozen=True)
+class Inputs:
+    """How the inputs of a product with 8-bit weights become 8-bit numbers."""
+
+    quantize: str = "ROW"
+    """One of _core.quantize_codes."""
+    scale: float = 0.0
+    """GIVEN: what they are divided by; zero: what is added then, -128 .. 127."""
+    zero: int = 0
+
+
+@dataclass(frozen=True)
 class Matrix:
     """A packed constant matrix, and how its weights are held."""
 
     view: View
     kind: str = "f32"
+    inputs: Inputs = Inputs()
+    weight_zeros: int = 0
 
 
 def pack(b: Builder, node: Node, weights: Array, turned: bool, scale: float = 1.0) -> Matrix:
@@ -135,16 +148,16 @@ def product(
         x=flat, w=w.view, bias=bias, y=y, n=n, k=k, m=m, x_row=flat.strides[0], x_k=flat.strides[1], y_row=m, y_col=1,
         act=act or Activation(),
     )  # fmt: skip
-    emit(b, args, w.kind)
+    emit(b, args, w)
 
 
-def emit(b: Builder, args: MatMul, kind: str) -> None:
-    """A product with packed weights, however they are held; int8: rows of x are quantised each by itself."""
-    if kind == "int8":
-        scratch = b.scratch(_core.matmul_i8_scratch(args.n, args.k))
-        how: dict[str, Any] = {"quantize": _core.quantize_codes["ROW"], "weight_zeros": 0, "scale": 0.0, "zero": 0}
-        args = MatMulI8(**vars(args), scratch=scratch, **how)
-    b.emit(f"matmul_{SLOT[kind]}", args)
+def emit(b: Builder, args: MatMul, w: Matrix) -> None:
+    """A product with packed weights, however they are held."""
+    if w.kind == "int8":
+        scratch, code = b.scratch(_core.matmul_i8_scratch(args.n, args.k)), _core.quantize_codes[w.inputs.quantize]
+        how: dict[str, Any] = {"weight_zeros": w.weight_zeros, "scale": w.inputs.scale, "zero": w.inputs.zero}
+        args = MatMulI8(**vars(args), scratch=scratch, quantize=code, **how)
+    b.emit(f"matmul_{SLOT[w.kind]}", args)
 
 
 def dynamic(b: Builder, left: View, right: View, y: View) -> None:

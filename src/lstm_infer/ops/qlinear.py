@@ -27,6 +27,8 @@ from .common import broadcast, normal_axis, pass_broadcast
 from .conv import sizes as conv_sizes
 from .elementwise import Formula, apply
 from .gemm import matrix_sizes
+from .int_product import dynamic_product, int_matrix
+from .matmul import Matrix, row_bias
 from .matmul import flow as matmul_flow
 from .matmul import infer as matmul_infer
 from .quant import (
@@ -145,6 +147,10 @@ def lower_matmul(node: Node, b: Builder) -> None:
     at = _AT[node.op]
     y = b.new(node.outputs[0])
     if node.op == "DynamicQuantizeMatMul":
+        matrix = int_matrix(b, node, (node.inputs[1], node.inputs[2], b.optional(node, 3)))
+        if matrix is not None and y.size and len(b.fact(node.inputs[0]).shape) > 1:
+            _lower_dynamic(node, b, matrix, y)
+            return
         x, a_scale = dynamic_left(b, b.view(node.inputs[0]))
         w, known, key, keep = right_side(b, node.inputs[1], b.optional(node, 3))
         total = exact_product(b, x, w, known, key, keep, y.shape)
@@ -156,6 +162,16 @@ def lower_matmul(node: Node, b: Builder) -> None:
         scales.append(view_scale(b, node.inputs[at[6]]))
     last = b.optional(node, at[7])
     requantise(b, total, scales, view_scale(b, last) if last else None, y)
+
+
+def _lower_dynamic(node: Node, b: Builder, w: Matrix, y: View) -> None:
+    """DynamicQuantizeMatMul with a known matrix."""
+    m, last = y.shape[-1], b.optional(node, 4)
+    c = b.const_of(last)
+    bias = row_bias(b, ("matrix bias", id(c), m), c, m, c) if c is not None and c.size == m else None
+    dynamic_product(b, b.view(node.inputs[0]), w, bias, y, m)
+    if last and bias is None:
+        apply(b, ("ADD", 0, 1), [y, b.view(last)], y)
 
 
 def dynamic_left(b: Builder, x: View) -> tuple[View, View]:
@@ -174,7 +190,7 @@ register(
     *(
         Op(name, infer_matmul, evaluate_matmul, flow_matmul, lower_matmul, work=work.products(),
            domain="com.microsoft", inputs=inputs,
-           dtypes="int8, uint8", stepwise=stepwise)
+           dtypes="int8, uint8", stepwise=stepwise, weights=(1,))
         for name, inputs, stepwise in (("MatMulIntegerToFloat", (4, 7), False), ("DynamicQuantizeMatMul", (3, 5), True))
     ),
 )  # fmt: skip

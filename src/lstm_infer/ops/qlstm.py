@@ -4,12 +4,13 @@
 
 X of a direction is quantised to uint8 by the range of all of it (as DynamicQuantizeLinear), H by its range at every
 step; sums of integers are exact, gates are computed in float32 as LSTM does. Scales span the batch and the sequence, so
-the result depends on how a sequence is cut: a stream runs one step at a time.
+the result depends on how a sequence is cut: a stream runs one step at a time, each signal with scales of its own.
 Refused: weights that are computed, streaming with sequence_lens.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import prod
 from typing import Any
 
@@ -19,14 +20,14 @@ from ..errors import ShapeError
 from ..graph.fact import Fact
 from ..graph.ir import Array, Node
 from ..graph.links import Link
-from ..program.arguments import Activation
 from ..program.builder import Builder
-from ..program.calls import LoopCall, window
-from ..program.views import Buffer, View
+from ..program.packing import Ints, layout, panels_of_ints
+from ..program.precision import LONG_ZEROS
+from ..program.views import View
 from . import activation, recurrent
-from .elementwise import Formula, apply
-from .qlinear import dynamic_left
-from .quant import exact_product, get, integers, range_of, round_to
+from .int_product import apart
+from .panels import Packed, grouped, peepholes
+from .quant import get, integers, range_of, round_to
 from .recurrent import Sizes, activations, clip, directions
 from .registry import Op, attr, find, need, register, unsupported
 
@@ -126,133 +127,62 @@ def evaluate(node: Node, ins: list[Array | None]) -> list[Array]:
 
 def lower(node: Node, b: Builder) -> None:
     s = sizes(node, [b.fact(name) if name else None for name in node.inputs])
-    if b.optional(node, 4):
-        if b.carried(node, "h0") is not None:
-            raise unsupported(node, "a stream with sequence_lens")
-        b.host(node, find(node).evaluate)
-        return
     consts = [b.const_of(name) if name else None for name in node.inputs]
     if any(consts[i] is None for i in (1, 2, 8, 9, 10, 11)):
         raise unsupported(node, "weights computed from the data")
-    x = b.f32(b.view(node.inputs[0]))
-    y = b.new(node.outputs[0]) if b.wanted(node, 0) else None
-    finals: list[list[View]] = [[], []]
-    for d, backwards in enumerate(directions(node)):
-        memory = []
-        for which, what in enumerate("hc"):
-            name = b.optional(node, 5 + which)
-            init = b.f32(b.view(name)).part(0, d, 1).drop(0) if name else None
-            memory.append(b.carry(node, f"{what}{d}", init, (s.B, s.H)))
-            finals[which].append(memory[-1])
-        _direction(node, b, s, d, backwards, consts, x, y, memory[0], memory[1])
-    for which, parts in enumerate(finals):
-        if not b.wanted(node, 1 + which):
-            continue
-        if len(parts) == 1:
-            b.bind(node.outputs[1 + which], parts[0].add_axis(0))
-        else:
-            whole = b.new(node.outputs[1 + which])
-            for d, part in enumerate(parts):
-                b.copy(whole.part(0, d, 1).drop(0), part)
-
-
-def _direction(
-    node: Node,
-    b: Builder,
-    s: Sizes,
-    d: int,
-    backwards: bool,
-    consts: list[Any],
-    x: View,
-    y: View | None,
-    h: View,
-    c: View,
-) -> None:
-    """All steps of one direction: h and c are updated in place."""
-    if s.T == 0 or s.B == 0:
+    on_host = "sequence_lens" if b.optional(node, 4) else ""
+    on_host = on_host or (f"sums of {max(s.I, s.H):,} products" if max(s.I, s.H) > LONG_ZEROS else "")
+    if on_host:
+        if b.carried(node, "h0") is not None:
+            raise unsupported(node, f"a stream with {on_host}")
+        b.host(node, find(node).evaluate)
         return
-    key = ("qlstm", d, *map(id, consts[1:3]), *map(id, consts[8:12]))
-
-    def known(index: int) -> tuple[Array, View]:
-        """Weights minus their zero point, and their scale as a row."""
-        w, scale, zero = _parts(node, consts, d, index)
-        row = b.packed((*key, index, "scale"), lambda: np.broadcast_to(scale, (4 * s.H,)).copy(), consts)
-        return np.asarray(w.astype(np.int32) - zero.astype(np.int32)), row
-
-    def product(value: View, index: int, rows: tuple[int, ...]) -> tuple[View, View, View]:
-        """Exact sums, the scale of the left side, the scale of the right side."""
-        w, row = weights[index]
-        left, scale = dynamic_left(b, value)
-        return exact_product(b, left, None, w, (*key, index), consts, (*rows, 4 * s.H)), scale, row
-
-    weights = {index: known(index) for index in (1, 2)}
-    total, scale, row = product(x, 1, (s.T, s.B))
-    zx = b.alloc((s.T, s.B, 4 * s.H))
-    apply(b, ("MUL", 0, ("MUL", 1, 2)), [total, scale, row], zx)
-    bias = _bias(node, b, s, d)
-    peephole = b.f32(b.view(node.inputs[7])).part(0, d, 1).drop(0) if b.optional(node, 7) else None
-
-    def step(zx_now: View, y_now: View | None) -> None:
-        total, scale, row = product(h, 2, (s.B,))
-        z = b.alloc((s.B, 4 * s.H))
-        made: Formula = ("ADD", 3, ("MUL", 0, ("MUL", 1, 2)))
-        views = [total, scale, row, zx_now]
-        apply(b, made if bias is None else ("ADD", made, 4), [*views, *([] if bias is None else [bias])], z)
-        _cell(node, b, s, activations(node)[d], z, peephole, h, c)
-        if y_now is not None:
-            b.copy(y_now, h)
-
-    mine = None if y is None else y.part(1, d, 1).drop(1)
-    if s.T == 1:
-        step(zx.drop(0), None if mine is None else mine.drop(0))
-        return
-    into, zx_now = window(zx, 0, backwards, written=False)
-    slices, y_now = [into], None
-    if mine is not None:
-        out, y_now = window(mine, 0, backwards, written=True)
-        slices.append(out)
-    with b.nested() as body:
-        step(zx_now, y_now)
-    trips = b.scalar(s.T, np.int64)
-    b.add(LoopCall(body, Buffer("arena", 8), trips, None, None, s.T, slices, str(node)))
+    recurrent.layer(node, b, s, "LSTM", lambda d: _pack(node, b, s, d, consts))
 
 
-def _bias(node: Node, b: Builder, s: Sizes, d: int) -> View | None:
-    """Both biases of one direction in one row."""
-    if not b.optional(node, 3):
-        return None
-    whole = b.f32(b.view(node.inputs[3])).part(0, d, 1).drop(0)
-    bias = b.alloc((4 * s.H,))
-    apply(b, ("ADD", 0, 1), [whole.part(0, 0, 4 * s.H), whole.part(0, 4 * s.H, 4 * s.H)], bias)
-    return bias
+def _ints(consts: list[Any], s: Sizes, d: int, index: int) -> Ints:
+    """W (1) or R (2) of one direction, unit by unit."""
+    at, shape = 8 + 2 * (index - 1), (4, s.H)
+    scale, zero = (np.broadcast_to(consts[i][d], (4 * s.H,)).reshape(shape) for i in (at, at + 1))
+    return Ints(consts[index][d].reshape(-1, *shape).transpose(1, 2, 0), scale, zero)
 
 
-def _cell(
-    node: Node, b: Builder, s: Sizes, acts: list[Activation], z: View, peephole: View | None, h: View, c: View
-) -> None:
-    """Gates i o f c from z; c and h move on."""
-    limit = clip(node)
+def _pack(node: Node, b: Builder, s: Sizes, d: int, consts: list[Any]) -> Packed:
+    """The weights of one direction. In a run a scale spans all that is fed, as the operator says; in a stream what a step
+    has of one signal."""
+    parts = [_ints(consts, s, d, index) for index in (1, 2)]
+    panel, (_, r_at) = layout("int8", [(4, s.I), (4, s.H)])
+    key = ("qlstm", d, *(id(consts[i]) for i in (1, 2, 8, 9, 10, 11)))
+    whole = b.packed(key, lambda: panels_of_ints(parts), consts)
+    b.store.keep_ints(node.name, node.op, consts[1:3])
+    signals = apart(b)
+    each = signals == s.B > 1
+    return Packed(
+        "int8", whole, replace(whole, offset=whole.offset + r_at), None, _bias(node, b, s, d), _peephole(node, b, s, d), panel,
+        quantize="ROW_U8" if each and s.T == 1 else "ALL_U8",
+        weight_zeros=int(any(part.has_zeros for part in parts)), apart=each and s.T > 1,
+    )  # fmt: skip
 
-    def gate(number: int, act: Activation, peep: int) -> View:
-        views = [z.part(1, number * s.H, s.H)]
-        value: Formula = 0
-        if peephole is not None and peep >= 0:
-            views += [peephole.part(0, peep * s.H, s.H), c]
-            value = ("ADD", 0, ("MUL", 1, 2))
-        if limit:
-            value = ("MIN", ("MAX", value, -limit), limit)
-        out = b.alloc((s.B, s.H))
-        apply(b, activation.formula(act, value), views, out)
-        return out
 
-    i, g = gate(0, acts[0], 0), gate(3, acts[1], -1)
-    if attr(node, "input_forget", 0):
-        apply(b, ("ADD", ("MUL", ("SUB", 1.0, 0), 2), ("MUL", 0, 1)), [i, g, c], c)
-    else:
-        f = gate(2, acts[0], 2)
-        apply(b, ("ADD", ("MUL", 3, 2), ("MUL", 0, 1)), [i, g, c, f], c)
-    o = gate(1, acts[0], 1)
-    apply(b, ("MUL", 0, activation.formula(acts[2], 1)), [o, c], h)
+def _bias(node: Node, b: Builder, s: Sizes, d: int) -> View:
+    name = b.optional(node, 3)
+    bias = b.const_of(name)
+    if name and bias is None:
+        return recurrent.fed_bias(node, b, s, d, 4)
+
+    def make() -> Array:
+        rows = np.zeros((2, 4, s.H), np.float32) if bias is None else np.asarray(bias[d], np.float32).reshape(2, 4, s.H)
+        return grouped(rows[0] + rows[1])
+
+    return b.packed(("qlstm bias", d, id(bias), s.H), make, bias)
+
+
+def _peephole(node: Node, b: Builder, s: Sizes, d: int) -> View | None:
+    name = b.optional(node, 7)
+    given = b.const_of(name)
+    if given is None:
+        return recurrent.fed_peephole(node, b, s, d) if name else None
+    return b.packed(("qlstm peephole", d, id(given)), lambda: peepholes(given[d], s.H), given)
 
 
 def _work(node: Node, ins: list[Fact | None], outs: list[Fact]) -> int:
@@ -264,6 +194,6 @@ def _work(node: Node, ins: list[Fact | None], outs: list[Fact]) -> int:
 
 register(
     Op("DynamicQuantizeLSTM", infer, evaluate, flow, lower, work=_work, domain="com.microsoft", inputs=(12, 12), stepwise=True,
-       holds=recurrent.holds,
+       holds=recurrent.holds, weights=(1, 2), runs="lstm_i8",
         note="weights must be known; a stream runs one step at a time")
 )  # fmt: skip

@@ -15,12 +15,13 @@ from ..errors import OnnxImportError, ShapeError
 from ..graph.fact import Fact
 from ..graph.ir import Array, Node
 from ..graph.links import Link
-from ..program.arguments import Activation, Recur, RecurI8
+from ..program.arguments import Activation, Recur
 from ..program.builder import Builder
 from ..program.packing import layout, panels
 from ..program.precision import SLOT
 from ..program.views import View
 from .activation import Kind, by_name
+from .panels import Packed, copy_panels, grouped, pad16, peepholes
 from .registry import attr, need, unsupported
 
 __all__ = [
@@ -220,24 +221,6 @@ def flow(node: Node, ins: list[Fact | None], outs: list[Fact]) -> list[Link]:
     return [link for link in links if link.output < len(outs)]
 
 
-@dataclass(frozen=True)
-class Packed:
-    """Weights of one direction in the kernels' layout."""
-
-    kind: str
-    w: View
-    r: View
-    r_h: View | None
-    bias: View
-    peephole: View | None
-    panel: int
-    r_h_panel: int
-
-
-def pad16(n: int) -> int:
-    return -(-n // 16) * 16
-
-
 def pack(node: Node, b: Builder, s: Sizes, d: int) -> Packed:
     """W and R of one direction, panel by panel one behind the other; packed once per model where they are constant."""
     gates = GATES[node.op]
@@ -267,13 +250,7 @@ def pack(node: Node, b: Builder, s: Sizes, d: int) -> Packed:
     after = replace(whole, offset=whole.offset + r_at)
     peephole = None
     if P is not None:
-
-        def peepholes() -> Array:
-            out = _core.aligned_empty(3 * pad16(s.H) * 4).view(np.float32).reshape(3, -1)
-            out[:, : s.H] = np.asarray(P[d], np.float32).reshape(3, s.H)
-            return out
-
-        peephole = b.packed((*key, "p"), peepholes, keep)
+        peephole = b.packed((*key, "p"), lambda: peepholes(P[d], s.H), keep)
     r_h = b.packed((*key, "rh"), lambda: panels(kind, [r[2:]]), keep) if split else None
     return Packed(
         kind, whole, after, r_h, b.packed((*key, "b"), biases, keep), peephole, panel, layout(kind, [(1, s.H)])[0]
@@ -288,71 +265,54 @@ def _pack_fed(node: Node, b: Builder, s: Sizes, d: int, split: bool) -> Packed:
     r_gates = 2 if split else gates
     panel, (_, r_at) = layout("f32", [(gates, I), (r_gates, H)])
     whole = b.alloc((n_panels * panel,))
-    _copy_panels(b, whole, 0, panel, w.reshape((gates, H, I)), gates)
-    _copy_panels(b, whole, r_at, panel, b.reshape(r, (gates, H, H)).part(0, 0, r_gates), r_gates)
+    copy_panels(b, whole, 0, panel, w.reshape((gates, H, I)), gates)
+    copy_panels(b, whole, r_at, panel, b.reshape(r, (gates, H, H)).part(0, 0, r_gates), r_gates)
     r_h = None
     if split:
         r_h = b.alloc((n_panels * H * 16,))
-        _copy_panels(b, r_h, 0, H * 16, b.reshape(r, (gates, H, H)).part(0, 2, 1), 1)
-    bias_gates = 4 if node.op == "GRU" else gates
-    bias = b.alloc((n_panels * bias_gates * 16,))
-    if b.optional(node, 3):
-        both = b.reshape(b.f32(b.view(node.inputs[3])).part(0, d, 1).drop(0), (2, gates, H))
-        rows = b.alloc((bias_gates, H))
-        n_sum = gates if node.op != "GRU" or split else 2
-        ends = [both.part(0, i, 1).drop(0).part(0, 0, n_sum) for i in (0, 1)]
-        b.map(ends, [("ADD", 0, 1)], rows.part(0, 0, n_sum))
-        if node.op == "GRU" and split:
-            b.copy(rows.part(0, 3, 1), b.scalar(0.0))
-        elif node.op == "GRU":
-            b.copy(rows.part(0, 2, 2), both.part(1, 2, 1).drop(1))
-        _copy_panels(b, bias, 0, bias_gates * 16, rows.add_axis(2), bias_gates)
-    else:
-        b.copy(bias, b.scalar(0.0))
-    peephole = None
-    if b.optional(node, 7):
-        peephole = b.alloc((3, pad16(H)))
-        b.copy(peephole, b.scalar(0.0))
-        b.copy(peephole.part(1, 0, H), b.reshape(b.f32(b.view(node.inputs[7])).part(0, d, 1).drop(0), (3, H)))
+        copy_panels(b, r_h, 0, H * 16, b.reshape(r, (gates, H, H)).part(0, 2, 1), 1)
+    bias, peephole = fed_bias(node, b, s, d, gates, split), fed_peephole(node, b, s, d)
     return Packed("f32", whole, replace(whole, offset=r_at), r_h, bias, peephole, panel, H * 16)
 
 
-def _copy_panels(b: Builder, out: View, start: int, panel: int, rows: View | None, gates: int) -> None:
-    """rows [G, H, K] into panels [p][K][G][16] that lie `panel` apart from `start` on; missing units are zero."""
-    assert rows is not None
-    _, H, K = rows.shape
-    full, rest = divmod(H, 16)
-    by_unit = rows.transpose((1, 2, 0))  # [H, K, G]
+def fed_bias(node: Node, b: Builder, s: Sizes, d: int, gates: int, split: bool = False) -> View:
+    """Both biases of one direction, added and packed by copies in every call."""
+    bias_gates, H = 4 if gates == 3 else gates, s.H
+    bias = b.alloc((pad16(H) // 16 * bias_gates * 16,))
+    if not b.optional(node, 3):
+        b.copy(bias, b.scalar(0.0))
+        return bias
+    both = b.reshape(b.f32(b.view(node.inputs[3])).part(0, d, 1).drop(0), (2, gates, H))
+    rows = b.alloc((bias_gates, H))
+    n_sum = gates if gates != 3 or split else 2
+    ends = [both.part(0, i, 1).drop(0).part(0, 0, n_sum) for i in (0, 1)]
+    b.map(ends, [("ADD", 0, 1)], rows.part(0, 0, n_sum))
+    if gates == 3 and split:
+        b.copy(rows.part(0, 3, 1), b.scalar(0.0))
+    elif gates == 3:
+        b.copy(rows.part(0, 2, 2), both.part(1, 2, 1).drop(1))
+    copy_panels(b, bias, 0, bias_gates * 16, rows.add_axis(2), bias_gates)
+    return bias
 
-    def window(first: int, n: int, units: int) -> View:
-        return replace(out, offset=out.offset + start + first * panel, shape=(n, K, gates, units),
-                       strides=(panel, gates * 16, 16, 1))  # fmt: skip
 
-    if full:
-        k = by_unit.strides
-        source = replace(by_unit, shape=(full, K, gates, 16), strides=(16 * k[0], k[1], k[2], k[0]))
-        b.copy(window(0, full, 16), source)
-    if rest:
-        b.copy(window(full, 1, 16), b.scalar(0.0))
-        last = by_unit.part(0, full * 16, rest)
-        b.copy(window(full, 1, rest), last.transpose((1, 2, 0)).add_axis(0))
-
-
-def grouped(rows: Array) -> Array:
-    """[G, H] to [panel][G][16], zero-filled."""
-    g, h = rows.shape
-    n = pad16(h) // 16
-    out = _core.aligned_empty(n * g * 16 * 4).view(np.float32).reshape(n, g, 16)
-    wide = np.zeros((g, n * 16), np.float32)
-    wide[:, :h] = rows
-    out[...] = wide.reshape(g, n, 16).transpose(1, 0, 2)
-    return out
+def fed_peephole(node: Node, b: Builder, s: Sizes, d: int) -> View | None:
+    """The peepholes of one direction, packed by copies in every call."""
+    if not b.optional(node, 7):
+        return None
+    peephole = b.alloc((3, pad16(s.H)))
+    b.copy(peephole, b.scalar(0.0))
+    b.copy(peephole.part(1, 0, s.H), b.reshape(b.f32(b.view(node.inputs[7])).part(0, d, 1).drop(0), (3, s.H)))
+    return peephole
 
 
 def lower(node: Node, b: Builder) -> None:
     """One kernel call per direction, over views of X and Y."""
-    ins = [b.fact(name) if name else None for name in node.inputs]
-    s = sizes(node, ins)
+    s = sizes(node, [b.fact(name) if name else None for name in node.inputs])
+    layer(node, b, s, node.op, lambda d: pack(node, b, s, d))
+
+
+def layer(node: Node, b: Builder, s: Sizes, op: str, packed: Callable[[int], Packed]) -> None:
+    """The same of any layer whose cell is that of `op`. packed: the weights of a direction."""
     t_axis, b_axis = axes(node)
     d_axis = direction_axis(node)
     x = b.rows(b.f32(b.view(node.inputs[0])))
@@ -369,7 +329,7 @@ def lower(node: Node, b: Builder) -> None:
         y_t = y_b = y_d = 0
     finals: dict[int, list[View]] = {output: [] for _, _, output in states(node)}
     for d, backwards in enumerate(directions(node)):
-        weights = pack(node, b, s, d)
+        weights = packed(d)
         memory = {}
         for what, index, output in states(node):
             name = b.optional(node, index)
@@ -379,7 +339,7 @@ def lower(node: Node, b: Builder) -> None:
         h, c = memory["h"], memory.get("c")
         out = y.part(y_d, d, 1) if y is not None else None
         need_bytes = _core.recur_i8_scratch if weights.kind == "int8" else _core.recur_scratch
-        scratch = b.scratch(need_bytes(GATES[node.op], s.T, s.B, s.I, s.H))
+        scratch = b.scratch(need_bytes(GATES[op], s.T, s.B, s.I, s.H))
         f, g, last, *_ = *activations(node)[d], Activation(), Activation()
         args = Recur(
             x=x, w=weights.w, r=weights.r, r_h=weights.r_h, bias=weights.bias, peephole=weights.peephole,
@@ -389,9 +349,8 @@ def lower(node: Node, b: Builder) -> None:
             input_forget=int(attr(node, "input_forget", 0)),
             linear_before_reset=int(attr(node, "linear_before_reset", 0)), clip=clip(node), act=(f, g, last),
         )  # fmt: skip
-        if weights.kind == "int8":
-            args = RecurI8(**vars(args), quantize=_core.quantize_codes["ROW"], weight_zeros=0)
-        b.emit(f"{node.op.lower()}_{SLOT[weights.kind]}", args)
+        for call in weights.calls(args):
+            b.emit(f"{op.lower()}_{SLOT[weights.kind]}", call)
     for output, parts in finals.items():
         if not b.wanted(node, output):
             continue

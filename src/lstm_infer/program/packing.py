@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from .. import _core
 from ..graph.ir import Array
 
-__all__ = ["aligned", "layout", "panels", "quantized"]
+__all__ = ["Ints", "aligned", "layout", "panels", "panels_of_ints", "quantized"]
 
 HEAD = 3
 """Rows before the weights of a panel of int8: scale, sum and zero point."""
@@ -33,18 +34,50 @@ def layout(kind: str, parts: Sequence[tuple[int, int]]) -> tuple[int, tuple[int,
     return ends[-1], tuple(ends[:-1])
 
 
+@dataclass(frozen=True)
+class Ints:
+    """A matrix [gates, units, k] of 8-bit weights, each of which stands for (value - zero) * scale."""
+
+    values: Array
+    """int8 or uint8, any strides."""
+    scale: Array
+    """[gates, units]"""
+    zero: Array | None = None
+    """[gates, units], of the type of the values; None: all 0."""
+
+    @property
+    def signed(self) -> Ints:
+        """The same in int8."""
+        if self.values.dtype == np.int8:
+            return self
+        zero = np.zeros(self.scale.shape, np.uint8) if self.zero is None else self.zero
+        return Ints((self.values ^ np.uint8(128)).view(np.int8), self.scale, (zero ^ np.uint8(128)).view(np.int8))
+
+    @property
+    def has_zeros(self) -> bool:
+        """Is any zero point of its int8 form other than 0."""
+        zero = self.signed.zero
+        return zero is not None and bool(zero.any())
+
+
 def panels(kind: str, parts: Sequence[Array]) -> Array:
     """Packed panels of 16 units of matrices [gates, units, k] with the same units, whose values are taken as float32."""
+    if kind == "int8":
+        return panels_of_ints([Ints(*quantized(np.asarray(part, np.float32))) for part in parts])
     panel, starts = layout(kind, [(part.shape[0], part.shape[2]) for part in parts])
-    n = -(-parts[0].shape[1] // _core.UNITS) * panel
-    out = _core.aligned_empty(n * 4).view(np.int32 if kind == "int8" else np.float32)
+    out = _core.aligned_empty(-(-parts[0].shape[1] // _core.UNITS) * panel * 4).view(np.float32)
     for part, start in zip(parts, starts, strict=True):
-        values = np.asarray(part, np.float32)
-        if kind == "int8":
-            _pack_i8(values, panel, out, start)
-        else:
-            _pack_f32(values, panel, out, start)
+        _pack_f32(np.asarray(part, np.float32), panel, out, start)
     return aligned(out.astype(np.float16)) if kind == "f16" else out
+
+
+def panels_of_ints(parts: Sequence[Ints]) -> Array:
+    """Packed panels of 16 units of matrices with the same units, as they are."""
+    panel, starts = layout("int8", [(part.values.shape[0], part.values.shape[2]) for part in parts])
+    out = _core.aligned_empty(-(-parts[0].values.shape[1] // _core.UNITS) * panel * 4).view(np.int32)
+    for part, start in zip(parts, starts, strict=True):
+        _pack_i8(part.signed, panel, out, start)
+    return out
 
 
 def quantized(values: Array) -> tuple[Array, Array]:
@@ -56,12 +89,12 @@ def quantized(values: Array) -> tuple[Array, Array]:
     return np.where(scale[..., None] == 0, 0, np.clip(q, -127, 127)).astype(np.int8), scale
 
 
-def _pack_i8(values: Array, panel: int, out: Array, start: int) -> None:
-    gates, units, k = values.shape
-    q, scale = quantized(values)
-    q, scale = np.ascontiguousarray(q), np.ascontiguousarray(scale)
-    _core.pack_i8(q, scale, gates=gates, n_units=units, k=k, gate_stride=units * k, unit_stride=k, k_stride=1,
-                  panel=panel, out=out, out_offset=start)  # fmt: skip
+def _pack_i8(part: Ints, panel: int, out: Array, start: int) -> None:
+    gates, units, k = part.values.shape
+    scale = np.ascontiguousarray(part.scale, np.float32)
+    zero = None if part.zero is None else np.ascontiguousarray(part.zero, np.int32)
+    _core.pack_i8(np.ascontiguousarray(part.values), scale, zero, gates=gates, n_units=units, k=k, gate_stride=units * k,
+                  unit_stride=k, k_stride=1, panel=panel, out=out, out_offset=start)  # fmt: skip
 
 
 def _pack_f32(values: Array, panel: int, out: Array, start: int) -> None:

@@ -23,6 +23,8 @@ FEW_I8 = 4096
 """Weights that are read as fast as f32: quantising what they are multiplied with would cost more."""
 LONG_I8 = 131071
 """Terms of the longest sum of 8-bit products that int32 holds."""
+LONG_ZEROS = 33025
+"""The same where either side has zero points."""
 SAMPLE = 1024
 
 

@@ -56,6 +56,14 @@ class ConstStore:
                 self._decided[node] = [weakref.ref(w) for w in weights], held
             return held
 
+    def keep_ints(self, node: str, op: str, weights: Sequence[Array]) -> None:
+        """The weights of a node are held in the 8 bits in which the file has them."""
+        with self._lock:
+            if node not in self._decided:
+                n = sum(w.size for w in weights)
+                held = Held(node, op, "int8", self.precision.asked(node), n, "as in the file")
+                self._decided[node] = [weakref.ref(w) for w in weights], held
+
     def view(self, array: Array) -> View:
         """The array as a dense constant of its storage dtype."""
 

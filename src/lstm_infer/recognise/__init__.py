@@ -22,6 +22,7 @@ from .loops import normalise
 from .notice import warn_once
 from .pairs import join_pairs
 from .positions import is_worth_it, read_sequences
+from .quantised import join_quantised
 from .repeated import roll_all
 from .rewrite import Editor
 from .scans import open_scan
@@ -45,6 +46,7 @@ def rewrite(
     states : input to output, where the caller said which hold states
     """
     fold(graph, constants)
+    join_quantised(graph)
     name_whole_slices(graph)
     pad_delays(graph, inputs, constants)
     take_fused_apart(graph)

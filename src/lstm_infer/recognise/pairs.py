@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from ..graph.ir import Array, Graph, Node
 
-__all__ = ["Joined", "join_pairs"]
+__all__ = ["Joined", "graphs_of", "join_pairs"]
 
 
 @dataclass(frozen=True)
@@ -32,14 +32,14 @@ Rule = Callable[[Node, Callable[[str], Node | None], Mapping[str, Array]], Joine
 
 def join_pairs(graph: Graph, rule: Rule) -> int:
     """Join what the rule joins, in a graph and all inside it, in place; returns how many nodes went."""
-    graphs = list(_graphs(graph, {}))
+    graphs = list(graphs_of(graph, {}))
     readers = Counter(name for node in graph.walk() for name in node.inputs if name)
     for g, _ in graphs:
         readers.update(port.name for port in g.outputs)
     return sum(_join_in(g, consts, readers, rule) for g, consts in graphs)
 
 
-def _graphs(graph: Graph, outer: Mapping[str, Array]) -> Iterator[tuple[Graph, dict[str, Array]]]:
+def graphs_of(graph: Graph, outer: Mapping[str, Array]) -> Iterator[tuple[Graph, dict[str, Array]]]:
     """Every graph, with the constants it sees. An input with a default may be fed: it is none."""
     consts = {**outer, **graph.consts}
     for port in graph.inputs:
@@ -47,7 +47,7 @@ def _graphs(graph: Graph, outer: Mapping[str, Array]) -> Iterator[tuple[Graph, d
     yield graph, consts
     for node in graph.nodes:
         for sub in node.subgraphs():
-            yield from _graphs(sub, consts)
+            yield from graphs_of(sub, consts)
 
 
 def _join_in(g: Graph, consts: Mapping[str, Array], readers: Mapping[str, int], rule: Rule) -> int:

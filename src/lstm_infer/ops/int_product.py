@@ -1,0 +1,95 @@
+"""Products with matrices that a file has in 8 bits: they stay in 8 bits, what they are multiplied with is quantised by the call.
+
+y = sum over k of (x[k] - x zero)(w[k] - w zero) * (x scale * w scale) + bias         sums exact
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from ..graph.ir import Array, Node
+from ..program.builder import Builder
+from ..program.packing import Ints, panels_of_ints
+from ..program.precision import LONG_ZEROS
+from ..program.views import View
+from .matmul import Inputs, Matrix, product
+
+__all__ = ["apart", "dynamic_product", "exact_matrix", "int_matrix", "signed_zero"]
+
+EXACT = 1 << 24
+"""Whole numbers below it are exact in float32."""
+
+
+def apart(b: Builder) -> int:
+    """Signals of which each keeps to itself: those of a stream; 1 in a run, whose batch is one tensor."""
+    return b.signals if b.layout is not None and b.layout.closed else 1
+
+
+def signed_zero(zero: Array | None) -> int:
+    """One zero point in the int8 form of its type."""
+    return 0 if zero is None else int(zero.reshape(-1)[0]) - (128 if zero.dtype == np.uint8 else 0)
+
+
+def _columns(w: Array, scale: Any, zero: Array | None, turned: bool) -> Ints | None:
+    """A matrix [K, M] (turned: [M, K]) with scales and zero points for all or for each of M; None where it is none."""
+    m, k = w.shape if turned else w.shape[::-1]
+    if k > LONG_ZEROS or any(a is not None and a.size not in (1, m) for a in (scale, zero)):
+        return None
+    scales = np.broadcast_to(scale.reshape(-1), (m,))[None]
+    zeros = None if zero is None else np.broadcast_to(zero.reshape(-1), (m,))[None]
+    return Ints((w if turned else w.T)[None], scales, zeros)
+
+
+def int_matrix(b: Builder, node: Node, names: tuple[str, str, str], *, turned: bool = False) -> Matrix | None:
+    """A known matrix of 8 bits with its scales and zero points (names: "" where there are none), packed once per model.
+    None: not all is known, or it is no matrix that the kernel takes."""
+    w, scale, zero = (b.const_of(name) for name in names)
+    if w is None or scale is None or (names[2] and zero is None) or w.ndim != 2 or not w.size:
+        return None
+    return _packed(b, node, _columns(w, scale, zero, turned), w, (w, scale, zero), turned)
+
+
+def exact_matrix(
+    b: Builder, node: Node, w: Array, zero: Array | None, x_zero: Array | None, *, turned: bool
+) -> Matrix | None:
+    """The same for exact sums with inputs of 8 bits (`x_zero`: their zero point, less which they come as float32).
+    None where a sum might be rounded."""
+    ints = _columns(w, np.ones(1, np.float32), zero, turned) if w.ndim == 2 and w.size else None
+    if ints is None or (x_zero is not None and x_zero.size != 1):
+        return None
+    shift = 0 if ints.zero is None else ints.zero.astype(np.int32)[..., None]
+    low, high = (0, 255) if x_zero is None or x_zero.dtype == np.uint8 else (-128, 127)
+    at = 0 if x_zero is None else int(x_zero.reshape(-1)[0])
+    most = int(np.abs(ints.values.astype(np.int32) - shift).sum(-1).max()) * max(at - low, high - at)
+    if most >= EXACT:
+        return None
+    matrix = _packed(b, node, ints, w, (w, None, zero), turned)
+    assert matrix is not None
+    return replace(matrix, inputs=Inputs("GIVEN", 1.0, signed_zero(x_zero)))
+
+
+def _packed(b: Builder, node: Node, ints: Ints | None, w: Array, keep: Any, turned: bool) -> Matrix | None:
+    if ints is None:
+        return None
+    b.store.keep_ints(node.name, node.op, [w])
+    view = b.packed(("int matrix", *map(id, keep), turned), lambda: panels_of_ints([ints]), keep)
+    return Matrix(view, "int8", weight_zeros=int(ints.has_zeros))
+
+
+def dynamic_product(b: Builder, x: View, w: Matrix, bias: View | None, y: View, m: int) -> None:
+    """y[..., m] = x[..., k] w + bias with one scale for all of x; in a stream one for what a step has of each signal."""
+    k, signals = x.shape[-1], apart(b)
+    axes = [axis for axis, n in enumerate(x.shape[:-1]) if n == signals]
+    if signals > 1 and len(axes) == 1 and x.size != signals * k:
+        for i in range(signals):
+            part, to = x.part(axes[0], i, 1), y.part(axes[0], i, 1)
+            out = to if to.is_dense else b.alloc(to.shape)
+            product(b, part, replace(w, inputs=Inputs("ALL_U8")), bias, out, k, m)
+            if out is not to:
+                b.copy(to, out)
+        return
+    each = signals > 1 and x.size == signals * k
+    product(b, x, replace(w, inputs=Inputs("ROW_U8" if each else "ALL_U8")), bias, y, k, m)
