@@ -17,7 +17,7 @@ from ..program.precision import LONG_ZEROS
 from ..program.views import View
 from .matmul import Inputs, Matrix, product
 
-__all__ = ["apart", "dynamic_product", "exact_matrix", "int_matrix", "signed_zero"]
+__all__ = ["apart", "dynamic_product", "exact_sums", "int_matrix", "signed_zero"]
 
 EXACT = 1 << 24
 """Whole numbers below it are exact in float32."""
@@ -52,23 +52,31 @@ def int_matrix(b: Builder, node: Node, names: tuple[str, str, str], *, turned: b
     return _packed(b, node, _columns(w, scale, zero, turned), w, (w, scale, zero), turned)
 
 
-def exact_matrix(
-    b: Builder, node: Node, w: Array, zero: Array | None, x_zero: Array | None, *, turned: bool
-) -> Matrix | None:
-    """The same for exact sums with inputs of 8 bits (`x_zero`: their zero point, less which they come as float32).
-    None where a sum might be rounded."""
+def exact_sums(
+    b: Builder,
+    node: Node,
+    x: View,
+    x_zero: Array,
+    w: Array,
+    zero: Array | None,
+    shape: tuple[int, ...],
+    *,
+    turned: bool = False,
+) -> View | None:
+    """x [..., K] w, whole numbers in float32; `x`: values of 8 bits less their zero point. None where a sum might be rounded."""
     ints = _columns(w, np.ones(1, np.float32), zero, turned) if w.ndim == 2 and w.size else None
-    if ints is None or (x_zero is not None and x_zero.size != 1):
+    if ints is None or x_zero.size != 1 or x_zero.dtype.name not in ("int8", "uint8"):
         return None
     shift = 0 if ints.zero is None else ints.zero.astype(np.int32)[..., None]
-    low, high = (0, 255) if x_zero is None or x_zero.dtype == np.uint8 else (-128, 127)
-    at = 0 if x_zero is None else int(x_zero.reshape(-1)[0])
-    most = int(np.abs(ints.values.astype(np.int32) - shift).sum(-1).max()) * max(at - low, high - at)
+    at, limits = int(x_zero.reshape(-1)[0]), np.iinfo(x_zero.dtype)
+    most = int(np.abs(ints.values.astype(np.int32) - shift).sum(-1).max()) * max(at - limits.min, limits.max - at)
     if most >= EXACT:
         return None
     matrix = _packed(b, node, ints, w, (w, None, zero), turned)
     assert matrix is not None
-    return replace(matrix, inputs=Inputs("GIVEN", 1.0, signed_zero(x_zero)))
+    out = b.alloc(shape)
+    product(b, x, replace(matrix, inputs=Inputs("GIVEN", 1.0, signed_zero(x_zero))), None, out, x.shape[-1], shape[-1])
+    return out
 
 
 def _packed(b: Builder, node: Node, ints: Ints | None, w: Array, keep: Any, turned: bool) -> Matrix | None:

@@ -26,17 +26,16 @@ from .channels_last import channels_last
 from .common import broadcast, normal_axis, pass_broadcast
 from .conv import sizes as conv_sizes
 from .elementwise import Formula, apply
+from .exact_sums import centred, exact_product, known_sums, right_side
 from .gemm import matrix_sizes
 from .int_product import dynamic_product, int_matrix
 from .matmul import Matrix, row_bias
 from .matmul import flow as matmul_flow
 from .matmul import infer as matmul_infer
 from .quant import (
-    centred,
     conv_exact,
     conv_sums,
     exact_in_blocks,
-    exact_product,
     filter_column,
     get,
     infer_conv,
@@ -45,7 +44,6 @@ from .quant import (
     product_of,
     quantise,
     range_of,
-    right_side,
     round_to,
     scales_of,
 )
@@ -185,7 +183,7 @@ def dynamic_left(b: Builder, x: View) -> tuple[View, View]:
 
 
 register(
-    Op("QLinearMatMul", infer_matmul, evaluate_matmul, flow_matmul, lower_matmul, work=work.products(),
+    Op("QLinearMatMul", infer_matmul, evaluate_matmul, flow_matmul, lower_matmul, work=work.products(), weights=(3,),
        dtypes="int8, uint8", why="sums over time"),
     *(
         Op(name, infer_matmul, evaluate_matmul, flow_matmul, lower_matmul, work=work.products(),
@@ -231,8 +229,11 @@ def lower_gemm(node: Node, b: Builder) -> None:
     y = b.new(node.outputs[0])
     x = centred(b, b.view(node.inputs[0]), b.reshape(b.view(node.inputs[2]), ()))
     x = x.transpose((1, 0)) if attr(node, "transA", 0) else x
-    w, known, key, keep = right_side(b, node.inputs[3], node.inputs[5], transposed=bool(attr(node, "transB", 0)))
-    total = exact_product(b, x, w, known, key, keep, y.shape)
+    turned, names = bool(attr(node, "transB", 0)), (node.inputs[3], node.inputs[2], node.inputs[5])
+    total = known_sums(node, b, x, b.fact(node.inputs[0]).dtype, names, y.shape, turned=turned)
+    if total is None:
+        w, known, key, keep = right_side(b, node.inputs[3], node.inputs[5], transposed=turned)
+        total = exact_product(b, x, w, known, key, keep, y.shape)
     c = b.optional(node, 6)
     if c:
         added = b.alloc(y.shape, np.int32)
@@ -252,7 +253,7 @@ def lower_gemm(node: Node, b: Builder) -> None:
 
 register(
     Op("QGemm", infer_gemm, evaluate_gemm, flow_gemm, lower_gemm, work=work.products(), domain="com.microsoft", inputs=(6, 9),
-       dtypes="int8, uint8", why="sums over time")
+       weights=(3,), dtypes="int8, uint8", why="sums over time")
 )  # fmt: skip
 
 

@@ -5,8 +5,7 @@
     DynamicQuantizeLinear   uint8; scale = (max(x, 0) - min(x, 0)) / 255, zero point = round(-min / scale)
     MatMulInteger           int32 sums of (a - a zero point) * (b - b zero point), exact
 
-Sums of integers are exact in float32 as long as no partial sum passes 2^24: products of 8-bit numbers are summed in
-blocks of `BLOCK` terms by the float kernel, and the blocks are added as integers.
+Sums are exact: see `exact_sums`.
 Refused: blocks of scales, 4-bit and 8-bit floats, a rounding of the scale's own type (`precision`).
 """
 
@@ -17,7 +16,6 @@ from typing import Any
 
 import numpy as np
 
-from .. import _core
 from ..errors import ShapeError
 from ..graph.fact import Fact
 from ..graph.ir import Array, Node
@@ -30,17 +28,14 @@ from .common import normal_axis, onnx_dtype, pass_through
 from .conv import convolve, sums
 from .conv import sizes as conv_sizes
 from .elementwise import Formula, apply
-from .matmul import dynamic, product
+from .exact_sums import BLOCK, centred, exact_product, known_sums, right_side
 from .matmul import flow as matmul_flow
 from .matmul import infer as matmul_infer
 from .reduce import reduce
 from .registry import Op, attr, find, need, register, unsupported
 from .window import Slide
 
-__all__ = ["BLOCK", "centred", "exact_product", "quantise", "round_to", "scales_of"]
-
-BLOCK = 256
-"""Terms of at most 255 * 255 whose sum stays below 2^24."""
+__all__ = ["quantise", "round_to", "scales_of"]
 
 
 def get(ins: list[Any], index: int) -> Any:
@@ -237,77 +232,6 @@ register(Op("DynamicQuantizeLinear", infer_dynamic, evaluate_dynamic, flow_dynam
             note=_NOTE))  # fmt: skip
 
 
-# ---- exact sums --------------------------------------------------------------------------------------------
-
-
-def centred(b: Builder, x: View, zero: View | None) -> View:
-    """x - zero point as float32: whole numbers of at most 16 bits."""
-    out = b.alloc(x.shape)
-    apply(b, 0 if zero is None else ("SUB", 0, 1), [x] if zero is None else [x, zero], out)
-    return out
-
-
-def exact_product(
-    b: Builder, x: View, w: View | None, weights: Array | None, key: Any, keep: Any, shape: tuple[int, ...]
-) -> View:
-    """x [..., K] times w, exact; x and w centred. `weights`: w [K, M] where it is known, else the view `w`.
-    float32 where K fits one block, else int32."""
-    k = x.shape[-1]
-    parts = []
-    for start in range(0, max(k, 1), BLOCK):
-        n = min(BLOCK, k - start)
-        out = b.alloc(shape)
-        left = x.part(len(x.shape) - 1, start, n)
-        if weights is not None and n:
-            product(b, left, _packed(b, weights, (key, start), keep, start, n), None, out, n, weights.shape[1])
-        else:
-            right = b.const(np.asarray(weights, np.float32)) if w is None else w
-            dynamic(b, left, right.part(max(len(right.shape) - 2, 0), start, n), out)
-        parts.append(out)
-    if len(parts) == 1:
-        return parts[0]
-    return _added(b, parts)
-
-
-def _added(b: Builder, parts: list[View]) -> View:
-    """The sum of parts that are whole numbers, as int32."""
-    total = b.alloc(parts[0].shape, np.int32)
-    now, left = parts[:8], parts[8:]
-    while True:
-        formula: Formula = 0
-        for index in range(1, len(now)):
-            formula = ("ADD", formula, index)
-        apply(b, formula, now, total, ints=True)
-        if not left:
-            return total
-        now, left = [total, *left[:7]], left[7:]
-
-
-def _packed(b: Builder, weights: Array, key: Any, keep: Any, start: int, k: int) -> View:
-    m = weights.shape[1]
-
-    def make() -> Array:
-        w = np.ascontiguousarray(weights[start : start + k], np.float32)
-        return _core.pack_f32(w, gates=1, n_units=m, k=k, gate_stride=0, unit_stride=1, k_stride=m)
-
-    return b.packed(("integers", *key), make, keep)
-
-
-def right_side(
-    b: Builder, name: str, zero: str, *, transposed: bool = False
-) -> tuple[View | None, Array | None, Any, Any]:
-    """A right matrix minus its zero point: (view, None, ..) or (None, known array, key, keep).
-    transposed: it lies as [M, K], with a zero point for each of M."""
-    w, z = b.const_of(name), b.const_of(zero) if zero else None
-    if w is not None and w.ndim == 2 and (not zero or z is not None):
-        whole = w.T if transposed else w
-        shift = 0 if z is None else z.astype(np.int32)
-        return None, np.asarray(whole.astype(np.int32) - shift), (id(w), id(z), transposed), (w, z)
-    view = b.view(name)
-    view = view.transpose((1, 0)) if transposed else view
-    return centred(b, view, b.view(zero) if zero else None), None, None, None
-
-
 # ---- MatMulInteger -----------------------------------------------------------------------------------------
 
 
@@ -353,8 +277,12 @@ def product_of(node: Node, b: Builder, at: tuple[int, int, int, int], shape: tup
     a_zero = b.optional(node, at[2])
     facts = [b.fact(name) if name else None for name in node.inputs]
     zero = b.reshape(b.view(a_zero), _left_zero(node, facts, at[2])) if a_zero else None
-    x = centred(b, b.view(node.inputs[at[0]]), zero)
+    given = b.view(node.inputs[at[0]])
+    x = centred(b, given, zero)
     name = b.optional(node, at[3])
+    found = known_sums(node, b, x, given.dtype, (node.inputs[at[1]], a_zero, name), shape)
+    if found is not None:
+        return found
     w, known, key, keep = right_side(b, node.inputs[at[1]], name)
     return exact_product(b, x, w, known, key, keep, shape)
 
@@ -381,6 +309,7 @@ register(
         flow_matmul,
         lower_matmul,
         work=work.products(),
+        weights=(1,),
         why="sums over time",
     )
 )

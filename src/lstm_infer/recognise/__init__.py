@@ -22,7 +22,7 @@ from .loops import normalise
 from .notice import warn_once
 from .pairs import join_pairs
 from .positions import is_worth_it, read_sequences
-from .quantised import join_quantised
+from .quantised import UNFOLDED, is_quantised, join_quantised
 from .repeated import roll_all
 from .rewrite import Editor
 from .scans import open_scan
@@ -45,8 +45,10 @@ def rewrite(
     constants : inputs that the caller turned into constants
     states : input to output, where the caller said which hold states
     """
+    if is_quantised(graph):  # before its weights become floats
+        fold(graph, constants, leave=UNFOLDED)
+        join_quantised(graph)
     fold(graph, constants)
-    join_quantised(graph)
     name_whole_slices(graph)
     pad_delays(graph, inputs, constants)
     take_fused_apart(graph)

@@ -29,9 +29,14 @@ _LEFT = {"MatMul", "Gemm", "Expand", "Tile", "ConstantOfShape", "Einsum"}
 
 
 def fold(
-    graph: Graph, constants: Mapping[str, Array], outer: Mapping[str, Array] | None = None, held: Held | None = None
+    graph: Graph,
+    constants: Mapping[str, Array],
+    outer: Mapping[str, Array] | None = None,
+    held: Held | None = None,
+    leave: frozenset[str] = frozenset(),
 ) -> int:
-    """Fold in place, subgraphs too; returns how many nodes went. `held`: the bytes of what was folded so far."""
+    """Fold in place, subgraphs too; returns how many nodes went. `held`: the bytes of what was folded so far. leave:
+    operators of ai.onnx that stay as they are."""
     held = held or Held()
     scope = {**(outer or {}), **constants, **graph.consts}
     for port in graph.inputs:
@@ -52,8 +57,9 @@ def fold(
                 gone += 1
                 continue
         for sub in node.subgraphs():
-            gone += fold(sub, {}, scope, held)
-        made = None if is_control(node) else _folded(node, scope, limits().held_bytes - held.n_bytes)
+            gone += fold(sub, {}, scope, held, leave)
+        stays = is_control(node) or (not node.domain and node.op in leave)
+        made = None if stays else _folded(node, scope, limits().held_bytes - held.n_bytes)
         if made is None:
             kept.append(node)
             continue

@@ -1,9 +1,11 @@
 """Products of a file that was quantised: what stands around them as nodes of its own becomes part of them.
 
     DynamicQuantizeLinear -> MatMulInteger -> Cast -> Mul by both scales [-> Add of a row]      DynamicQuantizeMatMul
+    DynamicQuantizeLinear -> MatMulIntegerToFloat                                               DynamicQuantizeMatMul
+    QuantizeLinear -> DequantizeLinear -> MatMul or Gemm, its weights behind DequantizeLinear   StaticQuantizeMatMul
 
-The rule follows the values. Those between product and scaling must have no other reader; weights, their scales and zero
-points must be known.
+The rules follow the values. Those between product and scaling must have no other reader; weights, scales and zero points
+must be known, but for those that DynamicQuantizeLinear makes.
 """
 
 from __future__ import annotations
@@ -16,10 +18,13 @@ import numpy as np
 
 from ..graph.edit import drop_dead
 from ..graph.ir import Array, Graph, Node
+from ..program.precision import LONG_ZEROS
 from .pairs import Joined, graphs_of, join_pairs
 
-__all__ = ["join_quantised"]
+__all__ = ["UNFOLDED", "is_quantised", "join_quantised"]
 
+UNFOLDED = frozenset({"DequantizeLinear"})
+"""What stands between weights of 8 bits and a product."""
 _FLOAT = 1
 """Cast(to=float32)."""
 
@@ -34,7 +39,7 @@ class _Scene:
 
     def maker(self, name: str, op: str, *, alone: bool = True) -> Node | None:
         """The node of this operator that makes a value, which (alone) one node reads."""
-        node = self.made.get(name)
+        node = self.made.get(name) if name else None
         if node is None or (node.op, node.domain) != (op, "") or (alone and self.readers[name] != 1):
             return None
         return node
@@ -44,21 +49,39 @@ class _Scene:
         const = self.consts.get(name)
         return const is not None and const.dtype.kind in kind and const.shape in ((), (1,), (m,))
 
+    def scaled(self, node: Node | None) -> tuple[Array, Array] | None:
+        """Scale and zero point of 8 bits of a QuantizeLinear or DequantizeLinear, where they are known."""
+        if node is None or len(node.inputs) != 3 or node.attrs.get("block_size"):
+            return None
+        scale, zero = (self.consts.get(name) for name in node.inputs[1:])
+        if scale is None or zero is None or scale.dtype != np.float32 or zero.dtype.name not in ("int8", "uint8"):
+            return None
+        return (scale, zero) if scale.size == zero.size and (scale > 0).all() and np.isfinite(scale).all() else None
+
+
+def is_quantised(graph: Graph) -> bool:
+    """Is there anything to join."""
+    return any(node.op in _PRODUCTS or node.op in UNFOLDED for node in graph.walk())
+
 
 def join_quantised(graph: Graph) -> None:
     """Join what can be, in a graph and all inside it, in place."""
-    if not any(node.op in ("MatMulInteger", "ConvInteger", "DequantizeLinear") for node in graph.walk()):
-        return
     readers = Counter(name for node in graph.walk() for name in node.inputs if name)
     for g in graph.graphs():
         readers.update(port.name for port in g.outputs)
     for g, consts in list(graphs_of(graph, {})):
         scene = _Scene({name: node for node in g.nodes for name in node.outputs if name}, readers, consts)
-        joined = [_dynamic(scene, node) or node for node in g.nodes]
+        joined = [_joined(scene, node) or node for node in g.nodes]
         if any(new is not old for new, old in zip(joined, g.nodes, strict=True)):
             g.nodes[:] = joined
             drop_dead(g)
     join_pairs(graph, _bias)
+
+
+def _joined(scene: _Scene, node: Node) -> Node | None:
+    """What a product becomes, in place of its last node; None where that is none."""
+    rule = _RULES.get((node.domain, node.op))
+    return rule(scene, node) if rule is not None else None
 
 
 def _pairs(names: list[str]) -> Iterator[tuple[str, str]]:
@@ -68,27 +91,74 @@ def _pairs(names: list[str]) -> Iterator[tuple[str, str]]:
 
 def _dynamic(scene: _Scene, last: Node) -> Node | None:
     """DynamicQuantizeMatMul in place of the Mul that brings exact sums to their scale."""
-    if (last.op, last.domain, len(last.inputs)) != ("Mul", "", 2):
-        return None
     for summed, scaled in _pairs(last.inputs):
         cast, scales = scene.maker(summed, "Cast"), scene.maker(scaled, "Mul", alone=False)
         product = scene.maker(cast.inputs[0], "MatMulInteger") if cast is not None else None
         if cast is None or cast.attrs.get("to") != _FLOAT or product is None or scales is None:
             continue
         quantised, w, zero, w_zero = [*product.inputs, "", ""][:4]
-        source, weights = scene.maker(quantised, "DynamicQuantizeLinear", alone=False), scene.consts.get(w)
-        if source is None or [quantised, zero] != [source.outputs[0], source.outputs[2]] or weights is None:
-            continue
-        if weights.ndim != 2 or (w_zero and not scene.row(w_zero, weights.shape[1], "iu")):
-            continue
         for of_x, of_w in _pairs(scales.inputs):
-            if of_x == source.outputs[1] and scene.row(of_w, weights.shape[1], "f"):
-                inputs = [source.inputs[0], w, of_w, w_zero]
-                return replace(
-                    product, op="DynamicQuantizeMatMul", domain="com.microsoft", opset=1, inputs=inputs,
-                    outputs=list(last.outputs), attrs={},
-                )  # fmt: skip
+            found = _dynamic_product(scene, product, (quantised, of_x, zero), (w, of_w, w_zero))
+            if found is not None:
+                return replace(found, outputs=list(last.outputs))
     return None
+
+
+def _dynamic_to_float(scene: _Scene, node: Node) -> Node | None:
+    """The same of MatMulIntegerToFloat."""
+    x, w, x_scale, w_scale, x_zero, w_zero, bias = [*node.inputs, *[""] * 7][:7]
+    found = _dynamic_product(scene, node, (x, x_scale, x_zero), (w, w_scale, w_zero))
+    return found if found is None or not bias else replace(found, inputs=[*found.inputs, bias])
+
+
+def _dynamic_product(scene: _Scene, product: Node, x: tuple[str, str, str], w: tuple[str, str, str]) -> Node | None:
+    """A product of what DynamicQuantizeLinear gives with a known matrix; each as value, scale, zero point."""
+    source, weights = scene.maker(x[0], "DynamicQuantizeLinear", alone=False), scene.consts.get(w[0])
+    if source is None or list(x) != source.outputs or weights is None or weights.ndim != 2:
+        return None
+    m = weights.shape[1]
+    if not scene.row(w[1], m, "f") or (w[2] and not scene.row(w[2], m, "iu")):
+        return None
+    return replace(
+        product, op="DynamicQuantizeMatMul", domain="com.microsoft", opset=1, attrs={},
+        inputs=[source.inputs[0], w[0], w[1], w[2]],
+    )  # fmt: skip
+
+
+def _static(scene: _Scene, product: Node) -> Node | None:
+    """StaticQuantizeMatMul for a product of floats that were quantised just before."""
+    turned = int(bool(product.attrs.get("transB", 0)))
+    plain = all(
+        product.attrs.get(name, usual) == usual for name, usual in (("alpha", 1.0), ("beta", 1.0), ("transA", 0))
+    )
+    left, right = (scene.maker(name, "DequantizeLinear", alone=False) for name in product.inputs[:2])
+    if not plain or left is None or right is None:
+        return None
+    source, x, w = scene.maker(left.inputs[0], "QuantizeLinear", alone=False), scene.scaled(left), scene.scaled(right)
+    if source is None or x is None or w is None or x[0].size != 1:
+        return None
+    made, weights = scene.scaled(source), scene.consts.get(right.inputs[0])
+    if made is None or any(a.dtype != b.dtype or a.tobytes() != b.tobytes() for a, b in zip(x, made, strict=True)):
+        return None
+    if weights is None or weights.ndim != 2 or weights.dtype != w[1].dtype or not weights.size:
+        return None
+    along, k = 0 if turned else 1, weights.shape[1 if turned else 0]
+    each = w[0].shape == (weights.shape[along],) and int(right.attrs.get("axis", 1)) in (along, along - 2)  # type: ignore[arg-type]
+    if k > LONG_ZEROS or not (w[0].size == 1 or each):
+        return None
+    inputs = [source.inputs[0], *source.inputs[1:], *right.inputs, *product.inputs[2:]]
+    return replace(
+        product, op="StaticQuantizeMatMul", domain="lstm_infer", opset=1, inputs=inputs, attrs={"transB": turned}
+    )
+
+
+_PRODUCTS = ("MatMulInteger", "MatMulIntegerToFloat")
+_RULES: dict[tuple[str, str], Callable[[_Scene, Node], Node | None]] = {
+    ("", "Mul"): _dynamic,
+    ("com.microsoft", "MatMulIntegerToFloat"): _dynamic_to_float,
+    ("", "MatMul"): _static,
+    ("", "Gemm"): _static,
+}
 
 
 def _bias(add: Node, maker: Callable[[str], Node | None], consts: Mapping[str, Array]) -> Joined | None:
