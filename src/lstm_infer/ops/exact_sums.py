@@ -101,12 +101,13 @@ def known_sums(
     shape: tuple[int, ...],
     *,
     turned: bool = False,
+    c: Array | None = None,
 ) -> View | None:
     """x, values of 8 bits less their zero point, times a known matrix that stays in 8 bits; None where it cannot.
 
-    names: of the matrix, of x's zero point, of its own.
+    names: of the matrix, of x's zero point, of its own. c: a row of integers to add.
     """
     w, x_zero, zero = (b.const_of(name) for name in names)
     if w is None or (names[1] and x_zero is None) or (names[2] and zero is None):
         return None
-    return exact_sums(b, node, x, np.zeros(1, dtype) if x_zero is None else x_zero, w, zero, shape, turned=turned)
+    return exact_sums(b, node, x, np.zeros(1, dtype) if x_zero is None else x_zero, w, zero, shape, turned=turned, c=c)

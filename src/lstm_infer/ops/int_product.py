@@ -15,9 +15,9 @@ from ..program.builder import Builder
 from ..program.packing import Ints, panels_of_ints
 from ..program.precision import LONG_ZEROS
 from ..program.views import View
-from .matmul import Inputs, Matrix, product
+from .matmul import Inputs, Matrix, product, row_bias
 
-__all__ = ["apart", "dynamic_product", "exact_sums", "int_matrix", "signed_zero"]
+__all__ = ["EXACT", "apart", "dynamic_product", "exact_sums", "int_matrix", "signed_zero"]
 
 EXACT = 1 << 24
 """Whole numbers below it are exact in float32."""
@@ -62,20 +62,23 @@ def exact_sums(
     shape: tuple[int, ...],
     *,
     turned: bool = False,
+    c: Array | None = None,
 ) -> View | None:
-    """x [..., K] w, whole numbers in float32; `x`: values of 8 bits less their zero point. None where a sum might be rounded."""
+    """x [..., K] w + c, whole numbers in float32; x: values of 8 bits less their zero point. None where a sum may be rounded."""
     ints = _columns(w, np.ones(1, np.float32), zero, turned) if w.ndim == 2 and w.size else None
     if ints is None or x_zero.size != 1 or x_zero.dtype.name not in ("int8", "uint8"):
         return None
     shift = 0 if ints.zero is None else ints.zero.astype(np.int32)[..., None]
     at, limits = int(x_zero.reshape(-1)[0]), np.iinfo(x_zero.dtype)
     most = int(np.abs(ints.values.astype(np.int32) - shift).sum(-1).max()) * max(at - limits.min, limits.max - at)
-    if most >= EXACT:
+    if most + (0 if c is None else int(np.abs(c.astype(np.int64)).max(initial=0))) >= EXACT:
         return None
     matrix = _packed(b, node, ints, w, (w, None, zero), turned)
     assert matrix is not None
     out = b.alloc(shape)
-    product(b, x, replace(matrix, inputs=Inputs("GIVEN", 1.0, signed_zero(x_zero))), None, out, x.shape[-1], shape[-1])
+    m = shape[-1]
+    bias = None if c is None else row_bias(b, ("matrix bias", id(c), m), c, m, c)
+    product(b, x, replace(matrix, inputs=Inputs("GIVEN", 1.0, signed_zero(x_zero))), bias, out, x.shape[-1], m)
     return out
 
 

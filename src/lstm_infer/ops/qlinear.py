@@ -230,15 +230,20 @@ def lower_gemm(node: Node, b: Builder) -> None:
     x = centred(b, b.view(node.inputs[0]), b.reshape(b.view(node.inputs[2]), ()))
     x = x.transpose((1, 0)) if attr(node, "transA", 0) else x
     turned, names = bool(attr(node, "transB", 0)), (node.inputs[3], node.inputs[2], node.inputs[5])
-    total = known_sums(node, b, x, b.fact(node.inputs[0]).dtype, names, y.shape, turned=turned)
+    c, dtype = b.optional(node, 6), b.fact(node.inputs[0]).dtype
+    row = b.const_of(c)
+    if row is not None and (row.size not in (1, y.shape[1]) or row.shape[-1:] != (row.size,)):
+        row = None
+    total = known_sums(node, b, x, dtype, names, y.shape, turned=turned, c=row) if row is not None or not c else None
     if total is None:
-        w, known, key, keep = right_side(b, node.inputs[3], node.inputs[5], transposed=turned)
-        total = exact_product(b, x, w, known, key, keep, y.shape)
-    c = b.optional(node, 6)
-    if c:
-        added = b.alloc(y.shape, np.int32)
-        apply(b, ("ADD", 0, 1), [total, b.view(c)], added, ints=True)
-        total = added
+        total = known_sums(node, b, x, dtype, names, y.shape, turned=turned)
+        if total is None:
+            w, known, key, keep = right_side(b, node.inputs[3], node.inputs[5], transposed=turned)
+            total = exact_product(b, x, w, known, key, keep, y.shape)
+        if c:
+            added = b.alloc(y.shape, np.int32)
+            apply(b, ("ADD", 0, 1), [total, b.view(c)], added, ints=True)
+            total = added
     a_scale = view_scale(b, node.inputs[1])
     if _alpha(node) != 1:
         scaled = b.alloc(a_scale.shape)
@@ -297,9 +302,10 @@ def lower_qconv(node: Node, b: Builder) -> None:
     y, spatial = b.new(node.outputs[0]), len(b.fact(node.inputs[0]).shape) - 2
     s = conv_sizes(node, [b.fact(node.inputs[0]), b.fact(node.inputs[3])])
     zero = b.const_of(node.inputs[5])
-    total = conv_exact(node, b, b.view(node.inputs[0]), node.inputs[2], w, zero, s, y.shape)
+    bias = b.optional(node, 8)
+    total, biased = conv_exact(node, b, b.view(node.inputs[0]), node.inputs[2], w, zero, s, y.shape, b.const_of(bias))
     column = (y.shape[1], *([1] * spatial))
-    if b.optional(node, 8):
+    if bias and not biased:
         added = b.alloc(y.shape, np.int32)
         apply(b, ("ADD", 0, 1), [total, b.reshape(b.view(node.inputs[8]), column)], added, ints=True)
         total = added

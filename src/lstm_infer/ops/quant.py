@@ -29,6 +29,7 @@ from .conv import convolve, sums
 from .conv import sizes as conv_sizes
 from .elementwise import Formula, apply
 from .exact_sums import BLOCK, centred, exact_product, known_sums, right_side
+from .int_product import EXACT
 from .matmul import flow as matmul_flow
 from .matmul import infer as matmul_infer
 from .reduce import reduce
@@ -169,6 +170,28 @@ register(
     Op("DequantizeLinear", infer_dequantize, evaluate_dequantize, flow_same, lower_dequantize, opsets=(10, None),
        note="per tensor or axis"),
 )  # fmt: skip
+
+
+# ---- QuantizeDequantize: one behind the other, with the same scale and zero point; `recognise` makes it ----------------
+
+
+def infer_both(node: Node, ins: list[Fact | None]) -> list[Fact]:
+    return [Fact(infer_quantize(node, ins)[0].shape, np.dtype(np.float32))]
+
+
+def evaluate_both(node: Node, ins: list[Array | None]) -> list[Array]:
+    return evaluate_dequantize(node, [*evaluate_quantize(node, ins), *ins[1:]])
+
+
+def lower_both(node: Node, b: Builder) -> None:
+    scale, zero = placed(node, b, 1), placed(node, b, 2)
+    assert scale is not None and zero is not None
+    low, high = limits(b.fact(node.inputs[2]).dtype)
+    code: Formula = ("MIN", ("MAX", ("ADD", ("ROUND", ("DIV", 0, 1)), 2), low), high)
+    apply(b, ("MUL", ("SUB", code, 2), 1), [b.view(node.inputs[0]), scale, zero], b.new(node.outputs[0]))
+
+
+register(Op("QuantizeDequantize", infer_both, evaluate_both, flow_same, lower_both, domain="lstm_infer", inputs=(3, 3)))
 
 
 # ---- DynamicQuantizeLinear ---------------------------------------------------------------------------------
@@ -351,19 +374,30 @@ def evaluate_conv(node: Node, ins: list[Array | None]) -> list[Array]:
 
 
 def conv_exact(
-    node: Node, b: Builder, x: View, x_zero: str, w: Array, w_zero: Array | None, s: Slide, shape: tuple[int, ...]
-) -> View:
-    """Exact sums: whole numbers in float32 where a kernel fits one block, else int32, so many channels at a time."""
+    node: Node,
+    b: Builder,
+    x: View,
+    x_zero: str,
+    w: Array,
+    w_zero: Array | None,
+    s: Slide,
+    shape: tuple[int, ...],
+    bias: Array | None = None,
+) -> tuple[View, bool]:
+    """Exact sums, and whether the bias is in them: whole numbers in float32 where no sum can pass 2^24, else int32, so many
+    channels at a time."""
     plain = np.asarray(
         w.astype(np.float32) - (0 if w_zero is None else filter_column(w_zero, w.ndim).astype(np.float32))
     )
     x = centred(b, x, b.reshape(b.view(x_zero), ()) if x_zero else None)
     key, keep = ("conv integers", id(w), id(w_zero)), (w, w_zero)
     groups, channels, per = int(attr(node, "group", 1)), w.shape[1], BLOCK // max(prod(w.shape[2:]), 1)
-    if channels <= per:
+    most = 255 * int(np.abs(plain).reshape(len(plain), -1).sum(1, dtype=np.float64).max(initial=0))
+    added = bias is not None and most + int(np.abs(bias.astype(np.int64)).max(initial=0)) < EXACT
+    if channels <= per or most < EXACT:
         out = b.alloc(shape)
-        convolve(b, x, plain, None, out, s, groups, Activation(), key=key, keep=keep)
-        return out
+        convolve(b, x, plain, bias if added else None, out, s, groups, Activation(), key=key, keep=keep)
+        return out, added
     m = shape[1] // groups
     total: View | None = None
     for start in range(0, channels, per):
@@ -375,7 +409,7 @@ def conv_exact(
         total = b.alloc(shape, np.int32)
         apply(b, 0 if held is None else ("ADD", 0, 1), [out] if held is None else [out, held], total, ints=True)
     assert total is not None
-    return total
+    return total, False
 
 
 def exact_in_blocks(b: Builder, w: str, zero: str) -> bool:
@@ -393,7 +427,7 @@ def lower_conv(node: Node, b: Builder) -> None:
     s = conv_sizes(node, [b.fact(name) for name in node.inputs[:2]])
     w = b.const_of(node.inputs[1])
     assert w is not None
-    total = conv_exact(node, b, b.view(node.inputs[0]), b.optional(node, 2), w, b.const_of(zero), s, y.shape)
+    total, _ = conv_exact(node, b, b.view(node.inputs[0]), b.optional(node, 2), w, b.const_of(zero), s, y.shape)
     apply(b, 0, [total], y, ints=total.dtype != np.float32)
 
 

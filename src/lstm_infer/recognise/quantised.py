@@ -3,6 +3,7 @@
     DynamicQuantizeLinear -> MatMulInteger -> Cast -> Mul by both scales [-> Add of a row]      DynamicQuantizeMatMul
     DynamicQuantizeLinear -> MatMulIntegerToFloat                                               DynamicQuantizeMatMul
     QuantizeLinear -> DequantizeLinear -> MatMul or Gemm, its weights behind DequantizeLinear   StaticQuantizeMatMul
+    QuantizeLinear -> DequantizeLinear                                                          QuantizeDequantize
 
 The rules follow the values. Those between product and scaling must have no other reader; weights, scales and zero points
 must be known, but for those that DynamicQuantizeLinear makes.
@@ -18,6 +19,7 @@ import numpy as np
 
 from ..graph.edit import drop_dead
 from ..graph.ir import Array, Graph, Node
+from ..ops.registry import moves
 from ..program.precision import LONG_ZEROS
 from .pairs import Joined, graphs_of, join_pairs
 
@@ -125,6 +127,38 @@ def _dynamic_product(scene: _Scene, product: Node, x: tuple[str, str, str], w: t
     )  # fmt: skip
 
 
+def _same(one: tuple[Array, Array] | None, other: tuple[Array, Array] | None) -> bool:
+    """Are scale and zero point alike."""
+    if one is None or other is None:
+        return False
+    return all(a.dtype == b.dtype and a.tobytes() == b.tobytes() for a, b in zip(one, other, strict=True))
+
+
+def _rounded(scene: _Scene, last: Node) -> Node | None:
+    """The QuantizeLinear whose numbers a DequantizeLinear brings back."""
+    first = scene.maker(last.inputs[0], "QuantizeLinear", alone=False)
+    if first is None or first.attrs.get("axis", 1) != last.attrs.get("axis", 1):
+        return None
+    return first if _same(scene.scaled(first), scene.scaled(last)) else None
+
+
+def _round_trip(scene: _Scene, last: Node) -> Node | None:
+    """One operator for QuantizeLinear and DequantizeLinear, none where nothing is rounded that was not before."""
+    first, how = _rounded(scene, last), scene.scaled(last)
+    if first is None or how is None:
+        return None
+    before = scene.made.get(first.inputs[0])
+    while before is not None and (
+        moves(before) in ("axes", "order", "part") or (before.op, before.domain) == ("MaxPool", "")
+    ):
+        before = scene.made.get(before.inputs[0])
+    again = before is not None and (before.op, before.domain) == ("DequantizeLinear", "") and how[0].size == 1
+    if again and _same(scene.scaled(before), how):
+        return replace(last, op="Identity", opset=13, inputs=first.inputs[:1], attrs={})
+    attrs = {"axis": last.attrs.get("axis", 1)}
+    return replace(last, op="QuantizeDequantize", domain="lstm_infer", opset=1, inputs=list(first.inputs), attrs=attrs)
+
+
 def _static(scene: _Scene, product: Node) -> Node | None:
     """StaticQuantizeMatMul for a product of floats that were quantised just before."""
     turned = int(bool(product.attrs.get("transB", 0)))
@@ -134,12 +168,10 @@ def _static(scene: _Scene, product: Node) -> Node | None:
     left, right = (scene.maker(name, "DequantizeLinear", alone=False) for name in product.inputs[:2])
     if not plain or left is None or right is None:
         return None
-    source, x, w = scene.maker(left.inputs[0], "QuantizeLinear", alone=False), scene.scaled(left), scene.scaled(right)
+    source, x, w = _rounded(scene, left), scene.scaled(left), scene.scaled(right)
     if source is None or x is None or w is None or x[0].size != 1:
         return None
-    made, weights = scene.scaled(source), scene.consts.get(right.inputs[0])
-    if made is None or any(a.dtype != b.dtype or a.tobytes() != b.tobytes() for a, b in zip(x, made, strict=True)):
-        return None
+    weights = scene.consts.get(right.inputs[0])
     if weights is None or weights.ndim != 2 or weights.dtype != w[1].dtype or not weights.size:
         return None
     along, k = 0 if turned else 1, weights.shape[1 if turned else 0]
@@ -158,6 +190,7 @@ _RULES: dict[tuple[str, str], Callable[[_Scene, Node], Node | None]] = {
     ("com.microsoft", "MatMulIntegerToFloat"): _dynamic_to_float,
     ("", "MatMul"): _static,
     ("", "Gemm"): _static,
+    ("", "DequantizeLinear"): _round_trip,
 }
 
 
