@@ -106,3 +106,42 @@ def test_a_whole_sequence_is_one_plan_of_a_few_steps(model: onnx.ModelProto, T: 
     assert np.mean(np.abs(got["out"] - want[0]) > 1e-5 + 1e-4 * np.abs(want[0])) < 0.01
     (program,) = loaded._programs.kept.values()
     assert program.n_calls < 60
+
+
+def test_rows_of_one_signal_share_a_scale(tmp_path: Any) -> None:
+    """A frame of several rows: their scale is that of the signal, whoever else is in the batch."""
+    import onnxruntime as ort
+
+    rng = np.random.default_rng(0)
+    C, K, M = 3, 8, 16
+    inits = [
+        numpy_helper.from_array(rng.integers(-128, 128, (K, M), np.int8), "V"),
+        numpy_helper.from_array(np.float32(0.01), "vs"),
+        numpy_helper.from_array(np.array(3, np.int8), "vz"),
+        numpy_helper.from_array(np.float32(0.5), "half"),
+    ]
+    nodes = [
+        helper.make_node("DynamicQuantizeLinear", ["x"], ["q", "qs", "qz"], name="quantise"),
+        helper.make_node("MatMulInteger", ["q", "V", "qz", "vz"], ["m"], name="product"),
+        helper.make_node("Cast", ["m"], ["f"], name="cast", to=TensorProto.FLOAT),
+        helper.make_node("Mul", ["qs", "vs"], ["k"], name="scales"),
+        helper.make_node("Mul", ["f", "k"], ["made"], name="scaled"),
+        helper.make_node("Mul", ["state", "half"], ["kept"], name="leak"),
+        helper.make_node("Add", ["made", "kept"], ["state_out"], name="sum"),
+        helper.make_node("Tanh", ["state_out"], ["y"], name="tanh"),
+    ]
+    graph = helper.make_graph(
+        nodes, "g", [_value("x", ["B", C, K]), _value("state", ["B", C, M])],
+        [_value("y", ["B", C, M]), _value("state_out", ["B", C, M])], inits,
+    )  # fmt: skip
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    model = lstm_infer.load(made, states={"state": "state_out"})
+    x = rng.standard_normal((2, 5, C, K)).astype(np.float32) * np.array([1, 9, 0.1, 3, 2], np.float32)[:, None, None]
+    together = model.stream(batch=5)
+    got = np.stack([together.step(frame) for frame in x])
+    session = ort.InferenceSession(made.SerializeToString())
+    for i in range(5):
+        alone = model.stream()
+        np.testing.assert_array_equal(np.stack([alone.step(frame) for frame in x[:, i : i + 1]]), got[:, i : i + 1])
+        want, _ = session.run(None, {"x": x[0, i : i + 1], "state": np.zeros((1, C, M), np.float32)})
+        np.testing.assert_allclose(got[0, i : i + 1], want, rtol=1e-4, atol=1e-5)
