@@ -19,8 +19,10 @@ __all__ = ["Formula", "apply", "unsigned"]
 Formula = int | float | tuple[Any, ...]
 
 
-def apply(b: Builder, formula: Formula, ins: Sequence[View], out: View, *, ints: bool = False) -> None:
-    """One map step that computes `formula` over `ins`."""
+def apply(
+    b: Builder, formula: Formula, ins: Sequence[View], out: View, *, ints: bool = False, fits: bool = False
+) -> None:
+    """One map step that computes `formula` over `ins`. ints, fits: see Builder.map."""
     constants: dict[str, float] = {}
     _constants(formula, constants)
     dtype = np.int64 if ints else np.float32
@@ -42,7 +44,7 @@ def apply(b: Builder, formula: Formula, ins: Sequence[View], out: View, *, ints:
         return made[key]
 
     register_of(formula if isinstance(formula, tuple) else ("MOVE", formula))
-    b.map(views, ops, out, ints=ints)
+    b.map(views, ops, out, ints=ints, fits=fits)
 
 
 _TOP = -(2.0**63)

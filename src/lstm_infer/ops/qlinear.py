@@ -68,7 +68,7 @@ def requantise(b: Builder, total: View, scales: list[View], zero: View | None, y
     low, high = limits(y.dtype)
     rounded: Formula = ("ROUND", ("MUL", 0, ("DIV", factor, 3)))
     shifted: Formula = rounded if zero is None else ("ADD", rounded, 4)
-    apply(b, ("MIN", ("MAX", shifted, low), high), [total, *scales, *([zero] if zero else [])], y)
+    apply(b, ("MIN", ("MAX", shifted, low), high), [total, *scales, *([zero] if zero else [])], y, fits=True)
 
 
 def _row_scale(scale: Any) -> Any:
@@ -389,7 +389,7 @@ def lower_binary(node: Node, b: Builder) -> None:
         made = ("MUL", ("MUL", a, other), ("DIV", ("MUL", sa, sb), sc))
     made = made if zero is None else ("ADD", made, zero)
     low, high = limits(y.dtype)
-    apply(b, ("MIN", ("MAX", ("ROUND", made), low), high), views, y)
+    apply(b, ("MIN", ("MAX", ("ROUND", made), low), high), views, y, fits=True)
 
 
 def infer_unary(node: Node, ins: list[Fact | None]) -> list[Fact]:

@@ -145,7 +145,7 @@ def lower_where(node: Node, b: Builder) -> None:
     views = [b.view(name) if i in (0, 1, 4) else view_scale(b, name) for i, name in enumerate(node.inputs)]
     chosen: Formula = ("SELECT", 0, ("MUL", ("SUB", 1, 3), 2), ("MUL", ("SUB", 4, 6), 5))
     low, high = limits(z.dtype)
-    apply(b, ("MIN", ("MAX", ("ADD", ("ROUND", ("DIV", chosen, 7)), 8), low), high), views, z)
+    apply(b, ("MIN", ("MAX", ("ADD", ("ROUND", ("DIV", chosen, 7)), 8), low), high), views, z, fits=True)
 
 
 _HOW: dict[str, Any] = {"domain": "com.microsoft", "dtypes": "int8, uint8"}

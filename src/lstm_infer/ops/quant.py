@@ -114,7 +114,7 @@ def quantise(b: Builder, x: View, scale: View, zero: View | None, out: View) -> 
     rounded: Formula = ("ROUND", ("DIV", 0, 1))
     low, high = limits(out.dtype)
     shifted: Formula = rounded if zero is None else ("ADD", rounded, 2)
-    apply(b, ("MIN", ("MAX", shifted, low), high), [x, scale, *([zero] if zero is not None else [])], out)
+    apply(b, ("MIN", ("MAX", shifted, low), high), [x, scale, *([zero] if zero is not None else [])], out, fits=True)
 
 
 def lower_quantize(node: Node, b: Builder) -> None:

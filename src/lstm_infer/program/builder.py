@@ -201,25 +201,25 @@ class Builder:
         for memory, value in moves:
             self.copy(memory, value)
 
-    def map(self, ins: Sequence[View], ops: Sequence[tuple[Any, ...]], out: View, *, ints: bool = False) -> None:
+    def map(
+        self, ins: Sequence[View], ops: Sequence[tuple[Any, ...]], out: View, *, ints: bool = False, fits: bool = False
+    ) -> None:
         """An element-wise program: `ops` are (code, register, ...); inputs are registers 0 .. n-1, each instruction
         makes the next register, the last one is stored to `out`. Inputs broadcast to the shape of `out`.
-        ints: computed in int64 instead of float32. Loads and stores convert."""
+        ints: computed in int64 instead of float32. Loads and stores convert. fits: see MapCall."""
         if len(ins) >= _core.MAP_REGS:
             raise UnsupportedOpError(f"{self._node}: {len(ins)} inputs are more than an element-wise operator takes")
-        self._map(ints, ins, ops, [(out, len(ins) + len(ops) - 1)])
+        self._map(ints, ins, ops, [(out, len(ins) + len(ops) - 1)], fits)
 
     def maps(self, ins: Sequence[View], ops: Sequence[tuple[Any, ...]], outs: Sequence[View]) -> None:
         """An element-wise program in float32 whose last instructions are stored, one to each of `outs`, alike in shape."""
         first = len(ins) + len(ops) - len(outs)
         self._map(False, ins, ops, [(out, first + index) for index, out in enumerate(outs)])
 
-    def _map(
-        self, ints: bool, ins: Sequence[View], ops: Sequence[tuple[Any, ...]], outs: list[tuple[View, int]]
-    ) -> None:
+    def _map(self, ints: bool, ins: Sequence[View], ops: Sequence[Any], outs: Any, fits: bool = False) -> None:
         shape = outs[0][0].shape
         if prod(shape):
-            self.add(MapCall(ints, [view.expand(shape) for view in ins], list(ops), outs, self._node))
+            self.add(MapCall(ints, [view.expand(shape) for view in ins], list(ops), outs, self._node, fits))
 
     @contextmanager
     def nested(self) -> Iterator[list[AnyCall]]:

@@ -60,6 +60,8 @@ class MapCall:
     ops: list[tuple[Any, ...]]
     outs: list[tuple[View, int]]
     node_name: str
+    fits: bool = False
+    """What is stored are whole numbers (or NaN) that the type holds: loaded again they are what they were."""
 
     @property
     def reads(self) -> list[View]:

@@ -7,6 +7,7 @@ Fusing never changes a result: every instruction rounds as it did alone.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -97,7 +98,7 @@ def _joins(producer: MapCall, consumer: MapCall, view: View) -> bool:
     made, reg = producer.outs[0]
     last = producer.ops[reg - len(producer.ins)][0] if reg >= len(producer.ins) else ""
     whole = made.dtype == (np.int64 if producer.ints else np.float32) or (made.dtype == np.bool_ and last in _LOGICAL)
-    return whole and all(
+    return (whole or producer.fits) and all(
         v.strides == made.strides and v.offset == made.offset for v in consumer.ins if v.buffer is view.buffer
     )
 
@@ -129,7 +130,7 @@ def _store_at(
         readers[id(other.buffer)].discard(made[0])
         readers[id(other.buffer)].add(index)
     out[made[0]] = None
-    out[index] = stored = MapCall(producer.ints, producer.ins, producer.ops, [(target, reg)], producer.node_name)
+    out[index] = stored = replace(producer, outs=[(target, reg)])
     return stored
 
 
@@ -171,4 +172,4 @@ def _join(producer: MapCall, consumer: MapCall, view: View) -> MapCall:
 
     ops += [(op[0], *(of_consumer(reg) for reg in op[1:])) for op in consumer.ops]
     outs = [(v, of_consumer(reg)) for v, reg in consumer.outs]
-    return MapCall(consumer.ints, ins, ops, outs, consumer.node_name)
+    return MapCall(consumer.ints, ins, ops, outs, consumer.node_name, consumer.fits)
