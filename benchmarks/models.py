@@ -1,6 +1,8 @@
 """Whole real models, per call: streamed step by step where they stream and onnxruntime can follow, else run whole.
 
 python -m benchmarks.models [--quick] [--json]     models from ../shared/models, or LSTM_INFER_MODELS
+
+One more is made here: convolutions, pools and bidirectional GRUs, which are run whole (benchmarks/captcha.py).
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from pathlib import Path
 if not __package__:  # run as a file
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from benchmarks.captcha import captcha
 from benchmarks.common import arguments, conditions, finish, load, models_folder, pinned, us
 from lstm_infer import LstmInferError
 from lstm_infer.cli.bench import bench
@@ -27,15 +30,17 @@ def main() -> int:
     args = arguments(__doc__.splitlines()[0]).parse_args()
     rounds = 2 if args.quick else args.rounds
     rows, data, ok, steps, isa = [], [], True, [], ""
-    for path in sorted(models_folder().glob("*.onnx")):
+    sources: dict[str, Path | bytes] = {path.stem: path for path in sorted(models_folder().glob("*.onnx"))}
+    sources["made here: CNN-BiGRU"] = captcha()
+    for name, source in sources.items():
         try:
-            model = load(path, isa=args.isa, **OPTIONS.get(path.stem, {}))
-            found = bench(path, model=model, rounds=rounds)
+            model = load(source, isa=args.isa, **OPTIONS.get(name, {}))
+            found = bench(source, model=model, rounds=rounds)
             with pinned():
                 least = bounds(model)
         except LstmInferError as error:
-            rows.append([path.stem, "refused", *["-"] * 7, str(error)[:60]])
-            data.append({"model": path.stem, "refused": str(error)})
+            rows.append([name, "refused", *["-"] * 7, str(error)[:60]])
+            data.append({"model": name, "refused": str(error)})
             continue
         isa = model.isa
         ok &= found.ok
@@ -43,14 +48,12 @@ def main() -> int:
             one = row.what in ("step", "frame") or bool(found.not_streamable and row.what.startswith("whole"))
             limit = max(least.multiplying, least.reading)
             rows.append(
-                [path.stem, row.what, us(row.ours), us(row.run), us(row.io_binding),
+                [name, row.what, us(row.ours), us(row.run), us(row.io_binding),
                  "-" if row.ratio is None else f"{row.ratio:.2f}x",
                  *([f"{least.multiplying:.2f}", f"{least.reading:.2f}", f"{row.ours.median / limit:.2f}x"]
                    if one and row.ours and limit else ["-"] * 3), "" if found.ok else "WRONG"]
             )  # fmt: skip
-            data.append(
-                {"model": path.stem, **asdict(row), "ratio": row.ratio, "bounds": asdict(least) if one else None}
-            )
+            data.append({"model": name, **asdict(row), "ratio": row.ratio, "bounds": asdict(least) if one else None})
             if row.what in ("step", "frame") and row.ratio is not None:
                 steps.append(row.ratio)
     with pinned() as core:

@@ -325,13 +325,15 @@ LI_NOINLINE vf li_act_rare_(const li_act *act, vf x)
     }
 }
 
+LI_INLINE vf li_relu(vf x) { return v_add(v_max(v_zero(), x), v_zero()); } /* NaN stays; -0 becomes 0 as in map_f32 */
+
 LI_INLINE vf li_act_apply(const li_act *act, vf x)
 {
     switch ((li_act_code)act->code) {
     case LI_ACT_NONE: return x;
     case LI_ACT_SIGMOID: return li_sigmoid(x);
     case LI_ACT_TANH: return li_tanh(x);
-    case LI_ACT_RELU: return v_add(v_max(v_zero(), x), v_zero()); /* NaN stays; -0 becomes 0 as in map_f32 */
+    case LI_ACT_RELU: return li_relu(x);
     case LI_ACT_LEAKY_RELU: return v_sel(v_lt(x, v_zero()), v_mul(v_set1((float)act->alpha), x), x);
     default: return li_act_rare_(act, x);
     }

@@ -21,7 +21,10 @@ LI_INLINE void li_conv_tile(const li_conv *c, int64_t m, const float *x, int64_t
             LI_UNROLL for (int q = 0; q < Q; q++) { acc[f * Q + q] = v_fma(weight, xs[q], acc[f * Q + q]); }
         }
     }
-    if (y_pos == 1 && c->a->act.code == LI_ACT_NONE) {
+    if (c->a->act.code == LI_ACT_RELU) {
+        LI_UNROLL for (int i = 0; i < F * Q; i++) { acc[i] = li_relu(acc[i]); }
+    }
+    if (y_pos == 1 && (c->a->act.code == LI_ACT_NONE || c->a->act.code == LI_ACT_RELU)) {
         LI_UNROLL for (int f = 0; f < F; f++) {
             LI_UNROLL for (int q = 0; q < Q - 1; q++) { v_store(y + f * y_row + q * LI_W, acc[f * Q + q]); }
             float *end = y + f * y_row + (Q - 1) * LI_W;

@@ -17,6 +17,9 @@ from .registry import attr, unsupported
 
 __all__ = ["Slide", "ints", "met", "padded", "slide", "windows"]
 
+_SHORT_LINE = 64
+"""Shorter padded lines are filled whole before x goes in: two ends of a line cost as much as so many of its elements."""
+
 
 @dataclass(frozen=True)
 class Slide:
@@ -121,12 +124,15 @@ def padded(b: Builder, x: View, s: Slide, value: float) -> View:
     if not any(s.begin) and need == list(s.size):
         return x
     out = b.alloc((*x.shape[:2], *need), x.dtype)
-    inside = out
+    inside, zero = out, b.scalar(value, x.dtype)
+    short = need[-1] <= _SHORT_LINE and need[-1] > s.size[-1]
+    if short:
+        b.copy(out, zero)
     for a in range(len(s.size)):
         axis, stop = 2 + a, s.begin[a] + s.size[a]
         for start, count in ((0, s.begin[a]), (stop, need[a] - stop)):
-            if count:
-                b.copy(inside.part(axis, start, count), b.scalar(value, x.dtype))
+            if count and not short:
+                b.copy(inside.part(axis, start, count), zero)
         inside = inside.part(axis, s.begin[a], s.size[a])
     b.copy(inside, x)
     return out
