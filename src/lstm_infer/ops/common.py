@@ -13,7 +13,7 @@ from ..graph.ir import Node
 from ..graph.links import Link
 from .registry import unsupported
 
-__all__ = ["broadcast", "normal_axes", "normal_axis", "onnx_dtype", "pass_broadcast", "pass_same", "pass_through"]
+__all__ = ["broadcast", "normal_axes", "normal_axis", "onnx_dtype", "pass_broadcast", "pass_through"]
 
 # TensorProto.DataType, onnx.proto. Strings, complex numbers, bfloat16 and what is narrower than a byte are not built.
 _DTYPES = {
@@ -70,13 +70,8 @@ def pass_broadcast(node: Node, ins: list[Fact | None], outs: list[Fact]) -> list
     return links
 
 
-def pass_same(node: Node, ins: list[Fact | None], outs: list[Fact]) -> list[Link]:
-    """The first input's axes pass to every output of the same rank, position by position."""
-    return pass_through(ins, outs, {})
-
-
 def pass_through(ins: list[Fact | None], outs: list[Fact], but: dict[int, Any], *, source: int = 0) -> list[Link]:
-    """As pass_same, without the axes in `but`."""
+    """One input's axes pass to every output of the same rank, position by position, without the axes in `but`."""
     fact = ins[source]
     assert fact is not None
     return [

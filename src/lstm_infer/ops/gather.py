@@ -31,13 +31,6 @@ def _index_dtype(node: Node, fact: Fact) -> None:
         raise OnnxImportError(f"{node}: indices are {fact.dtype}, {node.op} takes int32 or int64; the file is broken")
 
 
-def _inside(node: Node, index: Any, n: int) -> Any:
-    """Indices as 0 .. n-1."""
-    if index.size and (index.min() < -n or index.max() >= n):
-        raise ShapeError(f"{node}: indices {index.min()} .. {index.max()} lie outside an axis of {n}")
-    return np.where(index < 0, index + n, index)
-
-
 def _even(index: Any) -> tuple[int, int, int] | None:
     """(start, count, step) where the indices lie evenly spaced."""
     flat = [int(i) for i in index.reshape(-1)]
@@ -66,14 +59,14 @@ def infer(node: Node, ins: list[Fact | None]) -> list[Fact]:
     _index_dtype(node, index)
     axis = normal_axis(node, int(attr(node, "axis", 0)), len(x.shape))
     if index.const is not None:
-        _inside(node, index.const, x.shape[axis])
+        indexed.inside(node, index.const, x.shape[axis])
     return [Fact((*x.shape[:axis], *index.shape, *x.shape[axis + 1 :]), x.dtype)]
 
 
 def evaluate(node: Node, ins: list[Array | None]) -> list[Array]:
     x, index = need(node, ins, 0), need(node, ins, 1)
     axis = normal_axis(node, int(attr(node, "axis", 0)), x.ndim)
-    return [np.asarray(np.take(x, _inside(node, index, x.shape[axis]), axis))]
+    return [np.asarray(np.take(x, indexed.inside(node, index, x.shape[axis]), axis))]
 
 
 def flow(node: Node, ins: list[Fact | None], outs: list[Fact]) -> list[Link]:
@@ -84,7 +77,7 @@ def flow(node: Node, ins: list[Fact | None], outs: list[Fact]) -> list[Link]:
         return [*links, *(Link(1, j, 0, axis + j) for j in range(more))]
     if index.const.size == 1:
         return [*links, Link(0, axis, 0, -1, "pick", int(index.const.reshape(-1)[0]))]
-    even = _even(_inside(node, index.const, x.shape[axis]))
+    even = _even(indexed.inside(node, index.const, x.shape[axis]))
     wide = [j for j, n in enumerate(index.shape) if n != 1]
     if even is None or len(wide) != 1:
         return links
@@ -104,7 +97,7 @@ def lower(node: Node, b: Builder) -> None:
     fact = b.fact(node.inputs[1])
     axis = normal_axis(node, int(attr(node, "axis", 0)), len(x.shape))
     if fact.const is not None:
-        b.bind(name, pick(b, x, axis, _inside(node, fact.const, x.shape[axis])))
+        b.bind(name, pick(b, x, axis, indexed.inside(node, fact.const, x.shape[axis])))
     else:
         _gather(b, x, axis, b.view(node.inputs[1]), b.new(name))
 
@@ -156,7 +149,7 @@ def evaluate_elements(node: Node, ins: list[Array | None]) -> list[Array]:
     x, index = need(node, ins, 0), need(node, ins, 1)
     axis = normal_axis(node, int(attr(node, "axis", 0)), x.ndim)
     cut = tuple(slice(None) if a == axis else slice(n) for a, n in enumerate(index.shape))
-    return [np.take_along_axis(x[cut], _inside(node, index, x.shape[axis]), axis)]
+    return [np.take_along_axis(x[cut], indexed.inside(node, index, x.shape[axis]), axis)]
 
 
 def flow_elements(node: Node, ins: list[Fact | None], outs: list[Fact]) -> list[Link]:
@@ -192,7 +185,7 @@ def evaluate_nd(node: Node, ins: list[Array | None]) -> list[Array]:
     x, index = need(node, ins, 0), need(node, ins, 1)
     batch, depth = int(attr(node, "batch_dims", 0)), index.shape[-1]
     lead = list(np.indices(index.shape[:-1], sparse=True))[:batch]
-    at = [_inside(node, index[..., k], x.shape[batch + k]) for k in range(depth)]
+    at = [indexed.inside(node, index[..., k], x.shape[batch + k]) for k in range(depth)]
     return [np.array(x[(*lead, *at)])] if lead or at else [np.broadcast_to(x, (*index.shape[:-1], *x.shape)).copy()]
 
 

@@ -5,13 +5,31 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
+from typing import Any
+
+import numpy as np
 
 from .. import _core
+from ..errors import ShapeError
+from ..graph.ir import Node
 from ..program.arguments import RANK, GatherND, Indexed, ScatterND, dtype_code, filled
 from ..program.builder import Builder
 from ..program.views import View, merge_axes
 
-__all__ = ["Entries", "gather", "scatter"]
+__all__ = ["Entries", "gather", "inside", "scatter"]
+
+
+def inside(node: Node, index: Any, n: int) -> Any:
+    """Indices as 0 .. n-1, those of an axis of n counted from its end too.
+
+    Raises
+    ------
+    ShapeError
+        One lies outside.
+    """
+    if index.size and (index.min() < -n or index.max() >= n):
+        raise ShapeError(f"{node}: indices {index.min()} .. {index.max()} lie outside an axis of {n}")
+    return np.where(index < 0, index + n, index)
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ from ..program.views import View
 from .common import normal_axes, normal_axis
 from .elementwise import Formula, apply
 from .reduce import reduce
-from .registry import Op, attr, need, register, unsupported
+from .registry import Op, attr, get, need, register, unsupported
 
 __all__: list[str] = []
 
@@ -49,10 +49,6 @@ def _epsilon(node: Node, default: float = 1e-5) -> float:
 def _wide(x: Any) -> Any:
     """float16 is computed in float32."""
     return x.astype(np.float32) if x.dtype == np.float16 else x
-
-
-def _get(ins: list[Any], index: int) -> Any:
-    return ins[index] if index < len(ins) else None
 
 
 def _normal(x: Any, axes: tuple[int, ...], epsilon: float) -> tuple[Any, Any, Any]:
@@ -131,7 +127,7 @@ def infer_layer(node: Node, ins: list[Fact | None]) -> list[Fact]:
     if int(attr(node, "stash_type", 1)) not in (1, 11):
         raise unsupported(node, f"stash_type {attr(node, 'stash_type')}")
     for index, name in ((1, "scale"), (2, "bias")):
-        fact = _get(ins, index)
+        fact = get(ins, index)
         if index == 1:
             need(node, ins, 1)
         if fact is not None and np.broadcast_shapes(fact.shape, x.shape) != x.shape:
@@ -149,7 +145,7 @@ def evaluate_layer(node: Node, ins: list[Array | None]) -> list[Array]:
     else:
         y, *stats = _normal(x, axes, _epsilon(node))
     y = y * need(node, ins, 1)
-    bias = _get(ins, 2)
+    bias = get(ins, 2)
     y = y if bias is None else y + bias
     return [y.astype(given.dtype), *(np.asarray(s, np.float32) for s in stats)]
 
@@ -159,7 +155,7 @@ def flow_layer(node: Node, ins: list[Fact | None], outs: list[Fact]) -> list[Lin
     kept = range(_last_axes(node, len(x.shape))[0])
     links = [Link(0, axis, o, axis) for o in range(len(outs)) for axis in kept]
     for index in (1, 2):
-        fact = _get(ins, index)
+        fact = get(ins, index)
         if fact is not None:
             lead = len(x.shape) - len(fact.shape)
             links += [Link(index, a, 0, a + lead) for a, m in enumerate(fact.shape) if m == x.shape[a + lead]]
@@ -377,7 +373,7 @@ def evaluate_skip(node: Node, ins: list[Array | None]) -> list[Array]:
     given: Any = need(node, ins, 0)
     at_beta, at_bias = _skip_inputs(node)
     x = _wide(given) + need(node, ins, 1)
-    bias, beta = _get(ins, at_bias), _get(ins, at_beta) if at_beta > 0 else None
+    bias, beta = get(ins, at_bias), get(ins, at_beta) if at_beta > 0 else None
     x = x if bias is None else x + bias
     if _is_rms(node):
         y, inverse = _rms(x, (-1,), _epsilon(node, 1e-12))

@@ -37,7 +37,6 @@ from .quant import (
     conv_sums,
     exact_in_blocks,
     filter_column,
-    get,
     infer_conv,
     integers,
     limits,
@@ -47,7 +46,7 @@ from .quant import (
     round_to,
     scales_of,
 )
-from .registry import Op, attr, find, need, register, unsupported
+from .registry import Op, attr, find, get, need, register, unsupported
 
 _EIGHT = ("int8", "uint8")
 

@@ -27,9 +27,9 @@ from .channels_last import channels_last
 from .common import broadcast, pass_broadcast
 from .elementwise import Formula, apply
 from .qlinear import column_scale, eight_bits, real, real_view, requantise, view_scale
-from .quant import get, integers, limits, quantise, round_to
+from .quant import integers, limits, quantise, round_to
 from .reduce import reduce
-from .registry import Op, attr, need, register, unsupported
+from .registry import Op, attr, get, need, register, unsupported
 
 # ---- an operator on floats between a dequantisation and a quantisation: inputs x, scale, zero, y scale, y zero -------
 

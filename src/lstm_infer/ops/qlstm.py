@@ -27,9 +27,9 @@ from ..program.views import View
 from . import activation, recurrent
 from .int_product import apart
 from .panels import Packed, grouped, peepholes
-from .quant import get, integers, range_of, round_to
+from .quant import integers, range_of, round_to
 from .recurrent import Sizes, activations, clip, directions
-from .registry import Op, attr, find, need, register, unsupported
+from .registry import Op, attr, find, get, need, register, unsupported
 
 __all__: list[str] = []
 

@@ -33,15 +33,10 @@ from .int_product import EXACT
 from .matmul import flow as matmul_flow
 from .matmul import infer as matmul_infer
 from .reduce import reduce
-from .registry import Op, attr, find, need, register, unsupported
+from .registry import Op, attr, find, get, need, register, unsupported
 from .window import Slide
 
 __all__ = ["quantise", "round_to", "scales_of"]
-
-
-def get(ins: list[Any], index: int) -> Any:
-    """An optional input."""
-    return ins[index] if index < len(ins) else None
 
 
 def limits(dtype: Any) -> tuple[float, float]:

@@ -20,6 +20,7 @@ __all__ = [
     "Op",
     "attr",
     "find",
+    "get",
     "moves",
     "need",
     "register",
@@ -191,6 +192,11 @@ def need(node: Node, ins: Sequence[Any], index: int) -> Any:
     if index >= len(ins) or ins[index] is None:
         raise OnnxImportError(f"{node}: required input {index} is missing; the file is broken")
     return ins[index]
+
+
+def get(ins: Sequence[Any], index: int) -> Any:
+    """An optional input, or None."""
+    return ins[index] if index < len(ins) else None
 
 
 def known(node: Node, fact: Fact | None, what: str) -> Array:

@@ -40,12 +40,6 @@ def _reduction(node: Node) -> Callable[..., Any] | None:
     return _REDUCE[name]
 
 
-def _inside(node: Node, index: Any, n: int) -> Any:
-    if index.size and (index.min() < -n or index.max() >= n):
-        raise ShapeError(f"{node}: indices {index.min()} .. {index.max()} lie outside an axis of {n}")
-    return np.where(index < 0, index + n, index)
-
-
 def _store(node: Node, out: Any, at: tuple[Any, ...], updates: Any) -> None:
     function = _reduction(node)
     if function is None:
@@ -74,14 +68,14 @@ def infer_nd(node: Node, ins: list[Fact | None]) -> list[Fact]:
         )
     if index.const is not None:
         for k in range(depth):
-            _inside(node, index.const[..., k], x.shape[k])
+            indexed.inside(node, index.const[..., k], x.shape[k])
     return [Fact(x.shape, x.dtype)]
 
 
 def evaluate_nd(node: Node, ins: list[Array | None]) -> list[Array]:
     x, index, updates = (need(node, ins, i) for i in range(3))
     out: Any = np.array(x)
-    at = tuple(_inside(node, index[..., k], x.shape[k]) for k in range(index.shape[-1]))
+    at = tuple(indexed.inside(node, index[..., k], x.shape[k]) for k in range(index.shape[-1]))
     _store(node, out, at, updates)
     return [out]
 
@@ -120,7 +114,9 @@ def lower_nd(node: Node, b: Builder) -> None:
         return
     x, updates = b.view(node.inputs[0]), b.view(node.inputs[2])
     depth = fact.shape[-1]
-    index = np.stack([_inside(node, fact.const[..., k], x.shape[k]) for k in range(depth)], -1) if depth else None
+    index = (
+        np.stack([indexed.inside(node, fact.const[..., k], x.shape[k]) for k in range(depth)], -1) if depth else None
+    )
     if index is None or index.size == 0:
         b.bind(name, x if index is not None else b.reshape(updates, x.shape))
         return
@@ -201,7 +197,7 @@ def evaluate_elements(node: Node, ins: list[Array | None]) -> list[Array]:
     axis = normal_axis(node, int(attr(node, "axis", 0)), x.ndim)
     out: Any = np.array(x)
     at = list(np.indices(index.shape, sparse=True))
-    at[axis] = _inside(node, index, x.shape[axis])
+    at[axis] = indexed.inside(node, index, x.shape[axis])
     _store(node, out, tuple(at), updates)
     return [out]
 

@@ -23,8 +23,8 @@ from .int_product import int_matrix, signed_zero
 from .matmul import Inputs, product, row_bias
 from .matmul import flow as matmul_flow
 from .matmul import infer as matmul_infer
-from .quant import get, integers, round_to
-from .registry import Op, attr, known, need, register
+from .quant import integers, round_to
+from .registry import Op, attr, get, known, need, register
 
 
 def _matrix(node: Node, ins: list[Any]) -> Any:
