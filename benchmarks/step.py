@@ -1,6 +1,7 @@
 """A streaming step, batch 1: ours beside onnxruntime, over the sizes of the project's targets.
 
 python -m benchmarks.step [--op GRU] [--quick] [--json]
+python -m benchmarks.step --precision f16|int8 [--op GRU]      # beside our f32, and onnxruntime's f32 and int8
 """
 
 from __future__ import annotations
@@ -12,10 +13,12 @@ from pathlib import Path
 if not __package__:  # run as a file
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from benchmarks import step_precision
 from benchmarks.common import arguments, conditions, finish, load, pinned, recurrent_model, us
 from lstm_infer.cli.bench import bench_step
 from lstm_infer.cli.profile import bounds
 from lstm_infer.cli.verify import open_session
+from lstm_infer.program.precision import KINDS
 
 # (input, hidden, layers): onnxruntime's `run` over our step with a new array. Set from a day of measuring on one
 # Zen 5 core with AVX-512; for LSTM only.
@@ -32,7 +35,10 @@ def main() -> int:
     """Measure and print."""
     parser = arguments(__doc__.splitlines()[0])
     parser.add_argument("--op", choices=("LSTM", "GRU", "RNN"), default="LSTM")
+    parser.add_argument("--precision", choices=KINDS, default="f32", help="how ours holds its weights (default f32)")
     args = parser.parse_args()
+    if args.precision != "f32":
+        return step_precision.measure(args, QUICK if args.quick else tuple(TARGETS), CALL_US)
     rounds = 2 if args.quick else args.rounds
     rows, data, ok = [], [], True
     with pinned() as core:

@@ -18,7 +18,7 @@ from lstm_infer.cli.wav import read_wav, write_wav
 from lstm_infer.drive import timing
 from lstm_infer.drive.tables import plain_table
 
-COMMANDS = ("inspect", "verify", "bench", "run", "demo", "isa")
+COMMANDS = ("inspect", "verify", "bench", "precision", "run", "demo", "isa")
 MODELS = ("centred_conv", "state_io", "hidden_state", "last_step", "both_ways", "stateless", "frame")
 
 
@@ -70,7 +70,7 @@ def test_version_and_wrong_arguments(capsys):
     assert "usage" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", ["inspect", "verify", "bench"])
+@pytest.mark.parametrize("command", ["inspect", "verify", "bench", "precision"])
 def test_what_cannot_be_read_is_one_line(command, tmp_path, capsys):
     broken = tmp_path / "broken.onnx"
     broken.write_bytes(stream_models.state_io()[:-40])
@@ -325,3 +325,106 @@ def test_ctrl_c_and_a_closed_pipe(path, monkeypatch, capsys):
 def test_plain_table():
     lines = plain_table(["name", "µs"], [["step", "1.25"], ["whole", "-"]]).splitlines()
     assert lines[2:] == ["step   1.25", "whole     -"]
+
+
+def test_precision_says_and_advises(path, tmp_path, capsys):
+    file = path("state_io")
+    x = np.random.default_rng(1).uniform(-1, 1, (60, 1, stream_models.INPUTS)).astype(np.float32)
+    np.save(tmp_path / "x.npy", x)
+    for given in (tmp_path / "x.npy", f"x={tmp_path / 'x.npy'}"):
+        assert call("precision", file, "--input", given, "--within", "1e-2", "--steps", "500", "--json") == 0
+        found = json.loads(capsys.readouterr().out)
+        assert found["data"] == "as given, 60 steps" and found["rows"][1]["growth"][-1]["steps"] == 500
+        model = lstm_infer.load(file, precision=found["advice"])
+        got, want = (m.stream().run({"x": x})["y"].astype(np.float64) for m in (model, lstm_infer.load(file)))
+        outputs = {one["output"]: one for one in found["mix"]["outputs"]}
+        assert np.abs(got - want).max() == outputs["y"]["largest"] <= 1e-2
+    assert call("precision", file, "--within", "1e-2", "--steps", "100") == 0
+    text = capsys.readouterr().out
+    assert f"precision={found['advice']}" in text or "precision={" in text
+    for part in ("no data was given", "which layer brings it", "over a long run", "largest error", "to paste:"):
+        assert part in text
+
+
+def test_precision_refuses_what_it_cannot_use(path, tmp_path, capsys, monkeypatch):
+    file = path("state_io")
+    (tmp_path / "x.npy").write_bytes(b"nothing")
+    np.savez(tmp_path / "two.npz", x=np.zeros((3, 1, stream_models.INPUTS), np.float32))
+    for argv, said in (
+        (["--input", tmp_path / "x.npy"], "x.npy"),
+        (["--input", f"x={tmp_path / 'x.npy'}"], "x.npy"),
+        (["--input", f"x={tmp_path / 'two.npz'}"], "expected a .npy file"),
+        (["--input", tmp_path / "absent.npy"], "absent.npy"),
+        (["--within", "0"], "a number above 0"),
+        (["--steps", "-1"], "long_run"),
+        (["--precision", "f16"], "unrecognized"),
+    ):
+        assert call("precision", file, *argv) == 2
+        assert said in capsys.readouterr().err
+    from lstm_infer.cli import precision
+
+    monkeypatch.setattr(precision, "find_spec", lambda name: None)
+    assert call("precision", file, "--plot", tmp_path / "p.png") == 2
+    assert "lstm_infer[plot]" in capsys.readouterr().err
+
+
+def test_precision_draws(path, tmp_path, capsys):
+    pytest.importorskip("matplotlib")
+    picture = tmp_path / "errors.png"
+    assert call("precision", path("state_io"), "--within", "1e-3", "--steps", "100", "--plot", picture) == 0
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert call("precision", path("state_io"), "--steps", "10", "--plot", tmp_path / "errors.nothing") == 2
+
+
+def test_verify_and_bench_of_rounded_weights(path, capsys):
+    pytest.importorskip("onnxruntime")
+    file = path("state_io")
+    assert call("verify", file, "--precision", "f16", "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    rows = {(row["case"], row["output"]): row for row in found["rows"]}
+    assert found["allowed"] and 1e-6 < rows["whole", "y"]["relative"] < 0.01
+    assert rows["split", "y"]["worst_absolute"] == 0
+    assert call("verify", file, "--precision", "f16") == 0
+    assert "errors are told" in capsys.readouterr().out
+    assert call("verify", file, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["allowed"] == ""
+    assert call("bench", file, "--precision", "f16", "--rounds", "2", "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["ok"] and found["conditions"]["precision"].startswith("f16; ")
+    assert all(row["int8_run"] is None for row in found["rows"])
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_bench_beside_the_int8_of_onnxruntime(path, capsys, monkeypatch):
+    pytest.importorskip("onnxruntime")
+    from lstm_infer.cli import bench
+
+    monkeypatch.setattr(
+        bench, "INT8", "f16"
+    )  # whatever the kinds are called: where ours is in it, theirs stands beside
+    assert call("bench", path("state_io"), "--precision", "f16", "--rounds", "2", "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    step = next(row for row in found["rows"] if row["what"] == "step")
+    assert step["int8_run"]["median"] > 0 and step["int8_binding"]["median"] > 0 and step["ratio_int8"] > 0
+    assert found["conditions"]["onnxruntime's int8"].startswith("quantize_dynamic")
+    assert call("bench", path("state_io"), "--precision", "f16", "--rounds", "2") == 0
+    assert "ort int8 run" in capsys.readouterr().out
+    assert call("bench", path("stateless"), "--precision", "f16", "--rounds", "2", "--json") == 0
+
+
+def test_run_and_inspect_take_a_precision(path, tmp_path, capsys):
+    file, name = path("state_io"), tmp_path / "x.npy"
+    np.save(name, np.random.default_rng(1).uniform(-1, 1, (30, 1, stream_models.INPUTS)).astype(np.float32))
+    made = {}
+    for kind in ("f32", "f16"):
+        out = tmp_path / f"{kind}.npy"
+        assert call("run", file, "--input", name, "--output", out, "--select", "y", "--precision", kind) == 0
+        made[kind] = np.load(out)
+    x = np.load(name)
+    assert np.array_equal(made["f16"], lstm_infer.load(file, precision="f16").stream().run({"x": x})["y"])
+    assert not np.array_equal(made["f16"], made["f32"])
+    capsys.readouterr()
+    assert call("inspect", file, "--precision", "f16") == 0
+    assert "as f16" in capsys.readouterr().out
+    assert call("inspect", file, "--precision", "f17") == 2
+    assert "'f17'" in capsys.readouterr().err

@@ -12,6 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 import lstm_infer
 
 pytest.importorskip("onnxruntime")
+from lstm_infer.cli import compare
 from lstm_infer.cli.verify import verify
 
 pytestmark = pytest.mark.filterwarnings("ignore:the file has .* of its example frozen in")
@@ -334,6 +335,31 @@ def test_a_stream_that_goes_wrong_is_found(what, name, monkeypatch):
     source = MODELS[name]().SerializeToString()
     STREAMS[what][0](monkeypatch)
     assert verify(source, n_seeds=1).status == 1
+
+
+ROUNDED = ("lstm", "gru", "lstm_hidden", "cell", "causal")
+
+
+@pytest.mark.parametrize("allowed", [compare.F16_ALLOWED, compare.FEWER_BITS_ALLOWED], ids=["f16", "fewer bits"])
+@pytest.mark.parametrize("name", ROUNDED)
+def test_rounded_weights_hide_no_mistake(name, allowed, monkeypatch):
+    """Errors of rounded weights are told, not judged; what no rounding explains is found all the same."""
+    monkeypatch.setattr(compare, "F16_ALLOWED", allowed)
+    model = MODELS[name]()
+    source = model.SerializeToString()
+    fine = verify(source, n_seeds=1, precision="f16")
+    assert fine.status == 0 and fine.allowed
+    for what in ("gates", "rows", "activation"):
+        change, names = FILES[what]
+        if name in names:
+            lying = change(onnx.load_from_string(source)).SerializeToString()
+            assert verify(source, model=lstm_infer.load(lying, precision="f16"), n_seeds=1).status == 1
+    for what in ("lost state", "swapped states", "stale state"):
+        breaks, names = STREAMS[what]
+        if name in names:
+            with monkeypatch.context() as patch:
+                breaks(patch)
+                assert verify(source, n_seeds=1, precision="f16").status == 1
 
 
 @pytest.mark.parametrize("name", ["lstm", "gru_hidden", "cell", "conv_cache", "causal", "quantised_hidden"])

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 import lstm_infer
 
@@ -22,9 +23,10 @@ from ..drive.timing import Call, Timing, interleave, pinned
 from ..errors import LstmInferError, NotStreamableError
 from ..model import Model
 from ..stream import Stream
-from .compare import compare
+from .compare import Loose, compare
 from .conditions import conditions
 from .peer import open_session
+from .quantised import quantised_session
 from .stepped import BoundPeer, RunPeer
 
 if TYPE_CHECKING:
@@ -34,8 +36,9 @@ if TYPE_CHECKING:
 
     from ..drive.driver import LoadOptions
 
-__all__ = ["BenchReport", "BenchRow", "bench", "bench_step", "chunk_calls", "step_calls"]
+__all__ = ["BenchReport", "BenchRow", "bench", "bench_step", "chunk_calls", "step_calls", "wants_int8"]
 
+INT8 = "int8"
 WHOLE, CHUNK = 100, 16
 CHECKED = 8
 """Calls whose outputs are compared before the clock starts."""
@@ -53,8 +56,11 @@ class BenchRow:
         A new array returned; `out=` filled.
     run, io_binding : Timing or None
         onnxruntime.
+    int8_run, int8_binding : Timing or None
+        onnxruntime with its own int8 of the file, where ours has int8.
     excess : float or None
-        Largest difference between the two in units of what is allowed; None where they could not be compared.
+        Largest difference between the two in units of what is allowed, the other side in f32; None where they could not be
+        compared.
     note : str
         Why a side is missing.
     """
@@ -64,6 +70,8 @@ class BenchRow:
     ours_out: Timing | None = None
     run: Timing | None = None
     io_binding: Timing | None = None
+    int8_run: Timing | None = None
+    int8_binding: Timing | None = None
     excess: float | None = None
     note: str = ""
 
@@ -76,6 +84,13 @@ class BenchRow:
     def ratio_best(self) -> float | None:
         """The better of onnxruntime's two over the better of ours."""
         theirs = [t.median for t in (self.run, self.io_binding) if t]
+        ours = [t.median for t in (self.ours, self.ours_out) if t]
+        return min(theirs) / min(ours) if theirs and ours else None
+
+    @property
+    def ratio_int8(self) -> float | None:
+        """The better of onnxruntime's int8 over the better of ours."""
+        theirs = [t.median for t in (self.int8_run, self.int8_binding) if t]
         ours = [t.median for t in (self.ours, self.ours_out) if t]
         return min(theirs) / min(ours) if theirs and ours else None
 
@@ -97,7 +112,7 @@ class BenchReport:
         """Plain values, as JSON takes them."""
         plain = asdict(self)
         for row, made in zip(plain["rows"], self.rows, strict=True):
-            row["ratio"], row["ratio_best"] = made.ratio, made.ratio_best
+            row["ratio"], row["ratio_best"], row["ratio_int8"] = made.ratio, made.ratio_best, made.ratio_int8
             if made.excess is not None and not np.isfinite(made.excess):
                 row["excess"] = "infinite"
         return {**plain, "ok": self.ok}
@@ -150,6 +165,10 @@ def bench(
         raise
     except Exception as error:  # its exceptions share no base class
         trouble = f"onnxruntime does not load it: {' '.join(str(error).split())[:120]}"
+    int8, why = None, ""
+    if wants_int8(model) and session is not None:
+        tell("onnxruntime's int8")
+        int8, why = quantised_session(source, threads=threads)
     report = BenchReport({})
     spec = stream_spec(model)
     clock = time.thread_time_ns if threads == 1 else time.perf_counter_ns
@@ -159,21 +178,26 @@ def bench(
 
     with pinned(threads == 1) as core:
         report.conditions = conditions(model.isa, threads=threads, core=core, rounds=rounds)
+        loose = Loose.of(model)
+        if loose is not None:
+            report.conditions["precision"] = f"{model._options.precision}; beside onnxruntime in f32 allowed: {loose}"
+        if wants_int8(model):
+            report.conditions["onnxruntime's int8"] = why or "quantize_dynamic, in this run"
         if isinstance(spec, NotStreamableError):
             report.not_streamable = str(spec)
         else:
             try:
                 if spec.steady:
                     tell("step")
-                    timed(*step_calls(model, session, seed=seed, fixed=fixed))
+                    timed(*step_calls(model, session, seed=seed, fixed=fixed, int8=int8))
                 if spec.mode == "time":
                     tell("chunk")
-                    timed(*chunk_calls(model, session, seed=seed, fixed=fixed))
+                    timed(*chunk_calls(model, session, seed=seed, fixed=fixed, int8=int8))
             except LstmInferError as error:
                 report.not_streamable = str(error)
         if isinstance(spec, NotStreamableError) or spec.mode == "time" or not report.rows:
             tell("whole")
-            timed(*_whole_calls(model, session, drawn, rng, fixed))
+            timed(*_whole_calls(model, session, drawn, rng, fixed, int8))
     for row in report.rows:
         row.note = row.note or trouble
     return report
@@ -192,10 +216,17 @@ def bench_step(model: Model, session: Any, *, rounds: int, seed: int = 0, fixed:
 
 
 def step_calls(
-    model: Model, session: Any, *, seed: int = 0, fixed: Feeds | None = None, batch: int = 1, dicts: bool = False
+    model: Model,
+    session: Any,
+    *,
+    seed: int = 0,
+    fixed: Feeds | None = None,
+    batch: int = 1,
+    dicts: bool = False,
+    int8: Any = None,
 ) -> tuple[BenchRow, dict[str, Call]]:
     """The ways to make one streaming step, by the fields of the row that their times go to; compared, not timed.
-    dicts: ours takes and fills dicts where an array would do.
+    dicts: ours takes and fills dicts where an array would do. int8: onnxruntime's session of the file in int8.
 
     Raises
     ------
@@ -239,19 +270,23 @@ def step_calls(
         except Exception as error:  # its exceptions share no base class
             row.note = f"onnxruntime refuses: {' '.join(str(error).split())[:120]}"
         else:
-            row.excess = max(
-                compare(ours[o.name], theirs[o.name])[1]
-                for ours, theirs in zip(got, want, strict=True)
-                for o in spec.outputs
-            )
+            row.excess = _excess(model, got, want, [o.name for o in spec.outputs])
             one = {name: facts[0][name] for name in spec.streamed}
             calls["run"] = lambda: peer.step(one)
             calls["io_binding"] = BoundPeer(session, side, first, drawn.states, one, want[0]).step
+            calls |= _int8_calls(row, int8, side, first, drawn.states, one)
     return row, calls
 
 
 def chunk_calls(
-    model: Model, session: Any, *, steps: int = CHUNK, seed: int = 0, fixed: Feeds | None = None, batch: int = 1
+    model: Model,
+    session: Any,
+    *,
+    steps: int = CHUNK,
+    seed: int = 0,
+    fixed: Feeds | None = None,
+    batch: int = 1,
+    int8: Any = None,
 ) -> tuple[BenchRow, dict[str, Call]]:
     """The ways to feed a stream that many steps a call; onnxruntime the same, where the states are in the graph's ports.
 
@@ -288,16 +323,17 @@ def chunk_calls(
         try:
             peer = RunPeer(session, side, first, drawn.states)
             want = peer.step(parts)
-            row.excess = max(compare(got[o.name], want[o.name])[1] for o in spec.outputs)
+            row.excess = _excess(model, [got], [want], [o.name for o in spec.outputs])
             calls["run"] = lambda: peer.step(parts)
             calls["io_binding"] = BoundPeer(session, side, first, drawn.states, parts, want).step
+            calls |= _int8_calls(row, int8, side, first, drawn.states, parts)
         except Exception as error:  # its exceptions share no base class
             row.note = f"onnxruntime refuses: {' '.join(str(error).split())[:120]}"
     return row, calls
 
 
 def _whole_calls(
-    model: Model, session: Any, drawn: Inputs, rng: np.random.Generator, fixed: Feeds
+    model: Model, session: Any, drawn: Inputs, rng: np.random.Generator, fixed: Feeds, int8: Any = None
 ) -> tuple[BenchRow, dict[str, Call]]:
     """The ways to run a whole sequence."""
     T, B = drawn.sizes(drawn.declared[0] or WHOLE, drawn.declared[1] or 1)  # onnxruntime insists on what is declared
@@ -314,10 +350,50 @@ def _whole_calls(
         except Exception as error:  # its exceptions share no base class
             row.note = f"onnxruntime refuses: {' '.join(str(error).split())[:120]}"
         else:
-            row.excess = max(compare(got[name], want[name])[1] for name in names)
+            row.excess = _excess(model, [got], [want], names)
             calls["run"] = lambda: session.run(None, fed)
             calls["io_binding"] = BoundPeer(session, fixed, {}, {}, feeds, want).step
+            calls |= _int8_calls(row, int8, fixed, {}, {}, feeds)
     return row, calls
+
+
+def wants_int8(model: Model) -> bool:
+    """Is a layer held in 8 bits because that was asked for."""
+    asked = model._options.precision
+    return any(one.precision == INT8 and asked.asked(one.name) == INT8 for one in model.layers)
+
+
+def _int8_calls(
+    row: BenchRow, int8: Any, side: Feeds, first: Feeds, states: Mapping[str, str], x: Feeds
+) -> dict[str, Call]:
+    """onnxruntime's int8, where there is one."""
+    if int8 is None:
+        return {}
+    try:
+        peer = RunPeer(int8, side, first, states)
+        like = peer.step(x)
+        return {"int8_run": lambda: peer.step(x), "int8_binding": BoundPeer(int8, side, first, states, x, like).step}
+    except Exception as error:  # its exceptions share no base class
+        row.note = f"onnxruntime's int8 refuses: {' '.join(str(error).split())[:120]}"
+        return {}
+
+
+def _excess(
+    model: Model,
+    got: Sequence[Mapping[str, NDArray[Any] | None]],
+    want: Sequence[Mapping[str, NDArray[Any]]],
+    names: Sequence[str],
+) -> float:
+    """The largest difference of some calls, in units of what is allowed."""
+    loose = Loose.of(model)
+    if loose is None:
+        return max(compare(a[name], b[name])[1] for a, b in zip(got, want, strict=True) for name in names)
+    worst = dict.fromkeys(names, 0.0)
+    for a, b in zip(got, want, strict=True):
+        for name in names:
+            largest, wrong = loose.see(name, a[name], b[name])
+            worst[name] = max(worst[name], np.inf if wrong else largest)
+    return max(loose.excess(name, largest) for name, largest in worst.items())
 
 
 def _bind(call: Callable[[Any], object], x: Any) -> Call:

@@ -16,6 +16,7 @@ from ..drive.inputs import Feeds, Inputs, choices, spec_or_error
 from ..errors import LstmInferError, ShapeError, StateError
 from ..model import Model
 from ..stream import Stream
+from .compare import Loose
 from .report import Rows, VerifyReport
 from .sides import OtherSide, by_hand
 
@@ -36,8 +37,10 @@ class Check:
         self.inputs = Inputs(model)
         self.spec = spec_or_error(model)
         self.other = OtherSide(source, model, self.inputs, self.spec, seed)
-        self.rows = Rows()
-        self.found = VerifyReport(isa=model.isa, seed=seed)
+        self.loose = Loose.of(model)
+        self.other.exact = self.loose is None
+        self.rows = Rows(self.loose)
+        self.found = VerifyReport(isa=model.isa, seed=seed, allowed=str(self.loose or ""))
         self.setting = ""
 
     def report(self, n_seeds: int) -> VerifyReport:

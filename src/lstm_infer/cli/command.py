@@ -10,18 +10,12 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import lstm_infer
 
 from ..errors import LstmInferError
-from .tables import print_table, progress
-
-if TYPE_CHECKING:
-    from ..drive.timing import Timing
-    from .bench import BenchReport
-    from .describe import Inspection
-    from .verify import VerifyReport
+from .tables import progress
 
 __all__ = ["main"]
 
@@ -79,7 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"lstm_infer {lstm_infer.__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
-    for add in (_add_inspect, _add_verify, _add_bench, _add_run, _add_demo, _add_isa):
+    for add in (_add_inspect, _add_verify, _add_bench, _add_precision, _add_run, _add_demo, _add_isa):
         add(commands)
     return parser
 
@@ -123,6 +117,28 @@ def _add_bench(commands: Any) -> None:
     bench.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the inputs")
     bench.add_argument("--profile", action="store_true", help="the time of each kernel of a stream's step, ours alone")
     bench.add_argument("--steps", type=_positive, metavar="N", help="with --profile: of a whole run of N time steps")
+
+
+def _add_precision(commands: Any) -> None:
+    precision = _command(
+        commands, "precision", _do_precision, "what f16 and the like cost in error, bytes and time",
+        "Compares ways to hold the weights with f32: the error of each output, which layer brings it, how it grows over a\n"
+        "long run, bytes, and the time of a step. --within picks the cheapest mix that stays inside an absolute error on\n"
+        "this data, and prints the precision= to paste. Without --input noise is fed, which says little about real data.",
+        "lstm-infer precision model.onnx --input x.npy --within 1e-3\n"
+        "lstm-infer precision model.onnx --input x=frames.npy --input gain=gain.npy --plot errors.png",
+    )  # fmt: skip
+    _model_options(precision, precision=False)
+    precision.add_argument(
+        "--input", action="append", type=_named_file, default=[], metavar="[NAME=]FILE",
+        help="data as lstm-infer run takes it, or .npy files by input name",
+    )  # fmt: skip
+    precision.add_argument("--within", type=_above_zero, metavar="ERROR", help="find the cheapest mix inside: 1e-3")
+    precision.add_argument("--seed", type=int, default=0, metavar="N", help="of the noise, where no data is given")
+    precision.add_argument(
+        "--steps", type=int, default=100_000, metavar="N", help="of the long run (default 100000, some seconds at most)"
+    )
+    precision.add_argument("--plot", type=Path, metavar="FILE", help="draw errors over time and by layer (matplotlib)")
 
 
 def _add_run(commands: Any) -> None:
@@ -184,7 +200,7 @@ def _command(
     return made
 
 
-def _model_options(parser: argparse.ArgumentParser) -> None:
+def _model_options(parser: argparse.ArgumentParser, *, precision: bool = True) -> None:
     parser.add_argument("model", type=Path, metavar="MODEL", help="an .onnx file")
     group = parser.add_argument_group("how the model is loaded")
     group.add_argument(
@@ -202,10 +218,11 @@ def _model_options(parser: argparse.ArgumentParser) -> None:
         "--shape", action="append", type=_shape, default=[], metavar="INPUT=SIZES",
         help="fix sizes the file leaves open, ? keeps one open: x=1,?,80",
     )  # fmt: skip
-    group.add_argument(
-        "--precision", action="append", type=_kind, default=[], metavar="[NODE=]KIND",
-        help="how weights are held: f32, f16 or int8; with a name, those of one node",
-    )  # fmt: skip
+    if precision:
+        group.add_argument(
+            "--precision", action="append", type=_kind, default=[], metavar="[NODE=]KIND",
+            help="how weights are held: f32, f16 or int8; with a name, those of one node",
+        )  # fmt: skip
     group.add_argument("--isa", metavar="NAME", help="force an instruction set; lstm-infer isa lists them")
 
 
@@ -247,6 +264,21 @@ def _kind(text: str) -> tuple[str, str]:
     return name or "*", kind
 
 
+def _named_file(text: str) -> tuple[str, Path]:
+    name, _, file = text.rpartition("=")
+    return name, Path(file)
+
+
+def _above_zero(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"expected a number above 0, got {text!r}")
+    return value
+
+
 def _shape(text: str) -> tuple[str, tuple[int | None, ...]]:
     name, value = _pair(text)
     try:
@@ -269,7 +301,7 @@ def _load_options(args: argparse.Namespace) -> dict[str, Any]:
     """What `load` is given besides the file: only what was asked for."""
     found = {
         "isa": args.isa, "inputs": dict(args.shape), "constants": dict(args.constants), "states": dict(args.states),
-        "time_axis": dict(args.time_axis), "precision": dict(args.precision),
+        "time_axis": dict(args.time_axis), "precision": dict(getattr(args, "precision", ())),
     }  # fmt: skip
     return {name: value for name, value in found.items() if value}
 
@@ -279,86 +311,34 @@ def _load_options(args: argparse.Namespace) -> dict[str, Any]:
 
 def _do_inspect(args: argparse.Namespace) -> int:
     from .describe import describe
+    from .printed import print_inspection
 
     options = _load_options(args)
     model = lstm_infer.load(args.model, **options)
     found = describe(model, str(args.model), load_options="".join(f", {k}={v!r}" for k, v in options.items()))
-    print(json.dumps(asdict(found), indent=2)) if args.json else _print_inspection(found)
+    print(json.dumps(asdict(found), indent=2)) if args.json else print_inspection(found)
     return FINE
 
 
-def _print_inspection(found: Inspection) -> None:
-    print(found.summary)
-    print()
-    head = ["", "name", "dtype", "role", "step", "run"]
-    rows = [["input", *_cells(port)] for port in found.inputs] + [["output", *_cells(port)] for port in found.outputs]
-    print_table(head, rows)
-    if not found.streams:
-        print(f"\ndoes not stream: {found.not_streamable}")
-    call = found.call
-    kernels = ", ".join(f"{n} {slot}" if n > 1 else slot for slot, n in sorted(found.kernels.items()))
-    print(f"\n{call} calls: {kernels or 'unknown'} ({found.isa})")
-    print(
-        f"parameters: {found.parameters:,}"
-        + f"; {call} reads at most {found.step_bytes:,} bytes of weights" * bool(found.kernels)
-    )
-    print("\nto paste:\n")
-    print("\n".join(f"    {line}" if line else "" for line in found.snippet.splitlines()))
-
-
-def _cells(port: dict[str, Any]) -> list[str]:
-    return [port[key] for key in ("name", "dtype", "role", "step", "run")]
-
-
 def _do_verify(args: argparse.Namespace) -> int:
+    from .printed import print_verified
     from .verify import verify
 
     found = verify(args.model, seed=args.seed, say=_teller(args), **_load_options(args))
-    print(json.dumps(found.to_dict(), indent=2)) if args.json else _print_verified(found)
+    print(json.dumps(found.to_dict(), indent=2)) if args.json else print_verified(found)
     return found.status
-
-
-def _print_verified(found: VerifyReport) -> None:
-    rows = [
-        [row.case, row.output, str(row.n), f"{row.worst_absolute:.1e}", f"{row.worst_excess:.3f}",
-         "ok" if row.ok else "WRONG", row.where]
-        for row in found.rows
-    ]  # fmt: skip
-    if rows:
-        print_table(["case", "output", "n", "largest error", "of allowed", "", "worst at"], rows)
-        print("whole: run; split: a stream in pieces against run, bit for bit; stepped: a stream against steps by hand")
-    if found.ties:
-        print(f"{found.ties} comparisons hang on a rounding: the other side itself says both of inputs a hair apart")
-    for row in found.rows:
-        if row.detail:
-            print(f"{row.case} {row.output}: {row.detail}")
-    if found.not_streamable:
-        print(f"does not stream: {found.not_streamable}")
-    for text in found.missing:
-        print(f"not compared: {text}")
-    for reason, n in found.refusals.items():
-        print(f"{n} calls: {reason}")
-    for reason, n in found.not_comparable.items():
-        print(f"not comparable, {n} calls: {reason}")
-    answered = ", ".join(f"{name} ({n} calls)" for name, n in found.reference.items()) or "nobody"
-    print(
-        f"reference: {answered}; "
-        + ", ".join(f"{name} {version}" for name, version in found.versions.items())
-        + f"; {found.isa}"
-    )
-    unknown = "not everything could be compared" if found.compared else "nothing could be compared"
-    print({FINE: f"fine: {found.compared} comparisons", WRONG: "WRONG", COULD_NOT: unknown}[found.status])
 
 
 def _do_bench(args: argparse.Namespace) -> int:
     if args.profile or args.steps:
         return _do_profile(args)
     from .bench import bench
+    from .printed import print_bench
 
     found = bench(
         args.model, rounds=args.rounds, threads=args.threads, seed=args.seed, say=_teller(args), **_load_options(args)
     )
-    print(json.dumps(found.to_dict(), indent=2)) if args.json else _print_bench(found)
+    print(json.dumps(found.to_dict(), indent=2)) if args.json else print_bench(found)
     return FINE if found.ok else WRONG
 
 
@@ -371,29 +351,16 @@ def _do_profile(args: argparse.Namespace) -> int:
     return FINE
 
 
-def _print_bench(found: BenchReport) -> None:
-    def us(timing: Timing | None) -> str:
-        return "-" if timing is None else f"{timing.median:.2f}"
+def _do_precision(args: argparse.Namespace) -> int:
+    from .precision import precision
+    from .printed import print_precision
 
-    head = ["µs a call", "ours", "out=", "p99", "ort run", "p99", "io_binding", "ratio", "of allowed"]
-    rows = []
-    for row in found.rows:
-        tails = ["-" if t is None else f"{t.p99:.2f}" for t in (row.ours, row.run)]
-        rows.append(
-            [row.what, us(row.ours), us(row.ours_out), tails[0], us(row.run), tails[1], us(row.io_binding),
-             "-" if row.ratio is None else f"{row.ratio:.2f}x", "-" if row.excess is None else f"{row.excess:.3f}"]
-        )  # fmt: skip
-    print_table(head, rows)
-    print("ratio: onnxruntime's run over ours, above 1 we are faster; of allowed: difference over 1e-5 + 1e-4 |ref|")
-    for row in found.rows:
-        if row.note:
-            print(f"{row.what}: {row.note}")
-    if found.not_streamable:
-        print(f"does not stream: {found.not_streamable}")
-    for name, text in found.conditions.items():
-        print(f"{name}: {text}")
-    if not found.ok:
-        print("WRONG: the outputs differ by more than is allowed; see lstm-infer verify")
+    found = precision(
+        args.model, args.input, within=args.within, steps=args.steps, plot=args.plot, seed=args.seed, say=_teller(args),
+        **_load_options(args),
+    )  # fmt: skip
+    print(json.dumps(found.to_dict(), indent=2)) if args.json else print_precision(found)
+    return FINE
 
 
 def _do_run(args: argparse.Namespace) -> int:

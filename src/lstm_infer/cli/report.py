@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .compare import compare
+from .compare import Loose, compare
 
 __all__ = ["Rows", "VerifyReport", "VerifyRow"]
 
@@ -36,6 +36,8 @@ class VerifyRow:
         The sizes at which the worst was seen.
     detail : str
         What else is wrong: a shape, an error.
+    relative : float
+        `worst_absolute` over the range of the output, where weights were rounded; else 0.
     telling : bool
         Some value was there to be compared: not all were empty or no numbers.
     """
@@ -48,6 +50,7 @@ class VerifyRow:
     ok: bool = True
     where: str = ""
     detail: str = ""
+    relative: float = 0.0
     telling: bool = False
 
 
@@ -78,6 +81,8 @@ class VerifyReport:
     versions : dict of package to version
     isa : str
     seed : int
+    allowed : str
+        What is allowed beside the peer, where weights were rounded: errors are told, not judged, up to there.
     """
 
     ok: bool = True
@@ -93,6 +98,7 @@ class VerifyReport:
     versions: dict[str, str] = field(default_factory=dict)
     isa: str = ""
     seed: int = 0
+    allowed: str = ""
 
     @property
     def status(self) -> int:
@@ -103,7 +109,7 @@ class VerifyReport:
         """Plain values, as JSON takes them."""
         plain = asdict(self)
         for row in plain["rows"]:
-            for key in ("worst_absolute", "worst_excess"):
+            for key in ("worst_absolute", "worst_excess", "relative"):
                 row[key] = row[key] if np.isfinite(row[key]) else None
         return {**plain, "status": self.status}
 
@@ -111,7 +117,9 @@ class VerifyReport:
 class Rows:
     """The rows of a report, while they grow."""
 
-    def __init__(self) -> None:
+    def __init__(self, loose: Loose | None = None) -> None:
+        """loose: how answers are compared with those of other weights."""
+        self.loose = loose
         self._rows: dict[tuple[str, str], VerifyRow] = {}
 
     def compare(
@@ -126,9 +134,14 @@ class Rows:
     ) -> None:
         """One comparison more."""
         row = self._row(case, output)
-        absolute, excess, detail = compare(got, want, bits=bits)
+        if self.loose is not None and not bits:
+            absolute, detail = self.loose.see(output, got, want)
+            excess, ok = absolute, not detail  # the range is not known yet: `sorted` judges
+        else:
+            absolute, excess, detail = compare(got, want, bits=bits)
+            ok = excess <= 1
         row.n += 1
-        row.ok &= excess <= 1
+        row.ok &= ok
         row.telling |= want is not None and want.size > 0 and (want.dtype.kind != "f" or not np.isnan(want).all())
         if not row.where or excess > row.worst_excess:
             row.where, row.worst_excess, row.detail = where, excess, detail
@@ -146,7 +159,13 @@ class Rows:
         return row is not None and row.telling
 
     def sorted(self) -> list[VerifyRow]:
-        """Whole runs first."""
+        """Whole runs first; those of rounded weights judged."""
+        loose = self.loose
+        for row in self._rows.values():
+            if loose is not None and row.case != "split" and row.ok:
+                row.relative = loose.relative(row.output, row.worst_absolute)
+                row.worst_excess = loose.excess(row.output, row.worst_absolute)
+                row.ok = row.worst_excess <= 1
         return sorted(self._rows.values(), key=lambda row: ORDER[row.case])
 
     def _row(self, case: str, output: str) -> VerifyRow:
