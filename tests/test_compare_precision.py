@@ -148,6 +148,18 @@ def test_who_follows_the_advice_gets_that_error(three, share):
     assert f"precision={report.advice}" in str(report)
 
 
+def test_the_mix_is_followed_over_the_long_run(three):
+    source, x, report = three
+    again = np.concatenate([x] * 7)[:1000]
+    want = lstm_infer.load(source).stream().run(again)
+    d = np.abs(lstm_infer.load(source, precision=report.advice).stream().run(again).astype(np.float64) - want)
+    assert [p.steps for p in report.mix.growth] == [10, 100, 1000]
+    assert [p.largest for p in report.mix.growth] == [d[:10].max(), d[10:100].max(), d[100:].max()]
+    close = lstm_infer.compare_precision(source, x[:2], within=float(d[:2].max()), long_run=1000)
+    worst = max(p.largest for p in close.mix.growth)
+    assert (worst > close.mix.within) is ("over the long run its error reaches" in str(close))
+
+
 def test_the_demo_on_noise():
     report = lstm_infer.compare_precision(MODEL, within=1e-3, long_run=2000)
     assert "seeded noise (seed 0" in report.data and "no data was given" in str(report)

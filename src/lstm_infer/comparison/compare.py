@@ -15,10 +15,10 @@ from ..drive.inputs import stream_spec
 from ..errors import ArgumentError, NotStreamableError
 from ..model import Model, load
 from ..program.precision import KINDS
-from .choose import F32, as_dict, choose
+from .choose import F32, Found, as_dict, choose
 from .data import Data, chosen_constants, given_data, noise
 from .measure import errors, growth, outputs_of, step_times
-from .records import LayerError, Mix, OutputError, PrecisionReport, PrecisionRow
+from .records import GrowthPoint, LayerError, Mix, OutputError, PrecisionReport, PrecisionRow
 
 if TYPE_CHECKING:
     from typing import TypedDict, Unpack
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 __all__ = ["compare_precision"]
 
+MIX = "the mix"
 LONG_STEPS, LONG_S = 100_000, 8.0
 ROUNDS = 5
 
@@ -116,9 +117,24 @@ def compare_precision(
         data = replace(data, said=data.said + "; " + ", ".join(f"{n}={v} chosen" for n, v in constants.items()))
     one = _Comparison(model, data, kinds, tell)
     layers = tuple(one.layers())
+    found = None if within is None else one.choose(layers, within)
     grown, said = one.growth(long_run, seconds)
-    mix = None if within is None else one.mix(layers, within)
-    rows = one.rows(grown)
+    times = one.times()
+    rows = tuple(one.row(kind, grown, times) for kind in (F32, *kinds))
+    mix = None
+    if found is not None and within is not None:
+        row = one.row(MIX, grown, times)
+        mix = Mix(
+            as_dict(found.kinds),
+            within,
+            row.outputs,
+            row.nbytes,
+            row.packed,
+            row.us,
+            times[F32],
+            row.growth,
+            found.runs,
+        )
     return PrecisionReport(name, data.said, data.steps, model.isa, rows, layers, said, mix, data.feeds, constants)
 
 
@@ -128,12 +144,18 @@ class _Comparison:
     def __init__(self, model: Model, data: Data, kinds: Sequence[str], tell: Callable[[str], None]) -> None:
         self.data, self.tell = data, tell
         self.want = outputs_of(model, data.feeds)
-        self.models = {F32: model}
-        self.found: dict[str, tuple[OutputError, ...]] = {F32: errors(self.want, self.want)}
+        self.models: dict[str, Model] = {}
+        self.found: dict[str, tuple[OutputError, ...]] = {}
+        self.sizes: dict[str, tuple[int, int]] = {}
+        self._add(F32, model)
         for kind in kinds:
             tell(kind)
-            self.models[kind] = model._held_as(kind)
-            self.found[kind] = self.errors(self.models[kind])
+            self._add(kind, model._held_as(kind))
+
+    def _add(self, name: str, model: Model) -> None:
+        """One more to be shown; its bytes are those behind the data, before other calls pack more."""
+        self.models[name], self.found[name] = model, self.errors(model)
+        self.sizes[name] = model.nbytes, _packed(model)
 
     def errors(self, model: Model) -> tuple[OutputError, ...]:
         """Of each output against f32; the model is run, so that all is packed that it reads."""
@@ -142,7 +164,6 @@ class _Comparison:
     def layers(self) -> Iterator[LayerError]:
         """Each layer alone in each precision."""
         model = self.models[F32]
-        packed = _packed(model)
         for layer in model.layers:
             for kind in list(self.models)[1:]:
                 self.tell(f"{layer.name} in {kind}")
@@ -151,13 +172,23 @@ class _Comparison:
                 held = next(one for one in alone.layers if one.name == layer.name)
                 why = "" if held.precision == kind else held.why or "not built for this layer"
                 yield LayerError(
-                    layer.name, layer.op, layer.n_weights, kind,
-                    max((o.largest for o in found), default=0.0), max((o.mean for o in found), default=0.0),
-                    max((o.relative for o in found), default=0.0), packed - _packed(alone), held.precision, why,
+                    layer.name, layer.op, layer.n_weights, kind, _largest(found), max((o.mean for o in found), default=0.0),
+                    max((o.relative for o in found), default=0.0), self.sizes[F32][1] - _packed(alone), held.precision, why,
                 )  # fmt: skip
 
-    def growth(self, steps: int, seconds: float) -> tuple[dict[str, Any], str]:
-        """Of each precision over a long run, and how that was measured."""
+    def choose(self, layers: Sequence[LayerError], within: float) -> Found:
+        """The cheapest mix inside an error; from now on it is one of the models."""
+
+        def run(kinds: Mapping[str, str]) -> float:
+            self.tell(f"a mix within {within:g}")
+            return _largest(self.errors(self.models[F32]._held_as(as_dict(kinds))))
+
+        found = choose(layers, within, run, {kind: _largest(one) for kind, one in self.found.items()})
+        self._add(MIX, self.models[F32]._held_as(as_dict(found.kinds)))
+        return found
+
+    def growth(self, steps: int, seconds: float) -> tuple[dict[str, tuple[GrowthPoint, ...]], str]:
+        """Of each over a long run, and how that was measured."""
         spec = stream_spec(self.models[F32])
         if isinstance(spec, NotStreamableError):
             return {}, f"no long run: the model does not stream ({spec})"
@@ -168,31 +199,20 @@ class _Comparison:
         short = f" (of {steps:,}: {seconds:g} s were over)" if done < steps else ""
         return grown, f"{done:,} steps{short}, {again}, the states carried on; errors are absolute, over all outputs"
 
-    def mix(self, layers: Sequence[LayerError], within: float) -> Mix:
-        """The cheapest mix inside an error, measured."""
-
-        def run(kinds: Mapping[str, str]) -> float:
-            self.tell(f"a mix within {within:g}")
-            return max((o.largest for o in self.errors(self.models[F32]._held_as(as_dict(kinds)))), default=0.0)
-
-        whole = {kind: max((o.largest for o in one), default=0.0) for kind, one in self.found.items()}
-        found = choose(layers, within, run, whole)
-        precision = as_dict(found.kinds)
-        made = self.models[F32]._held_as(precision)
-        outputs = self.errors(made)
-        times = step_times({F32: self.models[F32], "mix": made}, self.data.feeds, ROUNDS)
-        return Mix(precision, within, outputs, made.nbytes, _packed(made), times["mix"], times[F32], found.runs)
-
-    def rows(self, grown: Mapping[str, Any]) -> tuple[PrecisionRow, ...]:
-        """Each precision as a whole, timed by turns."""
+    def times(self) -> dict[str, float]:
+        """µs of a step of each, by turns."""
         self.tell("times")
-        times = step_times(self.models, self.data.feeds, ROUNDS)
-        return tuple(
-            PrecisionRow(
-                kind, self.found[kind], model.nbytes, _packed(model), times[kind], _held(model), grown.get(kind, ())
-            )
-            for kind, model in self.models.items()
+        return step_times(self.models, self.data.feeds, ROUNDS)
+
+    def row(self, name: str, grown: Mapping[str, tuple[GrowthPoint, ...]], times: Mapping[str, float]) -> PrecisionRow:
+        """One of them as a whole."""
+        return PrecisionRow(
+            name, self.found[name], *self.sizes[name], times[name], _held(self.models[name]), grown.get(name, ())
         )
+
+
+def _largest(found: Sequence[OutputError]) -> float:
+    return max((o.largest for o in found), default=0.0)
 
 
 def _packed(model: Model) -> int:

@@ -92,10 +92,7 @@ def _drawn(model: Model, inputs: Inputs, seed: int) -> Data:
         feeds, steps = inputs.draw(rng, T, B), 0
         how = f"one whole run (T={T}) over" if inputs.roles.time else "one whole run over"
     low = 0 if inputs.positive else -1
-    said = (
-        f"{how} seeded noise (seed {seed}, uniform in [{low}, 1]), for no data was given: what real data gives may differ; "
-        "give some"
-    )
+    said = f"{how} seeded noise (seed {seed}, uniform in [{low}, 1]), since no data was given; on real data errors may differ"
     return Data(feeds, said, steps)
 
 

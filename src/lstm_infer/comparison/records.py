@@ -100,7 +100,7 @@ class LayerError:
     n_weights : int
     precision : str
     largest, mean : float
-        Of |difference| from f32 over all outputs.
+        Of |difference| from f32: that of the output which it hits most.
     relative : float
         The largest error relative to its output's range.
     saved : int
@@ -137,6 +137,8 @@ class Mix:
         As in PrecisionRow.
     us, us_f32 : float
         Time of a step in µs, its and f32's, by turns.
+    growth : tuple of GrowthPoint
+        Of a long run, beside those of the rows.
     runs : int
         How many mixes were run over the data to find it.
     """
@@ -148,6 +150,7 @@ class Mix:
     packed: int
     us: float
     us_f32: float
+    growth: tuple[GrowthPoint, ...]
     runs: int
 
     @property

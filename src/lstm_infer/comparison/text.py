@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from math import isfinite
 from typing import Any, NamedTuple, Protocol
 
 from ..drive.tables import plain_table
@@ -49,8 +50,8 @@ def written(report: _Report) -> str:
     """All of it in plain text."""
     lines = []
     for table in tables(report):
-        lines += [table.title, plain_table(table.head, table.rows) if table.rows else "", *table.notes, ""]
-    return "\n".join(line for line, after in zip(lines, [*lines[1:], ""], strict=True) if line or after).rstrip()
+        lines += [table.title, *([plain_table(table.head, table.rows)] if table.rows else []), *table.notes, ""]
+    return "\n".join(lines).rstrip()
 
 
 def tables(report: _Report) -> list[Table]:
@@ -63,7 +64,7 @@ def _costs(report: _Report) -> Iterator[Table]:
     for row in report.rows:
         held = ", ".join(f"{n:,} {kind}" for kind, n in row.held.items()) or "none"
         rows.append(
-            [row.precision, _error(row.largest), f"{max((o.relative for o in row.outputs), default=0.0):.3%}",
+            [row.precision, _error(row.largest), _share(max((o.relative for o in row.outputs), default=0.0)),
              f"{row.packed / MIB:.3f}", f"{row.nbytes / MIB:.3f}", f"{row.us:.2f}", _ratio(row.us, first.us), held]
         )  # fmt: skip
     call = "step" if report.steps else "run"
@@ -77,7 +78,7 @@ def _costs(report: _Report) -> Iterator[Table]:
 
 def _outputs(report: _Report) -> Table:
     rows = [
-        [one.output, row.precision, _error(one.largest), _error(one.mean), f"{one.range:.4g}", f"{one.relative:.3%}",
+        [one.output, row.precision, _error(one.largest), _error(one.mean), f"{one.range:.4g}", _share(one.relative),
          f"{one.differing:.1%}"]
         for row in report.rows[1:]
         for one in row.outputs
@@ -109,11 +110,13 @@ def _layers(report: _Report) -> Iterator[Table]:
 
 
 def _growth(report: _Report) -> Iterator[Table]:
-    grown = [row for row in report.rows if row.growth]
-    head = ["up to step", *(h for row in grown for h in (f"{row.precision}: largest", "mean"))]
+    grown = {row.precision: row.growth for row in report.rows if row.growth}
+    if report.mix is not None and report.mix.growth:
+        grown["the mix"] = report.mix.growth
+    head = ["up to step", *(h for name in grown for h in (f"{name}: largest", "mean"))]
     rows = [
         [f"{points[0].steps:,}", *(_error(v) for p in points for v in (p.largest, p.mean))]
-        for points in (zip(*(row.growth for row in grown), strict=True) if grown else ())
+        for points in (zip(*grown.values(), strict=True) if grown else ())
     ]
     yield Table("over a long run, since the row above", head, rows, [report.long_run])
 
@@ -131,13 +134,14 @@ def _mix(report: _Report) -> Iterator[Table]:
     told = (
         f"found in {mix.runs} runs over the data; the error is measured on this data, another signal may show another"
     )
-    slower = ["this mix is smaller, but not faster than f32 here"] * (
-        mix.packed < first.packed and mix.us >= mix.us_f32
-    )
-    none = ["no smaller mix stays inside"] * (mix.packed >= first.packed)
+    smaller = mix.packed < first.packed
+    none = ["no smaller mix stays inside"] * (not smaller)
+    slower = ["this mix is smaller, but not faster than f32 here"] * (smaller and mix.us >= mix.us_f32)
+    beyond = max((point.largest for point in mix.growth), default=0.0)
+    grows = [f"over the long run its error reaches {_error(beyond)}"] * (beyond > mix.within)
     constants = f"constants={_plain_constants(report.constants)}, " if report.constants else ""
     paste = ["to paste:", f"    lstm_infer.load({report.model!r}, {constants}precision={dict(mix.precision)})"]
-    yield Table(f"the cheapest mix within {mix.within:g}", head, rows, [told, *slower, *none, *paste])
+    yield Table(f"the cheapest mix within {mix.within:g}", head, rows, [told, *none, *slower, *grows, *paste])
 
 
 def _plain_constants(constants: Mapping[str, Any]) -> dict[str, Any]:
@@ -146,6 +150,10 @@ def _plain_constants(constants: Mapping[str, Any]) -> dict[str, Any]:
 
 def _error(value: float) -> str:
     return "0" if value == 0 else f"{value:.1e}"
+
+
+def _share(value: float) -> str:
+    return f"{value:.3%}" if isfinite(value) else "-"
 
 
 def _ratio(value: float, of: float) -> str:
