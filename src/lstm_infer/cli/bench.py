@@ -388,12 +388,8 @@ def _excess(
     loose = Loose.of(model)
     if loose is None:
         return max(compare(a[name], b[name])[1] for a, b in zip(got, want, strict=True) for name in names)
-    worst = dict.fromkeys(names, 0.0)
-    for a, b in zip(got, want, strict=True):
-        for name in names:
-            largest, wrong = loose.see(name, a[name], b[name])
-            worst[name] = max(worst[name], np.inf if wrong else largest)
-    return max(loose.excess(name, largest) for name, largest in worst.items())
+    wrong = [loose.see("", name, a[name], b[name])[1] for a, b in zip(got, want, strict=True) for name in names]
+    return np.inf if any(wrong) else max(loose.excess("", name) for name in names)
 
 
 def _bind(call: Callable[[Any], object], x: Any) -> Call:

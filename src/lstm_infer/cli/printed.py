@@ -48,7 +48,7 @@ def print_verified(found: VerifyReport) -> None:
         for row in found.rows
     ]  # fmt: skip
     if rows:
-        head = ["case", "output", "n", "largest error", "of allowed", *(["of range"] if found.allowed else [])]
+        head = ["case", "output", "n", "largest error", "of allowed", *(["mean of range"] if found.allowed else [])]
         print_table([*head, "", "worst at"], rows)
         print("whole: run; split: a stream in pieces against run, bit for bit; stepped: a stream against steps by hand")
     if found.allowed:

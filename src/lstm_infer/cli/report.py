@@ -37,7 +37,7 @@ class VerifyRow:
     detail : str
         What else is wrong: a shape, an error.
     relative : float
-        `worst_absolute` over the range of the output, where weights were rounded; else 0.
+        The mean difference over the range of the output, where weights were rounded; else 0.
     telling : bool
         Some value was there to be compared: not all were empty or no numbers.
     """
@@ -135,7 +135,7 @@ class Rows:
         """One comparison more."""
         row = self._row(case, output)
         if self.loose is not None and not bits:
-            absolute, detail = self.loose.see(output, got, want)
+            absolute, detail = self.loose.see(case, output, got, want)
             excess, ok = absolute, not detail  # the range is not known yet: `sorted` judges
         else:
             absolute, excess, detail = compare(got, want, bits=bits)
@@ -163,8 +163,8 @@ class Rows:
         loose = self.loose
         for row in self._rows.values():
             if loose is not None and row.case != "split" and row.ok:
-                row.relative = loose.relative(row.output, row.worst_absolute)
-                row.worst_excess = loose.excess(row.output, row.worst_absolute)
+                row.relative = loose.relative(row.case, row.output)
+                row.worst_excess = loose.excess(row.case, row.output)
                 row.ok = row.worst_excess <= 1
         return sorted(self._rows.values(), key=lambda row: ORDER[row.case])
 
