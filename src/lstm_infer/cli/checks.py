@@ -165,6 +165,9 @@ class Check:
     ) -> None:
         """A stream in random pieces against run, and against the peer driven by hand."""
         spec = drive.spec
+        if spec.stepwise and B > 1:
+            self._each_alone(rng, drive, stream, feeds, T, B, where)
+            return
         begin = dict(stream.state)
         got = drive.in_pieces(rng, stream, feeds, T, B)
         left = dict(stream.state)
@@ -196,6 +199,26 @@ class Check:
             self._step_by_step(drive, feeds, T, B, where)
         elif by_hand(spec) and (not spec.carried or self.other.exposed):
             self._stepped(drive, got, feeds, begin, T, B, where, long=long)
+
+    def _each_alone(
+        self, rng: np.random.Generator, drive: Driver, stream: Stream, feeds: Feeds, T: int, B: int, where: str
+    ) -> None:
+        """The signals of a batch, each against a stream of its own: a run, and the peer, have one scale for all of them."""
+        batch = self.inputs.roles.batch
+        got = drive.in_pieces(rng, stream, feeds, T, B)
+        axes = {o.name: o.batch_axis for o in self.model.outputs}
+        for b in range(B):
+            one = {
+                name: value if name not in batch
+                else np.take(value, [b], batch[name] + (drive.frames and name in drive.spec.streamed))
+                for name, value in feeds.items()
+            }  # fmt: skip
+            alone = drive.in_pieces(rng, drive.open(one, 1), one, T, 1)
+            for output in drive.spec.outputs:
+                axis, made = axes[output.name], got[output.name]
+                if axis is not None and made is not None:
+                    mine = np.take(made, [b], axis + (output.kind == "frame"))
+                    self.rows.compare("split", output.name, mine, alone[output.name], where, bits=True)
 
     def _stepped(
         self,
