@@ -285,6 +285,74 @@ def test_gates_of_different_activations():
     plain(net, STATE)
 
 
+def by_hand(net, *, i=None, f=None, o=None):
+    """An LSTM step by hand; `i`, `f`, `o` add to the sums of the gates: i and f of (net, c, gates before), o of (net, c')."""
+    z = {
+        k: net.op("Add", net.linear("x", net.weight(5, 8), net.weight(8)), net.linear("h", net.weight(8, 8), None))
+        for k in "ifgo"
+    }
+    gate_i = net.op("Sigmoid", net.op("Add", z["i"], i(net, "c")) if i else z["i"])
+    gate_f = net.op("Sigmoid", net.op("Add", z["f"], f(net, gate_i)) if f else z["f"])
+    new = net.op("Add", net.op("Mul", gate_f, "c"), net.op("Mul", gate_i, net.op("Tanh", z["g"])), out="cn")
+    gate_o = net.op("Sigmoid", net.op("Add", z["o"], o(net, new)) if o else z["o"])
+    net.op("Mul", gate_o, net.op("Tanh", new), out="hn")
+
+
+def scalar(value, shape=()):
+    return lambda net, name: net.op("Mul", name, net.const(np.full(shape, value, np.float32)))
+
+
+def matrix(net, name):
+    return net.op("MatMul", name, net.const(net.weight(8, 8)))
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("shape", [(), (1,), (1, 1), (8,), (1, 8)])
+def test_peepholes_of_one_number(shape, seed):
+    """A number times c in a gate, of any rank, is a peephole of all units."""
+    net = Net(seed)
+    by_hand(net, i=scalar(0.3, shape), o=scalar(-0.2, shape))
+    shapes = {"x": ("B", 5), "h": ("B", 8), "c": ("B", 8)}
+    model = check(net.model({k: list(v) for k, v in shapes.items()}, STATE), shapes, seed)
+    assert ops(model).count("LSTM") == 1
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_gru_gate_with_a_number_times_the_state(seed):
+    net = Net(seed)
+    z = net.op("Add", net.linear("x", net.weight(5, 8), net.weight(8)), net.op("Mul", "h", net.const(np.float32(0.3))))
+    r = net.op("Add", net.linear("x", net.weight(5, 8), None), net.linear("h", net.weight(8, 8), None))
+    z, r = net.op("Sigmoid", z), net.op("Sigmoid", r)
+    inner = net.op("Mul", r, net.linear("h", net.weight(8, 8), net.weight(8)))
+    n = net.op("Tanh", net.op("Add", net.linear("x", net.weight(5, 8), None), inner))
+    net.op("Add", n, net.op("Mul", z, net.op("Sub", "h", n)), out="hn")
+    check(net.model({"x": ["B", 5], "h": ["B", 8]}, {"hn": ["B", 8]}), {"x": ("B", 5), "h": ("B", 8)}, seed)
+
+
+@pytest.mark.parametrize("feeds", [{"o": matrix}, {"f": matrix}, {"i": matrix, "f": matrix, "o": matrix}])
+def test_a_gate_that_needs_what_the_cell_makes(feeds):
+    """c' or another gate through a matrix: as one node the cell would wait for itself."""
+    net = Net(11)
+    by_hand(net, **feeds)
+    plain(net, STATE)
+
+
+def test_two_cells_that_wait_for_each_other():
+    """Each output gate sees the other's c' through a matrix: one of the two may be a node, not both."""
+    net = Net(12)
+    size = dict.fromkeys(("h", "c", "h2", "c2"), ("B", 8))
+    cells = []
+    for h, c in (("h", "c"), ("h2", "c2")):
+        z = [net.op("Add", net.linear("x", net.weight(5, 8), net.weight(8)), matrix(net, h)) for _ in range(4)]
+        gated = net.op("Mul", net.op("Sigmoid", z[0]), net.op("Tanh", z[1]))
+        cells.append((z[3], net.op("Add", net.op("Mul", net.op("Sigmoid", z[2]), c), gated, out=f"{c}n"), f"{h}n"))
+    for (z, new, out), (_, other, _) in zip(cells, cells[::-1], strict=True):
+        net.op("Mul", net.op("Sigmoid", net.op("Add", z, matrix(net, other))), net.op("Tanh", new), out=out)
+    shapes = {"x": ("B", 5), **size}
+    data = net.model({k: list(v) for k, v in shapes.items()}, {f"{k}n": ["B", 8] for k in size})
+    assert ops(check(data, shapes, 12)).count("LSTM") == 1
+
+
 def test_weights_from_the_data():
     net = Net(7)
     w = net.op("MatMul", "x", net.const(net.weight(5, 8)))  # [B, 8]

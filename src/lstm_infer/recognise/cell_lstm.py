@@ -57,15 +57,16 @@ class LstmMatcher(Matcher):
         return Act(kind, params, sums[0], frozenset(ids), row)
 
     def _peephole(self, name: str, c_name: str) -> tuple[Any, set[int]] | None:
-        """Weights and nodes of c times a row of constants."""
+        """Weights and nodes of c times a row of constants, or times one for all units."""
         trail: list[Node] = []
         pair = self.factors(name, trail)
         for row_name, state in (pair, pair[::-1]) if pair else ():
             row = self.known.const(row_name)
             if row is None or self.edit.root(state, trail) != self.edit.root(c_name):
                 continue
-            if row.size == row.shape[-1] == self.known.shapes(c_name)[0][-1]:
-                return row.reshape(-1), {id(n) for n in trail}
+            size = self.known.shapes(c_name)[0][-1]
+            if row.size == 1 or row.size == row.shape[-1] == size:
+                return np.broadcast_to(row.reshape(-1), size), {id(n) for n in trail}
         return None
 
     def _rest_of(self, name: str, of_name: str, of: Act) -> Act | None:

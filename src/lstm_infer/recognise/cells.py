@@ -14,9 +14,10 @@ outside, where its weights are computed from the data, or where nothing tells it
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import takewhile
 
+from ..graph.edit import captured
 from ..graph.ir import Node
 from .affine import Act, Leaf, Reader
 from .cell import Cell, Context, Matcher, same
@@ -38,9 +39,10 @@ def rewrite_cells(edit: Editor, context: Context, *, shared: bool) -> list[str]:
     finder = _Finder(edit, context)
     texts: list[str] = []
     nodes = {id(node): node for node in edit.graph.nodes}
+    ahead = _Ahead(edit)
     for cell in finder.cells():
         alone = _alone(edit, cell, nodes)
-        if not alone or (finder.commuted(cell) and not shared):
+        if not alone or (finder.commuted(cell) and not shared) or not ahead.take(cell):
             continue
         inside = [nodes[i] for i in cell.nodes]
         texts.append(_text(cell, inside))
@@ -69,6 +71,45 @@ def _alone(edit: Editor, cell: Cell, nodes: Mapping[int, Node]) -> bool:
                 if id(reader) not in cell.nodes and not edit.is_settled(reader):
                     return False
     return True
+
+
+class _Ahead:
+    """What a cell reads has to be there before the cell makes anything: as one node it reads all at once."""
+
+    def __init__(self, edit: Editor) -> None:
+        self.edit = edit
+        self.taken: dict[int, Cell] = {}
+        """Nodes by the cell that they went into."""
+
+    def take(self, cell: Cell) -> bool:
+        """Remember a cell, where it may be one node; False where a source of it needs what it makes.
+
+        A source that f, i or c' needs in an LSTM comes before c', which is all that others may read of it, and in the
+        other cells all sources come before h': only what o alone reads has to be followed.
+        """
+        maker = self.edit.maker
+        if any(id(maker.get(name)) in cell.nodes for name in _sources(cell, cell.leaves())):
+            return False
+        early = {leaf for gate, affine in cell.gates.items() if gate != "o" for leaf in affine.terms}
+        todo = list(_sources(cell, [leaf for leaf in cell.leaves() if leaf not in early]) if cell.op == "LSTM" else ())
+        seen: set[str] = set()
+        while todo:
+            name = todo.pop()
+            node = maker.get(name)
+            if node is None or name in seen:
+                continue
+            if id(node) in cell.nodes:
+                return False
+            seen.add(name)
+            before = self.taken.get(id(node))
+            todo += [*node.inputs, *captured(node)] if before is None else _sources(before, before.leaves())
+        self.taken |= dict.fromkeys(cell.nodes, cell)
+        return True
+
+
+def _sources(cell: Cell, leaves: Iterable[Leaf]) -> set[str]:
+    """The values that a cell reads for these sources, its state c with them."""
+    return {name for leaf in leaves for name in (leaf.base, leaf.keep) if name} | ({cell.c} if cell.c else set())
 
 
 def _text(cell: Cell, inside: list[Node]) -> str:
