@@ -365,7 +365,8 @@ cdef class StreamCore:
         -------
         array, or dict of output name to array
             A dict where `x` is one, or where there is more than one output; the time axis is dropped where that of `x`
-            was. An output that does not exist yet is None.
+            was, but not from an output that has several steps for each that is fed. An output that does not exist
+            yet is None.
 
         Raises
         ------

@@ -86,6 +86,38 @@ def test_step_takes_the_frame_with_or_without_its_time_axis():
         tolerances.exact(with_axis, want[t : t + 1])
 
 
+def test_an_output_of_several_steps_a_step_keeps_its_axis():
+    """Each step fed gives several: with the time axis of the input dropped they stand along their own."""
+    from onnx import helper, numpy_helper
+
+    rng = np.random.default_rng(3)
+    consts = {"W": rng.normal(0, 0.5, (1, 20, 4)), "R": rng.normal(0, 0.5, (1, 20, 5))}
+    consts = [numpy_helper.from_array(a.astype(np.float32), n) for n, a in consts.items()]
+    consts += [numpy_helper.from_array(np.array(a, np.int64), n) for n, a in (("one", [1]), ("flat", [-1]))]
+    nodes = [
+        helper.make_node("LSTM", ["x", "W", "R"], ["Y"], hidden_size=5),
+        helper.make_node("Reshape", ["Y", "flat"], ["y"]),
+        helper.make_node("Squeeze", ["Y", "one"], ["z"]),
+    ]
+    ports = {"x": ["T", 1, 4], "y": ["N"], "z": ["T", 1, 5]}
+    ports = [helper.make_tensor_value_info(n, 1, shape) for n, shape in ports.items()]
+    graph = helper.make_graph(nodes, "g", ports[:1], ports[1:], consts)
+    data = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
+    model = lstm_infer.load(data)
+    x = rng.normal(0, 1, (4, 1, 4)).astype(np.float32)
+    want, stream = model.run({"x": x}), model.stream()
+    for t in range(4):
+        got = stream.step(x[t] if t % 2 else x[t : t + 1])
+        assert got["y"].shape == (5,)
+        assert got["z"].shape == ((1, 5) if t % 2 else (1, 1, 5))
+        np.testing.assert_array_equal(got["y"], want["y"][5 * t : 5 * t + 5])
+        np.testing.assert_array_equal(got["z"].reshape(-1), want["z"][t].reshape(-1))
+    out = {"y": np.empty(5, np.float32), "z": np.empty((1, 5), np.float32)}
+    stream.reset()
+    assert stream.step(x[0], out=out) is out
+    np.testing.assert_array_equal(out["y"], want["y"][:5])
+
+
 def test_an_empty_chunk_changes_nothing():
     x, stream, plain = frames(), model().stream(), model().stream()
     want = plain.run(x)

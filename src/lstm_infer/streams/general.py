@@ -85,17 +85,19 @@ class GeneralPath(_stream.StreamCore):
                 "use run(), which returns what is complete, and flush() at the end"
             )
         block = plan.block(1, now.phase)
-        wanted = {
-            o.name: tuple(n for a, n in enumerate(f.shape) if not (dropped and o.kind == "time" and a == o.axis))
-            for o, f in zip(plan.spec.outputs, block.program.outputs, strict=True)
+        made_of = {o.name: f.shape for o, f in zip(plan.spec.outputs, block.program.outputs, strict=True)}
+        # an output that has several steps for each that is fed keeps its axis
+        gone = {
+            o.name: o.axis for o in plan.spec.outputs if dropped and o.kind == "time" and made_of[o.name][o.axis] == 1
         }
+        wanted = {name: tuple(n for a, n in enumerate(shape) if a != gone.get(name)) for name, shape in made_of.items()}
         shapes.check_out(plan, out, wanted, ready)
 
         def finish(made: list[dict[str, NDArray[Any]]]) -> Results:
             final: dict[str, NDArray[Any] | None] = {}
             for spec in plan.spec.outputs:
                 result = made[0][spec.name]
-                final[spec.name] = np.squeeze(result, spec.axis) if dropped and spec.kind == "time" else result
+                final[spec.name] = np.squeeze(result, gone[spec.name]) if spec.name in gone else result
             return _deliver(plan, final, out, named=isinstance(x, Mapping))
 
         return self._made(now, plan, [(block, ready)], finish)
