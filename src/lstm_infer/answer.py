@@ -14,7 +14,7 @@ from .analysis.analyse import Reading, read
 from .analysis.roles import Roles
 from .analysis.sizes import sizes_of, sizes_that_fit
 from .analysis.spec import StreamSpec
-from .errors import LstmInferError, NotStreamableError, ShapeError
+from .errors import LstmInferError, NotStreamableError, ShapeError, StateError
 from .feeds import Options, bound_inputs, check_batch
 from .graph.budget import open_budget, within_memory
 from .graph.fact import Fact
@@ -113,6 +113,7 @@ class Answer:
         spec = spec.alone if batch == 1 and spec.alone else spec
         roles = self.reading().roles
         given = sizes_of(roles.inputs, roles.stay_open(), {**bound, **initial})
+        _refuse_unsized(spec, roles, given)
         asked = Asked(spec, batch, bound, max_chunk, given)
         try:
             return asked, self.plan(asked, {})
@@ -158,3 +159,15 @@ def _small(inputs: Mapping[str, ArrayLike]) -> tuple[Any, ...] | None:
             return None
         key.append((name, value.dtype, value.shape, value.tobytes()))
     return tuple(key)
+
+
+def _refuse_unsized(spec: StreamSpec, roles: Roles, given: Sizes) -> None:
+    """A stream starts with states of some size: neither the file nor `initial=` may leave it open."""
+    for name, axis in roles.stay_open():
+        if name in spec.pairs and (name, axis) not in roles.known_sizes and (name, axis) not in given:
+            shape = roles.shown_sizes()[name]
+            raise StateError(
+                f"axis {axis} of the state {name!r} {shape} is open, and nothing in the file says its size; fix it with "
+                f"load(..., inputs={{{name!r}: {shape}}}), a number for each that is open, or give the state by "
+                f"stream(initial={{{name!r}: ...}})"
+            )

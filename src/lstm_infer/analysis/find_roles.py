@@ -92,6 +92,10 @@ def _free_sizes(roles: Roles) -> None:
         wider = replace(roles, batch={**roles.batch, **more})
         if (again := _found_sizes(wider)).batch is None:
             roles.batch, found = wider.batch, again
+    if named := _of_one_name(roles):
+        wider = replace(roles, batch={**roles.batch, **named})
+        if (again := _found_sizes(wider)).batch == found.batch:
+            roles.batch, found = wider.batch, again
     roles.time_size, roles.batch_size, roles.probes = found.time, found.batch, found.probes
     other, lengths = apart(roles.graph), [found.time] if found.time else list(found.probes)
     if other != roles.batch_probe and works(roles.walk, [(T, other) for T in lengths]):
@@ -121,6 +125,15 @@ def _of_one_size(roles: Roles) -> AxisOf:
     sizes = {size for place in roles.batch.items() if (size := roles.open_sizes.get(place))}
     alike = [place for place, size in roles.open_sizes.items() if size in sizes and place not in roles.known_sizes]
     return {name: axis for name, axis in alike if name not in roles.batch and roles.time.get(name) != axis}
+
+
+def _of_one_name(roles: Roles) -> AxisOf:
+    """Open axes of other inputs that the file calls as it calls the batch, and of which nothing else says a size: those of
+    a counter, or a delay, which meets no signal."""
+    shapes = {port.name: port.shape or () for port in roles.inputs}
+    names = {shapes[name][axis] for name, axis in roles.batch.items()}
+    alike = [(n, a) for n, a in roles.stay_open() if (n, a) not in roles.known_sizes and shapes[n][a] in names]
+    return {name: axis for name, axis in alike if name not in roles.batch and isinstance(shapes[name][axis], str)}
 
 
 def _declared(roles: Roles, axes: AxisOf, tried: Mapping[Place, int]) -> int | None:
