@@ -4,7 +4,9 @@ say where it does not, and refused where neither does; whatever the order of the
 from __future__ import annotations
 
 import ast
+import contextlib
 import re
+import warnings
 
 import numpy as np
 import pytest
@@ -32,6 +34,7 @@ def weights() -> dict[str, np.ndarray]:
         "end": np.array([1 << 40]), "one": np.array([1]), "first": np.array(0), "second": np.array(1),
         "third": np.array(2), "fourth": np.array(3), "Q": some(H, H), "one_f": np.float32([1]), "zero": np.array([0]),
         "U": some(N + 2, N), "D": some(H, H),
+        "quarter": np.float32([0.25]), "G2": some(N, N),
     }  # fmt: skip
 
 
@@ -530,3 +533,133 @@ def test_of_two_outputs_of_one_value_the_state_is_the_one_of_its_shape() -> None
         rename = {"h": "i1", "h2": "o1", "flat": "o2"}
         model = lstm_infer.load(build(flat, [X, port("h", 1, H)], outputs, rename))
         assert dict(model.streaming.pairs) == {"i1": "o1"}
+
+
+JOINED = ["Unsqueeze x ax2 -> xc", "Concat cache xc -> whole axis=2", "ReduceSum whole ax2 -> total keepdims=0",
+          "MatMul total G -> y"]  # fmt: skip
+
+
+@pytest.mark.parametrize("names", [{}, {"cache": "v1", "whole": "v2"}, {"cache": "past_key", "whole": "present_key"}])
+@pytest.mark.parametrize("beside", [False, True])
+@pytest.mark.parametrize("n", [2, "P"])
+def test_a_cache_that_leaves_longer_than_it_came_is_no_state(n, beside: bool, names: dict[str, str]) -> None:
+    """Nothing in the file cuts it: its first part is the old one."""
+    nodes = [*GRU, *JOINED] if beside else JOINED
+    more = ([port("h", 1, H)], [port("h2", 1, H)]) if beside else ([], [])
+    after = n + 1 if n == 2 else "P1"
+    data = build(nodes, [X, port("cache", 1, N, n), *more[0]], [Y, port("whole", 1, N, after), *more[1]], names)
+    cache, whole = names.get("cache", "cache"), names.get("whole", "whole")
+    if not beside or whole == "present_key":
+        with pytest.raises(StateError, match=f"sizes of input '{cache}' .* and output '{whole}' .* differ"):
+            lstm_infer.load(data).stream()
+    elif n == 2:
+        assert cache not in lstm_infer.load(data).streaming.pairs
+    with pytest.raises(StateError, match="cannot be the next value"):
+        lstm_infer.load(data, states={cache: whole}).stream()
+
+
+def test_a_state_of_a_size_that_nothing_says_is_asked_for() -> None:
+    nodes = [*JOINED[:2], "Slice whole from1 end ax2 -> cut", *JOINED[2:]]
+    data = build(nodes, [X, port("cache", 1, N, "M")], [Y, port("cut", 1, N, "M")])
+    with pytest.raises(StateError, match=r"inputs=\{'cache': \(1, 4, M\)\}"):
+        lstm_infer.load(data).stream()
+    assert lstm_infer.load(data, inputs={"cache": (1, N, 7)}).stream().state["cache"].shape == (1, N, 7)
+
+
+@pytest.mark.parametrize("named", ["B", "N"])
+def test_a_state_that_meets_no_signal_has_the_batch_that_its_name_says(named: str) -> None:
+    """A counter beside a cell: nothing but its axis' name says that there is one for each signal."""
+    nodes = [*GRU, "MatMul h2 M -> y", "Add n one -> n2"]
+    inputs = [port("x", "B", N), port("n", named, kind=INT), port("h", "B", H)]
+    data = build(nodes, inputs, [port("y", "B", N), port("n2", named, kind=INT), port("h2", "B", H)])
+    model = lstm_infer.load(data)
+    if named == "B":
+        assert model.stream(batch=2).state["n"].shape == (2,)
+    else:
+        with pytest.raises(StateError, match="'n'"):
+            model.stream()
+        assert model.stream(initial={"n": np.zeros(3, np.int64)}).state["n"].shape == (3,)
+
+
+def test_half_of_a_cell_is_no_state() -> None:
+    """An LSTM of which h alone is given out: c would start anew at each call."""
+    data = build([*LSTM1, "Squeeze p1 ax0 -> t", "MatMul t M -> y"], FOUR[:3], [Y, port("p1", 1, 1, H)])
+    with pytest.raises(StateError, match="other half"):
+        lstm_infer.load(data).stream()
+
+
+PLAIN_CELL = [
+    *(f"MatMul x Q -> {k}x" for k in "ifgo"), *(f"MatMul h Q -> {k}h" for k in "ifgo"),
+    *(f"Add {k}x {k}h -> {k}s" for k in "ifgo"), *(f"Sigmoid {k}s -> {k}" for k in "ifo"), "Tanh gs -> g",
+    "Mul f c -> fc", "Mul i g -> ig", "Add fc ig -> c2", "Tanh c2 -> t", "Mul o t -> h2", "MatMul h2 M -> y",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("order", [None, "other"])
+def test_a_cell_whose_input_and_h_stand_alike_is_carried_whole_or_refused(order: str | None) -> None:
+    square = [port(name, 1, H) for name in ("x", "h", "c")]
+    outputs = [Y, port("h2", 1, H), port("c2", 1, H)]
+    for rename in (
+        {},
+        {"x": "a", "h": "b", "c": "d", "y": "e", "h2": "f2", "c2": "g2"},
+        {"h": "h0", "c": "c0", "h2": "nh", "c2": "nc"},
+    ):
+        data = build(PLAIN_CELL, square, outputs, rename, order)
+        want = {rename.get("h", "h"): rename.get("h2", "h2"), rename.get("c", "c"): rename.get("c2", "c2")}
+        with contextlib.suppress(StateError):
+            assert dict(lstm_infer.load(data).streaming.pairs) == want
+        assert dict(lstm_infer.load(data, states=want).streaming.pairs) == want
+
+
+def test_how_far_a_state_moved_is_not_its_next_value() -> None:
+    nodes = [*GRU, "MatMul h2 M -> y", "Sub h2 h -> delta"]
+    model = lstm_infer.load(build(nodes, [X, port("h", 1, H)], [Y, port("delta", 1, H)]))
+    with pytest.raises(lstm_infer.LstmInferError):
+        model.stream()
+
+
+def test_an_answer_is_no_state_of_what_only_enters_a_cell() -> None:
+    """What was done last may be another thing than what was said: its name says only where it comes from."""
+    nodes = ["Concat x prev_action -> both axis=1", "MatMul both W3 -> xe", "Unsqueeze xe ax0 -> xs", *GRU[1:],
+             "MatMul h2 M -> m", "Tanh m -> action"]  # fmt: skip
+    nodes[1:2] = ["MatMul prev_action G -> pe", "Add x pe -> xe"]
+    nodes = nodes[1:]
+    data = build(nodes, [X, port("prev_action", 1, N), port("h", 1, H)], [port("action", 1, N), port("h2", 1, H)])
+    model = lstm_infer.load(data)
+    assert dict(model.streaming.pairs) == {"h": "h2"} and set(model.streaming.inputs) == {"x", "prev_action"}
+
+
+FILTERS = {
+    "biquad": (["Mul x slow -> a", "Add a s1 -> y", "Mul y slow -> b", "Add b s2 -> s1_out", "Mul x quarter -> d",
+                "Sub d b -> s2_out"], ("s1", "s2")),
+    "state variable": (["Sub x lp -> a", "Mul bp quarter -> b", "Sub a b -> y", "Mul y slow -> d", "Add bp d -> bp_out",
+                        "Mul bp_out slow -> e", "Add lp e -> lp_out"], ("lp", "bp")),
+    "smoothing": (["Mul x slow -> a", "Add level trend -> b", "Mul b quarter -> d", "Add a d -> level_out",
+                   "Sub level_out level -> e", "Mul e slow -> f", "Mul trend quarter -> g", "Add f g -> trend_out",
+                   "Add level_out trend_out -> y"], ("level", "trend")),
+    "integrator": (["Mul x slow -> a", "Add position a -> position_out", "MatMul position_out G -> y"], ("position",)),
+    "coupled": (["MatMul x G -> a", "MatMul h1 G2 -> b", "MatMul h2 G2 -> d", "Add a d -> e", "Sub a b -> f",
+                 "Tanh e -> h1_out", "Tanh f -> h2_out", "Add h1_out h2_out -> g", "MatMul g G -> y"], ("h1", "h2")),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("order", [None, "other"])
+@pytest.mark.parametrize("signal", [("x", "y"), ("audio_in", "audio_out")])
+@pytest.mark.parametrize("kind", FILTERS)
+def test_names_that_go_together_are_never_crossed(kind: str, signal: tuple[str, str], order: str | None) -> None:
+    """Sums of a few values may be read in several ways: as the names go together, with a warning, or not at all."""
+    nodes, states = FILTERS[kind]
+    ports = [X, *(port(name, 1, N) for name in states)], [Y, *(port(f"{name}_out", 1, N) for name in states)]
+    data = build(nodes, *ports, dict(zip("xy", signal, strict=True)), order)
+    want = {name: f"{name}_out" for name in states}
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        try:
+            found = dict(lstm_infer.load(data).streaming.pairs)
+        except StateError as error:
+            shown = re.search(r"states=({.*?})", str(error))
+            assert shown is None or ast.literal_eval(shown[1]) == want
+        else:
+            assert found == want
+            assert any("by their names" in str(w.message) for w in told) or kind == "smoothing"
+    assert dict(lstm_infer.load(data, states=want).streaming.pairs) == want

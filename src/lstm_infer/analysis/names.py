@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-__all__ = ["affinity", "answers", "calls", "follows", "rhymes", "says_state", "stem"]
+__all__ = ["SIDES", "affinity", "answers", "calls", "follows", "rhymes", "says_state", "stem"]
 
-_SIDES = frozenset({"in", "out", "input", "output", "inp", "outp"})
+SIDES = frozenset({"in", "out", "input", "output", "inp", "outp"})
 """Words for where a value passes the edge of a graph."""
 
 _TIMES = {
@@ -49,7 +49,7 @@ def _words(name: str) -> tuple[str, ...]:
 
 
 @lru_cache(maxsize=4096)
-def stem(name: str, without: frozenset[str] = _SIDES | _TIMES) -> str:
+def stem(name: str, without: frozenset[str] = SIDES | _TIMES) -> str:
     """What is left of a name without some words; none where nothing is left."""
     return "_".join(word for word in _words(name) if word not in without)
 
@@ -68,7 +68,7 @@ _Keys = frozenset[tuple[int, str]]
 
 @lru_cache(maxsize=4096)
 def _stems(name: str) -> _Keys:
-    found = enumerate(stem(name, words) for words in (_SIDES, _SIDES | _TIMES))
+    found = enumerate(stem(name, words) for words in (SIDES, SIDES | _TIMES))
     return frozenset((k, text) for k, text in found if text)
 
 

@@ -17,7 +17,8 @@ from .names import affinity
 from .pairing.decided import Decided
 from .pairing.flow import caches, counters, delays, recurrences
 from .pairing.funnels import drives, through_outputs, through_outputs_by_name, twice
-from .pairing.naming import by_names
+from .pairing.grown import refuse_grown, refuse_half
+from .pairing.naming import by_names, by_stems
 from .pairing.paths import ANY
 from .pairing.readings import readings
 from .pairing.rest import undecided
@@ -28,6 +29,7 @@ __all__ = ["OpenStatesError", "Pairs", "pair_states"]
 
 STEPS = (
     recurrences, caches, counters, delays, through_outputs, through_outputs_by_name, drives, twice, by_names,
+    by_stems,
 )  # fmt: skip
 """In the order of their trust."""
 
@@ -76,6 +78,8 @@ def pair_states(
     if given is not None:
         return Pairs(_given(given, scene, streamed))
     decided = _decided(scene)
+    refuse_grown(decided, inputs, outputs)
+    refuse_half(decided)
     open_edges = undecided(decided)
     if open_edges:
         raise _refusal(decided, open_edges)
@@ -105,8 +109,11 @@ def _given(given: Mapping[str, str], scene: Scene, streamed: Collection[str]) ->
             raise StateError(f"states: {name!r} has the time axis and is streamed; it cannot be a state")
         if fact.const is not None:
             raise StateError(f"states: {name!r} was made a constant; it cannot be a state")
-        parts = [p for k, t in enumerate(scene.targets) for p in t.places if p.output == out and p.part
-                 if scene.fits(name, k)]  # fmt: skip
+        row = scene.row.get(name)
+        held = [k for k, t in enumerate(scene.targets) if row is not None and scene.holding[row, k]]
+        parts = [p for k in held for p in scene.targets[k].places if p.output == out and p.part]
+        if all(not scene.fits(name, k) for k in held if out in scene.targets[k].outputs):
+            parts = []  # the input as it came in is all that it may be
         whole = bare(fact.shape) == bare(other.shape) and fact.dtype == other.dtype
         if not whole and not parts:
             raise StateError(

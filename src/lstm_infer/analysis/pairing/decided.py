@@ -28,6 +28,8 @@ class Decided:
     """Those that names had to tell apart, by the output."""
     open: dict[str, set[int]] = field(default_factory=dict)
     """Inputs for which a step has evidence of several targets."""
+    doubted: set[str] = field(default_factory=set)
+    """Inputs that the flow pairs in one way and the names in another."""
 
     @property
     def sure(self) -> set[int]:
@@ -75,6 +77,26 @@ class Decided:
             for name, k in found.items():
                 self.pairs[name], self.why[name] = k, evidence[name, k]
         return taken
+
+    def contested(self, edges: Iterable[Edge]) -> bool:
+        """Do names say that another input belongs to one of these targets, or another target to one of these inputs, and
+        is that one free? Then flow has one reading and the names another: remember both."""
+        scene, doubted = self.scene, False
+        mask = scene.partners & self.free()
+        for name, k in edges:
+            i = scene.row[name]
+            others = mask[i].copy()
+            others[k] = False
+            mine = scene.partners[i, k]
+            if mine or not (others.any() or mask[:, k].any()):
+                continue
+            doubted = True
+            self.doubted.add(name)
+            self.open.setdefault(name, set()).update([k, *np.flatnonzero(others).tolist()])
+            for other in np.flatnonzero(mask[:, k]).tolist():
+                self.doubted.add(scene.inputs[other])
+                self.open.setdefault(scene.inputs[other], set()).add(k)
+        return doubted
 
     def _by_rhyme(self, part: Iterable[Edge]) -> dict[str, int] | None:
         """The only matching of edges whose names rhyme, where it has every input of them all."""

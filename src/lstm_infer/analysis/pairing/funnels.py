@@ -128,6 +128,8 @@ def _take(decided: Decided, closed: _Closed, free: Mask, words: str) -> bool:
         return False
     if words == THROUGH and not _fed(decided, found):
         return False
+    if decided.contested(found.items()):
+        return False
     left = decided.feeds() - set(found)
     return bool(left or not scene.frames) and decided.settle(dict.fromkeys(found.items(), words), ties=False)
 
@@ -168,7 +170,7 @@ def drives(decided: Decided) -> None:
         return not past[k][scene.row[name]].any()
 
     edges = decided.free_edges((scene.sums <= ELEMENTWISE) & drive & scene.sized & ~_contested(decided), fits)
-    edges = [edge for edge in edges if _fed(decided, dict([edge]))]
+    edges = [edge for edge in edges if _fed(decided, dict([edge])) and not decided.contested([edge])]
     if edges and (decided.feeds() - {name for name, _ in edges} or not scene.frames):
         decided.settle(dict.fromkeys(edges, "it drives a state with what it becomes"))
 

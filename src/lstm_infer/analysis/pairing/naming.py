@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from ..names import says_state
 from .decided import Decided
 from .grid import Mask
+from .matching import Edge
 from .paths import ANY, ELEMENTWISE
 from .scene import Scene
 
-__all__ = ["by_names", "informs", "scales"]
+__all__ = ["answers", "by_names", "by_stems", "informs", "scales"]
 
 SAYS = "its name says so"
 
@@ -27,11 +30,42 @@ def by_names(decided: Decided) -> None:
     scene = decided.scene
     inputs, outputs = scene.said
     reached, more = scene.levels <= ANY, ~scales(scene)
-    for says in (scene.rhyming & scene.witnesses, inputs[:, None] & outputs & more):
-        decided.settle(dict.fromkeys(decided.free_edges(reached & says), SAYS))
-    summed = (scene.sums <= ELEMENTWISE) & inputs[:, None]
+    summed = scene.sums <= ELEMENTWISE
+    fed_back = answers(decided) & drives_sure(decided)[:, None] & ~summed & scene.former
+    for says in (scene.rhyming & scene.witnesses & ~fed_back, inputs[:, None] & outputs & more):
+        _take(decided, decided.free_edges(reached & says))
+    summed &= inputs[:, None]
     alone = summed & (scene.exposures | ~drives_sure(decided)[:, None])
-    decided.settle(dict.fromkeys(decided.free_edges(alone), SAYS))
+    _take(decided, decided.free_edges(alone))
+
+
+def _take(decided: Decided, edges: Sequence[Edge]) -> None:
+    decided.settle(dict.fromkeys([edge for edge in edges if not decided.contested([edge])], SAYS))
+
+
+def by_stems(decided: Decided) -> None:
+    """Where the flow has one reading and the names another: the names, if each input that is called after an output, or
+    an output after it, has one that it goes into, with another value added to it element by element."""
+    scene = decided.scene
+    if not decided.doubted:
+        return
+    called = scene.partners & decided.free()
+    found = [(scene.inputs[i], k) for i, k in np.argwhere(called).tolist()]
+    for name, k in found:
+        decided.open.setdefault(name, set()).add(k)
+    single = called.sum(axis=0).max(initial=0) == 1 == called.sum(axis=1).max(initial=0)
+    summed = all(scene.sums[scene.row[name], k] <= ELEMENTWISE for name, k in found)
+    if single and summed and (decided.feeds() - {name for name, _ in found} or not scene.frames):
+        decided.named |= {name: scene.place(name, k).output for name, k in found}
+        decided.settle(
+            dict.fromkeys(found, "its name goes with it, where the flow may be read in several ways"), ties=False
+        )
+
+
+def answers(decided: Decided) -> Mask:
+    """The targets that are computed from what holds a sure next value."""
+    behind = set[int]().union(*(decided.scene.behind[k] for k in decided.sure))
+    return np.array([k in behind for k in range(len(decided.scene.targets))], np.bool_)
 
 
 def drives_sure(decided: Decided) -> Mask:

@@ -14,7 +14,8 @@ from ...ops import carries, recurrent, registry
 from ...ops.common import pass_broadcast
 from ...walk.walk import Walk
 
-__all__ = ["ANY", "CONDITION", "DIRECT", "ELEMENTWISE", "MOVE", "SUM", "UNREACHED", "Paths", "find_paths", "only_step"]
+__all__ = ["ANY", "CONDITION", "DIRECT", "ELEMENTWISE", "MOVE", "SUM", "UNREACHED", "Paths", "find_paths", "link_level",
+           "only_step"]  # fmt: skip
 
 MOVE, SUM, DIRECT, ELEMENTWISE, ANY, CONDITION, UNREACHED = 1, 2, 3, 4, 5, 6, 255
 """MOVE: as it is, perhaps elsewhere. SUM: with a value added that comes from elsewhere too, or the larger of the two.

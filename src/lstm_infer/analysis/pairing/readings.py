@@ -127,4 +127,5 @@ def _score(decided: Decided, edges: Mapping[str, Mapping[int, int]], one: Assign
     at = [scene.index[name] for name in one]
     order = [states[name] for name in scene.inputs if name in states]
     crossed = sum(a > b for i, a in enumerate(order) for b in order[i + 1 :])
-    return missed + idle, -said, back, weak, crossed, -sum(at)
+    first = -said if decided.doubted else 0  # where the flow may be read in several ways, names that say come first
+    return first, missed + idle, -said, back, weak, crossed, -sum(at)

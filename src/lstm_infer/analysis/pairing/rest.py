@@ -7,8 +7,10 @@ import numpy as np
 from .decided import Decided
 from .flow import delay_of, partners
 from .grid import Mask
-from .naming import drives_sure, informs, scales
-from .paths import ANY, ELEMENTWISE, MOVE, SUM
+from .naming import answers, drives_sure, informs, scales
+from .paths import ANY, ELEMENTWISE, MOVE, SUM, link_level
+from .scene import Scene
+from .targets import root
 
 __all__ = ["undecided"]
 
@@ -21,6 +23,7 @@ def undecided(decided: Decided) -> Edges:
     if not decided.scene.frames:
         return found
     _merge(found, _delayed(decided))
+    _merge(found, _halves(decided))
     doubtful, made = _doubtful(decided), _made(decided)
     for group in _alike(decided):
         mine = {name: doubtful[decided.scene.row[name]] for name in group}
@@ -58,6 +61,37 @@ def _delayed(decided: Decided) -> Edges:
     return found
 
 
+def _halves(decided: Decided) -> Edges:
+    """An output is a gate times a function of a sure next value, itself a sum of products: h = o * H(c), of a cell that
+    was not recognised since its input and its h stand alike. The inputs that may be that h."""
+    scene = decided.scene
+    found: Edges = {}
+    made = {core for k in decided.sure for core in scene.targets[k].cores if _blends(scene, core)}
+    for k in decided.free_targets() if made else ():
+        node = scene.makers.get(scene.targets[k].value)
+        if node is None or node.op != "Mul" or not any(_squashed(scene, value) in made for value in node.inputs):
+            continue
+        for i in np.flatnonzero(decided.free()[:, k] & (scene.levels[:, k] == ANY)).tolist():
+            found.setdefault(scene.inputs[i], set()).add(k)
+    return found
+
+
+def _blends(scene: Scene, value: str) -> bool:
+    """Is a value a sum of two products."""
+    node = scene.makers.get(value)
+    parts = [scene.makers.get(root(v, scene.makers, scene.walked)) for v in node.inputs] if node is not None else []
+    return node is not None and node.op == "Add" and all(part is not None and part.op == "Mul" for part in parts)
+
+
+def _squashed(scene: Scene, value: str) -> str:
+    """The value of which this one is a function, element by element."""
+    node = scene.makers.get(root(value, scene.makers, scene.walked))
+    known = node is not None and len([v for v in node.inputs if v and scene.fact(v).const is None]) == 1
+    if node is None or not known or link_level(node, 0) > ELEMENTWISE:
+        return ""
+    return root(node.inputs[0], scene.makers, scene.walked)
+
+
 def _alike(decided: Decided) -> list[list[str]]:
     """Inputs that are left, grouped by how they stand in the graph: equal evidence, equal verdict."""
     scene, free, groups = decided.scene, decided.free_targets(), {}  # type: ignore[var-annotated]
@@ -79,7 +113,7 @@ def _doubtful(decided: Decided) -> Mask:
     own = asked & scene.singles  # depends on itself alone
     rest = asked & ~scene.singles & ~moved & ~scales(scene)
     near = scene.sums <= ELEMENTWISE
-    answer = _answers(decided)
+    answer = answers(decided)
     drives = drives_sure(decided)[:, None]
     others = len(decided.free_targets()) > 1  # beside the one that is asked for
     # a gain on a signal that drives a sure state, which the only answer is made of: an answer fed back would be a sum
@@ -92,14 +126,8 @@ def _doubtful(decided: Decided) -> Mask:
     return found | (rest & floats & np.where(near, summed, anyhow))
 
 
-def _answers(decided: Decided) -> Mask:
-    """The targets that are computed from what holds a sure next value."""
-    behind = set[int]().union(*(decided.scene.behind[k] for k in decided.sure))
-    return np.array([k in behind for k in range(len(decided.scene.targets))], np.bool_)
-
-
 def _made(decided: Decided) -> Mask:
     """The same, and those that a sure state reaches."""
     rows = [decided.scene.row[name] for name in decided.pairs]
-    found: Mask = _answers(decided) | (decided.scene.levels[rows] <= ANY).any(axis=0)
+    found: Mask = answers(decided) | (decided.scene.levels[rows] <= ANY).any(axis=0)
     return found

@@ -13,7 +13,7 @@ from ...graph.fact import Fact
 from ...graph.ir import Node
 from ...ops import registry
 from ...walk.walk import Walk
-from ..names import affinity, follows, rhymes, says_state
+from ..names import SIDES, affinity, follows, rhymes, says_state, stem
 from . import grid
 from .grid import Mask
 from .paths import ANY, DIRECT, UNREACHED, Levels, Paths, find_paths, only_step
@@ -103,7 +103,39 @@ class Scene:
     def fitting(self) -> Mask:
         """The pairs of one type and shape, up to axes of 1, but for what a recurrence makes of a sequence."""
         answers = np.array([name in self.sequences for name in self.inputs], np.bool_)[:, None] & (self.levels > DIRECT)
-        return grid.holding(self.walked.facts, self.inputs, self.targets) & ~answers
+        return self.holding & ~answers & ~self._held
+
+    @cached_property
+    def holding(self) -> Mask:
+        """The pairs of one type and shape, up to axes of 1."""
+        return grid.holding(self.walked.facts, self.inputs, self.targets)
+
+    @cached_property
+    def _held(self) -> Mask:
+        """The pairs whose target is no next value by what it is: the input as it came in, one part of a longer output; or
+        a value less the input, how far that one moved."""
+        found = np.zeros((len(self.inputs), len(self.targets)), np.bool_)
+        for k, target in enumerate(self.targets):
+            node = self.makers.get(target.value)
+            if node is None and target.value in self.row and all(place.part for place in target.places):
+                found[self.row[target.value], k] = True
+            if node is not None and node.op == "Sub":
+                less = root(node.inputs[1], self.makers, self.walked)
+                if less in self.row and less != root(node.inputs[0], self.makers, self.walked):
+                    found[self.row[less], k] = True
+        return found
+
+    @cached_property
+    def partners(self) -> Mask:
+        """The pairs of one shape whose names belong together: equal but for words for the side, else but for those for
+        the time too, where neither has another of the first kind."""
+        outputs = [[stem(o, SIDES) for o in target.outputs] for target in self.targets]
+        names = [stem(name, SIDES) for name in self.inputs]
+        close: Mask = np.array([[bool(n) and n in mine for mine in outputs] for n in names], np.bool_)
+        close = close.reshape(self.fitting.shape) & self.fitting
+        taken = close.any(axis=1, keepdims=True) | close.any(axis=0, keepdims=True)
+        found: Mask = close | (self.rhyming & self.fitting & ~taken)
+        return found
 
     @cached_property
     def singles(self) -> Mask:
@@ -133,6 +165,16 @@ class Scene:
         found: Mask = of_inputs[:, None] | of_outputs
         for i, k in np.argwhere(self.rhyming & ~found).tolist():  # who follows rhymes
             found[i, k] = any(follows(self.inputs[i], o) for o in self.targets[k].outputs)
+        return found
+
+    @cached_property
+    def former(self) -> Mask:
+        """The pairs that rhyme in that the input is called what was before (action, prev_action), while the output is not
+        called what comes next: of an answer it may be fed back, or what was made of it."""
+        found = self.rhyming.copy()
+        for i, k in np.argwhere(found).tolist():
+            name, outputs = self.inputs[i], self.targets[k].outputs
+            found[i, k] = not any(follows(name, o) or stem(name, SIDES) == stem(o, SIDES) for o in outputs)
         return found
 
     @cached_property
