@@ -1,11 +1,11 @@
 /* The hot loop of 8-bit numbers: sums in int32, all K of them, then one term for each chain. Names and places as in chain.h. */
-LI_INLINE void li_tile_bytes(vi *sum, const int N, const int P, const int V, const int G, const li_term *t, int64_t row)
+LI_INLINE void li_tile_bytes(vs *sum, const int N, const int P, const int V, const int G, const li_term *t, int64_t row)
 {
     const li_weight *w[8];
     const li_input *x[LI_COLS];
     LI_UNROLL for (int p = 0; p < P; p++) { w[p] = t->w + p * t->panel + 3 * row; }
     LI_UNROLL for (int n = 0; n < N; n++) { x[n] = t->x + n * t->col + LI_HEAD; }
-    LI_UNROLL for (int i = 0; i < N * P * G * V; i++) { sum[i] = vi_set1(0); }
+    LI_UNROLL for (int i = 0; i < N * P * G * V; i++) { sum[i] = vs_of(vi_set1(0)); }
     const int64_t end = (t->K + 3) / 4 * LI_PARTS;
     for (int64_t at = 0; at < end; at += LI_PARTS) {
         if (N == 1) { /* a weight is read once for all its parts */
@@ -43,9 +43,14 @@ LI_INLINE void li_tile_bytes(vi *sum, const int N, const int P, const int V, con
 LI_INLINE void li_tile_chain(vf *acc, const int N, const int P, const int V, const int A, const int G, const int last,
                              const li_term *t, int64_t row)
 {
-    vi sum[LI_ACC > 16 ? LI_ACC : 16];
+    vs sum[LI_ACC > 16 ? LI_ACC : 16];
+    float held[(LI_ACC > 16 ? LI_ACC : 16) * LI_W]; /* no chain takes a register from the sums */
     if (t->K == 0) { return; }
+    LI_UNROLL for (int i = 0; i < N * P * V * A; i++) { v_store(held + i * LI_W, acc[i]); }
+    LI_FENCE(held);
     li_tile_bytes(sum, N, P, V, G, t, row);
+    LI_FENCE(held);
+    LI_UNROLL for (int i = 0; i < N * P * V * A; i++) { acc[i] = v_load(held + i * LI_W); }
     LI_UNROLL for (int n = 0; n < N; n++) {
         const li_input *x = t->x + n * t->col;
         const vf scale = v_float(vi_set1(x[0]));
@@ -53,7 +58,7 @@ LI_INLINE void li_tile_chain(vf *acc, const int N, const int P, const int V, con
         LI_UNROLL for (int i = 0; i < P * G * V; i++) {
             const li_weight *unit = t->w + i / (G * V) * t->panel + i / V % G * LI_UNITS + i % V * LI_W;
             const int a = LI_AT(n, i / (G * V), i / V % G == G - 1 ? last : i / V % G, i % V);
-            vi s = vi_sub(sum[n * P * G * V + i], vi_mul(zero, vi_load(unit + row)));
+            vi s = vi_sub(vi_of(sum[n * P * G * V + i]), vi_mul(zero, vi_load(unit + row)));
             if (t->zeros) { s = vi_sub(s, vi_mul(total, vi_load(unit + 2 * row))); }
             acc[a] = v_fma(v_to_f(s), v_mul(scale, v_float(vi_load(unit))), acc[a]);
         }

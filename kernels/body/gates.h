@@ -25,7 +25,7 @@ LI_INLINE void li_gates_tile(const li_gates *s, int64_t p, int64_t n, const int 
 LI_INLINE void li_gates_cols(const li_gates *s, int64_t p, int64_t n_cols, const int P, const int TABLE)
 {
     for (int64_t n = 0, N; n < n_cols; n += N) {
-        N = li_next_cols(n_cols - n);
+        N = li_next_cols(n_cols - n, LI_MOST1);
 #define LI_TILE(n_) li_gates_tile(s, p, n, n_, P, LI_V, 1, TABLE)
         LI_BY_COLS(N, LI_TILE)
 #undef LI_TILE
@@ -98,7 +98,7 @@ LI_INLINE void li_gates_many(const li_gates *s, int64_t n_panels, int64_t n_cols
             do {
                 const int64_t end = s->a.K - k > LI_BLOCK_K ? k + LI_BLOCK_K : s->a.K;
                 for (int64_t n = first, N; n < first + cols; n += N) {
-                    N = li_next_cols4(first + cols - n);
+                    N = li_next_cols(first + cols - n, LI_MOST4);
                     for (int64_t v = 0; v < LI_V; v++) {
 #define LI_TILE(n_) li_gates_part(s, p, n, v, k, end, n_, G)
                         LI_BY_COLS4(N, LI_TILE)

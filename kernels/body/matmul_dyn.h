@@ -22,7 +22,7 @@ LI_NOINLINE void li_matmul_dyn_one(const li_matmul_dyn_args *a, const float *x, 
     const int64_t n_panels = (a->m + LI_UNITS - 1) / LI_UNITS;
     int64_t in_place = 0; /* panels of b read where they lie */
     li_gates s = {
-        .a = {b, LI_UNITS, a->b_k, x, a->a_row, a->a_k, a->k, 0},
+        .a = {.w = b, .panel = LI_UNITS, .row = a->b_k, .x = x, .col = a->a_row, .step = a->a_k, .K = a->k},
         .init = li_zeros,
         .z = y,
         .z_col = a->y_row,

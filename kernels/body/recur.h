@@ -90,7 +90,7 @@ LI_INLINE void li_gru0_tile(vf *z, const li_sums *t, const int N, const int P, c
     LI_NOINLINE void li_##kind##_sums(float *z, const li_sums *block, int64_t n_cols)                                \
     {                                                                                                                \
         for (int64_t n = 0, N; n < n_cols; n += N) {                                                                 \
-            N = li_next_cols4(n_cols - n);                                                                           \
+            N = li_next_cols(n_cols - n, LI_MOST4);                                                                           \
             for (int64_t v = 0; v < LI_V; v++) {                                                                     \
                 const li_sums t = li_sums_part(block, n, v);                                                         \
                 LI_BY_COLS4(N, LI_SUMS_##kind)                                                                       \

@@ -65,9 +65,9 @@ LI_INLINE void li_tile_store(float *z, const vf *acc, const int N, const int P, 
     }
 
 /* Columns of the next tile: the last two tiles share what is left evenly, a lone column has too few chains. */
-LI_INLINE int64_t li_next_cols(int64_t left)
+LI_INLINE int64_t li_next_cols(int64_t left, int64_t most)
 {
-    return left <= LI_COLS ? left : left < 2 * LI_COLS ? (left + 1) / 2 : LI_COLS;
+    return left <= most ? left : left < 2 * most ? (left + 1) / 2 : most;
 }
 
 /* With several gates a tile holds all of one vector of units, for as many columns as fit the registers. */
@@ -79,17 +79,13 @@ LI_INLINE int64_t li_next_cols(int64_t left)
 #define LI_MANY 24 /* columns that share a block of weights */
 #endif
 #define LI_COLS4 (LI_ACC / 4) /* columns of a tile with 3 or 4 accumulators per unit */
+#define LI_MOST1 LI_COLS  /* what of them is used */
+#define LI_MOST4 LI_COLS4
 
 /* Columns of the next pass over a panel; no lone one is left behind. */
 LI_INLINE int64_t li_next_many(int64_t left)
 {
     return left <= LI_MANY ? left : left < LI_MANY + LI_COLS ? (left + 1) / 2 : LI_MANY;
-}
-
-/* Columns of the next tile with 3 or 4 accumulators per unit. */
-LI_INLINE int64_t li_next_cols4(int64_t left)
-{
-    return left <= LI_COLS4 ? left : left < 2 * LI_COLS4 ? (left + 1) / 2 : LI_COLS4;
 }
 
 /* N becomes a constant, up to LI_COLS4. */

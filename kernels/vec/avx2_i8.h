@@ -4,8 +4,10 @@
 #define LI_VEC_AVX2_I8_H
 
 #include "avx2.h"
+#include "x86_i8.h"
 
 #define LI_PARTS 2  /* words that four inputs are held in */
+#define LI_TIGHT 1  /* products take registers before they are added */
 #define LI_OFFSET 0 /* what is added to inputs before they are held */
 
 LI_INLINE vi vb_weights(const int32_t *w, const int part) /* of LI_W units */
@@ -13,7 +15,7 @@ LI_INLINE vi vb_weights(const int32_t *w, const int part) /* of LI_W units */
     const vi bytes = vi_load(w);
     return _mm256_srai_epi16(part == 0 ? _mm256_slli_epi16(bytes, 8) : bytes, 8);
 }
-LI_INLINE vi vb_dot(vi sum, vi w, vi x) { return _mm256_add_epi32(sum, _mm256_madd_epi16(w, x)); }
+LI_INLINE vs vb_dot(vs sum, vi w, vi x) { return vs_of(_mm256_add_epi32(vi_of(sum), _mm256_madd_epi16(w, x))); }
 LI_INLINE void vb_store(int32_t *to, vi q) /* LI_W inputs as they are held */
 {
     const vi at = _mm256_setr_epi8(0, 1, 8, 9, 4, 5, 12, 13, -1, -1, -1, -1, -1, -1, -1, -1, 0, 1, 8, 9, 4, 5, 12, 13, -1, -1, -1, -1, -1, -1, -1, -1);

@@ -3,8 +3,10 @@
 #define LI_VEC_AVX512_I8_H
 
 #include "avx512.h"
+#include "x86_i8.h"
 
 #define LI_PARTS 2
+#define LI_TIGHT 1
 #define LI_OFFSET 0
 
 LI_INLINE vi vb_weights(const int32_t *w, const int part)
@@ -12,7 +14,7 @@ LI_INLINE vi vb_weights(const int32_t *w, const int part)
     const vi bytes = vi_load(w);
     return _mm512_srai_epi16(part == 0 ? _mm512_slli_epi16(bytes, 8) : bytes, 8);
 }
-LI_INLINE vi vb_dot(vi sum, vi w, vi x) { return _mm512_add_epi32(sum, _mm512_madd_epi16(w, x)); }
+LI_INLINE vs vb_dot(vs sum, vi w, vi x) { return vs_of(_mm512_add_epi32(vi_of(sum), _mm512_madd_epi16(w, x))); }
 LI_INLINE void vb_store(int32_t *to, vi q)
 {
     const __m256i pairs = _mm256_shufflehi_epi16(_mm256_shufflelo_epi16(_mm512_cvtepi32_epi16(q), 0xd8), 0xd8);

@@ -4,7 +4,10 @@
 
 #include "neon.h"
 
-LI_INLINE vi vb_dot(vi sum, vi w, vi x)
+#define LI_TIGHT 1
+typedef vi vs;
+
+LI_INLINE vs vb_dot(vs sum, vi w, vi x)
 {
     const int8x16_t a = vreinterpretq_s8_s32(w), b = vreinterpretq_s8_s32(x);
     const int32x4_t low = vpaddlq_s16(vmull_s8(vget_low_s8(a), vget_low_s8(b)));

@@ -4,7 +4,10 @@
 
 #include "neon.h"
 
-LI_INLINE vi vb_dot(vi sum, vi w, vi x) { return vdotq_s32(sum, vreinterpretq_s8_s32(w), vreinterpretq_s8_s32(x)); }
+#define LI_TIGHT 0
+typedef vi vs;
+
+LI_INLINE vs vb_dot(vs sum, vi w, vi x) { return vdotq_s32(sum, vreinterpretq_s8_s32(w), vreinterpretq_s8_s32(x)); }
 
 #include "neon_all.h"
 
