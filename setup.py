@@ -34,6 +34,7 @@ ISAS = {
     "neondot": ("arm64", ["-march=armv8.2-a+dotprod"], []),
     "neon": ("arm64", [], []),
 }
+ZIG = {"-march=armv8.2-a+dotprod": "-mcpu=generic+dotprod"}  # zig has its own words
 # A set that holds but a few slots of its own, and the one that it takes the others from.
 LENDERS = {"avx512vnni": "avx512", "neondot": "neon"}
 
@@ -97,13 +98,14 @@ class BuildExt(build_ext):
 
     def compile_kernels(self) -> list[str]:
         msvc = self.compiler.compiler_type == "msvc"
+        zig = not msvc and "ziglang" in self.compiler.compiler
         common = MSVC_KERNEL if msvc else GNU_KERNEL + gnu_flags("-O3")
         isas = vector_isas()
         have = [(f"LI_HAVE_{isa}", "1") for isa in isas]
         baseline = sorted(map(str, [*KERNELS.glob("*.c"), *KERNELS.glob("isa/scalar*.c")]))
         objects = self.compile_group("baseline", baseline, have, common)
         for isa in isas:
-            flags = ISAS[isa][2 if msvc else 1]
+            flags = ISAS[isa][2] if msvc else [ZIG.get(flag, flag) if zig else flag for flag in ISAS[isa][1]]
             objects += self.compile_group(
                 isa, [str(KERNELS / "isa" / f"{isa}.c")], [(f"LI_ISA_{isa}", "1")], common + flags
             )

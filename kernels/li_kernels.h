@@ -5,7 +5,7 @@
  * table of base addresses of this call. An operand is a li_ref: base number and byte offset. Nothing
  * here allocates, prints, reads the environment or keeps state; a slot returns LI_OK or a li_status.
  *
- * Promise kept by every slot on the fused sets (avx2, avx512, neon): equal inputs give equal bits, also
+ * Promise kept by every slot on the fused sets (all but scalar): equal inputs give equal bits, also
  * when a call is cut along any axis that the slot does not sum over. See docs/numerics.md. */
 #ifndef LI_KERNELS_H
 #define LI_KERNELS_H
