@@ -148,3 +148,37 @@ def test_exact_and_within() -> None:
         within_f16(every) and within_f16(np.float32([65504, -65504, np.nan])) and not within_f16(np.float32([-65505]))
     )
     assert within_f16(np.zeros((0, 3), np.float32)) and exact_f16(np.zeros((0, 3), np.float32))
+
+
+def in_half(graph: onnx.GraphProto) -> None:
+    """Every float32 of a graph to float16, in place."""
+    for tensor in graph.initializer:
+        if tensor.data_type == onnx.TensorProto.FLOAT:
+            tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float16), tensor.name))
+    for value in [*graph.input, *graph.output, *graph.value_info]:
+        if value.type.tensor_type.elem_type == onnx.TensorProto.FLOAT:
+            value.type.tensor_type.elem_type = onnx.TensorProto.FLOAT16
+    for node in graph.node:
+        for attribute in node.attribute:
+            held = attribute.t
+            if attribute.type == onnx.AttributeProto.TENSOR and held.data_type == onnx.TensorProto.FLOAT:
+                held.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(held).astype(np.float16), held.name))
+            if node.op_type == "Cast" and attribute.name == "to" and attribute.i == onnx.TensorProto.FLOAT:
+                attribute.i = onnx.TensorProto.FLOAT16
+            if attribute.type == onnx.AttributeProto.GRAPH:
+                in_half(attribute.g)
+
+
+@pytest.mark.parametrize(
+    "name", ["ts_gru_cell_step", "ts_peephole_step", "ts_coupled_step", "dyn_paper_gru_step", "ts_unrolled_decoder"]
+)
+def test_cells_of_a_half_precision_file_are_recognised(name: str) -> None:
+    path = FILES / f"{name}.onnx"
+    wide, model = lstm_infer.load(path), onnx.load(path)
+    in_half(model.graph)
+    half = lstm_infer.load(model)
+    assert len(half.rewritten) == len(wide.rewritten) > 0
+    want, got = ran(wide), ran(half)
+    for value in want:
+        assert got[value].dtype == np.float16
+        np.testing.assert_allclose(got[value].astype(np.float32), want[value], rtol=0.02, atol=0.01)

@@ -73,7 +73,7 @@ def flow(node: Node, ins: list[Fact | None], outs: list[Fact]) -> list[Link]:
 class Inputs:
     """How the inputs of a product with 8-bit weights become 8-bit numbers."""
 
-    quantize: str = "ROW"
+    quantize: str = "ROW_U8"
     """One of _core.quantize_codes."""
     scale: float = 0.0
     """GIVEN: what they are divided by; zero: what is added then, -128 .. 127."""

@@ -32,7 +32,7 @@ class Packed:
     peephole: View | None
     panel: int
     r_h_panel: int = 0
-    quantize: str = "ROW"
+    quantize: str = "ROW_U8"
     """int8: how the inputs are, one of _core.quantize_codes."""
     weight_zeros: int = 0
     apart: bool = False

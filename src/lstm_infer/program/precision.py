@@ -21,10 +21,8 @@ FEW = 16384
 F16_MAX = 65504.0
 FEW_I8 = 4096
 """Weights that are read as fast as f32: quantising what they are multiplied with would cost more."""
-LONG_I8 = 131071
-"""Terms of the longest sum of 8-bit products that int32 holds."""
 LONG_ZEROS = 33025
-"""The same where either side has zero points."""
+"""Terms of the longest sum of products of 8-bit numbers, less a zero point, that int32 holds."""
 SAMPLE = 1024
 
 
@@ -87,7 +85,7 @@ def decide(node: str, op: str, asked: str, weights: Sequence[Array], terms: int)
             return Held(node, op, "f32", asked, n, "a weight is not finite")
         if n < FEW_I8:
             return Held(node, op, "f32", asked, n, f"{n:,} weights are no faster in 8 bits")
-        if terms > LONG_I8:
+        if terms > LONG_ZEROS:
             return Held(node, op, "f32", asked, n, f"sums of {terms:,} products may leave 32 bits")
         return Held(node, op, "int8", asked, n)
     if asked == "f16":

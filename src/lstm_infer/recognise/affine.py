@@ -108,7 +108,7 @@ class Reader:
     def affine(self, name: str, depth: int = 0) -> Affine | None:
         """The sum that a value is, None where it is none."""
         if name not in self._affine:
-            if depth > _DEEPEST or not self.known.is_f32(name):
+            if depth > _DEEPEST or not self.known.is_real(name):
                 return None
             trail: list[Node] = []
             root = self.edit.root(name, trail)
@@ -143,7 +143,7 @@ class Reader:
 
     def _product(self, node: Node, depth: int) -> Affine | None:
         w: Any = self.known.const(node.inputs[1])
-        if w is None or w.ndim != 2 or w.dtype != np.float32:
+        if w is None or w.ndim != 2 or w.dtype not in (np.float32, np.float16):
             return None
         alpha, beta = 1.0, 1.0
         if node.op == "Gemm":
@@ -265,7 +265,7 @@ class Reader:
     def act(self, name: str, depth: int = 0) -> Act | None:
         """The activation of a sum that a value is, also where it is a part of one over several gates."""
         if name not in self._act:
-            if depth > _DEEPEST or not self.known.is_f32(name):
+            if depth > _DEEPEST or not self.known.is_real(name):
                 return None
             self._act[name] = self._read_act(name, depth)
         return self._act[name]

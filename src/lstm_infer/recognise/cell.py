@@ -103,7 +103,7 @@ class Matcher:
     def alike(self, out: str, name: str, size: int) -> bool:
         """Is a value a whole state of the size of `out`: nothing is broadcast."""
         known = self.known
-        return known.is_f32(name) and known.lead(name) == known.lead(out) and known.shapes(name)[0][-1] == size
+        return known.is_real(name) and known.lead(name) == known.lead(out) and known.shapes(name)[0][-1] == size
 
     def fits(self, out: str) -> bool:
         """At most one axis besides the units is free: the batch."""

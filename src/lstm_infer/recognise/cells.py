@@ -140,7 +140,7 @@ class _Finder(Matcher):
         used: set[int] = set()
         found: list[Cell] = []
         for node in self.edit.graph.nodes:
-            if node.domain or node.op not in ("Add", "Sub") or not self.known.is_f32(node.outputs[0]):
+            if node.domain or node.op not in ("Add", "Sub") or not self.known.is_real(node.outputs[0]):
                 continue
             cell = (self.lstm(node) if node.op == "Add" else None) or self.gru(node)
             if cell is not None and not used & cell.nodes:
@@ -148,7 +148,7 @@ class _Finder(Matcher):
                 found.append(cell)
         yield from self._with_states(found)
         for node in self.edit.graph.nodes:
-            if id(node) in used or node.domain or len(node.outputs) != 1 or not self.known.is_f32(node.outputs[0]):
+            if id(node) in used or node.domain or len(node.outputs) != 1 or not self.known.is_real(node.outputs[0]):
                 continue
             if self.edit.act_op(node):
                 act = self.read.act(node.outputs[0])

@@ -43,7 +43,7 @@ def complete(edit: Editor, second: Node, sources: Sequence[Leaf], position: int)
     makers = [edit.maker.get(end) for end in ends]
     if any(maker is None or len(maker.outputs) != 1 for maker in makers):
         return False
-    if any(not edit.known.is_f32(leaf.base) or edit.known.rank(leaf.base) not in (2, 3) for leaf in leaves):
+    if any(not edit.known.is_real(leaf.base) or edit.known.rank(leaf.base) not in (2, 3) for leaf in leaves):
         return False
     cone = _cone(edit, ends, {leaf.base for leaf in leaves})
     if cone is None or not all(_equal(second, leaves, ends, cone, facts) for facts in edit.known.walks):

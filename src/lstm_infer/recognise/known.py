@@ -64,12 +64,12 @@ class Known:
         """Per walk: the axes before the last, without those of extent 1."""
         return tuple(tuple(n for n in shape[:-1] if n != 1) for shape in self.shapes(name))
 
-    def is_f32(self, name: str) -> bool:
-        """A float32 value with at least one axis."""
+    def is_real(self, name: str) -> bool:
+        """A value of float32 or float16 with at least one axis."""
         if not self.has(name):
             return False
         fact = self.walks[0][name]
-        return fact.dtype == np.float32 and bool(fact.shape)
+        return fact.dtype in (np.float32, np.float16) and bool(fact.shape)
 
     def add(self, node: Node) -> None:
         """The facts of a new node's outputs."""

@@ -256,7 +256,7 @@ def _over_all(edit: Editor, node: Node, value: str, whole: str, hint: str) -> st
     known = edit.known
     place = next(i for i, v in enumerate(node.inputs) if edit.root(v) == value)
     out = node.outputs[0]
-    if known.rank(out) != 2 or known.rank(node.inputs[place]) != 2 or not known.is_f32(out):
+    if known.rank(out) != 2 or known.rank(node.inputs[place]) != 2 or not known.is_real(out):
         return ""
     others = [v for i, v in enumerate(node.inputs) if i != place and v]
     name = f"{hint}/{node.op.lower()}"
@@ -264,12 +264,13 @@ def _over_all(edit: Editor, node: Node, value: str, whole: str, hint: str) -> st
         w, c = known.const(node.inputs[1]), known.const(others[1]) if len(others) > 1 else None
         if w is None or (len(others) > 1 and c is None):
             return ""
+        dtype = w.dtype
         w = np.ascontiguousarray(w.T if attr(node, "transB", 0) else w) * np.float32(attr(node, "alpha", 1.0))
-        made = edit.add("MatMul", [whole, edit.const(w, f"{name}/W")], name)
+        made = edit.add("MatMul", [whole, edit.const(w.astype(dtype), f"{name}/W")], name)
         if c is None:
             return made
         bias = np.asarray(c, np.float32) * np.float32(attr(node, "beta", 1.0))
-        return edit.add("Add", [made, edit.const(bias, f"{name}/bias")], name)
+        return edit.add("Add", [made, edit.const(bias.astype(dtype), f"{name}/bias")], name)
     weights = not node.domain and node.op == "MatMul" and place == 0 and known.rank(others[0]) == 2
     alike = find(node).flow is pass_broadcast and all(known.rank(v) <= 2 for v in others)
     if not (alike or (weights and known.const(others[0]) is not None)):
