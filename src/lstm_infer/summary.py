@@ -46,7 +46,14 @@ def summarize(
         }[spec.mode]
         if spec.stepwise:
             how = "yes, each step quantised by its own range (run() takes the range of the whole input, as onnxruntime)"
+        if spec.side and any(state.kind == "computed" for state in spec.states):
+            how += "; first states are computed from side inputs: bind those with stream(inputs=...)"
         lines.append(f"streams: {how}")
+        if spec.lag or spec.rate != 1:
+            lines.append(
+                f"  lag: {spec.lag} steps of look-ahead, one step out for {spec.rate} in: run() gives what is complete, "
+                "flush() the tail"
+            )
         for name in spec.side:
             known = " or ".join(map(str, compared_with(graph, name)))
             meets = f", the graph compares it with {known}" if known else ""

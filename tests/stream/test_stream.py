@@ -149,6 +149,33 @@ def test_look_ahead_streams_with_a_lag(edges, stride):
     tolerances.exact(np.concatenate(parts), want, f"cut at {edges}, stride {stride}")
 
 
+@pytest.mark.parametrize("stride", [1, 2])
+def test_the_summary_names_lag_and_stride(stride):
+    found = model("centred_conv", stride=stride)
+    told = f"lag: {found.streaming.lag} steps of look-ahead, one step out for {found.streaming.rate} in"
+    assert told in found.summary() and "lag:" not in model("hidden_state").summary()
+
+
+def test_the_summary_says_what_has_to_be_bound():
+    """First states from inputs that no output follows: nothing streams before they are there."""
+    from onnx import helper, numpy_helper
+
+    rng = np.random.default_rng(3)
+    consts = {"W": rng.normal(0, 0.5, (1, 15, 4)), "R": rng.normal(0, 0.5, (1, 15, 5))}
+    nodes = [helper.make_node("GRU", ["x", "W", "R", "", "", "h"], ["y"], hidden_size=5)]
+    ports = {"x": ["T", 1, 4], "h": [1, 1, 5], "y": ["T", 1, 1, 5]}
+    ports = [helper.make_tensor_value_info(n, 1, shape) for n, shape in ports.items()]
+    consts = [numpy_helper.from_array(a.astype(np.float32), n) for n, a in consts.items()]
+    graph = helper.make_graph(nodes, "g", ports[:2], ports[2:], consts)
+    data = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
+    found = lstm_infer.load(data)
+    (line,) = (line for line in found.summary().splitlines() if line.startswith("streams:"))
+    assert "bind those with stream(inputs=...)" in line
+    with pytest.raises(lstm_infer.FeedError, match="bind it"):
+        found.stream()
+    found.stream(inputs={"h": np.zeros((1, 1, 5), np.float32)}).step(np.zeros((1, 1, 4), np.float32))
+
+
 def test_step_points_to_run_where_there_is_a_lag():
     with pytest.raises(lstm_infer.LstmInferError, match="run"):
         model("centred_conv").stream().step(signal(1, INPUTS, 1))
