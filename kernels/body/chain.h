@@ -46,17 +46,23 @@ LI_INLINE void li_tile_chain(vf *acc, const int N, const int P, const int V, con
 
 /* ---- inputs of a term: n columns, read where they are ---- */
 
-LI_INLINE void li_see(li_term *t, li_quantiser how, const float *x, int64_t col, int64_t n, int32_t *room)
+typedef struct li_reader {
+    char none;
+} li_reader;
+
+LI_INLINE li_reader li_reader_each(li_reader reader) { return reader; }
+
+LI_INLINE void li_see(li_term *t, const li_reader *reader, const float *x, int64_t col, int64_t n)
 {
-    (void)how, (void)n, (void)room;
+    (void)reader, (void)n;
     t->x = x;
     t->col = col;
 }
 
 /* The same of `steps` times n columns. Do they lie evenly, one behind the other. */
-LI_INLINE int li_see_steps(li_term *t, li_quantiser how, const float *x, int64_t step, int64_t steps, int64_t col, int64_t n, int32_t *room)
+LI_INLINE int li_see_steps(li_term *t, const li_reader *reader, const float *x, int64_t step, int64_t steps, int64_t col, int64_t n)
 {
-    (void)how, (void)steps, (void)room;
+    (void)reader, (void)steps;
     t->x = x;
     t->col = n == 1 ? step : col;
     return n == 1 || step == n * col;

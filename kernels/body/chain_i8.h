@@ -72,24 +72,36 @@ LI_INLINE void li_tile_terms(vf *acc, const int N, const int P, const int V, con
     li_tile_chain(acc, N, P, V, A, G, last, t, row);
 }
 
-/* ---- inputs of a term: n columns, quantised into `room` ---- */
+/* ---- inputs of a term: n columns, quantised into the reader's room ---- */
 
-LI_INLINE void li_see(li_term *t, li_quantiser how, const float *x, int64_t col, int64_t n, int32_t *room)
+typedef struct li_reader {
+    li_quantiser how;
+    int32_t *room;
+} li_reader;
+
+/* The same with a scale for each row. */
+LI_INLINE li_reader li_reader_each(li_reader reader)
 {
-    how = li_quantise_all(how, x, 1, 0, n, col, 1, t->K);
-    li_quantise_rows(room, how, x, col, n, 1, t->K);
-    t->x = room;
+    if (reader.how.mode == LI_QUANT_ALL_U8) { reader.how.mode = LI_QUANT_ROW_U8; }
+    return reader;
+}
+
+LI_INLINE void li_see(li_term *t, const li_reader *reader, const float *x, int64_t col, int64_t n)
+{
+    const li_quantiser how = li_quantise_all(reader->how, x, 1, 0, n, col, 1, t->K);
+    li_quantise_rows(reader->room, how, x, col, n, 1, t->K);
+    t->x = reader->room;
     t->col = li_input_row(t->K);
     t->zeros = how.zeros;
 }
 
 /* The same of `steps` times n columns. Do they now lie evenly, one behind the other. */
-LI_INLINE int li_see_steps(li_term *t, li_quantiser how, const float *x, int64_t step, int64_t steps, int64_t col, int64_t n, int32_t *room)
+LI_INLINE int li_see_steps(li_term *t, const li_reader *reader, const float *x, int64_t step, int64_t steps, int64_t col, int64_t n)
 {
     const int64_t row = li_input_row(t->K);
-    for (int64_t i = 0; i < steps; i++) { li_quantise_rows(room + i * n * row, how, x + i * step, col, n, 1, t->K); }
-    t->x = room;
+    for (int64_t i = 0; i < steps; i++) { li_quantise_rows(reader->room + i * n * row, reader->how, x + i * step, col, n, 1, t->K); }
+    t->x = reader->room;
     t->col = row;
-    t->zeros = how.zeros;
+    t->zeros = reader->how.zeros;
     return 1;
 }

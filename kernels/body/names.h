@@ -12,6 +12,8 @@
 #define li_term_part LI_OF(li_term_part)
 #define li_tile_terms LI_OF(li_tile_terms)
 #define li_tile_chain LI_OF(li_tile_chain)
+#define li_reader LI_OF(li_reader)
+#define li_reader_each LI_OF(li_reader_each)
 #define li_see LI_OF(li_see)
 #define li_see_steps LI_OF(li_see_steps)
 
@@ -60,9 +62,9 @@
 #define li_run_steps LI_OF(li_run_steps)
 #define li_run_lens LI_OF(li_run_lens)
 #define li_recur LI_OF(li_recur)
+#define li_readers LI_OF(li_readers)
 #define li_slot_args LI_OF(li_slot_args)
 #define li_layer_args LI_OF(li_layer_args)
-#define li_how LI_OF(li_how)
 
 #define li_conv_tile LI_OF(li_conv_tile)
 #define li_conv_filters_1 LI_OF(li_conv_filters_1)

@@ -9,8 +9,7 @@
 typedef struct li_layer {
     li_cell cell;
     li_term w, r, r_h;
-    li_quantiser x_how, h_how; /* 8-bit numbers: how inputs become such, and room for those of h */
-    int32_t *h_room;
+    li_reader of_x, of_h; /* 8-bit numbers: how inputs become such, and where they then lie */
 } li_layer;
 
 /* The sums of a tile: their terms, and where they start. `more`: the start of gru's fourth accumulator. */
@@ -198,8 +197,7 @@ LI_NOINLINE void li_gru0_step(const li_layer *s, int64_t n_panels, int64_t B)
     const int64_t row = 3 * s->cell.H_pad;
     float *z = s->cell.part, *zh = s->cell.part + s->cell.H_pad, *rh = s->cell.part + 2 * s->cell.H_pad;
     li_term r_h = s->r_h;
-    li_quantiser how = s->h_how;
-    if (how.mode == LI_QUANT_ALL_U8) { how.mode = LI_QUANT_ROW_U8; }
+    const li_reader each = li_reader_each(s->of_h);
     li_gru0_gates(s, n_panels, B);
     for (int64_t n = 0; n < B; n++) {
         for (int64_t u = 0; u < s->cell.H; u += LI_W) {
@@ -208,7 +206,7 @@ LI_NOINLINE void li_gru0_step(const li_layer *s, int64_t n_panels, int64_t B)
             v_store(at, v_mul(li_act_apply(&act[0], li_clip(&s->cell, v_load(at))), h));
         }
     }
-    li_see(&r_h, how, rh, row, B, s->h_room);
+    li_see(&r_h, &each, rh, row, B);
     const li_gates sums = {
         .a = r_h,
         .init = zh, .init_col = row, .init_panel = LI_UNITS,
@@ -249,7 +247,6 @@ typedef struct li_run {
     const li_recur_args *a;
     const float *x;
     float *y, *h, *scratch;
-    int32_t *x_room; /* 8-bit numbers: room for inputs of one block of steps */
     int64_t T, B, x_t, y_t;
     int gates;       /* of w: 4 lstm, 3 gru, 1 rnn */
     int64_t in_place; /* panels up to which one tile reads all of h before it writes any */
@@ -278,7 +275,7 @@ LI_NOINLINE void li_project(const li_run *run, const li_layer *s, const float *x
         .z_panel = run->gates * LI_UNITS,
     };
     g.a.K = run->a->I;
-    if (li_see_steps(&g.a, s->x_how, x, run->x_t, steps, x_b, B, run->x_room)) {
+    if (li_see_steps(&g.a, &s->of_x, x, run->x_t, steps, x_b, B)) {
         g.z = z;
         g.z_col = row;
         li_gates_any(&g, n_panels, steps * B, run->gates);
@@ -286,7 +283,7 @@ LI_NOINLINE void li_project(const li_run *run, const li_layer *s, const float *x
     }
     const int along_t = steps > B;
     for (int64_t i = 0; i < (along_t ? B : steps); i++) {
-        li_see(&g.a, s->x_how, x + i * (along_t ? x_b : run->x_t), along_t ? run->x_t : x_b, along_t ? steps : B, run->x_room);
+        li_see(&g.a, &s->of_x, x + i * (along_t ? x_b : run->x_t), along_t ? run->x_t : x_b, along_t ? steps : B);
         g.z = z + i * (along_t ? row : B * row);
         g.z_col = along_t ? B * row : row;
         li_gates_any(&g, n_panels, along_t ? steps : B, run->gates);
@@ -313,8 +310,8 @@ LI_INLINE void li_run_steps(const li_run *run, li_layer *s)
             }
             s->cell.init = z + t % block * B * row;
         }
-        if (s->w.K > 0) { li_see(&s->w, s->x_how, run->x + t * run->x_t, run->a->x_b, B, run->x_room); }
-        li_see(&s->r, s->h_how, s->cell.h, s->cell.h_col, B, s->h_room);
+        if (s->w.K > 0) { li_see(&s->w, &s->of_x, run->x + t * run->x_t, run->a->x_b, B); }
+        li_see(&s->r, &s->of_h, s->cell.h, s->cell.h_col, B);
         s->cell.h_new = in_place ? run->h : h[t & 1];
         s->cell.h_new_col = in_place ? h_b : s->cell.H_pad;
         s->cell.y = run->y ? run->y + t * run->y_t : 0;
@@ -357,15 +354,22 @@ LI_NOINLINE li_status li_run_lens(const li_run *whole, const li_layer *layer, co
 #define LI_IN_PLACE INT64_MAX /* what is summed over h is a copy */
 typedef li_recur_i8_args li_slot_args;
 LI_INLINE const li_recur_args *li_layer_args(const li_slot_args *args) { return &args->layer; }
-LI_INLINE li_quantiser li_how(const li_slot_args *args) { return (li_quantiser){.mode = args->quantize, .zeros = args->weight_zeros}; }
+LI_INLINE void li_readers(li_layer *s, const li_slot_args *args, int gates, const float *x, float *scratch)
+{
+    const li_recur_args *a = &args->layer;
+    const li_quantiser how = {.mode = args->quantize, .zeros = args->weight_zeros};
+    s->of_h.how = how;
+    s->of_h.room = (int32_t *)(void *)(scratch + li_recur_floats(gates, a->T, a->B, a->H));
+    s->of_x.how = li_quantise_all(how, x, a->T, a->x_t, a->B, a->x_b, 1, a->I);
+    s->of_x.room = s->of_h.room + a->B * li_input_row(a->H);
+}
 #else
 #define LI_IN_PLACE LI_PANELS4
 typedef li_recur_args li_slot_args;
 LI_INLINE const li_recur_args *li_layer_args(const li_slot_args *args) { return args; }
-LI_INLINE li_quantiser li_how(const li_slot_args *args)
+LI_INLINE void li_readers(li_layer *s, const li_slot_args *args, int gates, const float *x, float *scratch)
 {
-    (void)args;
-    return (li_quantiser){.mode = LI_QUANT_ROW};
+    (void)s, (void)args, (void)gates, (void)x, (void)scratch;
 }
 #endif
 
@@ -376,11 +380,9 @@ LI_INLINE li_status li_recur(const li_slot_args *args, char *const *base, int ga
     const int32_t *lens = li_at(a->lens, base);
     const float *bias = li_at(a->bias, base), *peephole = li_at(a->peephole, base);
     if (a->T <= 0 || a->B <= 0) { return LI_OK; }
-    const li_quantiser how = li_how(args);
     li_layer s = {
         .w = {.w = li_at(a->w, base), .panel = a->w_panel, .row = gates * LI_UNITS, .step = 1, .K = a->I},
         .r = {.w = li_at(a->r, base), .panel = a->r_panel, .row = gates * LI_UNITS, .step = 1, .K = a->H},
-        .x_how = li_quantise_all(how, li_at(a->x, base), a->T, a->x_t, a->B, a->x_b, 1, a->I), .h_how = how,
     };
     s.cell = (li_cell){
         .a = a,
@@ -398,8 +400,7 @@ LI_INLINE li_status li_recur(const li_slot_args *args, char *const *base, int ga
         .x_t = a->reverse ? -a->x_t : a->x_t, .y_t = a->reverse ? -a->y_t : a->y_t,
         .gates = gates, .in_place = in_place, .step = step,
     };
-    s.h_room = (int32_t *)(void *)(run.scratch + li_recur_floats(gates, a->T, a->B, a->H));
-    run.x_room = s.h_room + a->B * li_input_row(a->H);
+    li_readers(&s, args, gates, run.x, run.scratch);
     if (a->r_h.base >= 0) {
         s.r.row = 2 * LI_UNITS;
         s.r_h = (li_term){.w = li_at(a->r_h, base), .panel = a->r_h_panel, .row = LI_UNITS, .step = 1, .K = a->H};
