@@ -144,3 +144,25 @@ def test_a_convolution_in_a_stream(monkeypatch: pytest.MonkeyPatch) -> None:
     stream = model.stream()
     parts = [stream.run(np.ascontiguousarray(part)) for part in np.split(x, 20, axis=info.time_axis)]
     np.testing.assert_array_equal(np.concatenate(parts, axis=out.time_axis), whole)
+
+
+@pytest.mark.parametrize("directions", [1, 2])
+def test_no_further_from_f32_than_onnxruntime(directions: int, tmp_path: Path) -> None:
+    ort = pytest.importorskip("onnxruntime")
+    quantization = pytest.importorskip("onnxruntime.quantization")
+    data = layer(
+        "LSTM", inputs=64, hidden=96, directions=directions, direction="bidirectional" if directions == 2 else "forward"
+    )
+    (tmp_path / "f32.onnx").write_bytes(data)
+    quantization.quantize_dynamic(
+        tmp_path / "f32.onnx", tmp_path / "int8.onnx", weight_type=quantization.QuantType.QInt8
+    )
+    session = ort.InferenceSession(tmp_path / "int8.onnx", providers=["CPUExecutionProvider"])
+    wide, small = lstm_infer.load(data), lstm_infer.load(data, precision="int8")
+    mine, theirs = [], []
+    for seed in range(4):
+        x = {"X": signal(60, inputs=64, seed=seed)}
+        want = wide.run(x)["Y"]
+        mine.append(np.abs(small.run(x)["Y"] - want).mean())
+        theirs.append(np.abs(session.run(["Y"], x)[0] - want).mean())
+    assert 0 < np.mean(mine) <= 1.05 * np.mean(theirs)

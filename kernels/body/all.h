@@ -4,14 +4,18 @@
 
 #define LI_BYTES 0
 #define LI_WEIGHTS f32
+#define LI_HALVES 0
 #include "weights_f32.h"
 #include "products.h"
 #include "matmul_dyn.h"
 #undef LI_WEIGHTS
+#undef LI_HALVES
 #define LI_WEIGHTS f16
+#define LI_HALVES LI_HAS_HALVES
 #include "weights_f16.h"
 #include "products.h"
 #undef LI_WEIGHTS
+#undef LI_HALVES
 #undef LI_BYTES
 
 #include "bytes.h"

@@ -11,6 +11,7 @@
 #define li_term_at LI_OF(li_term_at)
 #define li_term_part LI_OF(li_term_part)
 #define li_tile_terms LI_OF(li_tile_terms)
+#define li_column_terms LI_OF(li_column_terms)
 #define li_tile_chain LI_OF(li_tile_chain)
 #define li_reader LI_OF(li_reader)
 #define li_reader_each LI_OF(li_reader_each)

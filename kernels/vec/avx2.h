@@ -43,6 +43,7 @@ LI_INLINE void v_store_most(float *p, vf v, int64_t n) /* n lanes; those behind 
 LI_INLINE vf v_set1(float x) { return _mm256_set1_ps(x); }
 LI_INLINE vf v_zero(void) { return _mm256_setzero_ps(); }
 LI_INLINE vf v_load_f16(const uint16_t *p) { return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)p)); }
+#define LI_HAS_HALVES 0
 LI_INLINE vf v_set1_f16(uint16_t x) { return _mm256_cvtph_ps(_mm_set1_epi16((short)x)); }
 
 LI_INLINE vf v_load_even(const float *p) /* p[0], p[2], ...: reads one more behind the last of them */

@@ -44,6 +44,14 @@ LI_INLINE vf v_load_f16(const uint16_t *p) /* in halves: one conversion 512 bits
     const __m128i *half = (const __m128i *)(const void *)p;
     return _mm512_insertf32x8(_mm512_castps256_ps512(_mm256_cvtph_ps(_mm_loadu_si128(half))), _mm256_cvtph_ps(_mm_loadu_si128(half + 1)), 1);
 }
+#define LI_HAS_HALVES 1 /* vectors of half the width: two conversions and two sums take less than one of each that joins them */
+typedef __m256 vh;
+LI_INLINE vh v_low(vf v) { return _mm512_castps512_ps256(v); }
+LI_INLINE vh v_high(vf v) { return _mm512_extractf32x8_ps(v, 1); }
+LI_INLINE vf v_join(vh low, vh high) { return _mm512_insertf32x8(_mm512_castps256_ps512(low), high, 1); }
+LI_INLINE vh vh_set1(float x) { return _mm256_set1_ps(x); }
+LI_INLINE vh vh_load_f16(const uint16_t *p) { return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)p)); }
+LI_INLINE vh vh_fma(vh a, vh b, vh c) { return _mm256_fmadd_ps(a, b, c); }
 LI_INLINE vf v_set1_f16(uint16_t x) { return _mm512_broadcastss_ps(_mm_cvtph_ps(_mm_set1_epi16((short)x))); }
 
 LI_INLINE vf v_load_even(const float *p) /* p[0], p[2], ...: reads one more behind the last of them */

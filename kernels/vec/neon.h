@@ -22,6 +22,7 @@ LI_INLINE void v_store(float *p, vf v) { vst1q_f32(p, v); }
 LI_INLINE vf v_set1(float x) { return vdupq_n_f32(x); }
 LI_INLINE vf v_zero(void) { return vdupq_n_f32(0.0f); }
 LI_INLINE vf v_load_f16(const uint16_t *p) { return vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p))); }
+#define LI_HAS_HALVES 0
 LI_INLINE vf v_set1_f16(uint16_t x) { return vcvt_f32_f16(vreinterpret_f16_u16(vdup_n_u16(x))); }
 LI_INLINE vf v_load_part(const float *p, int64_t n)
 {
