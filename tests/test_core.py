@@ -130,13 +130,17 @@ def test_pack_refuses_dtype() -> None:
         _core.pack_f32(np.zeros(6), gates=1, n_units=2, k=3, gate_stride=6, unit_stride=3, k_stride=1)
 
 
+LENDER = {"avx512vnni": "avx512", "neondot": "neon"}
+"""Sets of 8-bit products take all other slots from another."""
+
+
 @pytest.mark.parametrize("isa", ISAS)
 def test_plan(isa: str) -> None:
     plan = delay_plan(isa, 3)
     assert plan.isa == isa
     assert plan.slots == ("copy", "copy", "copy")
     assert plan.n_steps == 3
-    assert plan.symbols == (f"li_copy_{isa}",) * 3
+    assert set(plan.symbols) <= {f"li_copy_{isa}", f"li_copy_{LENDER.get(isa)}"}
     x = frames(3)
     y = np.full((3, 1, F), np.nan, np.float32)
     state = np.zeros(F, np.float32)

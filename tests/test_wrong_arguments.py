@@ -90,6 +90,8 @@ VALUES = {
 
 
 DATA = stream_models.state_io()
+SHORT = {"precisions": ("f32",), "long_run": 2, "seconds": 0.01}
+"""The least that compare_precision does."""
 SWITCHED = stream_models.switched()
 X = np.zeros((2, 1, stream_models.INPUTS), np.float32)
 H = np.zeros((1, 1, stream_models.HIDDEN), np.float32)
@@ -140,6 +142,13 @@ def calls(model):
         "load time_axis": lambda v: lstm_infer.load(DATA, time_axis=v),
         "load time_axis x": lambda v: lstm_infer.load(DATA, time_axis={"x": v}),
         "load seed": lambda v: lstm_infer.load(DATA, seed=v),
+        "compare_precision": lambda v: lstm_infer.compare_precision(v, **SHORT),
+        "compare_precision feeds": lambda v: lstm_infer.compare_precision(DATA, v, **SHORT),
+        "compare_precision feeds x": lambda v: lstm_infer.compare_precision(DATA, {"x": v}, **SHORT),
+        "compare_precision precisions": lambda v: lstm_infer.compare_precision(DATA, **{**SHORT, "precisions": v}),
+        "compare_precision within": lambda v: lstm_infer.compare_precision(DATA, **{**SHORT, "within": v}),
+        "compare_precision long_run": lambda v: lstm_infer.compare_precision(DATA, **{**SHORT, "long_run": v}),
+        "compare_precision seconds": lambda v: lstm_infer.compare_precision(DATA, **{**SHORT, "seconds": v}),
         "Model.run": lambda v: model.run(v),
         "Model.run x": lambda v: model.run({**FEEDS, "x": v}),
         "Model.run outputs": lambda v: model.run(FEEDS, v),
