@@ -124,7 +124,7 @@ assert ran == '$isa', ran"
 
 # ---- 5. neon under an emulator: kernels as a C program, then the package under an Arm Python ----
 
-HASH_SOURCES="tests/kernels/matrix_hash.c kernels/scratch.c"
+HASH_SOURCES="tests/kernels/matrix_hash.c kernels/scratch.c kernels/pack.c"
 HASH_FLAGS="-std=c11 -O2 -static -ffp-contract=off -Ikernels"
 
 step_neon() {
@@ -135,7 +135,14 @@ step_neon() {
     gcc $HASH_FLAGS -mavx2 -mfma -mf16c -DLI_ISA_avx2 -DISA=avx2 $HASH_SOURCES kernels/isa/avx2.c -o "$WORK/hash_avx2.bin"
     "$WORK/hash_avx2.bin" >"$WORK/c_avx2"
     diff "$WORK/c_avx2" "$WORK/c_neon"
-    echo "C program: $(wc -l <"$WORK/c_neon") hashes of matrix slots equal on avx2 and neon"
+    # shellcheck disable=SC2086
+    aarch64-linux-gnu-gcc $HASH_FLAGS -DLI_ISA_neon -DISA=neon -c kernels/isa/neon.c -o "$WORK/lender.o"
+    # shellcheck disable=SC2086
+    aarch64-linux-gnu-gcc $HASH_FLAGS -march=armv8.2-a+dotprod -DLI_ISA_neon -DLI_ISA_neondot -DISA=neondot $HASH_SOURCES \
+        kernels/isa/neondot.c "$WORK/lender.o" -o "$WORK/hash_neondot.bin"
+    QEMU_CPU=max qemu-aarch64-static "$WORK/hash_neondot.bin" >"$WORK/c_neondot"
+    diff "$WORK/c_avx2" "$WORK/c_neondot"
+    echo "C program: $(wc -l <"$WORK/c_neon") hashes of matrix slots equal on avx2, neon and neondot"
 
     local wheels=$WORK/arm64_wheel packages=$WORK/arm64_packages
     copy_tree "$WORK/arm64_tree"

@@ -10,6 +10,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import lstm_infer
+import models_build
 
 pytest.importorskip("onnxruntime")
 from lstm_infer.cli import compare
@@ -376,3 +377,12 @@ def test_a_stale_run_is_found(name, monkeypatch):
     source = MODELS[name]().SerializeToString()
     monkeypatch.setattr(lstm_infer.Model, "run", stale)
     assert verify(source).status == 1
+
+
+def test_too_few_bits_are_told_from_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compare, "FEWER_BITS_ALLOWED", (1e-9, 1e-9, 0.0))
+    case = models_build.random_case("LSTM", inputs=40, hidden=48, bias=True).replace(outputs=("Y",))
+    data, _ = models_build.build(case)
+    found = verify(data, precision="int8", inputs={"X": (None, None, 40)})
+    assert found.ok and found.coarse and "Y (whole)" in found.coarse[0]
+    assert verify(data, inputs={"X": (None, None, 40)}).coarse == []

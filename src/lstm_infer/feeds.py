@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -40,7 +40,7 @@ class Options:
     states: Mapping[str, str] | None
     time_axis: Mapping[str, int] | None
     seed: int | None
-    precision: Precision
+    precision: Precision = field(default_factory=Precision)
 
 
 def load_options(

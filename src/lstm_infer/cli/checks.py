@@ -15,6 +15,7 @@ from ..drive.driver import Driver, as_state, named, one_or_all
 from ..drive.inputs import Feeds, Inputs, choices, spec_or_error
 from ..errors import LstmInferError, ShapeError, StateError
 from ..model import Model
+from ..ops import registry
 from ..stream import Stream
 from .compare import Loose
 from .report import Rows, VerifyReport
@@ -165,7 +166,8 @@ class Check:
     ) -> None:
         """A stream in random pieces against run, and against the peer driven by hand."""
         spec = drive.spec
-        if spec.stepwise and B > 1:
+        own_scales = any(registry.is_stepwise(node) for node in self.model._graph.walk())
+        if own_scales and B > 1:
             self._each_alone(rng, drive, stream, feeds, T, B, where)
             return
         begin = dict(stream.state)

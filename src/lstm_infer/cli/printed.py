@@ -53,6 +53,8 @@ def print_verified(found: VerifyReport) -> None:
         print("whole: run; split: a stream in pieces against run, bit for bit; stepped: a stream against steps by hand")
     if found.allowed:
         print(f"weights were rounded, those of the other side were not: errors are told; allowed: {found.allowed}")
+    for text in found.coarse:
+        print(f"beyond it, though right with the weights as they are: {text}; fewer bits may be too few here")
     if found.ties:
         print(f"{found.ties} comparisons hang on a rounding: the other side itself says both of inputs a hair apart")
     for row in found.rows:

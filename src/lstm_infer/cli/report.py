@@ -83,6 +83,8 @@ class VerifyReport:
     seed : int
     allowed : str
         What is allowed beside the peer, where weights were rounded: errors are told, not judged, up to there.
+    coarse : list of str
+        Outputs that lie beyond it, though the same file is right with its weights in f32: no fault of the engine.
     """
 
     ok: bool = True
@@ -99,6 +101,7 @@ class VerifyReport:
     isa: str = ""
     seed: int = 0
     allowed: str = ""
+    coarse: list[str] = field(default_factory=list)
 
     @property
     def status(self) -> int:

@@ -69,11 +69,25 @@ def verify(
     LstmInferError
         The engine refuses the model, or its input sizes are open and unknown.
     """
-    if model is None:
-        model = lstm_infer.load(source, seed=seed, **options)
-    found = Check(source, model, seed, say or (lambda line: None)).report(n_seeds)
+    given, say = model, say or (lambda line: None)
+    model = given or lstm_infer.load(source, seed=seed, **options)
+    found = Check(source, model, seed, say).report(n_seeds)
     found.versions = versions()
+    if given is None and found.allowed and not found.ok:
+        say("the same with the weights as they are in the file")
+        exact: LoadOptions = {**options, "precision": "f32"}
+        _excuse(found, lambda: verify(source, seed=seed, n_seeds=n_seeds, **exact))
     return found
+
+
+def _excuse(found: VerifyReport, exact: Callable[[], VerifyReport]) -> None:
+    """Errors beyond what rounding usually makes are none of the engine's where the same weights in f32 are right."""
+    wrong = [row for row in found.rows if not row.ok]
+    if all(row.case != "split" and not row.detail and np.isfinite(row.worst_excess) for row in wrong) and exact().ok:
+        found.coarse = [f"{row.output} ({row.case}): mean error {row.relative:.1%} of its range" for row in wrong]
+        for row in wrong:
+            row.ok = True
+        found.ok = True
 
 
 def versions() -> dict[str, str]:

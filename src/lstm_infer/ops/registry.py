@@ -137,6 +137,12 @@ def find(node: Node) -> Op:
     return op
 
 
+def is_stepwise(node: Node) -> bool:
+    """Does its result depend on how a sequence is cut."""
+    op = _OPS.get((node.domain, node.op))
+    return op is not None and op.stepwise
+
+
 def weights(node: Node) -> tuple[int, ...]:
     """The inputs of a node that are packed where they are known."""
     op = _OPS.get((node.domain, node.op))
