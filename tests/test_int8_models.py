@@ -166,3 +166,12 @@ def test_no_further_from_f32_than_onnxruntime(directions: int, tmp_path: Path) -
         mine.append(np.abs(small.run(x)["Y"] - want).mean())
         theirs.append(np.abs(session.run(["Y"], x)[0] - want).mean())
     assert 0 < np.mean(mine) <= 1.05 * np.mean(theirs)
+
+
+def test_a_convolution_by_channel_stays_in_f32() -> None:
+    from lstm_infer.program.precision import decide
+
+    w = np.ones((512, 1, 9), np.float32)
+    held = decide("conv", "Conv", "int8", [w], 9, groups=512)
+    assert held.kind == "f32" and "in 512 groups are no faster in 8 bits" in held.why
+    assert decide("conv", "Conv", "int8", [w], 9).kind == "int8"

@@ -110,7 +110,8 @@ def lower(node: Node, b: Builder) -> None:
     if w is not None and not bias_name and not behind and act == Activation() and _waves(b, x, w, y, s):
         return
     if fixed and w is not None:
-        convolve(b, x, w, bias, y, s, groups, first, pad_planes=True, kind=b.kind(node, prod(w.shape[1:]), w))
+        kind = b.kind(node, prod(w.shape[1:]), w, groups=groups)
+        convolve(b, x, w, bias, y, s, groups, first, pad_planes=True, kind=kind)
     else:
         _computed(b, x, b.f32(b.view(node.inputs[1])), y, s, groups)
     extra = []

@@ -19,7 +19,7 @@ from .calls import AnyCall, BranchCall, Call, Evaluate, HostCall, LoopCall, MapC
 from .draws import DRAWN, Draws, Seeded
 from .inplace import InPlace
 from .memory import NodeState, StateLayout
-from .store import ConstStore
+from .store import ConstStore, Values
 from .views import Buffer, View, dense_strides, merge_axes, storage
 
 __all__ = ["Builder"]
@@ -121,9 +121,9 @@ class Builder:
         """A constant made once per model, such as packed weights; see ConstStore.packed."""
         return self._held(self.store.packed(key, make, keep))
 
-    def kind(self, node: Node, terms: int, *weights: Array, values: Callable[[], Sequence[Array]] | None = None) -> str:
+    def kind(self, node: Node, terms: int, *weights: Array, values: Values | None = None, groups: int = 1) -> str:
         """How the weights of a node are held, one of `precision.KINDS`; see ConstStore.held."""
-        return self.store.held(node.name, node.op, weights, terms, values).kind
+        return self.store.held(node.name, node.op, weights, terms, values, groups).kind
 
     def _held(self, view: View) -> View:
         self.held[id(view)] = view

@@ -20,7 +20,7 @@ FEW = 16384
 """Weights of a layer that lies in L1 as f32 too: halves are no faster there."""
 F16_MAX = 65504.0
 FEW_I8 = 4096
-"""Weights that are read as fast as f32: quantising what they are multiplied with would cost more."""
+"""Weights of one product that are read as fast as f32: quantising what they are multiplied with would cost more."""
 LONG_ZEROS = 33025
 """Terms of the longest sum of products of 8-bit numbers, less a zero point, that int32 holds."""
 SAMPLE = 1024
@@ -76,15 +76,16 @@ def exact_f16(array: Array) -> bool:
     return True
 
 
-def decide(node: str, op: str, asked: str, weights: Sequence[Array], terms: int) -> Held:
-    """How the weights of a node are held, from their values alone. terms: of one sum."""
+def decide(node: str, op: str, asked: str, weights: Sequence[Array], terms: int, groups: int = 1) -> Held:
+    """How the weights of a node are held, from their values alone. terms: of one sum; groups: products they are parted into."""
     arrays = [np.asarray(w, np.float32) for w in weights]
     n = sum(a.size for a in arrays)
     if asked == "int8":
         if not all(np.isfinite(a).all() for a in arrays):
             return Held(node, op, "f32", asked, n, "a weight is not finite")
-        if n < FEW_I8:
-            return Held(node, op, "f32", asked, n, f"{n:,} weights are no faster in 8 bits")
+        if n // groups < FEW_I8:
+            parted = f" in {groups:,} groups" if groups > 1 else ""
+            return Held(node, op, "f32", asked, n, f"{n:,} weights{parted} are no faster in 8 bits")
         if terms > LONG_ZEROS:
             return Held(node, op, "f32", asked, n, f"sums of {terms:,} products may leave 32 bits")
         return Held(node, op, "int8", asked, n)

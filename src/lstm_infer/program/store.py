@@ -17,7 +17,10 @@ from ..graph.ir import Array
 from .precision import Held, Precision, decide
 from .views import Buffer, View, dense_strides, storage
 
-__all__ = ["ConstStore"]
+__all__ = ["ConstStore", "Values"]
+
+Values = Callable[[], Sequence[Array]]
+"""Makes what is packed, when it is asked for."""
 
 
 class ConstStore:
@@ -41,10 +44,10 @@ class ConstStore:
         return {name: held for name, (_, held) in list(self._decided.items())}
 
     def held(
-        self, node: str, op: str, weights: Sequence[Array], terms: int, values: Callable[[], Sequence[Array]] | None
+        self, node: str, op: str, weights: Sequence[Array], terms: int, values: Values | None = None, groups: int = 1
     ) -> Held:
         """How the weights of a node are held, decided when they are first seen. values: what is packed of them, where that is
-        something else. terms: of one sum."""
+        something else. terms: of one sum; groups: products that the weights are parted into."""
         with self._lock:
             seen, held = self._decided.get(node, ([], None))
             if (
@@ -52,7 +55,7 @@ class ConstStore:
                 or len(seen) != len(weights)
                 or any(r() is not w for r, w in zip(seen, weights, strict=True))
             ):
-                held = decide(node, op, self.precision.asked(node), values() if values else weights, terms)
+                held = decide(node, op, self.precision.asked(node), values() if values else weights, terms, groups)
                 self._decided[node] = [weakref.ref(w) for w in weights], held
             return held
 
