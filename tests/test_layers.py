@@ -44,11 +44,12 @@ DIRECT = {
     "model": {"importer", "recognise", "stream", "answer", "summary", "infos", "fingerprint", "isa"},
     "drive": {"model"},  # signals through a model, calls in turns
     "comparison": {"drive"},  # one precision beside another
+    "conversion": {"drive"},  # a model in another form
     "doors": {"model"},
     "onnx_backend": {"doors"},
-    "cli": {"doors", "comparison"},
+    "cli": {"doors", "comparison", "conversion"},
     "__main__": {"cli"},
-    "__init__": {"model", "doors", "comparison"},
+    "__init__": {"model", "doors", "comparison", "conversion"},
 }
 
 # These use the package as its users do, so they may import its public names.

@@ -13,8 +13,8 @@ import lstm_infer
 import models_build
 
 pytest.importorskip("onnxruntime")
-from lstm_infer.cli import compare
 from lstm_infer.cli.verify import verify
+from lstm_infer.drive import compare
 
 pytestmark = pytest.mark.filterwarnings("ignore:the file has .* of its example frozen in")
 

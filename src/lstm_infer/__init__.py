@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from .errors import (
     ArgumentError,
     BudgetError,
+    ConvertError,
     DtypeError,
     FeedError,
     FormatError,
@@ -27,6 +28,7 @@ __version__ = "0.1.0"
 __all__ = [
     "ArgumentError",
     "BudgetError",
+    "ConvertError",
     "DtypeError",
     "FeedError",
     "FormatError",
@@ -42,6 +44,7 @@ __all__ = [
     "OpenSizeError",
     "OutputInfo",
     "PrecisionReport",
+    "Report",
     "ShapeError",
     "StateError",
     "StateInfo",
@@ -50,6 +53,7 @@ __all__ = [
     "UnsupportedOpError",
     "__version__",
     "compare_precision",
+    "convert",
     "load",
     "show_isa",
 ]
@@ -57,6 +61,8 @@ __all__ = [
 if TYPE_CHECKING:
     from .comparison.compare import compare_precision
     from .comparison.records import PrecisionReport
+    from .conversion.convert import convert
+    from .conversion.report import Report
     from .doors.onnxruntime import InferenceSession
     from .isa import show_isa
     from .model import Model, load
@@ -66,6 +72,8 @@ else:  # a type checker that saw this would believe in every name
     _HOMES = {
         "compare_precision": "comparison.compare",
         "PrecisionReport": "comparison.records",
+        "convert": "conversion.convert",
+        "Report": "conversion.report",
         "InferenceSession": "doors.onnxruntime",
         "show_isa": "isa",
         **dict.fromkeys(("Model", "load"), "model"),

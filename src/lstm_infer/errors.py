@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 __all__ = [
     "ArgumentError",
     "BudgetError",
+    "ConvertError",
     "DtypeError",
     "FeedError",
     "FormatError",
@@ -67,6 +68,10 @@ class ArgumentError(LstmInferError, ValueError, TypeError):
 
 class FormatError(LstmInferError):
     """A snapshot, or another file of our own, is broken or belongs to something else."""
+
+
+class ConvertError(LstmInferError):
+    """A model cannot be said in the form that `convert` was asked for, or the result is not what its source gives."""
 
 
 class BudgetError(LstmInferError):

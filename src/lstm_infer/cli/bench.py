@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 
 import lstm_infer
 
+from ..drive.compare import Loose, compare
 from ..drive.driver import Driver, constant_feeds, named, one_or_all
 from ..drive.inputs import Feeds, Inputs, stream_spec
 from ..drive.timing import Call, Timing, interleave, pinned
 from ..errors import LstmInferError, NotStreamableError
 from ..model import Model
 from ..stream import Stream
-from .compare import Loose, compare
 from .conditions import conditions
 from .peer import open_session
 from .quantised import quantised_session

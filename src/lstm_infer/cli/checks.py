@@ -11,13 +11,13 @@ import numpy as np
 import lstm_infer
 
 from ..analysis.spec import StreamSpec
+from ..drive.compare import Loose
 from ..drive.driver import Driver, as_state, named, one_or_all
 from ..drive.inputs import Feeds, Inputs, choices, spec_or_error
 from ..errors import LstmInferError, ShapeError, StateError
 from ..model import Model
 from ..ops import registry
 from ..stream import Stream
-from .compare import Loose
 from .report import Rows, VerifyReport
 from .sides import OtherSide, by_hand
 

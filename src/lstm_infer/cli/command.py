@@ -14,6 +14,7 @@ from typing import Any
 
 import lstm_infer
 
+from ..conversion.report import WrongResultError
 from ..errors import LstmInferError
 from .tables import progress
 
@@ -73,7 +74,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"lstm_infer {lstm_infer.__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
-    for add in (_add_inspect, _add_verify, _add_bench, _add_precision, _add_run, _add_demo, _add_isa):
+    for add in (_add_inspect, _add_verify, _add_bench, _add_precision, _add_convert, _add_run, _add_demo, _add_isa):
         add(commands)
     return parser
 
@@ -141,6 +142,30 @@ def _add_precision(commands: Any) -> None:
     precision.add_argument("--plot", type=Path, metavar="FILE", help="draw errors over time and by layer (matplotlib)")
 
 
+def _add_convert(commands: Any) -> None:
+    convert = _command(
+        commands, "convert", _do_convert, "write a model in another form: mapped file, stateful ONNX, C",
+        "Writes a model in another form and runs the result beside its source before a file is left: whole, in pieces,\n"
+        "from states that are not zero. native (.lsi): a file that load() maps, without onnx. onnx: one step, whose states\n"
+        "are inputs and outputs, for any runtime. c: a folder of C11 that needs nothing else. What is said here about the\n"
+        "model is fixed by the conversion. Exit status 1 where the result is not what the source gives: no file is left.",
+        "lstm-infer convert model.onnx model.lsi --precision int8\n"
+        "lstm-infer convert silero_vad.onnx step.onnx --to onnx --constants sr=16000 --states first.npz\n"
+        "lstm-infer convert amp.onnx amp/ --to c --isa scalar --chunk 64",
+    )  # fmt: skip
+    convert.add_argument("--to", choices=("native", "onnx", "c"), help="default: by the suffix of OUT")
+    convert.add_argument("--force", action="store_true", help="write over what is there")
+    convert.add_argument("--chunk", type=_positive, metavar="N", help="onnx, c: steps of one call (default 1)")
+    convert.add_argument("--batch", type=_positive, metavar="N", help="c: signals in lockstep (default 1)")
+    convert.add_argument("--opset", type=_positive, metavar="N", help="onnx: version of the operators")
+    convert.add_argument(
+        "--name", metavar="NAME", help="c: what functions and files are called (default: the folder's)"
+    )
+    convert.add_argument("--seed", type=int, default=0, metavar="N", help="of the signals that are run (default 0)")
+    _model_options(convert, states=_pair_or_file)
+    convert.add_argument("out", type=Path, metavar="OUT", help="the file, for c the folder")
+
+
 def _add_run(commands: Any) -> None:
     run = _command(
         commands, "run", _do_run, "stream a file through a model",
@@ -200,7 +225,9 @@ def _command(
     return made
 
 
-def _model_options(parser: argparse.ArgumentParser, *, precision: bool = True) -> None:
+def _model_options(
+    parser: argparse.ArgumentParser, *, precision: bool = True, states: Callable[[str], object] | None = None
+) -> None:
     parser.add_argument("model", type=Path, metavar="MODEL", help="an .onnx file")
     group = parser.add_argument_group("how the model is loaded")
     group.add_argument(
@@ -208,8 +235,9 @@ def _model_options(parser: argparse.ArgumentParser, *, precision: bool = True) -
         help="make an input a constant: sr=16000, or gains=0.5,1",
     )  # fmt: skip
     group.add_argument(
-        "--states", action="append", type=_pair, default=[], metavar="INPUT=OUTPUT",
-        help="this output holds the next value of this input: h0=hn",
+        "--states", action="append", type=states or _pair, default=[], metavar="INPUT=OUTPUT",
+        help="this output holds the next value of this input: h0=hn"
+        + "; FILE.npz: onnx, where the first states are written" * (states is not None),
     )  # fmt: skip
     group.add_argument(
         "--time-axis", action="append", type=_axis, default=[], metavar="INPUT=AXIS", help="where time is: x=1"
@@ -231,6 +259,10 @@ def _pair(text: str) -> tuple[str, str]:
     if not mark or not name or not value:
         raise argparse.ArgumentTypeError(f"expected NAME=VALUE, got {text!r}")
     return name, value
+
+
+def _pair_or_file(text: str) -> tuple[str, str] | Path:
+    return Path(text) if "=" not in text and text.endswith(".npz") else _pair(text)
 
 
 def _number(text: str) -> int | float | bool:
@@ -360,6 +392,22 @@ def _do_precision(args: argparse.Namespace) -> int:
         **_load_options(args),
     )  # fmt: skip
     print(json.dumps(found.to_dict(), indent=2)) if args.json else print_precision(found)
+    return FINE
+
+
+def _do_convert(args: argparse.Namespace) -> int:
+    files = [one for one in args.states if isinstance(one, Path)]
+    args.states = [one for one in args.states if not isinstance(one, Path)]
+    try:
+        found = lstm_infer.convert(
+            args.model, args.out, to=args.to, chunk=args.chunk, batch=args.batch, opset=args.opset, name=args.name,
+            states_file=files[-1] if files else None, force=args.force, seed=args.seed, say=_teller(args),
+            **_load_options(args),
+        )  # fmt: skip
+    except WrongResultError as error:
+        print(json.dumps(error.report.to_dict(), indent=2) if args.json else str(error))
+        return WRONG
+    print(json.dumps(found.to_dict(), indent=2) if args.json else str(found))
     return FINE
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .compare import Loose, compare
+from ..drive.compare import Loose, compare
 
 __all__ = ["Rows", "VerifyReport", "VerifyRow"]
 

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 
 from ..analysis.spec import StreamSpec
+from ..drive.compare import compare
 from ..drive.driver import Driver, constant_feeds
 from ..drive.inputs import Feeds, Inputs
 from ..errors import LstmInferError
 from ..model import Model
 from ..ops import carries
-from .compare import compare
 from .exposed import Exposed, expose
 from .peer import Reference
 

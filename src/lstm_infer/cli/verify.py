@@ -14,9 +14,9 @@ import numpy as np
 
 import lstm_infer
 
+from ..drive.compare import ABSOLUTE, RELATIVE, compare
 from ..model import Model
 from .checks import Check
-from .compare import ABSOLUTE, RELATIVE, compare
 from .peer import MissingPeerError, open_session
 from .report import VerifyReport, VerifyRow
 

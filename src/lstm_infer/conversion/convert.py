@@ -1,0 +1,216 @@
+"""convert: a model in another form, checked beside its source before a file is left."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .. import given
+from ..errors import ArgumentError, ConvertError
+from ..model import Model, load
+from .form import Asked, Form, Proof, Written
+from .report import Report, WrongResultError
+
+if TYPE_CHECKING:
+    import onnx
+
+__all__ = ["FORMS", "convert"]
+
+FORMS: dict[str, str] = {}
+"""By `to`: the module of this package that has the form, as FORM."""
+
+OPTIONS: Mapping[str, Callable[[str, Any], Any]] = {
+    "chunk": lambda what, value: given.number(what, value, 1),
+    "batch": lambda what, value: given.number(what, value, 1),
+    "opset": lambda what, value: given.number(what, value, 1),
+    "states_file": lambda what, value: _path(what, value),
+    "name": lambda what, value: _text(what, value),
+}
+"""What a form may take, and how it is looked at."""
+
+
+def convert(
+    source: str | os.PathLike[str] | bytes | onnx.ModelProto | Model,
+    path: str | os.PathLike[str],
+    *,
+    to: str | None = None,
+    chunk: int | None = None,
+    batch: int | None = None,
+    opset: int | None = None,
+    states_file: str | os.PathLike[str] | None = None,
+    name: str | None = None,
+    force: bool = False,
+    seed: int = 0,
+    say: Callable[[str], None] | None = None,
+    **load_options: Any,
+) -> Report:
+    """Write a model in another form, and check it beside its source.
+
+    Parameters
+    ----------
+    source : path, bytes, file object, onnx.ModelProto or Model
+        As `load` takes it, or what it returned.
+    path : path
+        The file to write, for C the folder. It is written when the check has passed, and in one go.
+    to : {"native", "onnx", "c"}, optional
+        "native": a file that `load` maps (docs/format.md). "onnx": an ONNX file of one step, whose states are inputs and
+        outputs, for any runtime (docs/convert.md). "c": sources that need nothing else. None: by the suffix of `path`, .lsi or
+        .onnx.
+    chunk : int, optional
+        ONNX and C: steps of one call; default 1.
+    batch : int, optional
+        C: signals stepped in lockstep; default 1.
+    opset : int, optional
+        ONNX: version of the operators.
+    states_file : path, optional
+        ONNX: a .npz file to write the first states to.
+    name : str, optional
+        C: what the functions and files are called; default the name of the folder.
+    force : bool
+        Write over what stands at `path`.
+    seed : int
+        Of the signals on which the result is checked.
+    say : callable, optional
+        Called with a line before each part.
+    **load_options
+        precision, isa, inputs, constants, states, time_axis, as in `load`. They are fixed by the conversion: a file that is
+        loaded again takes none of them. T and the batch stay open.
+
+    Returns
+    -------
+    Report
+        What was written, what the result differs by, as text a table.
+
+    Raises
+    ------
+    ConvertError
+        The model cannot be said in this form (names the node and the reason), the result is not what the source gives, or
+        `path` cannot be written. No file is left then.
+    NotStreamableError
+        ONNX and C hold one step, and the model needs its whole input at once.
+    ArgumentError
+        An argument is of another kind, means nothing for this form, or `path` exists and `force` is not set.
+    LstmInferError
+        `load` refuses the source.
+    """
+    tell = say or (lambda line: None)
+    goal = _path("path", path)
+    form = _form(to, goal)
+    options = _options(form, {"chunk": chunk, "batch": batch, "opset": opset, "states_file": states_file, "name": name})
+    asked = Asked(goal, given.number("seed", seed, 0), options, tell)
+    for target in (goal, options.get("states_file")):
+        if target is not None:
+            _check_goal(target, force, folder=target == goal and not form.suffix)
+    tell("load")
+    model, label = _loaded(source, load_options)
+    with tempfile.TemporaryDirectory(prefix=f".{goal.name}.", dir=goal.parent) as work:
+        tell("write")
+        written = form.write(model, Path(work), asked)
+        tell("check")
+        proof = form.prove(model, written, asked)
+        report = _report(label, form, goal, written, proof)
+        if not report.ok:
+            raise WrongResultError(report)
+        _place(written, goal)
+    return report
+
+
+def _path(what: str, value: Any) -> Path:
+    try:
+        return Path(os.fsdecode(value)).expanduser()
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ArgumentError(f"{what}: a path expected, got {given.shown(value)}") from error
+
+
+def _text(what: str, value: Any) -> str:
+    if not isinstance(value, str) or not value:
+        raise ArgumentError(f"{what}: a name expected, got {given.shown(value)}")
+    return value
+
+
+def _form(to: Any, goal: Path) -> Form:
+    """The form that is asked for, or that the suffix says."""
+    known = {name: _load_form(module) for name, module in FORMS.items()}
+    if to is None:
+        for form in known.values():
+            if form.suffix and goal.suffix.lower() == form.suffix:
+                return form
+        suffixes = ", ".join(f"{f.suffix} ({name})" for name, f in known.items() if f.suffix)
+        raise ArgumentError(
+            f"path: {str(goal)!r} says no form by its suffix; known are {suffixes}; or say to= one of {list(known)}"
+        )
+    if to not in known:
+        raise ArgumentError(f"to: one of {', '.join(map(repr, known))} expected, got {given.shown(to)}")
+    return known[to]
+
+
+def _load_form(module: str) -> Form:
+    form: Form = import_module(f".{module}", __package__).FORM
+    return form
+
+
+def _options(form: Form, asked: Mapping[str, Any]) -> dict[str, Any]:
+    """What was asked, checked; an option that means nothing to this form is an error."""
+    found = dict(form.takes)
+    for name, value in asked.items():
+        if value is None:
+            continue
+        if name not in form.takes:
+            takes = ", ".join(form.takes) or "none of them"
+            raise ArgumentError(f"{name}: means nothing for to={form.name!r}, which takes {takes}")
+        found[name] = OPTIONS[name](name, value)
+    return found
+
+
+def _check_goal(goal: Path, force: bool, *, folder: bool) -> None:
+    if not goal.absolute().parent.is_dir():
+        raise ConvertError(f"{goal}: the folder {goal.parent} is not there")
+    if not goal.name or goal.name == "..":
+        raise ArgumentError(f"path: {str(goal)!r} names no {'folder' if folder else 'file'}")
+    if goal.exists() and folder != goal.is_dir():
+        raise ConvertError(f"{goal}: is {'no folder' if folder else 'a folder'}")
+    if goal.exists() and not force and not (folder and not any(goal.iterdir())):
+        raise ArgumentError(f"path: {goal} exists; force=True (--force) writes over it")
+
+
+def _loaded(source: Any, options: Mapping[str, Any]) -> tuple[Model, str]:
+    if isinstance(source, Model):
+        if options:
+            raise ArgumentError(f"{', '.join(options)}: the model is loaded already; give the file, or leave them out")
+        return source, source._graph.name or "the model"
+    label = os.fspath(source) if isinstance(source, (str, os.PathLike)) else "the model"
+    return load(source, **options), os.fsdecode(label)
+
+
+def _report(label: str, form: Form, goal: Path, written: Written, proof: Proof) -> Report:
+    files: dict[str, int] = {}
+    if written.main.is_dir():
+        for file in sorted(p for p in written.main.rglob("*") if p.is_file()):
+            files[str(goal / file.relative_to(written.main))] = file.stat().st_size
+    else:
+        files[str(goal)] = written.main.stat().st_size
+    files |= {str(target): file.stat().st_size for file, target in written.beside.items()}
+    return Report(
+        label, form.name, str(goal), files, dict(written.facts), proof.checks, form.allowed, proof.not_checked, written.notes
+    )  # fmt: skip
+
+
+def _place(written: Written, goal: Path) -> None:
+    """Put what was written where it was asked for; of a folder that is there only files of the same names go."""
+    try:
+        for file, target in written.beside.items():
+            shutil.move(file, target)  # another disk, maybe
+        if written.main.is_dir():
+            for file in sorted(p for p in written.main.rglob("*") if p.is_file()):
+                target = goal / file.relative_to(written.main)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                os.replace(file, target)
+        else:
+            os.replace(written.main, goal)
+    except OSError as error:
+        raise ConvertError(f"{goal}: cannot be written: {error.strerror or error}") from error
