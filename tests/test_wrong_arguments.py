@@ -6,6 +6,7 @@ import dataclasses
 import inspect
 import io
 import pathlib
+import tempfile
 import warnings
 
 import numpy as np
@@ -99,6 +100,28 @@ H = np.zeros((1, 1, stream_models.HIDDEN), np.float32)
 
 FEEDS = {"x": X, "h0": H, "c0": H}
 
+CONVERTED = (
+    "source",
+    "path",
+    "to",
+    "chunk",
+    "batch",
+    "opset",
+    "states_file",
+    "name",
+    "force",
+    "seed",
+    "say",
+    "precision",
+)
+
+
+def converted(**given):
+    """convert with one argument of the caller's, into a folder that goes away."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder) / ("model.c" if {"batch", "name"} & given.keys() else "model.onnx")
+        lstm_infer.convert(**{"source": DATA, "path": path, **given})
+
 
 def calls(model):
     """Every public entry, with a hole for one argument at a time."""
@@ -149,6 +172,7 @@ def calls(model):
         "compare_precision within": lambda v: lstm_infer.compare_precision(DATA, **{**SHORT, "within": v}),
         "compare_precision long_run": lambda v: lstm_infer.compare_precision(DATA, **{**SHORT, "long_run": v}),
         "compare_precision seconds": lambda v: lstm_infer.compare_precision(DATA, **{**SHORT, "seconds": v}),
+        **{f"convert {what}": lambda v, what=what: converted(**{what: v}) for what in CONVERTED},
         "Model.run": lambda v: model.run(v),
         "Model.run x": lambda v: model.run({**FEEDS, "x": v}),
         "Model.run outputs": lambda v: model.run(FEEDS, v),

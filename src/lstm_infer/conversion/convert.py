@@ -98,6 +98,10 @@ def convert(
     LstmInferError
         `load` refuses the source.
     """
+    if say is not None and not callable(say):
+        raise ArgumentError(f"say: a function expected, got {given.shown(say)}")
+    if not isinstance(force, bool):
+        raise ArgumentError(f"force: True or False expected, got {given.shown(force)}")
     tell = say or (lambda line: None)
     goal = _path("path", path)
     form = _form(to, goal)
@@ -133,7 +137,7 @@ def _text(what: str, value: Any) -> str:
     return value
 
 
-def _form(to: Any, goal: Path) -> Form:
+def _form(to: object, goal: Path) -> Form:
     """The form that is asked for, or that the suffix says."""
     known = {name: _load_form(module) for name, module in FORMS.items()}
     if to is None:
@@ -144,7 +148,7 @@ def _form(to: Any, goal: Path) -> Form:
         raise ArgumentError(
             f"path: {str(goal)!r} says no form by its suffix; known are {suffixes}; or say to= one of {list(known)}"
         )
-    if to not in known:
+    if not isinstance(to, str) or to not in known:
         raise ArgumentError(f"to: one of {', '.join(map(repr, known))} expected, got {given.shown(to)}")
     return known[to]
 
