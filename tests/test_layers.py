@@ -16,6 +16,7 @@ PACKAGE = shared_files.ROOT / "src" / "lstm_infer"
 # The order is that of the story: a file becomes a graph, the graph is walked, its time is understood, it is lowered to
 # a program, a stream runs the program. Imports for types count as others do.
 DIRECT = {
+    "frozen": set(),
     "errors": set(),
     "bounds": {"errors"},
     "_core": {"bounds"},
@@ -24,8 +25,8 @@ DIRECT = {
     "_states": {"bounds"},
     "isa": {"_core"},
     "given": {"errors"},
-    "records": {"errors"},
-    "graph": {"errors"},
+    "records": {"errors", "frozen"},
+    "graph": {"errors", "frozen"},
     "importer": {"graph"},
     "program": {"graph", "_core"},  # what operators lower themselves to
     "ops": {"program"},  # each operator brings its shape, value, time and calls

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from . import given
 from .analysis.meeting import meeting_point
 from .analysis.spec import StreamSpec
 from .errors import ArgumentError, DtypeError, FeedError, ShapeError, StateError
+from .frozen import frozen
 from .graph.ir import Array, Graph, Port
 from .program.precision import KINDS, Precision
 
@@ -30,7 +31,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True)
+@frozen
 class Options:
     """What `load` was told, kept so that a pickled model comes back the same."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -11,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import FormatError
+from .frozen import frozen
 from .graph.digest import digest
 
 __all__ = ["Fingerprint", "Sign", "bound_sign", "check_signs", "rows_of", "sign"]
@@ -19,7 +19,7 @@ SIGN_BYTES = 16
 """Of a digest: two values meet by chance once in 2**64."""
 
 
-@dataclass(frozen=True)
+@frozen
 class Sign:
     """What stands for one thing that has to be the same: one value, or one for each signal (`own`)."""
 

@@ -10,6 +10,7 @@ import pytest
 
 import shared_files
 from lstm_infer import _core
+from lstm_infer.frozen import finish
 from lstm_infer.program import arguments, draws, reductions
 from lstm_infer.program.arguments import Activation
 from lstm_infer.program.views import Buffer, View
@@ -82,7 +83,7 @@ def test_every_slot_of_a_fixed_length_has_a_record() -> None:
 
 @pytest.mark.parametrize("slot", RECORDS)
 def test_fields_are_those_of_the_c_struct(slot: str) -> None:
-    assert [field.name.rstrip("_") for field in fields(RECORDS[slot])] == [
+    assert [field.name.rstrip("_") for field in fields(finish(RECORDS[slot]))] == [
         name.rstrip("_") for _, name, _ in declared(slot)
     ]
 

@@ -6,10 +6,11 @@ Nothing is lowered here: the graph is walked at several lengths, and what every 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import islice
 
 from ..errors import LstmInferError, NotStreamableError, StateError
+from ..frozen import frozen
 from ..graph.ir import Graph
 from ..walk.remembered import remembering, unchanged
 from ..walk.walk import Walk
@@ -28,7 +29,7 @@ from .switches import switched
 __all__ = ["Reading", "analyse", "read"]
 
 
-@dataclass(frozen=True)
+@frozen
 class Reading:
     """What the analysis of a model found, whatever the answer is."""
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from ..errors import LstmInferError
+from ..frozen import frozen
 from ..graph.ir import Graph
 from ..ops import carries
 from ..walk.walk import Walk
@@ -20,7 +20,7 @@ LONG_PROBES = ((521, 769), (4099, 6151), (32771, 49157))
 BATCH_PROBES = (3, 5)
 
 
-@dataclass(frozen=True)
+@frozen
 class FreeSizes:
     """The one extent of time, of the batch that the graph runs at; None: any. And extents of time that it walks at."""
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import cached_property
 
 from ..errors import LstmInferError
+from ..frozen import frozen
 from ..graph.ir import Graph, Node
 from ..walk.walk import Walk
 from .axes import links
@@ -27,7 +27,7 @@ MOST_BOUNDS = 64
 """Elements of a constant that holds bounds of a Slice, pads or sizes."""
 
 
-@dataclass(frozen=True)
+@frozen
 class Ground:
     """A graph in which time is known, its walks, and the states that come back as inputs."""
 

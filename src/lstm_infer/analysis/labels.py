@@ -9,10 +9,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from math import prod
 
+from ..frozen import frozen
+
 __all__ = ["Axis", "Factor", "Place", "Trace", "plain"]
 
 
-@dataclass(frozen=True)
+@frozen
 class Factor:
     """A part of an axis; label 0 is none."""
 
@@ -23,7 +25,7 @@ class Factor:
 Axis = tuple[Factor, ...]
 
 
-@dataclass(frozen=True)
+@frozen
 class Place:
     """Where a label stands in a value: in which axis, how far it reaches, and the extents of what shares that axis."""
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import combinations, product
 from math import prod
 
 from ..errors import BudgetError, LstmInferError, ShapeError
+from ..frozen import frozen
 from ..graph.budget import spend
 from ..graph.fact import Fact
 from ..graph.ir import Array, Node
@@ -37,7 +37,7 @@ ASK, EACH = 15_000, 1_000
 Ins = Sequence["Fact | None"]
 
 
-@dataclass(frozen=True)
+@frozen
 class Fix:
     """An axis of a node's input, and the extent at which the node would take it."""
 

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..errors import BudgetError, LstmInferError, ShapeError
+from ..frozen import frozen
 from ..graph.fact import Fact
 from ..graph.ir import Array, Graph, Node, Port
 from ..ops import recurrent
@@ -40,7 +41,7 @@ MOST_NODES = 100_000
 """So many nodes are met in all these walks, before another one is begun."""
 
 
-@dataclass(frozen=True)
+@frozen
 class FirstWalk:
     """A walk at sizes that fit."""
 
@@ -51,7 +52,7 @@ class FirstWalk:
     """Those that weights and constants say: no other extent walks."""
 
 
-@dataclass(frozen=True)
+@frozen
 class Misfit:
     """Why there is no such walk."""
 
@@ -60,7 +61,7 @@ class Misfit:
     """No size of an open axis can help: the graph contradicts itself."""
 
 
-@dataclass(frozen=True)
+@frozen
 class _Stop:
     """Where a walk stopped."""
 
@@ -71,7 +72,7 @@ class _Stop:
     """Nodes met before."""
 
 
-@dataclass(frozen=True)
+@frozen
 class _Sizes:
     """Sizes of the open axes: groups of axes that are one, and the size of each."""
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from ..frozen import frozen
 from ..graph.links import Window
 from ..program.draws import Draws
 from ..records import StateInfo
@@ -14,7 +15,7 @@ from .states import Pairs
 __all__ = ["Carried", "OutputSpec", "StreamSpec"]
 
 
-@dataclass(frozen=True)
+@frozen
 class Carried:
     """A state hidden in a recurrence: kept by the stream, seeded from the node's initial-state expression."""
 
@@ -27,7 +28,7 @@ class Carried:
     output: str | None
 
 
-@dataclass(frozen=True)
+@frozen
 class OutputSpec:
     """An output of a stream. kind "time": one entry per step along `axis`; "last": the value as if the sequence ended
     here; "frame": whole per step; "side": does not depend on the stream."""
@@ -37,7 +38,7 @@ class OutputSpec:
     axis: int = -1
 
 
-@dataclass(frozen=True)
+@frozen
 class StreamSpec:
     """How a model streams. mode "time": chunks of any length; "loop": one step at a time; "frame": no time axis."""
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from math import prod
 
+from ..frozen import frozen
 from ..program.arguments import Conv, Gather, GatherND, MatMul, MatMulDyn, Recur
 from ..program.calls import AnyCall, BranchCall, Call, LoopCall, MapCall
 from ..program.views import View
@@ -17,7 +17,7 @@ PICKING = (Gather, GatherND)
 """These read of a table what they pick, not all of it."""
 
 
-@dataclass(frozen=True)
+@frozen
 class Cost:
     """Of one call. macs: multiply-adds of matrix products, padding of panels included. elements: element-wise
     instructions, or elements written where there are none. Bytes are counted once, however often they are read."""

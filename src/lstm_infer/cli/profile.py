@@ -26,6 +26,7 @@ from ..drive.driver import Driver, one_or_all
 from ..drive.inputs import Inputs, spec_or_error
 from ..drive.timing import Call, interleave, pinned
 from ..errors import NotStreamableError
+from ..frozen import frozen
 from ..graph.fact import Fact
 from ..model import Model
 from ..program.assemble import Placed
@@ -108,7 +109,7 @@ class CallProfile:
         return asdict(self)
 
 
-@dataclass(frozen=True)
+@frozen
 class _Taken:
     """A call lowered once more: its steps, the memory they run over, and the call itself."""
 

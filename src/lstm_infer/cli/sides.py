@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -15,6 +14,7 @@ from ..drive.compare import compare
 from ..drive.driver import Driver, constant_feeds
 from ..drive.inputs import Feeds, Inputs
 from ..errors import LstmInferError
+from ..frozen import frozen
 from ..model import Model
 from ..ops import carries
 from .exposed import Exposed, expose
@@ -30,7 +30,7 @@ UNROLLED_AT_MOST = 256
 FROZEN = "the file has other sizes frozen in, which only the engine opens"
 
 
-@dataclass(frozen=True)
+@frozen
 class Hand:
     """The other side, driven by hand.
 
@@ -48,7 +48,7 @@ class Hand:
     labels: Mapping[str, str]
 
 
-@dataclass(frozen=True)
+@frozen
 class _Opened:
     """A file with its states exposed, and the other side with it, and with what tells how they begin."""
 

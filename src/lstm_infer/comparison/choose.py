@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
+from ..frozen import frozen
 from .records import LayerError
 
 __all__ = ["Found", "as_dict", "choose"]
@@ -17,7 +17,7 @@ SHRINK = 0.7
 """Of the sum that was allowed, where the mix that it gave did not stay inside."""
 
 
-@dataclass(frozen=True)
+@frozen
 class Found:
     """A mix by layer, its largest error as run, and how many mixes were run on the way."""
 
@@ -26,7 +26,7 @@ class Found:
     runs: int
 
 
-@dataclass(frozen=True)
+@frozen
 class _Way:
     """One way to hold a layer: the error that it brings alone, and the bytes that it saves."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from ..analysis.spec import StreamSpec
 from ..drive.driver import Driver
 from ..drive.inputs import Feeds, Inputs, choices, stream_spec
 from ..errors import FeedError, ShapeError
+from ..frozen import frozen
 from ..model import Model
 from .measure import outputs_of
 
@@ -22,7 +22,7 @@ __all__ = ["Data", "chosen_constants", "given_data", "noise"]
 NOISE_STEPS, WHOLE_STEPS = 1000, 100
 
 
-@dataclass(frozen=True)
+@frozen
 class Data:
     """Feeds in the layout of `Stream.run` (of `Model.run` where the model does not stream), and what they are, in words."""
 

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any, Protocol
 
+from ..frozen import frozen
 from ..model import Model
 from .report import Checked
 
 __all__ = ["Asked", "Form", "Proof", "Written"]
 
 
-@dataclass(frozen=True)
+@frozen
 class Asked:
     """What is asked of a form. `options`: those of `convert` that this form takes, by name, checked for their kind."""
 
@@ -25,7 +26,7 @@ class Asked:
     """Told before each part of the work."""
 
 
-@dataclass(frozen=True)
+@frozen
 class Written:
     """Files that a form made in the folder it was given."""
 
@@ -37,7 +38,7 @@ class Written:
     notes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
+@frozen
 class Proof:
     """What became of running a result beside its source."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from ..drive.compare import compare
 from ..drive.driver import Driver, named, one_or_all
 from ..drive.inputs import Feeds, Inputs, choices, stream_spec
 from ..errors import LstmInferError
+from ..frozen import frozen
 from ..model import Model
 from .report import Checked
 
@@ -23,7 +23,7 @@ BEFORE = 7
 """Steps that are run before a signal that begins from other states."""
 
 
-@dataclass(frozen=True)
+@frozen
 class Whole:
     """One run of the whole model: what is fed, and what comes out."""
 
@@ -34,7 +34,7 @@ class Whole:
     signals: int
 
 
-@dataclass(frozen=True)
+@frozen
 class Live:
     """A signal through a stream."""
 

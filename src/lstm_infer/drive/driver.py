@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, TypedDict
 
@@ -12,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..analysis.spec import StreamSpec
 from ..errors import ShapeError
+from ..frozen import frozen
 from ..model import Model
 from ..stream import Stream
 from .inputs import Feeds, Inputs
@@ -64,7 +64,7 @@ def named(results: Any, spec: StreamSpec) -> dict[str, NDArray[Any] | None]:
     return {timed[0] if len(spec.outputs) > 1 else spec.outputs[0].name: results}
 
 
-@dataclass(frozen=True)
+@frozen
 class Driver:
     """A model that streams, and what goes into it."""
 

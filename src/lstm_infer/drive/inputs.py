@@ -7,7 +7,6 @@ every other integer is 0 or 1: what a file means by them is not written in it.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from ..analysis.settings import switch_values
 from ..analysis.spec import StreamSpec
 from ..errors import LstmInferError, NotStreamableError, ShapeError
+from ..frozen import frozen
 from ..graph.ir import Port
 from ..model import Model
 from ..ops.registry import find
@@ -45,7 +45,7 @@ def choices(model: Model) -> list[Feeds]:
     return list(roles.switches or switch_values(roles)) or [{}]
 
 
-@dataclass(frozen=True)
+@frozen
 class _Range:
     """Integers from `low` to `high`, or to the sequence's length where `high` is None."""
 

@@ -16,11 +16,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
 from functools import wraps
 from typing import ParamSpec, TypeVar
 
 from ..errors import BudgetError
+from ..frozen import frozen
 
 __all__ = [
     "NO_MEMORY",
@@ -64,7 +64,7 @@ HELD_BYTES = 1 << 26
 """All constants that a walk computes may take this much, and four times the file's bytes."""
 
 
-@dataclass(frozen=True)
+@frozen
 class Allowance:
     """What a file may cost."""
 

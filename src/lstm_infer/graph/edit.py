@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..frozen import frozen
 from .ir import Array, Graph, Node, Port
 
 __all__ = ["CircleError", "Names", "Transaction", "captured", "drop_dead", "live", "ordered", "transaction"]
@@ -50,7 +51,7 @@ class Names:
         return Names(set(self.taken), dict(self.next))
 
 
-@dataclass(frozen=True)
+@frozen
 class _Before:
     """One graph as it was: what it holds, and what its nodes said."""
 

@@ -14,6 +14,7 @@ from typing import Any, Union
 import numpy as np
 from numpy.typing import NDArray
 
+from ..frozen import frozen
 from .budget import Allowance
 
 __all__ = ["Array", "AttrValue", "Graph", "Node", "Port"]
@@ -22,7 +23,7 @@ Array = NDArray[Any]
 AttrValue = Union[int, float, str, list[int], list[float], list[str], Array, "Graph", list["Graph"]]
 
 
-@dataclass(frozen=True)
+@frozen
 class Port:
     """A graph input or output: name, dtype and declared shape (int, or str / None where open; None: rank unknown)."""
 

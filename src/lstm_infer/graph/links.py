@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
+
+from ..frozen import frozen
 
 __all__ = ["Link", "Window"]
 
 
-@dataclass(frozen=True)
+@frozen
 class Window:
     """A sliding window along an axis: kernel extent, stride, dilation, padding before and after."""
 
@@ -20,7 +21,7 @@ class Window:
     pad_value: float = 0.0
 
 
-@dataclass(frozen=True)
+@frozen
 class Link:
     """How one axis of an input reaches an axis of an output.
 

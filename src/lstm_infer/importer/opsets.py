@@ -10,12 +10,13 @@ Constants made from float attributes (Clip, Pad) are float32: an op reads them i
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 
 from lstm_infer.errors import OnnxImportError, UnsupportedOpError
 from lstm_infer.graph.ir import Array, Node
+
+from ..frozen import frozen
 
 __all__ = ["LATEST_OPSET", "OLDEST_OPSET", "modernise"]
 
@@ -24,7 +25,7 @@ LATEST_OPSET = 28
 """The newest opset whose operators were compared with this file (onnx 1.23)."""
 
 
-@dataclass(frozen=True)
+@frozen
 class _Rewrite:
     """What a rule works with: the node, constants by name, and a way to add one."""
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import stat
-from dataclasses import dataclass
 
 import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped, unused-ignore]
 
 from lstm_infer.errors import MissingFileError, OnnxImportError
+
+from ..frozen import frozen
 
 __all__ = ["Source", "parse", "text"]
 
@@ -31,7 +32,7 @@ _LOOKS = (
 )
 
 
-@dataclass(frozen=True)
+@frozen
 class Source:
     """Where a model came from: its name in messages, and the folder of its external data (None: it has no folder)."""
 

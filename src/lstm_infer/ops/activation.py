@@ -9,11 +9,11 @@ an ONNX operator, `activation_params` (FusedConv) or `activation_alpha`, `activa
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from ..frozen import frozen
 from ..graph.ir import Array, Node
 from ..program.arguments import Activation
 from .formula import Formula
@@ -22,7 +22,7 @@ from .registry import attr, unsupported
 __all__ = ["KINDS", "Kind", "apply", "by_name", "formula", "is_activation", "meaning", "of"]
 
 
-@dataclass(frozen=True)
+@frozen
 class Kind:
     """One activation."""
 

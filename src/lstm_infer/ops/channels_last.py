@@ -6,12 +6,13 @@ The operator over [N, C, ...] runs on a transposed view of X, and Y is a transpo
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from ..errors import ShapeError
+from ..frozen import frozen
 from ..graph.fact import Fact
 from ..graph.ir import Array, Node
 from ..graph.links import Link
@@ -39,7 +40,7 @@ def channels_last(name: str, inside: Op, inputs: tuple[int, int | None], *, alwa
     )
 
 
-@dataclass(frozen=True)
+@frozen
 class _Turned:
     """What an operator over [N, C, ...] says of itself, where its X and Y are [N, ..., C]."""
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from ..frozen import frozen
 from ..graph.budget import TRACE, spend
 from ..graph.fact import Fact
 from ..graph.ir import Array, Node
@@ -29,7 +30,7 @@ from .registry import Op, register, unsupported
 __all__ = ["Carried", "Choice", "Repeat", "Scanned", "Stacked", "set_tracer"]
 
 
-@dataclass(frozen=True)
+@frozen
 class Carried:
     """A value that goes from iteration to iteration."""
 
@@ -41,7 +42,7 @@ class Carried:
     """Position of its last value in the node's outputs."""
 
 
-@dataclass(frozen=True)
+@frozen
 class Scanned:
     """A value of which each iteration sees one position of an axis."""
 
@@ -51,7 +52,7 @@ class Scanned:
     inside: str
 
 
-@dataclass(frozen=True)
+@frozen
 class Stacked:
     """An output that takes one position of an axis from each iteration."""
 

@@ -14,7 +14,6 @@ Refused: more than 3 spatial axes, negative pads.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import product as combinations
 from math import gcd, prod
 from typing import Any
@@ -22,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import OnnxImportError, ShapeError
+from ..frozen import frozen
 from ..graph.fact import Fact
 from ..graph.ir import Array, Node
 from ..graph.links import Link, Window
@@ -137,7 +137,7 @@ def _pads_given(node: Node) -> bool:
     return not attr(node, "output_shape", None) and not str(attr(node, "auto_pad", "NOTSET")).startswith("SAME")
 
 
-@dataclass(frozen=True)
+@frozen
 class _Phase:
     """Outputs first, first + stride, ... of one axis: a convolution with `taps` of the kernel, last first."""
 

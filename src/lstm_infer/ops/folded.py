@@ -14,12 +14,12 @@ zero are left out.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from .. import _core
+from ..frozen import frozen
 from ..graph.ir import Array
 from ..program.arguments import Activation, MatMul
 from ..program.builder import Builder
@@ -31,7 +31,7 @@ _FEWEST = 32
 """Rows and terms below which the product as it stands is as fast."""
 
 
-@dataclass(frozen=True)
+@frozen
 class Half:
     """The rows first, first + step, ... of a table, all even (sign 1) or all odd (-1) about their middle."""
 
@@ -43,7 +43,7 @@ class Half:
     """Row M - 1 - k is row k with the terms of this parity kept and the others turned; -1: the rows do not mirror."""
 
 
-@dataclass(frozen=True)
+@frozen
 class Fold:
     """How a table [M, N] folds. Of its terms the first `unused` weigh nothing, the next `alone` meet none; those behind
     meet each other from both ends."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import prod
 from typing import Any
 
@@ -11,6 +10,7 @@ import numpy as np
 
 from .. import _core
 from ..errors import ShapeError
+from ..frozen import frozen
 from ..graph.ir import Node
 from ..program.arguments import RANK, GatherND, Indexed, ScatterND, dtype_code, filled
 from ..program.builder import Builder
@@ -32,7 +32,7 @@ def inside(node: Node, index: Any, n: int) -> Any:
     return np.where(index < 0, index + n, index)
 
 
-@dataclass(frozen=True)
+@frozen
 class Entries:
     """What is picked from, or put into, a value: one block for each entry of an array of indices."""
 

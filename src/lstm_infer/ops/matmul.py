@@ -6,7 +6,6 @@ have a third input that no file has: a bias, which `recognise` brings from the A
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import prod
 from typing import Any
 
@@ -14,6 +13,7 @@ import numpy as np
 
 from .. import _core
 from ..errors import OnnxImportError, ShapeError
+from ..frozen import frozen
 from ..graph.fact import Fact
 from ..graph.ir import Array, Node
 from ..graph.links import Link
@@ -69,7 +69,7 @@ def flow(node: Node, ins: list[Fact | None], outs: list[Fact]) -> list[Link]:
     return links
 
 
-@dataclass(frozen=True)
+@frozen
 class Inputs:
     """How the inputs of a product with 8-bit weights become 8-bit numbers."""
 
@@ -80,7 +80,7 @@ class Inputs:
     zero: int = 0
 
 
-@dataclass(frozen=True)
+@frozen
 class Matrix:
     """A packed constant matrix, and how its weights are held."""
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
 from .. import _core
+from ..frozen import frozen
 from ..graph.ir import Array
 from ..program.arguments import Recur, RecurI8
 from ..program.builder import Builder
@@ -20,7 +21,7 @@ def pad16(n: int) -> int:
     return -(-n // 16) * 16
 
 
-@dataclass(frozen=True)
+@frozen
 class Packed:
     """Weights of one direction in the kernels' layout."""
 

@@ -9,13 +9,13 @@ taken; the tails end at 5.77 deviations. Multinomial: where the cumulative sums 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import pi, prod
 from typing import Any
 
 import numpy as np
 
 from ..errors import OnnxImportError, ShapeError
+from ..frozen import frozen
 from ..graph.fact import Fact
 from ..graph.ir import Array, Node
 from ..graph.links import Link
@@ -87,7 +87,7 @@ def flow(node: Node, ins: list[Fact | None], outs: list[Fact]) -> list[Link]:
 # ---- drawing --------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
+@frozen
 class _Grid:
     """What is drawn as steps, signals, and all else behind each other."""
 

@@ -6,12 +6,13 @@ Sources: ONNX LSTM-22, GRU-22, RNN-22 (7 and 14 say the same without layout or w
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
 from .. import _core
 from ..errors import OnnxImportError, ShapeError
+from ..frozen import frozen
 from ..graph.fact import Fact
 from ..graph.ir import Array, Node
 from ..graph.links import Link
@@ -140,7 +141,7 @@ def check_attributes(nodes: Iterable[Node]) -> None:
             clip(node)
 
 
-@dataclass(frozen=True)
+@frozen
 class Sizes:
     """Extents of one node."""
 

@@ -7,10 +7,10 @@ constants and is the test oracle), what it does to axes (`flow`: how time passes
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from ..errors import OnnxImportError, OpenSizeError, ShapeError, UnsupportedOpError
+from ..frozen import frozen
 from ..graph.fact import Fact
 from ..graph.ir import Array, Graph, Node
 from ..graph.links import Link
@@ -43,7 +43,7 @@ def opaque(node: Node, ins: list[Fact | None], outs: list[Fact]) -> list[Link]:
     return []
 
 
-@dataclass(frozen=True)
+@frozen
 class Op:
     """One operator. `opsets`: first and last version of its domain it is right for (last None: open)."""
 

@@ -14,13 +14,14 @@ Refused: scales, sizes and roi that depend on the data.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import floor
 from typing import Any
 
 import numpy as np
 
 from ..errors import OnnxImportError, ShapeError
+from ..frozen import frozen
 from ..graph.budget import spend
 from ..graph.fact import Fact
 from ..graph.ir import Array, Node
@@ -41,7 +42,7 @@ _LARGEST = float(1 << 40)
 """No axis is longer: a scale that asks for more is an error before anything is made of it."""
 
 
-@dataclass(frozen=True)
+@frozen
 class Axis:
     """One axis: its extents, its scale in float32, and the part of it that tf_crop_and_resize takes."""
 
@@ -56,7 +57,7 @@ class Axis:
         return self.scale == 1 and self.size == self.out
 
 
-@dataclass(frozen=True)
+@frozen
 class Taps:
     """index[i][t], weight[i][t] (None: one tap of weight 1), and which positions lie outside the input."""
 

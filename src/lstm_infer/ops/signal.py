@@ -10,7 +10,7 @@ Over time STFT is a strided window, as a Conv is. Refused: lengths, steps and ax
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import log10, pi
 from typing import Any
 
@@ -18,6 +18,7 @@ import numpy as np
 
 from .. import _core
 from ..errors import OnnxImportError, ShapeError
+from ..frozen import frozen
 from ..graph.fact import Fact
 from ..graph.ir import Array, Node
 from ..graph.links import Link, Window
@@ -34,7 +35,7 @@ _MOST = 1 << 22
 _LONGEST = 1 << 24
 
 
-@dataclass(frozen=True)
+@frozen
 class Transform:
     """A transform of `used` samples (those behind are 0) of a length of `n`, each of `parts` numbers, to `bins` of
     `made` numbers."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import product
 from math import prod
 
+from ..frozen import frozen
 from ..program.builder import Builder
 from ..program.views import View
 from .formula import Formula, apply
@@ -20,7 +20,7 @@ _MOST_SPANS = 16
 """Parts of an output that are computed one by one, for the padding which their windows see."""
 
 
-@dataclass(frozen=True)
+@frozen
 class Span:
     """Neighbouring outputs of one axis, `count` from `first`, that see the kernel's positions tap .. stop - 1; the first of
     them sees the first of these at position `at` of the data."""

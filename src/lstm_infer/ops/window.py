@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from ..errors import OnnxImportError, ShapeError
+from ..frozen import frozen
 from ..graph.ir import Node
 from ..graph.links import Link, Window
 from ..program.builder import Builder
@@ -21,7 +22,7 @@ _SHORT_LINE = 64
 """Shorter padded lines are filled whole before x goes in: two ends of a line cost as much as so many of its elements."""
 
 
-@dataclass(frozen=True)
+@frozen
 class Slide:
     """Extents of a sliding window, one entry per spatial axis."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from math import prod
 from typing import Any, ClassVar
 
@@ -17,6 +17,7 @@ import numpy as np
 
 from .. import _core
 from ..errors import UnsupportedOpError
+from ..frozen import frozen
 from .views import View
 
 __all__ = [
@@ -31,7 +32,7 @@ ELEMENT = 8
 """Multiply-adds that go as fast as an element is read or written: 0.1 to 1 ns on Zen 4."""
 
 
-@dataclass(frozen=True)
+@frozen
 class Activation:
     """li_act: name as in li_act_code without its prefix ("SIGMOID"), alpha and beta as ONNX names them."""
 
@@ -53,7 +54,7 @@ def filled(values: tuple[int, ...], n: int, fill: int = 0) -> tuple[int, ...]:
     return (*values, *([fill] * (n - len(values))))
 
 
-@dataclass(frozen=True)
+@frozen
 class Record:
     """The arguments of one call. A subclass names the operands that are read, and those that are written."""
 
@@ -117,7 +118,7 @@ def _add(value: object, address: Address, out: list[int]) -> None:
         out.append(struct.unpack("<q", struct.pack("<d", value))[0])
 
 
-@dataclass(frozen=True)
+@frozen
 class MatMul(Record):
     """li_matmul_args: y[n][m] = act(x[n][k] w[k][m] + bias[m])."""
 
@@ -149,7 +150,7 @@ class MatMul(Record):
         return None if flat is None else replace(self, y=y, y_row=flat.strides[0], y_col=flat.strides[1])
 
 
-@dataclass(frozen=True)
+@frozen
 class MatMulI8(MatMul):
     """li_matmul_i8_args: the same with weights of 8 bits (_core.pack_i8) and inputs that the call quantises."""
 
@@ -165,7 +166,7 @@ class MatMulI8(MatMul):
     WRITTEN = ("y", "scratch")
 
 
-@dataclass(frozen=True)
+@frozen
 class MatMulDyn(Record):
     """li_matmul_dyn_args: batched y = a b, both made at run time."""
 
@@ -195,7 +196,7 @@ class MatMulDyn(Record):
         return self.n * self.k * self.m * prod(self.batch[: self.batch_rank])
 
 
-@dataclass(frozen=True)
+@frozen
 class MatMulInt(MatMulDyn):
     """li_matmul_i64_args: the same of integers."""
 
@@ -206,7 +207,7 @@ class MatMulInt(MatMulDyn):
         return 4 * self.macs
 
 
-@dataclass(frozen=True)
+@frozen
 class Recur(Record):
     """li_recur_args: T steps of one direction of an LSTM, GRU or RNN layer. h and c are updated where they lie."""
 
@@ -253,7 +254,7 @@ class Recur(Record):
         return self.lens is not None
 
 
-@dataclass(frozen=True)
+@frozen
 class RecurI8(Recur):
     """li_recur_i8_args: the same with weights of 8 bits and inputs that are quantised at each step; see MatMulI8."""
 
@@ -265,7 +266,7 @@ class RecurI8(Recur):
         return 4 * super().macs  # panels are counted in words of four weights
 
 
-@dataclass(frozen=True)
+@frozen
 class Conv(Record):
     """li_conv_args: y = act(Conv(x, w) + bias) over up to three spatial axes."""
 
@@ -302,7 +303,7 @@ class Conv(Record):
         return replace(self, y=y, y_stride=filled(y.strides, 5))
 
 
-@dataclass(frozen=True)
+@frozen
 class Copy(Record):
     """copy: dst = src, elements moved as bits. Its length goes with the rank."""
 
@@ -318,7 +319,7 @@ class Copy(Record):
     WRITTEN = ("dst",)
 
 
-@dataclass(frozen=True)
+@frozen
 class Gather(Record):
     """li_gather_args: dst[o][j][i] = src[o][index[j]][i]."""
 
@@ -343,7 +344,7 @@ class Gather(Record):
         return True
 
 
-@dataclass(frozen=True)
+@frozen
 class Indexed(Record):
     """li_indexed_args: blocks of `inner` elements of data, at places that an array of indices gives."""
 
@@ -373,7 +374,7 @@ class Indexed(Record):
         return True
 
 
-@dataclass(frozen=True)
+@frozen
 class GatherND(Indexed):
     """gather_nd: values[e] = data[place(e)]."""
 
@@ -381,7 +382,7 @@ class GatherND(Indexed):
     WRITTEN = ("values",)
 
 
-@dataclass(frozen=True)
+@frozen
 class ScatterND(Indexed):
     """scatter_nd: data[place(e)] = values[e], or combined with it; the rest of data stays."""
 
@@ -389,7 +390,7 @@ class ScatterND(Indexed):
     WRITTEN = ("data",)
 
 
-@dataclass(frozen=True)
+@frozen
 class Reverse(Record):
     """li_reverse_args: the first lens[b] rows of each b backwards; strides in bytes."""
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
 import numpy as np
 
 from .. import _core
+from ..frozen import frozen
 from ..graph.fact import Fact
 from .builder import Builder
 from .calls import AnyCall, BranchCall, HostCall, LoopCall, can_fail, encode
@@ -21,7 +21,7 @@ from .views import View
 __all__ = ["Placed", "assemble", "placed"]
 
 
-@dataclass(frozen=True)
+@frozen
 class Placed:
     """Calls whose buffers have their places, in the order in which they run: any of them can be made a plan."""
 

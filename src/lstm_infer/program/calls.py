@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from .. import _core
+from ..frozen import frozen
 from ..graph.ir import Array, Node
 from .arguments import Address, Record, dtype_code
 from .views import Buffer, View, dense_strides, merge_axes
@@ -116,7 +117,7 @@ class HostCall:
                 out[...] = result
 
 
-@dataclass(frozen=True)
+@frozen
 class Slice:
     """A window on memory that moves from iteration to iteration: inside the loop it is `buffer`, of kind "slice"."""
 

@@ -12,11 +12,11 @@ import itertools
 import os
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..frozen import frozen
 from ..graph.ir import Node
 from .arguments import ELEMENT, Record
 from .views import View
@@ -36,7 +36,7 @@ Axis = tuple[Factor, ...]
 """An axis as a product; empty where it is neither steps nor signals."""
 
 
-@dataclass(frozen=True)
+@frozen
 class Draws:
     """Where the steps and the signals stand in what a random node draws. What has no axis with signals is drawn as that of
     signal 0, for all."""
@@ -52,7 +52,7 @@ class Draws:
         return any(kind == found for axis in self.axes for found, _ in axis)
 
 
-@dataclass(frozen=True)
+@frozen
 class Seeded:
     """The state of a random node, int64 [signals, 2] of key and count, and the seed that the node has itself."""
 
@@ -60,7 +60,7 @@ class Seeded:
     own: int | None
 
 
-@dataclass(frozen=True)
+@frozen
 class Random(Record):
     """li_random_args: y[t][b][i] drawn by key, signal, step and place; the counters of the signals go on."""
 
@@ -80,7 +80,7 @@ class Random(Record):
         return 4 * ELEMENT * self.n_steps * self.n_signals * self.n
 
 
-@dataclass(frozen=True)
+@frozen
 class Choose(Record):
     """li_choose_args: where the sums over p pass the drawn part of the whole sum."""
 

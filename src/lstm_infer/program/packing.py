@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from .. import _core
+from ..frozen import frozen
 from ..graph.ir import Array
 
 __all__ = ["Ints", "aligned", "layout", "panels", "panels_of_ints", "quantized"]
@@ -34,7 +34,7 @@ def layout(kind: str, parts: Sequence[tuple[int, int]]) -> tuple[int, tuple[int,
     return ends[-1], tuple(ends[:-1])
 
 
-@dataclass(frozen=True)
+@frozen
 class Ints:
     """A matrix [gates, units, k] of 8-bit weights, each of which stands for (value - zero) * scale."""
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from ..errors import ArgumentError
+from ..frozen import frozen
 from ..graph.ir import Array
 
 __all__ = ["KINDS", "SLOT", "Held", "Precision", "decide", "exact_f16", "within_f16"]
@@ -26,7 +26,7 @@ LONG_ZEROS = 33025
 SAMPLE = 1024
 
 
-@dataclass(frozen=True)
+@frozen
 class Precision:
     """What was asked for: for the nodes that are named, and for the rest."""
 
@@ -49,7 +49,7 @@ class Precision:
         return ", ".join([f"{name}: {kind}" for name, kind in self.named] + [self.rest])
 
 
-@dataclass(frozen=True)
+@frozen
 class Held:
     """How the weights of one node are held. `why` says why not as it was asked."""
 

@@ -6,10 +6,10 @@ The bases are: 0 constants, 1 state, 2 arena, then the inputs, then the outputs.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from .. import _core
 from ..errors import LstmInferError, ShapeError
+from ..frozen import frozen
 from ..graph.fact import Fact
 from ..graph.ir import Array
 from .calls import HostCall
@@ -21,7 +21,7 @@ __all__ = ["BASE_ARENA", "BASE_CONST", "BASE_FIRST", "BASE_STATE", "Program", "s
 BASE_CONST, BASE_STATE, BASE_ARENA, BASE_FIRST = 0, 1, 2, 3
 
 
-@dataclass(frozen=True)
+@frozen
 class Program:
     """Runs over bases that the caller supplies. `outputs`: shape and dtype of each output."""
 

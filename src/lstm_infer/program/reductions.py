@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import prod
 
+from ..frozen import frozen
 from .arguments import ELEMENT, Record
 from .views import View
 
 __all__ = ["LayerNorm", "Pool", "Reduce", "ReduceTyped", "Softmax", "TopK"]
 
 
-@dataclass(frozen=True)
+@frozen
 class Reduce(Record):
     """li_reduce_args: y[o][i] = the reduction over r of x[o][r][i]."""
 
@@ -35,7 +35,7 @@ class Reduce(Record):
         return 2 * self.n_outer * self.n * self.n_inner  # 16 lanes side by side
 
 
-@dataclass(frozen=True)
+@frozen
 class ReduceTyped(Record):
     """li_reduce_typed_args: a reduction of x[o][r][i] over r as integers, or the place r of an extreme; dtype: of x."""
 
@@ -61,7 +61,7 @@ class ReduceTyped(Record):
         return 2 * ELEMENT * self.n_outer * self.n * self.n_inner
 
 
-@dataclass(frozen=True)
+@frozen
 class TopK(Record):
     """li_topk_args: the k best of x[o][r][i] over r, dense, and their places."""
 
@@ -87,7 +87,7 @@ class TopK(Record):
         return ELEMENT * self.n_outer * self.n_inner * (2 * self.n + 4 * self.k * self.k.bit_length())
 
 
-@dataclass(frozen=True)
+@frozen
 class Pool(Record):
     """li_pool_args: windows over the last two axes of x [n0, n1, rows, cols], each joined into one element of y."""
 
@@ -117,7 +117,7 @@ class Pool(Record):
         )  # in whole vectors
 
 
-@dataclass(frozen=True)
+@frozen
 class Softmax(Record):
     """li_softmax_args: rows of n."""
 
@@ -133,7 +133,7 @@ class Softmax(Record):
     WRITTEN = ("y",)
 
 
-@dataclass(frozen=True)
+@frozen
 class LayerNorm(Record):
     """li_layernorm_args: rows of n to zero mean and unit variance."""
 

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from ..frozen import frozen
+
 __all__ = ["Buffer", "View", "adjoined", "dense_strides", "merge_axes", "storage"]
 
 
@@ -36,7 +38,7 @@ class Buffer:
     keep: Any = field(default=None, repr=False)
 
 
-@dataclass(frozen=True)
+@frozen
 class View:
     """A strided window on a buffer. offset and strides in elements; stride 0 repeats. version: which of the states that
     follow each other in this memory is meant (program/inplace.py)."""

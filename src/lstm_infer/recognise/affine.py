@@ -7,12 +7,13 @@ their own, since each gate is asked for by itself.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from math import prod
 from typing import Any
 
 import numpy as np
 
+from ..frozen import frozen
 from ..graph.ir import Node
 from ..ops.activation import by_name, is_activation
 from ..ops.registry import attr
@@ -24,7 +25,7 @@ _DEEPEST = 24
 """Nodes between a gate and its products; also keeps long residual sums from being followed."""
 
 
-@dataclass(frozen=True)
+@frozen
 class Leaf:
     """A source: a value, or one position of an axis of it (axis from the end, 0 for the whole value)."""
 
@@ -36,7 +37,7 @@ class Leaf:
     """The value in the file that is this position, where there is one."""
 
 
-@dataclass(frozen=True)
+@frozen
 class Affine:
     """sum of leaf [.., K] @ matrix [K, *out] + bias [*out]."""
 
@@ -81,7 +82,7 @@ class Affine:
         return made if other.bias is None else made.plus(other.bias)
 
 
-@dataclass(frozen=True)
+@frozen
 class Act:
     """An activation over a sum: ONNX name, alpha, beta, the sum, the nodes."""
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..frozen import frozen
 from ..graph.ir import Array, Node
 from .affine import Affine, Leaf, Reader
 from .rewrite import Editor
@@ -18,7 +19,7 @@ MOVES = {"Identity", "Squeeze", "Unsqueeze", "Reshape", "Flatten", "Transpose", 
          "Cast"}  # fmt: skip
 
 
-@dataclass(frozen=True)
+@frozen
 class Context:
     """What else is known of the states of a graph."""
 

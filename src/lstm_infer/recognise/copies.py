@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ..frozen import frozen
 from ..graph.ir import Array, Graph, Node
 from .forms import Forms
 from .known import Known
@@ -32,7 +33,7 @@ MOST_LATE = 4
 """Copies at the end that may lack something."""
 
 
-@dataclass(frozen=True)
+@frozen
 class Place:
     """A value of the body: output of a node, or (number -1) one position of a sequence."""
 
@@ -43,7 +44,7 @@ class Place:
     keeps: bool = False
 
 
-@dataclass(frozen=True)
+@frozen
 class _At:
     place: Place
 
@@ -56,21 +57,21 @@ class Here(_At):
     """The position of this copy."""
 
 
-@dataclass(frozen=True)
+@frozen
 class Before(_At):
     """Made `lag` copies earlier: a state."""
 
     lag: int
 
 
-@dataclass(frozen=True)
+@frozen
 class Outside:
     """One value for all copies."""
 
     name: str
 
 
-@dataclass(frozen=True)
+@frozen
 class Count:
     """first + by * (number of the copy), as `dtype`."""
 

@@ -7,10 +7,10 @@ example's. One entry that is left over (-1) lets a number of the model's own fit
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from math import prod
 
 from ..analysis.labels import Axis
+from ..frozen import frozen
 from .example import Example
 from .places import Place
 from .unpacking import unpacking
@@ -19,7 +19,7 @@ from .written_shapes import makers, read_target
 __all__ = ["Doubt", "in_doubt"]
 
 
-@dataclass(frozen=True)
+@frozen
 class Doubt:
     """A number that may be the model's own."""
 

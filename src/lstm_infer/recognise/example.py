@@ -8,12 +8,13 @@ walks at two sets of them is honest about its open axes: no number in it belongs
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import islice, product
 
 from ..analysis.axes import trace
 from ..analysis.labels import Trace
 from ..errors import LstmInferError
+from ..frozen import frozen
 from ..graph.fact import Fact
 from ..graph.ir import Array, Graph, Node, Port
 from ..ops import carries, recurrent
@@ -42,7 +43,7 @@ Sizes = Mapping[tuple[str, int], int]
 Groups = list[list[tuple[str, int]]]
 
 
-@dataclass(frozen=True)
+@frozen
 class Example:
     """A walk at the sizes the file was made at."""
 

@@ -24,11 +24,12 @@ Found at the sizes of one walk, and kept only if the graph still walks.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
 from ..errors import LstmInferError
+from ..frozen import frozen
 from ..graph.ir import Array, Graph, Node, Port
 from ..ops.control import Carried
 from ..walk.bodies import Scope, instance, makers_in, source_of
@@ -114,7 +115,7 @@ def _scan(node: Node) -> list[Node] | None:
 # ---- Loop ----------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
+@frozen
 class _Read:
     """A node of the body that takes one position of a value from outside."""
 

@@ -7,9 +7,9 @@ each number that stands where sizes do. A repair that changes an answer there ne
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import combinations, islice
 
+from ..frozen import frozen
 from .example import Example, Sizes, numbers_of
 
 __all__ = ["Native", "agrees", "natives_of"]
@@ -21,7 +21,7 @@ TIMES = (2, 3)
 Shapes = list[tuple[int, ...]]
 
 
-@dataclass(frozen=True)
+@frozen
 class Native:
     """Sizes at which the file runs, and the shapes of all outputs."""
 

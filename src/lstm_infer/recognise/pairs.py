@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
+from ..frozen import frozen
 from ..graph.ir import Array, Graph, Node
 
 __all__ = ["Joined", "graphs_of", "join_pairs"]
 
 
-@dataclass(frozen=True)
+@frozen
 class Joined:
     """What a pair becomes: the first node with other inputs."""
 

@@ -8,13 +8,13 @@ elsewhere (frozen.py).
 from __future__ import annotations
 
 from collections.abc import Container, Iterator, Mapping
-from dataclasses import dataclass
 from math import prod
 
 import numpy as np
 
 from ..analysis.axes import links
 from ..analysis.labels import Axis
+from ..frozen import frozen
 from ..graph.ir import Array, Graph, Node
 from ..ops import recurrent
 from ..ops.common import pass_broadcast
@@ -28,7 +28,7 @@ __all__ = ["Place", "find_places"]
 Labels = Mapping[int, str]
 
 
-@dataclass(frozen=True)
+@frozen
 class Place:
     """One number of one node. kind "size": an entry of its target, or "rest", one that is what is left (-1);
     "row": a constant that repeats itself and is broadcast; "repeat": one that is not broadcast; "state": a first state;

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
 import numpy as np
 
+from ..frozen import frozen
 from ..graph.edit import Names
 from ..graph.ir import Graph, Node
 from ..ops.registry import attr
@@ -21,7 +21,7 @@ Sequence_ = tuple[str, int]
 """A value and the axis that positions are taken of."""
 
 
-@dataclass(frozen=True)
+@frozen
 class Read:
     """One position of an axis of `data`."""
 

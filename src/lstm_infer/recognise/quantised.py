@@ -13,10 +13,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
+from ..frozen import frozen
 from ..graph.edit import drop_dead
 from ..graph.ir import Array, Graph, Node
 from ..ops.registry import moves
@@ -31,7 +32,7 @@ _FLOAT = 1
 """Cast(to=float32)."""
 
 
-@dataclass(frozen=True)
+@frozen
 class _Scene:
     """One graph: who makes its values, how many read each of them, and the constants in sight."""
 

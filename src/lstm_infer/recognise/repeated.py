@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from ..frozen import frozen
 from ..graph.edit import CircleError, Names, captured, live, ordered, transaction
 from ..graph.fact import Fact
 from ..graph.ir import Array, Graph, Node, Port
@@ -75,7 +76,7 @@ def _unrolled(graph: Graph, known: Known) -> int:
     return 0
 
 
-@dataclass(frozen=True)
+@frozen
 class _Done:
     """A loop that was rolled up."""
 
@@ -113,7 +114,7 @@ def _roll_one(graph: Graph, known: Known, names: Names, touched: set[str]) -> _D
     return None
 
 
-@dataclass(frozen=True)
+@frozen
 class _Stack:
     """A value of all copies along an axis, in the order of the copies or against it."""
 

@@ -7,13 +7,13 @@ and the order of the others alone. All look-ups take constant time, so that a pa
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
 
 import numpy as np
 
 from ..errors import LstmInferError
+from ..frozen import frozen
 from ..graph.edit import Names, captured, live, ordered
 from ..graph.fact import Fact
 from ..graph.ir import Array, Graph, Node
@@ -24,7 +24,7 @@ from .known import Known
 __all__ = ["Editor", "Part"]
 
 
-@dataclass(frozen=True)
+@frozen
 class Part:
     """A value that is a part of one axis of another. `axis` counts from the end of the source (1: the last one)."""
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Protocol
 
 from ..analysis.spec import StreamSpec
 from ..fingerprint import Fingerprint, Sign, bound_sign, sign
+from ..frozen import frozen
 from ..graph.ir import Array
 from .plan import StreamPlan
 
@@ -17,7 +18,7 @@ Sizes = Mapping[tuple[str, int], int]
 """Extents of open axes that are neither time nor batch: by (input, axis)."""
 
 
-@dataclass(frozen=True)
+@frozen
 class Asked:
     """The arguments of `Model.stream` that streams alike share, and how such a stream runs."""
 

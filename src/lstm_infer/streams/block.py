@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from ..frozen import frozen
 from ..program.program import Program
 
 __all__ = ["Block", "Phase"]
@@ -12,7 +11,7 @@ Phase = tuple[int, ...]
 """How many steps each history and queue holds, in the order of `StreamPlan.fills`; () where that never changes."""
 
 
-@dataclass(frozen=True)
+@frozen
 class Block:
     """The program for `n` steps that start in one phase; `present`: the outputs that exist behind them; `work`: as
     `gil.work` counts it."""

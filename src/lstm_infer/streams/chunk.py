@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ..frozen import frozen
 from ..graph.fact import Fact
 from ..graph.ir import Node
 from ..walk.bodies import is_control
@@ -19,7 +20,7 @@ from .state_block import Fills, History, Kept, Queue
 __all__ = ["Chunk", "Taken", "first_fills", "may_hold", "walk_chunk"]
 
 
-@dataclass(frozen=True)
+@frozen
 class Taken:
     """What a chunk makes of a history or a queue, in steps. `held` before it: negative is a debt, so many new steps are
     passed over. `total`: with the new ones. `kept`: behind it."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from ..frozen import frozen
 from ..graph.ir import Node
 from ..program.builder import Builder
 from ..program.memory import StateLayout
@@ -16,7 +17,7 @@ from .state_block import History, Kept, Queue
 __all__ = ["Lowering"]
 
 
-@dataclass(frozen=True)
+@frozen
 class Lowering:
     """One chunk, on its way into a Builder."""
 

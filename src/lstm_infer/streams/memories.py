@@ -7,9 +7,9 @@ A snapshot holds all of it but what is computed from bound inputs, which is the 
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass
 
 from ..analysis.spec import StreamSpec
+from ..frozen import frozen
 from ..graph.ir import Node
 from ..program.memory import NodeState
 from ..program.views import View
@@ -23,7 +23,7 @@ Piece = tuple[int, int, int, int, int, int, int, int]
 length of a stretch; what is checked (`Memory.check`)."""
 
 
-@dataclass(frozen=True)
+@frozen
 class Memory:
     """One thing that a stream keeps. `kind`: "state", "window", "queue" or "lengths"."""
 

@@ -3,11 +3,12 @@ of which a chunk gives no step."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
 from ..errors import LstmInferError
+from ..frozen import frozen
 from ..graph.fact import Fact
 from ..graph.ir import Array, Node
 from ..graph.links import Window
@@ -19,7 +20,7 @@ from .fed import Fed, resized
 __all__ = ["Reference", "unpadded", "without_pads"]
 
 
-@dataclass(frozen=True)
+@frozen
 class Reference:
     """Walks that a plan is made from."""
 

@@ -8,7 +8,6 @@ name by name, and refused by name of what differs.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 from .. import _states
 from ..errors import FormatError, StateError
 from ..fingerprint import Sign, check_signs, rows_of
+from ..frozen import frozen
 from .block import Phase
 from .plan import StreamPlan
 from .snapshot_format import KEY, Entry, Read, as_bytes, key_of, read, written
@@ -32,7 +32,7 @@ MOST_FORMS = 256
 """So many are kept of a plan."""
 
 
-@dataclass(frozen=True)
+@frozen
 class Form:
     """How the snapshots of so many signals look where a stream stands like this."""
 

@@ -15,6 +15,7 @@ import numpy as np
 from .. import _states, given
 from ..errors import ArgumentError, FormatError
 from ..fingerprint import SIGN_BYTES, Sign
+from ..frozen import frozen
 
 __all__ = ["KEY", "Entry", "Read", "as_bytes", "key_of", "read", "written"]
 
@@ -35,7 +36,7 @@ _DTYPES = frozenset(
 _MOST_AXES = 32
 
 
-@dataclass(frozen=True)
+@frozen
 class Entry:
     """One thing that a stream keeps, as a snapshot tells it. `own`: each signal has its part; `shape`: of that part."""
 
@@ -54,7 +55,7 @@ class Entry:
         return prod(self.shape) * np.dtype(self.dtype).itemsize
 
 
-@dataclass(frozen=True)
+@frozen
 class Read:
     """A snapshot, whole and unharmed; `payload`: where what its entries hold begins in `data`."""
 

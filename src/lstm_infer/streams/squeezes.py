@@ -6,12 +6,13 @@ A stream takes away what a run over many steps takes away. So does the whole gra
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 import numpy as np
 
 from ..analysis.spec import StreamSpec
 from ..errors import ShapeError
+from ..frozen import frozen
 from ..graph.edit import Names
 from ..graph.fact import Fact
 from ..graph.ir import Graph, Node
@@ -21,7 +22,7 @@ from ..walk.walk import walk
 __all__ = ["Named", "name_squeezed"]
 
 
-@dataclass(frozen=True)
+@frozen
 class Named:
     """A graph whose Squeezes over time name their axes."""
 

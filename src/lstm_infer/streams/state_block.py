@@ -14,6 +14,7 @@ import numpy as np
 from ..analysis.pairing.scene import NextState
 from ..analysis.spec import StreamSpec
 from ..errors import FeedError
+from ..frozen import frozen
 from ..graph.ir import Node
 from ..lower import builder
 from ..ops import carries, registry
@@ -60,21 +61,21 @@ class Queue:
     input: int
 
 
-@dataclass(frozen=True)
+@frozen
 class InputState:
     """The state that goes in as a graph input."""
 
     name: str
 
 
-@dataclass(frozen=True)
+@frozen
 class Remaining:
     """How many steps are left of the sequence_lens of a recurrence."""
 
     node: str
 
 
-@dataclass(frozen=True)
+@frozen
 class Static:
     """A value computed from bound side inputs, once."""
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from ..frozen import frozen
 from ..graph.ir import AttrValue, Graph, Node
 from ..ops import registry
 
 __all__ = ["Bodies", "Body", "instance", "makers_in", "outer_names", "source_of"]
 
 
-@dataclass(frozen=True)
+@frozen
 class Body:
     """What a walk asks of a body each time it meets it."""
 

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any, TypeVar
 
 from ..errors import BudgetError, LstmInferError
+from ..frozen import frozen
 from ..graph.fact import Fact
 from ..graph.ir import Graph
 from .walk import Walk
@@ -29,7 +30,7 @@ Feeds = Mapping[str, Fact]
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
+@frozen
 class _Form:
     """A graph as it stood: what it says, and all objects that it says it with, so that an address stays one object's."""
 

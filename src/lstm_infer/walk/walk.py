@@ -15,6 +15,7 @@ import numpy as np
 
 from .. import ops as _ops  # noqa: F401  (registers the operators)
 from ..errors import LstmInferError, OnnxImportError, ShapeError, UnsupportedOpError
+from ..frozen import frozen
 from ..graph.budget import VISIT, limits, open_budget, spend
 from ..graph.fact import Fact
 from ..graph.ir import Array, Graph, Node
@@ -49,7 +50,7 @@ class Walk:
     """Where its axes go, by the inputs that are followed: see analysis/axes.py."""
 
 
-@dataclass(frozen=True)
+@frozen
 class Instead:
     """What a node with a body is to be walked with, in place of the facts of its inputs."""
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 
+from ...frozen import frozen
 from ...ops import registry
 from .decided import Decided
 from .grid import Mask
@@ -79,7 +79,7 @@ def _fed(decided: Decided, found: Mapping[str, int]) -> bool:
     return all(live[scene.index[name]] for name in found)
 
 
-@dataclass(frozen=True)
+@frozen
 class _Closed:
     """A set of free exposed outputs that closes."""
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ...frozen import frozen
 from ...graph.budget import spend
 from ...graph.ir import Node
 from ...ops import carries, recurrent, registry
@@ -28,7 +28,7 @@ WAY = 10_000
 """What it costs to ask what a node does to one of its inputs, beside what comes in by it."""
 
 
-@dataclass(frozen=True)
+@frozen
 class Paths:
     """For every value, and each of `starts` in order: the level of the best path, of the best that crosses the state
     link of a recurrence, and of the best on which a value is added that another start reaches. UNREACHED where there is

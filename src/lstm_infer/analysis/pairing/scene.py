@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
 
+from ...frozen import frozen
 from ...graph.budget import spend
 from ...graph.fact import Fact
 from ...graph.ir import Node
@@ -25,7 +26,7 @@ PASS = 1_000
 """What it costs to follow all inputs through a node."""
 
 
-@dataclass(frozen=True)
+@frozen
 class NextState:
     """Where the next value of a state stands, and what shows that it does."""
 
@@ -35,7 +36,7 @@ class NextState:
     """Names had to decide between several that have the evidence."""
 
 
-@dataclass(frozen=True)
+@frozen
 class Scene:
     """The candidates of a model, before any is decided."""
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from math import prod
 
 import numpy as np
 
+from ...frozen import frozen
 from ...graph.ir import Node
 from ...ops import carries, registry
 from ...walk.walk import Walk
@@ -19,7 +19,7 @@ MOST_TAGGED = 1 << 20
 """Elements of an output whose parts are followed one by one."""
 
 
-@dataclass(frozen=True)
+@frozen
 class Part:
     """Positions start .. stop-1 of `extent` along one axis of an output; in proportion where the axis is also the batch
     and that is another."""
@@ -35,7 +35,7 @@ class Part:
         return start, self.stop * extent // self.extent - start
 
 
-@dataclass(frozen=True)
+@frozen
 class Place:
     """Where a value stands in the outputs: a whole one, or a part of one."""
 
@@ -43,7 +43,7 @@ class Place:
     part: Part | None = None
 
 
-@dataclass(frozen=True)
+@frozen
 class Target:
     """A value that outputs hold, wherever they do."""
 
