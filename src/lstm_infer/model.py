@@ -31,11 +31,13 @@ from .fingerprint import Fingerprint
 from .graph.budget import NO_MEMORY, TOO_DEEP, Allowance, open_budget, within_memory
 from .graph.fact import Fact
 from .graph.ir import Graph, Node, Port
+from .graph.weights import held_bytes, hold_weights
 from .infos import input_infos, output_infos
 from .isa import choose_isa
 from .ops import recurrent, registry
 from .ops.registry import is_built
 from .program.program import Program
+from .program.store import ConstStore
 from .programs import Programs
 from .recognise import pad_delays, rewrite, thaw, warn_once
 from .records import InputInfo, LayerInfo, OutputInfo, StateInfo, StreamInfo
@@ -136,9 +138,11 @@ class Model:
         "_walked_roles",
     )
 
-    def __init__(self, graph: Graph, options: Options) -> None:
+    def __init__(self, graph: Graph, options: Options, *, shares: bool = False) -> None:
+        """shares: another model has the same graph."""
         self._graph, self._options = graph, options
-        self._programs = Programs(graph, choose_isa(options.isa), options.seed, options.precision)
+        store = ConstStore(options.precision, drops=not shares)
+        self._programs = Programs(graph, choose_isa(options.isa), options.seed, store)
         self._lock = threading.RLock()
         self._fingerprint = Fingerprint(graph.signature, str(options.precision), options.constants)
         self._ports = fed_ports(graph, options)
@@ -155,6 +159,7 @@ class Model:
         if self._repaired:
             pad_delays(graph, self._ports, options.constants)
         warn_once(self._repaired, graph)
+        hold_weights(graph, registry.weights)
         self._ports = held_ports(self._ports, graph)
         self._quick = [(p.name, p.dtype, -1 if p.shape is None else len(p.shape)) for p in self._ports]
         options.precision.check(node.name for node in self._weighted())
@@ -185,8 +190,8 @@ class Model:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of constants: those of the graph, and as the kernels read them."""
-        return self._programs.store.n_bytes + sum(array.nbytes for array in self._graph.consts.values())
+        """Bytes of constants: as the kernels read them, and those of the graph that are not held so alone."""
+        return self._programs.store.n_bytes + sum(held_bytes(graph.consts) for graph in self._graph.graphs())
 
     @property
     def rewritten(self) -> tuple[str, ...]:
@@ -347,7 +352,7 @@ class Model:
         """The same graph, not read again, with its weights held otherwise."""
         options = replace(self._options, precision=asked_precision(precision))
         with open_budget(Allowance()), within_memory("load"):
-            made = Model(self._graph, options)
+            made = Model(self._graph, options, shares=True)
         made._repaired = self._repaired
         return made
 

@@ -20,7 +20,6 @@ from .program.assemble import Placed, assemble, placed
 from .program.builder import Builder
 from .program.draws import Draws, Seeds
 from .program.memory import StateLayout
-from .program.precision import Precision
 from .program.program import Program
 from .program.store import ConstStore
 from .streams.plan import StreamPlan
@@ -40,9 +39,9 @@ KEPT_ARENAS = 4
 class Programs:
     """Programs of whole runs and of streams, over one store of constants. Any number of threads may ask."""
 
-    def __init__(self, graph: Graph, isa: str, seed: int | None, precision: Precision) -> None:
+    def __init__(self, graph: Graph, isa: str, seed: int | None, store: ConstStore) -> None:
         self.graph, self.isa, self._seeds = graph, isa, Seeds(seed)
-        self.store = ConstStore(precision)
+        self.store = store
         self.kept: dict[Any, Program] = {}
         """By what is wanted and the shapes that are fed."""
         self.kept_calls = 0

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from .weights import Weight
+
 __all__ = ["digest"]
 
 
@@ -20,6 +22,8 @@ def digest(*values: Any) -> bytes:
 
 
 def _add(found: hashlib._Hash, value: Any) -> None:
+    if isinstance(value, Weight):
+        value = value.array
     if isinstance(value, np.ndarray):
         little = np.ascontiguousarray(value, value.dtype.newbyteorder("<"))
         found.update(f"array {value.dtype.name} {value.shape};".encode())

@@ -13,6 +13,7 @@ Refused: more than 3 spatial axes, negative pads.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from math import prod
@@ -25,10 +26,13 @@ from ..errors import OnnxImportError, ShapeError
 from ..graph.fact import Fact
 from ..graph.ir import Array, Node
 from ..graph.links import Link
+from ..graph.weights import mark
 from ..program.arguments import Activation, Conv, MatMul, filled
 from ..program.builder import Builder
-from ..program.packing import aligned, panels
+from ..program.packing import aligned, layout, panels
 from ..program.precision import SLOT
+from ..program.store import Panels
+from ..program.unpacking import Piece
 from ..program.views import View
 from . import activation, work
 from .elementwise import apply
@@ -111,7 +115,7 @@ def lower(node: Node, b: Builder) -> None:
         return
     if fixed and w is not None:
         kind = b.kind(node, prod(w.shape[1:]), w, groups=groups)
-        convolve(b, x, w, bias, y, s, groups, first, pad_planes=True, kind=kind)
+        convolve(b, x, w, bias, y, s, groups, first, pad_planes=True, kind=kind, node=node)
     else:
         _computed(b, x, b.f32(b.view(node.inputs[1])), y, s, groups)
     extra = []
@@ -161,28 +165,29 @@ def convolve(
     keep: Any = None,
     pad_planes: bool = False,
     kind: str = "f32",
+    node: Node | None = None,
 ) -> None:
     """y = act(Conv(x, w, bias)) with constant weights. key: of the packed copy, where w was made just now.
 
     Terms that see nothing but padding at every position are left out. pad_planes: x with zeros around it is laid out once,
-    where several lines of positions read the same rows; else each line has its rows copied. kind: how weights are held."""
-    key, keep = key or ("conv", id(w)), w if keep is None else keep
+    where several lines of positions read the same rows; else each line has its rows copied. kind: how weights are held.
+    node: whose weights they are.
+    """
+    key, keep = key or ("conv", mark(w)), w if keep is None else keep
     seen = met(s)
     begin = tuple(p - at.start * d for p, at, d in zip(s.begin, seen, s.dilation, strict=True))
-    w = w[(slice(None), slice(None), *seen)]
-    x, s = _from_first(x, replace(s, kernel=w.shape[2:], begin=begin))
+    kernel = tuple(at.stop - at.start for at in seen)
+    x, s = _from_first(x, replace(s, kernel=kernel, begin=begin))
     if pad_planes and prod(s.kernel[:-1]) > 1 and prod(s.out[:-1]) > 1 and (any(s.begin) or any(s.end)):
         x = padded(b, x, s, 0.0)
         s = replace(s, size=x.shape[2:], begin=(0,) * len(s.size), end=(0,) * len(s.size))
     filters, spatial = w.shape[0], len(s.size)
-    k, m = prod(w.shape[1:]), filters // groups
+    k, m = w.shape[1] * prod(kernel), filters // groups
+    held = _packed(b, w, seen, groups, kind, key, keep, node)
     if kind == "int8":
-        _quantised(b, x, w, bias, y, s, groups, act, (key, *((at.start, at.stop) for at in seen)), keep)
+        _quantised(b, x, held, m, bias, y, s, act)
         return
     panel_floats = -(-m // _core.UNITS) * _core.UNITS
-
-    def pack() -> Array:
-        return aligned(np.concatenate([panels(kind, [w[g * m : (g + 1) * m].reshape(1, m, k)]) for g in range(groups)]))
 
     def pack_bias() -> Array:
         assert bias is not None
@@ -190,41 +195,54 @@ def convolve(
         out.reshape(groups, panel_floats)[:, :m] = np.asarray(bias, np.float32).reshape(groups, m)
         return out
 
-    weights = b.packed((key, kind, groups, *((at.start, at.stop) for at in seen)), pack, keep)
     start = None if bias is None else b.packed(("conv bias", id(bias), groups), pack_bias, bias)
 
-    kernel, out, stride, dilation = (filled(v, 3, 1) for v in (s.kernel, s.out, s.stride, s.dilation))
-    scratch = b.scratch(_core.conv_scratch(x.shape[1], groups, kernel, out, stride, dilation))
+    extent, out, stride, dilation = (filled(v, 3, 1) for v in (s.kernel, s.out, s.stride, s.dilation))
+    scratch = b.scratch(_core.conv_scratch(x.shape[1], groups, extent, out, stride, dilation))
     args = Conv(
-        x=x, w=weights, bias=start, y=y, scratch=scratch,
+        x=x, w=held[0], bias=start, y=y, scratch=scratch,
         n=x.shape[0], channels=x.shape[1], filters=filters, groups=groups, spatial=spatial,
-        in_=filled(s.size, 3, 1), out=out, kernel=kernel, stride=stride, dilation=dilation, pad=filled(s.begin, 3),
+        in_=filled(s.size, 3, 1), out=out, kernel=extent, stride=stride, dilation=dilation, pad=filled(s.begin, 3),
         x_stride=filled(x.strides, 5), y_stride=filled(y.strides, 5), w_group=panel_floats * k, act=act,
     )  # fmt: skip
     b.emit(f"conv_{SLOT[kind]}", args)
 
 
+def _packed(
+    b: Builder, w: Array, seen: Sequence[slice], groups: int, kind: str, key: Any, keep: Any, node: Node | None
+) -> list[View]:
+    """What is seen of the weights as panels, those of all groups one behind the other; int8: each group by itself."""
+    m, kernel = w.shape[0] // groups, tuple(at.stop - at.start for at in seen)
+    k, n = w.shape[1] * prod(kernel), -(-m // _core.UNITS)
+    panel, _ = layout(kind, [(1, k)])
+    key = (key, groups, *((at.start, at.stop) for at in seen))
+
+    def pack(some: Sequence[int]) -> Array:
+        rows = [w[(slice(g * m, (g + 1) * m), slice(None), *seen)].reshape(1, m, k) for g in some]
+        return aligned(np.concatenate([panels(kind, [one]) for one in rows]))
+
+    each = [[g] for g in range(groups)] if kind == "int8" else [range(groups)]
+    held = [
+        b.packed(Panels(kind, len(some) * n * panel, (*key, *some[:1])), partial(pack, some), keep) for some in each
+    ]
+    if node is not None and kernel == w.shape[2:] and (kind != "int8" or prod(kernel) == 1):
+        # of a kernel in 8 bits other sizes may see, and quantise, a part
+        at = [(view, i * n) for view, some in zip(held, each, strict=True) for i in range(len(some))]
+        b.store.stands(node, w, kind, [Piece(view, 1, m, k, panel, 0, first) for view, first in at])
+    return held
+
+
 def _quantised(
-    b: Builder,
-    x: View,
-    w: Array,
-    bias: Array | None,
-    y: View,
-    s: Slide,
-    groups: int,
-    act: Activation,
-    key: Any,
-    keep: Any,
+    b: Builder, x: View, held: Sequence[View], m: int, bias: Array | None, y: View, s: Slide, act: Activation
 ) -> None:
     """Weights of 8 bits: the patch that each position reads is quantised by itself, and multiplied with them."""
-    k, m, n, spatial = prod(w.shape[1:]), w.shape[0] // groups, x.shape[0], len(s.size)
+    groups, n, spatial = len(held), x.shape[0], len(s.size)
+    k = x.shape[1] // groups * prod(s.kernel)
     seen = patches(padded(b, x, s, 0.0), s)  # [n, c, positions..., kernel...]
     order = [0, *range(2, 2 + spatial), 1, *range(2 + spatial, 2 + 2 * spatial)]
     positions = prod(s.out)
     rows = b.reshape(seen.transpose(order), (n, positions, groups, k))
-    for g in range(groups):
-        part = partial(panels, "int8", [w[g * m : (g + 1) * m].reshape(1, m, k)])
-        packed = b.packed((key, "int8", groups, g), part, keep)
+    for g, packed in enumerate(held):
         start = None
         if bias is not None:
             row = np.asarray(bias, np.float32)[g * m : (g + 1) * m]

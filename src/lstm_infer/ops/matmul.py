@@ -17,10 +17,13 @@ from ..frozen import frozen
 from ..graph.fact import Fact
 from ..graph.ir import Array, Node
 from ..graph.links import Link
+from ..graph.weights import mark
 from ..program.arguments import RANK, Activation, MatMul, MatMulDyn, MatMulI8, MatMulInt, dtype_code, filled
 from ..program.builder import Builder
-from ..program.packing import panels
+from ..program.packing import layout, panels
 from ..program.precision import SLOT
+from ..program.store import Panels
+from ..program.unpacking import Piece
 from ..program.views import View
 from . import work
 from .registry import Op, need, register
@@ -102,7 +105,13 @@ def pack(b: Builder, node: Node, weights: Array, turned: bool, scale: float = 1.
         return panels(kind, [(w if turned else w.T)[None]])
 
     kind = b.kind(node, weights.shape[1 if turned else 0], weights, values=lambda: [scaled()])
-    return Matrix(b.packed(("matrix", kind, id(weights), turned, scale), make, keep=weights), kind)
+    m, k = weights.shape if turned else weights.shape[::-1]
+    panel, _ = layout(kind, [(1, k)])
+    key = Panels(kind, -(-m // _core.UNITS) * panel, ("matrix", mark(weights), turned, scale))
+    view = b.packed(key, make, keep=weights)
+    if scale == 1:
+        b.store.stands(node, weights, kind, [Piece(view, 1, m, k, panel)], turned)
+    return Matrix(view, kind)
 
 
 def row_bias(b: Builder, key: Any, c: Array, m: int, keep: Any = None) -> View:

@@ -16,10 +16,13 @@ from ..frozen import frozen
 from ..graph.fact import Fact
 from ..graph.ir import Array, Node
 from ..graph.links import Link
+from ..graph.weights import mark
 from ..program.arguments import Activation, Recur
 from ..program.builder import Builder
 from ..program.packing import layout, panels
 from ..program.precision import SLOT
+from ..program.store import Panels
+from ..program.unpacking import Piece
 from ..program.views import View
 from .activation import Kind, by_name
 from .panels import Packed, copy_panels, grouped, pad16, peepholes
@@ -234,8 +237,8 @@ def pack(node: Node, b: Builder, s: Sizes, d: int) -> Packed:
     assert W is not None and R is not None
     kind = b.kind(node, max(s.I, s.H), W, R)
     panel, (_, r_at) = layout(kind, [(gates, s.I), (r_gates, s.H)])
-    key = (node.op, kind, split, d, id(W), id(R), id(bias), id(P))
-    w, r = W[d].reshape(gates, s.H, s.I), R[d].reshape(gates, s.H, s.H)
+    h_panel, _ = layout(kind, [(1, s.H)])
+    key = (node.op, split, d, id(W), id(R), id(bias), id(P))
 
     def biases() -> Array:
         both_b = np.zeros(2 * gates * s.H, np.float32) if bias is None else np.asarray(bias[d], np.float32)
@@ -247,15 +250,43 @@ def pack(node: Node, b: Builder, s: Sizes, d: int) -> Packed:
         return grouped(rows)
 
     keep = (W, R, bias, P)
-    whole = b.packed((*key, "wr"), lambda: panels(kind, [w, r[:r_gates]]), keep)
+    whole, r_h = _panels(node, b, s, d, kind, (W, R), split)
     after = replace(whole, offset=whole.offset + r_at)
     peephole = None
     if P is not None:
         peephole = b.packed((*key, "p"), lambda: peepholes(P[d], s.H), keep)
-    r_h = b.packed((*key, "rh"), lambda: panels(kind, [r[2:]]), keep) if split else None
-    return Packed(
-        kind, whole, after, r_h, b.packed((*key, "b"), biases, keep), peephole, panel, layout(kind, [(1, s.H)])[0]
+    if d == s.D - 1:
+        both = [_panels(node, b, s, e, kind, (W, R), split) for e in range(s.D)]
+        b.store.stands(node, W, kind, [Piece(wr, gates, s.H, s.I, panel) for wr, _ in both])
+        pieces = []
+        for wr, rh in both:
+            pieces.append(Piece(wr, r_gates, s.H, s.H, panel, r_at))
+            pieces += [] if rh is None else [Piece(rh, 1, s.H, s.H, h_panel)]
+        b.store.stands(node, R, kind, pieces)
+    return Packed(kind, whole, after, r_h, b.packed((*key, "b"), biases, keep), peephole, panel, h_panel)
+
+
+def _panels(
+    node: Node, b: Builder, s: Sizes, d: int, kind: str, weights: tuple[Array, Array], split: bool
+) -> tuple[View, View | None]:
+    """W and R of one direction, packed; of a GRU whose reset gate is applied before the product the last gate of R apart."""
+    W, R = weights
+    gates = GATES[node.op]
+    r_gates, n = 2 if split else gates, pad16(s.H) // 16
+
+    def units(m: Array, k: int) -> Array:
+        unit: Array = m[d].reshape(gates, s.H, k)
+        return unit
+
+    of = (node.op, split, d, mark(W), mark(R))
+    size, _ = layout(kind, [(gates, s.I), (r_gates, s.H)])
+    whole = b.packed(
+        Panels(kind, n * size, ("wr", *of)), lambda: panels(kind, [units(W, s.I), units(R, s.H)[:r_gates]]), weights
     )
+    if not split:
+        return whole, None
+    size, _ = layout(kind, [(1, s.H)])
+    return whole, b.packed(Panels(kind, n * size, ("rh", *of)), lambda: panels(kind, [units(R, s.H)[2:]]), weights)
 
 
 def _pack_fed(node: Node, b: Builder, s: Sizes, d: int, split: bool) -> Packed:

@@ -16,6 +16,8 @@ HEAD = 3
 """Rows before the weights of a panel of int8: scale, sum and zero point."""
 TINY = np.float32(2.0**-120)
 """A row of weights that are all smaller is held as 0."""
+AT_ONCE = 1 << 15
+"""Elements of panels that are rounded at once."""
 
 
 def aligned(values: Array) -> Array:
@@ -62,13 +64,19 @@ class Ints:
 
 def panels(kind: str, parts: Sequence[Array]) -> Array:
     """Packed panels of 16 units of matrices [gates, units, k] with the same units, whose values are taken as float32."""
-    if kind == "int8":
-        return panels_of_ints([Ints(*quantized(np.asarray(part, np.float32))) for part in parts])
     panel, starts = layout(kind, [(part.shape[0], part.shape[2]) for part in parts])
-    out = _core.aligned_empty(-(-parts[0].shape[1] // _core.UNITS) * panel * 4).view(np.float32)
-    for part, start in zip(parts, starts, strict=True):
-        _pack_f32(np.asarray(part, np.float32), panel, out, start)
-    return aligned(out.astype(np.float16)) if kind == "f16" else out
+    units = parts[0].shape[1]
+    if kind == "f32":
+        return _packed_f32(parts, panel, starts)
+    dtype = np.dtype(np.float16 if kind == "f16" else np.int32)
+    out = _core.aligned_empty(-(-units // _core.UNITS) * panel * dtype.itemsize).view(dtype)
+    some = _core.UNITS * max(1, AT_ONCE // max(panel, 1))
+    for first in range(0, units, some):  # what is in between is never as large as all of it
+        cut = [np.asarray(part[:, first : first + some], np.float32) for part in parts]
+        made = panels_of_ints([Ints(*quantized(p)) for p in cut]) if kind == "int8" else _packed_f32(cut, panel, starts)
+        at = first // _core.UNITS * panel
+        out[at : at + made.size] = made
+    return out
 
 
 def panels_of_ints(parts: Sequence[Ints]) -> Array:
@@ -87,6 +95,13 @@ def quantized(values: Array) -> tuple[Array, Array]:
     scale[most < TINY] = 0
     q = np.rint(values / np.where(scale == 0, np.float32(1), scale)[..., None])
     return np.where(scale[..., None] == 0, 0, np.clip(q, -127, 127)).astype(np.int8), scale
+
+
+def _packed_f32(parts: Sequence[Array], panel: int, starts: Sequence[int]) -> Array:
+    out: Array = _core.aligned_empty(-(-parts[0].shape[1] // _core.UNITS) * panel * 4).view(np.float32)
+    for part, start in zip(parts, starts, strict=True):
+        _pack_f32(np.asarray(part, np.float32), panel, out, start)
+    return out
 
 
 def _pack_i8(part: Ints, panel: int, out: Array, start: int) -> None:

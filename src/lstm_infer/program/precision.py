@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -24,6 +24,8 @@ FEW_I8 = 4096
 LONG_ZEROS = 33025
 """Terms of the longest sum of products of 8-bit numbers, less a zero point, that int32 holds."""
 SAMPLE = 1024
+AT_ONCE = 1 << 18
+"""Weights that are looked at together."""
 
 
 @frozen
@@ -63,7 +65,12 @@ class Held:
 
 def within_f16(array: Array) -> bool:
     """Is every finite number among them below the largest half."""
-    return not array.size or float(np.abs(array, where=np.isfinite(array), out=np.zeros_like(array)).max()) <= F16_MAX
+    return not any((np.isfinite(part) & (np.abs(part) > F16_MAX)).any() for part in _parts(array))
+
+
+def _parts(array: Array) -> Iterator[Array]:
+    flat = array.reshape(-1)
+    return (flat[first : first + AT_ONCE] for first in range(0, flat.size, AT_ONCE))
 
 
 def exact_f16(array: Array) -> bool:
@@ -81,7 +88,7 @@ def decide(node: str, op: str, asked: str, weights: Sequence[Array], terms: int,
     arrays = [np.asarray(w, np.float32) for w in weights]
     n = sum(a.size for a in arrays)
     if asked == "int8":
-        if not all(np.isfinite(a).all() for a in arrays):
+        if not all(np.isfinite(part).all() for a in arrays for part in _parts(a)):
             return Held(node, op, "f32", asked, n, "a weight is not finite")
         if n // groups < FEW_I8:
             parted = f" in {groups:,} groups" if groups > 1 else ""

@@ -9,25 +9,37 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Callable, Hashable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..graph.ir import Array
+from ..graph.ir import Array, Node
+from ..graph.weights import as_weight
 from .precision import Held, Precision, decide
+from .unpacking import Piece, Unpack
 from .views import Buffer, View, dense_strides, storage
 
-__all__ = ["ConstStore", "Values"]
+__all__ = ["ConstStore", "Panels", "Values"]
 
 Values = Callable[[], Sequence[Array]]
 """Makes what is packed, when it is asked for."""
 
 
+class Panels(NamedTuple):
+    """The key of packed weights: how they are held, elements, and what they are made of, in marks and plain values."""
+
+    kind: str
+    n: int
+    of: tuple[Hashable, ...]
+
+
 class ConstStore:
     """Arrays by key. Their addresses are given relative to one anchor, which is base 0 of every plan."""
 
-    def __init__(self, precision: Precision | None = None) -> None:
+    def __init__(self, precision: Precision | None = None, *, drops: bool = True) -> None:
         self.precision = precision or Precision()
+        self._drops = drops
+        """May weights that were packed go; not where another model reads them too."""
         self._decided: dict[str, tuple[list[weakref.ref[Array]], Held]] = {}
         self.anchor = np.zeros(64, np.uint8)
         self._views: weakref.WeakValueDictionary[Hashable, View] = weakref.WeakValueDictionary()
@@ -66,6 +78,14 @@ class ConstStore:
                 n = sum(w.size for w in weights)
                 held = Held(node, op, "int8", self.precision.asked(node), n, "as in the file")
                 self._decided[node] = [weakref.ref(w) for w in weights], held
+
+    def stands(self, node: Node, weight: Array, kind: str, pieces: Sequence[Piece], turned: bool = True) -> None:
+        """All of a weight of a node stands in these pieces of packed panels; see Unpack."""
+        one = as_weight(weight)
+        if self._drops and one is not None:
+            exact = kind == "f32" or self.precision.asked(node.name) == "f32"
+            again = Unpack(kind, one.shape, one.dtype, tuple(pieces), turned)
+            one.packed(node.name, kind, exact, again)
 
     def view(self, array: Array) -> View:
         """The array as a dense constant of its storage dtype."""

@@ -243,7 +243,7 @@ def node_facts(node: Node, ins: list[Fact | None], room: int = FOLD_BYTES) -> li
             return outs
         spend(node, cost)
         with np.errstate(all="ignore"):
-            arrays = op.evaluate(node, [None if fact is None else fact.const for fact in ins])
+            arrays = op.evaluate(node, [None if fact is None else np.asarray(fact.const) for fact in ins])
         return [_folded(node, fact, array) for fact, array in zip(outs, arrays, strict=False)]
     except LstmInferError:
         raise
