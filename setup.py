@@ -14,6 +14,7 @@ CFLAGS
 
 import os
 import re
+import shutil
 import sysconfig
 from pathlib import Path
 
@@ -21,6 +22,7 @@ import numpy
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
+from setuptools.command.build_py import build_py
 
 # One row per vector set of kernels/li_isas.def: the machine it belongs to and the flags of its one source file.
 # scalar, and all that is not under kernels/isa, takes the baseline of the target: no row, no -march.
@@ -129,6 +131,19 @@ class BuildExt(build_ext):
         return objects
 
 
+class BuildPy(build_py):
+    """build_py that puts the sources of the kernels beside the writer of C, which copies some of them into what it writes."""
+
+    def run(self) -> None:
+        super().run()
+        if not self.editable_mode:  # which finds them in the tree
+            target = Path(self.build_lib, "lstm_infer", "conversion", "c", "kernels")
+            for source in [*KERNELS.rglob("*.c"), *KERNELS.rglob("*.h"), *KERNELS.rglob("*.def")]:
+                copy = target / source.relative_to(KERNELS)
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(source, copy)
+
+
 def depends() -> list[str]:
     """Every file whose change makes all objects stale."""
     found = [path for ext in ("*.h", "*.def") for path in KERNELS.rglob(ext)]
@@ -157,5 +172,5 @@ setup(
             "embedsignature.format": "python",
         },
     ),
-    cmdclass={"build_ext": BuildExt},
+    cmdclass={"build_ext": BuildExt, "build_py": BuildPy},
 )

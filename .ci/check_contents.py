@@ -11,6 +11,8 @@ import sys
 from pathlib import Path
 
 NOT_INSTALLED = (".pyx", ".pxd", ".c", ".h")
+KERNELS = "conversion/c/kernels/"
+"""What convert copies into a folder of C: the sources of the kernels, and no others."""
 
 
 def tracked(under: str = ".") -> list[str]:
@@ -31,8 +33,9 @@ def installed(folder: Path) -> list[str]:
     package, source = folder / "lstm_infer", "src/lstm_infer/"
     held = {str(path.relative_to(package)) for path in package.rglob("*") if path.is_file()}
     wanted = {name.removeprefix(source) for name in tracked(source) if Path(name).suffix not in NOT_INSTALLED}
+    wanted |= {KERNELS + name.removeprefix("kernels/") for name in tracked("kernels") if not name.endswith(".md")}
     wrong = [f"lacks {name}" for name in sorted(wanted - held)]
-    wrong += [f"holds {name}" for name in sorted(held) if Path(name).suffix in NOT_INSTALLED]
+    wrong += [f"holds {name}" for name in sorted(held - wanted) if Path(name).suffix in NOT_INSTALLED]
     modules = [name for name in ("_core", "_stream", "_states", "_check") if not list(package.glob(f"{name}.*.so"))]
     return wrong + [f"lacks the module {name}" for name in modules]
 

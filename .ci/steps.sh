@@ -19,7 +19,7 @@ copy_tree() {
 # ---- Debian's packages, and a root of another architecture for the emulator ----
 
 step_packages() {
-    local wanted=(binutils gcc libc6-dev clang valgrind gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user-static debootstrap)
+    local wanted=(binutils gcc g++ make libc6-dev clang valgrind gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user-static debootstrap)
     if ! dpkg --status "${wanted[@]}" >/dev/null 2>&1; then
         export DEBIAN_FRONTEND=noninteractive
         apt-get update -qq

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FORMS", "convert"]
 
-FORMS: dict[str, str] = {}
+FORMS: dict[str, str] = {"c": "c"}
 """By `to`: the module of this package that has the form, as FORM."""
 
 OPTIONS: Mapping[str, Callable[[str, Any], Any]] = {
@@ -30,6 +30,7 @@ OPTIONS: Mapping[str, Callable[[str, Any], Any]] = {
     "opset": lambda what, value: given.number(what, value, 1),
     "states_file": lambda what, value: _path(what, value),
     "name": lambda what, value: _text(what, value),
+    "isa": lambda what, value: _text(what, value),
 }
 """What a form may take, and how it is looked at."""
 
@@ -79,7 +80,8 @@ def convert(
         Called with a line before each part.
     **load_options
         precision, isa, inputs, constants, states, time_axis, as in `load`. They are fixed by the conversion: a file that is
-        loaded again takes none of them. T and the batch stay open.
+        loaded again takes none of them. T and the batch stay open. C: isa is the one set that the sources are for, "scalar"
+        (plain C) if not given.
 
     Returns
     -------
@@ -105,7 +107,10 @@ def convert(
     tell = say or (lambda line: None)
     goal = _path("path", path)
     form = _form(to, goal)
-    options = _options(form, {"chunk": chunk, "batch": batch, "opset": opset, "states_file": states_file, "name": name})
+    given_options = {"chunk": chunk, "batch": batch, "opset": opset, "states_file": states_file, "name": name}
+    if "isa" in form.takes:  # what the result is written for, which this machine need not run
+        given_options["isa"] = load_options.pop("isa", None)
+    options = _options(form, given_options)
     asked = Asked(goal, given.number("seed", seed, 0), options, tell)
     for target in (goal, options.get("states_file")):
         if target is not None:

@@ -152,10 +152,10 @@ class StreamPlan:
         program = assemble(b, len(self.fed.names), outputs)
         return Block(n, program, work(b.calls), tuple(after[key] for key in self.fills), tuple(present))
 
-    def placed(self, n: int, phase: Phase) -> Placed:
+    def placed(self, n: int, phase: Phase, flush: bool = False) -> Placed:
         """The calls of such a block once more, for who looks at each of them."""
         with self._lock:
-            _, _, b, outputs = self._settled(n, phase, False)
+            _, _, b, outputs = self._settled(n, phase, flush)
         return placed(b, len(self.fed.names), len(outputs))
 
     def _settled(self, n: int, phase: Phase, flush: bool) -> tuple[Chunk, list[str], Builder, list[Fact]]:
