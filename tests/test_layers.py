@@ -60,9 +60,9 @@ COMPILED = {"_core", "_check", "_stream", "_states"}
 
 OUTSIDE = {
     # the demo opens the state of onnxruntime's copy of its model; verify falls back to the reference evaluator
-    "onnx": {"importer", "doors", "cli", "model"},
+    "onnx": {"importer", "doors", "cli", "model", "conversion"},
     "google": {"importer"},  # protobuf, under onnx
-    "onnxruntime": {"cli"},
+    "onnxruntime": {"cli", "conversion"},
     "matplotlib": {"cli"},
     "rich": {"cli"},
     "numpy": None,  # everywhere

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FORMS", "convert"]
 
-FORMS: dict[str, str] = {"c": "c"}
+FORMS: dict[str, str] = {"onnx": "stateful.form", "c": "c"}
 """By `to`: the module of this package that has the form, as FORM."""
 
 OPTIONS: Mapping[str, Callable[[str, Any], Any]] = {
@@ -63,11 +63,11 @@ def convert(
         outputs, for any runtime (docs/convert.md). "c": sources that need nothing else. None: by the suffix of `path`, .lsi or
         .onnx.
     chunk : int, optional
-        ONNX and C: steps of one call; default 1.
+        ONNX and C: steps of one call; default 1, or as few as a model works with that takes a step for several frames.
     batch : int, optional
-        C: signals stepped in lockstep; default 1.
+        ONNX and C: signals stepped in lockstep; default open in ONNX, where the model's is, and 1 in C.
     opset : int, optional
-        ONNX: version of the operators.
+        ONNX: version of the operators; default 17.
     states_file : path, optional
         ONNX: a .npz file to write the first states to.
     name : str, optional

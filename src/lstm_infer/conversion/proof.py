@@ -83,7 +83,7 @@ def live_cases(model: Model, seed: int, *, steps: int, signals: int = 1) -> Iter
     for chosen in choices(model):
         drive = Driver(model, Inputs(model, chosen), spec)
         rng = np.random.default_rng(seed)
-        T, B = drive.inputs.sizes(steps, signals) if not drive.frames else (steps, drive.inputs.sizes(1, signals)[1])
+        T, B = steps, drive.inputs.sizes(1, signals)[1]  # a file of one step streams as many as it is fed
         feeds = drive.signal(rng, T + BEFORE, B)
         said = "".join(f", {name}={value}" for name, value in chosen.items())
         side = {name: feeds[name] for name in spec.side}

@@ -1,0 +1,117 @@
+"""A file of one step driven by hand beside the stream of its source: only what the file itself says is used."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..proof import Live
+from .runner import Run, runner
+
+__all__ = ["StepFile", "drive"]
+
+
+@dataclass(frozen=True)
+class StepFile:
+    """What a caller reads of the file."""
+
+    run: Run
+    by: str
+    stream: Mapping[str, Any]
+    states: tuple[Mapping[str, Any], ...]
+    rounds: bool
+    """Does it round values to 8 bits."""
+
+    @classmethod
+    def open(cls, path: Path) -> StepFile:
+        """A file that was written."""
+        import onnx
+
+        model = onnx.load(path, load_external_data=False)
+        props = {p.key: json.loads(p.value) for p in model.metadata_props}
+        eight = (onnx.TensorProto.INT8, onnx.TensorProto.UINT8)
+        rounds = any(tensor.data_type in eight for tensor in model.graph.initializer)
+        run, by = runner(path)
+        return cls(run, by, props["lstm_infer.stream"], tuple(props["lstm_infer.states"]), rounds)
+
+    def first(self, batch: int) -> dict[str, NDArray[Any]]:
+        """The states before the first step."""
+        return {record["input"]: _first(record, batch) for record in self.states}
+
+
+def _first(record: Mapping[str, Any], batch: int) -> NDArray[Any]:
+    """The first value of a state, repeated for each signal."""
+    shape = [batch if size == "batch" else size for size in record["shape"]]
+    if "data" not in record:
+        return np.full(shape, record["first"], record["dtype"])
+    data = np.frombuffer(base64.b64decode(record["data"]), np.dtype(record["dtype"]).newbyteorder("<"))
+    return np.array(np.broadcast_to(data.reshape(record["data_shape"]), shape)).astype(record["dtype"])
+
+
+def drive(file: StepFile, live: Live) -> tuple[dict[str, NDArray[Any] | None], dict[str, NDArray[Any]]]:
+    """What the file makes of a signal: all frames of each output, or the last value of one that has no frames; and the
+    states behind its last frame, before it is flushed, by what they are to the source."""
+    state = file.first(live.signals)
+    for record in file.states:
+        value = live.initial.get(record["of"]) if record["kind"] == "state" else None
+        if value is not None:
+            state[record["input"]] = np.asarray(value, state[record["input"]].dtype).reshape(
+                state[record["input"]].shape
+            )
+        elif record["kind"] == "started" and live.initial:
+            state[record["input"]] = np.array(True)
+    made: list[dict[str, NDArray[Any]]] = []
+    at, last = 0, dict[str, NDArray[Any]]()
+    for feeds, n in _chunks(file, live):
+        if at + n >= live.steps or n == 0:
+            state |= {r["input"]: np.array(live.steps, np.int64) for r in file.states if r["kind"] == "end"}
+        out = file.run({**live.side, **feeds, **state})
+        state = {record["input"]: out[record["output"]] for record in file.states}
+        made.append(out)
+        at += n
+        if at == live.steps and n:
+            last = {r["of"]: state[r["input"]] for r in file.states if r["kind"] == "state"}
+    return {
+        name: _joined(file.stream, name, [out[name] for out in made], live) for name in file.stream["outputs"]
+    }, last
+
+
+def _chunks(file: StepFile, live: Live) -> Iterator[tuple[dict[str, NDArray[Any]], int]]:
+    """The chunks of a signal, the last one filled up, and those that flush it; with the frames in each."""
+    chunk, axes = file.stream["chunk"], file.stream["inputs"]
+    last: dict[str, NDArray[Any]] = {}
+    rows = file.stream["rows"]
+    for feeds in live.pieces(chunk):
+        n = next(iter(feeds.values())).shape[0 if live.drive.frames else next(iter(axes.values()))]
+        last = {name: _filled(value, axes[name], chunk) for name, value in feeds.items()}
+        yield {name: value if rows or not live.drive.frames else value[0] for name, value in last.items()}, n
+    for _ in range(file.stream["flush"] // chunk):
+        yield {name: np.zeros_like(value) for name, value in last.items()}, 0
+
+
+def _filled(value: NDArray[Any], axis: int, n: int) -> NDArray[Any]:
+    """A chunk with zeros behind it."""
+    missing = n - value.shape[axis]
+    if not missing:
+        return value
+    pads = [(0, missing if a == axis else 0) for a in range(value.ndim)]
+    return np.pad(value, pads)
+
+
+def _joined(stream: Mapping[str, Any], name: str, made: list[NDArray[Any]], live: Live) -> NDArray[Any]:
+    """The frames of an output that belong to the signal."""
+    said = stream["outputs"][name]
+    if said["kind"] not in ("time", "frame"):
+        return made[-1]
+    axis = said["axis"]
+    whole = np.stack(made) if said["kind"] == "frame" and not stream["rows"] else np.concatenate(made, axis)
+    n = max((live.steps + said["more"]) // said["rate"], 0)
+    found: NDArray[Any] = whole[(slice(None),) * axis + (slice(said["drop"], said["drop"] + n),)]
+    return found

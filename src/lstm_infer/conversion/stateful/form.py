@@ -1,0 +1,153 @@
+"""The form "onnx": one step as an ONNX file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...errors import ConvertError
+from ...model import Model
+from ..form import Asked, Proof, Written
+from ..proof import Live, live_cases, matched
+from ..report import Checked
+from .beside import StepFile, _first, drive
+from .build import Built, build
+from .dialect import NEWEST, OLDEST
+from .proto import model_of, state_records
+
+__all__ = ["FORM"]
+
+STEPS, LONG = 24, 1000
+"""Frames of the signals that a result is checked on, and of the long one."""
+
+
+class StatefulOnnx:
+    """An ONNX file of one step, whose states are inputs and outputs."""
+
+    name = "onnx"
+    suffix = ".onnx"
+    takes: Mapping[str, Any] = {"chunk": None, "batch": None, "opset": 17, "states_file": None}
+    allowed = "1e-5 + 1e-4 |value|, as between this engine and onnxruntime"
+
+    def write(self, model: Model, folder: Path, asked: Asked) -> Written:
+        """Write the file, and the first states beside it where that is asked."""
+        import onnx
+
+        options = asked.options
+        _check(model, options["opset"])
+        built = build(model, options["chunk"], options["opset"], options["batch"])
+        ports = {port.name: port for port in built.draft.inputs}
+        records = state_records(built.carries, ports)
+        metadata = {"lstm_infer.stream": _stream(built), "lstm_infer.states": records}
+        proto = model_of(built.draft, model._graph.name or "step", metadata)
+        try:
+            onnx.checker.check_model(proto, full_check=True)
+        except onnx.checker.ValidationError as error:
+            raise ConvertError(f"onnx.checker refuses what was made: {error}") from error
+        main = folder / "step.onnx"
+        onnx.save(proto, main)
+        beside = {}
+        if options["states_file"] is not None:
+            file = folder / "states.npz"
+            np.savez(file, **{record["input"]: _first(record, 1) for record in records})  # type: ignore[arg-type]
+            beside[file] = options["states_file"]
+        return Written(main, beside, _facts(built, proto))
+
+    def prove(self, model: Model, written: Written, asked: Asked) -> Proof:
+        """Run the file beside the stream of its source."""
+        file = StepFile.open(written.main)
+        batch, checks = file.stream["batch"], list[Checked]()
+        for signals, least in ((batch or 1, STEPS), (batch or 1, LONG), *([(3, STEPS)] if batch is None else [])):
+            for live in live_cases(model, asked.seed, steps=_steps(file, least), signals=signals):
+                if least == STEPS or live.case.startswith("in pieces"):
+                    checks.append(_compared(file, live))
+        return Proof(tuple(checks), "")
+
+
+def _steps(file: StepFile, least: int) -> int:
+    """Frames of a signal: the last chunk is not full where the file can say so."""
+    chunk = int(file.stream["chunk"])
+    steps = -(-least // chunk) * chunk
+    told = any(record["kind"] == "end" for record in file.states)
+    ragged = chunk > 1 and (told or all(o["kind"] in ("time", "frame") for o in file.stream["outputs"].values()))
+    return steps + ragged
+
+
+def _compared(file: StepFile, live: Live) -> Checked:
+    """A signal through the file beside the stream, and the states behind it."""
+    got, last = drive(file, live)
+    check = matched(live, got, bits=False)
+    if check.detail:
+        return check
+    pairs = [(got[name], value) for name, value in live.want.items() if value is not None]
+    if file.rounds:  # rounding to 8 bits may fall either way: two steps of the range
+        check = replace(check, excess=max((_beyond(a, b, 2 / 127) for a, b in pairs), default=0.0))
+    if live.steps % file.stream["chunk"] == 0:
+        over = [
+            _beyond(state.reshape(live.last[name].shape), live.last[name], 2 / 127 if file.rounds else 1e-4)
+            for name, state in last.items()
+        ]
+        check = replace(check, excess=max([check.excess, *over]))
+    return check
+
+
+def _beyond(got: Any, want: Any, share: float) -> float:
+    """The largest difference, in units of a share of the range of a value and a little more."""
+    largest = np.abs(want.astype(np.float64)).max(initial=0)
+    error = np.abs(got.astype(np.float64) - want).max(initial=0)
+    return float(error / (share * largest + 1e-5))
+
+
+def _check(model: Model, opset: int) -> None:
+    if not OLDEST <= opset <= NEWEST:
+        raise ConvertError(f"opset: {opset} is not written; {OLDEST} to {NEWEST} are")
+    precision = model._options.precision
+    if str(precision) != "f32":
+        raise ConvertError(
+            f"precision: an ONNX file holds its weights in f32, not as {precision}; load with precision='f32'"
+        )
+
+
+def _stream(built: Built) -> dict[str, Any]:
+    """How the file is driven."""
+    spec, chunk = built.spec, built.chunk
+    frames = spec.mode == "frame"
+    outputs = {}
+    for output in spec.outputs:
+        pace = built.step.pace(output.name)
+        axis = output.axis if output.kind == "time" else 0
+        outputs[output.name] = {
+            "kind": output.kind, "axis": axis, "drop": pace.lag, "rate": pace.rate, "more": pace.more,
+        }  # fmt: skip
+    paces = [built.step.pace(o.name) for o in spec.outputs if o.kind in ("time", "last")]
+    late = [(p.length(T) + p.lag) * p.rate - T for p in paces for T in range(4 * chunk, 5 * chunk)]
+    flush = max([0, *late]) if built.step.looks_ahead else 0
+    return {
+        "chunk": chunk,
+        "mode": spec.mode,
+        "rows": built.step.n != chunk,
+        "batch": built.batch,
+        "inputs": {name: 0 if frames else spec.roles.time[name] for name in spec.streamed},
+        "side": [port.name for port in built.draft.inputs if port.name in spec.side],
+        "outputs": outputs,
+        "flush": -(-flush // chunk) * chunk,
+    }
+
+
+def _facts(built: Built, proto: Any) -> dict[str, str]:
+    return {
+        "opset": str(proto.opset_import[0].version),
+        "chunk": str(built.chunk),
+        "batch": "open"
+        if built.batch is None
+        else str(built.batch) + (f" ({built.why_fixed})" if built.why_fixed else ""),
+        "nodes": str(len(proto.graph.node)),
+        "states": ", ".join(f"{c.name} -> {c.after}" for c in built.carries) or "none",
+    }
+
+
+FORM = StatefulOnnx()

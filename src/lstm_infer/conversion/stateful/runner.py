@@ -1,0 +1,56 @@
+"""Who runs an ONNX file here: onnxruntime, or else the reference evaluator of onnx."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from ...errors import ConvertError
+
+__all__ = ["Run", "runner"]
+
+Feeds = Mapping[str, NDArray[Any]]
+Run = Callable[[Feeds], dict[str, NDArray[Any]]]
+
+
+def runner(path: Path) -> tuple[Run, str]:
+    """A function from inputs to outputs by name, and who runs it.
+
+    Raises
+    ------
+    ConvertError
+        onnxruntime is there and refuses the file.
+    """
+    try:
+        import onnxruntime
+    except ImportError:
+        return _evaluator(path)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    try:
+        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # its errors have no common base
+        raise ConvertError(f"onnxruntime {onnxruntime.__version__} refuses the file: {error}") from error
+    names = [output.name for output in session.get_outputs()]
+
+    def run(feeds: Feeds) -> dict[str, NDArray[Any]]:
+        return dict(zip(names, session.run(names, dict(feeds)), strict=True))
+
+    return run, f"onnxruntime {onnxruntime.__version__}"
+
+
+def _evaluator(path: Path) -> tuple[Run, str]:
+    import onnx
+    from onnx.reference import ReferenceEvaluator
+
+    evaluator: Any = ReferenceEvaluator(str(path))
+    names = list(evaluator.output_names)
+
+    def run(feeds: Feeds) -> dict[str, NDArray[Any]]:
+        return dict(zip(names, evaluator.run(names, dict(feeds)), strict=True))
+
+    return run, f"the reference evaluator of onnx {onnx.__version__} (pip install onnxruntime for a faster one)"
