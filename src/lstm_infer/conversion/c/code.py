@@ -2,41 +2,34 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from string import Template
 
 from .ports import Port
 from .schedule import Run
-from .source import Source, lines
+from .source import Source
 
 __all__ = ["code"]
 
 
 def code(source: Source) -> str:
     """NAME.c; the tables are written first, so that the block of constants is complete behind it."""
-    name = source.options.name
-    runs = [source.tables.plan(run.placed) for run in source.schedule.runs]
-    flushes = [source.tables.plan(run.placed) for run in source.schedule.flushes]
+    name, schedule = source.options.name, source.schedule
+    rows = [_rows(source, "li_runs", schedule.runs)]
+    rows += [_rows(source, "li_flushes", schedule.flushes)] if schedule.flushes else []
+    rows += [_rows(source, "li_single", [schedule.single])] if schedule.single else []
     first, kept = _first(source)
-    slots = [f"li_status li_{s}_{source.tables.suffix}(const void *args, char *const *base);"
-             for s in sorted(source.tables.slots)]  # fmt: skip
-    words = len(source.tables.blob.data()) // 8
-    return "\n".join(
-        [
-            f"/* {name}: the plan as tables, and the calls of {name}.h. Written by lstm_infer; {source.about} */",
-            f'#include "{name}.h"\n',
-            "#include <math.h>\n#include <string.h>\n",
-            '#include "kernels/names.h"\n#include "kernels/li_plan.h"\n',
-            f"extern const uint64_t {name}_weights[{words}];\n",
-            *slots,
-            "",
-            *source.tables.lines,
-            "",
-            _runs(source, "li_runs", source.schedule.runs, runs),
-            _runs(source, "li_flushes", source.schedule.flushes, flushes) if flushes else "",
-            _begin(source, first, kept),
-            _calls(source),
-        ]
+    slots = [f"li_status li_{slot}_{source.tables.suffix}(const void *args, char *const *base);"
+             for slot in sorted(source.tables.slots)]  # fmt: skip
+    head = HEAD.substitute(
+        name=name, about=source.about, words=len(source.tables.blob.data()) // 8, slots="\n".join(slots)
     )
+    program = PROGRAM.substitute(name=name, NAME=name.upper(), n_in=len(source.inputs), n_out=len(source.outputs))
+    copied = f"    memcpy((char *)state + {source.head_bytes}, (const char *){name}_weights + {first}, {kept});\n"
+    begin = BEGIN.substitute(name=name, NAME=name.upper(), copied=copied if kept else "")
+    parts = [head, *source.tables.lines, "", program, *rows, begin, _seed(source), _calls(source)]
+    return re.sub(r"\n{3,}", "\n\n", "\n".join(parts))
 
 
 def _first(source: Source) -> tuple[int, int]:
@@ -46,134 +39,175 @@ def _first(source: Source) -> tuple[int, int]:
     return (source.tables.blob.put(data[:kept]), kept) if kept else (0, 0)
 
 
-def _runs(source: Source, name: str, runs: Sequence[Run], lists: Sequence[str]) -> str:
-    n = len(source.outputs)
+def _rows(source: Source, name: str, runs: Sequence[Run]) -> str:
+    """What each program runs, what comes behind it, and what it makes."""
     rows = []
-    for run, steps in zip(runs, lists, strict=True):
-        present = [*run.present, *([-1] * (n - len(run.present)))]
+    for run in runs:
+        steps = source.tables.plan(run.placed)
+        present = [*run.present, *([-1] * (len(source.outputs) - len(run.present)))]
+        made = source.made(run)
         rows.append(
-            f"    {{&{steps}, {run.next}, {{{', '.join(map(str, present))}}}, {{{', '.join(map(str, source.made(run)))}}}}},"
+            f"    {{&{steps}, {run.next}, {{{', '.join(map(str, present))}}}, {{{', '.join(map(str, made))}}}}},"
         )
-    return (
-        f"static const struct {{ const li_steps *steps; int64_t next; int8_t present[{n}]; int64_t made[{n}]; }} "
-        f"{name}[] = {{\n" + "\n".join(rows) + "\n};\n"
-    )
-
-
-def _begin(source: Source, first: int, kept: int) -> str:
-    name, upper = source.options.name, source.options.name.upper()
-    copied = f"    memcpy((char *)state, (const char *){name}_weights + {first}, {kept});\n" if kept else ""
-    if kept and source.head_bytes:
-        copied = copied.replace("(char *)state,", f"(char *)state + {source.head_bytes},")
-    text = f"""size_t {name}_state_size(void) {{ return {upper}_STATE_BYTES; }}
-size_t {name}_scratch_size(void) {{ return {upper}_SCRATCH_BYTES; }}
-
-int {name}_init(void *state, size_t state_bytes)
-{{
-if (state_bytes < {upper}_STATE_BYTES || (uintptr_t)state % {upper}_ALIGN) {{ return -1; }}
-{name}_reset(state);
-return 0;
-}}
-
-void {name}_reset(void *state)
-{{
-memset(state, 0, {upper}_STATE_BYTES);
-{copied}}}
-"""
-    return text + (_seed(source) if source.drawn else "")
+    return f"static const li_run {name}[] = {{\n" + "\n".join(rows) + "\n};\n"
 
 
 def _seed(source: Source) -> str:
-    rows = []
+    if not source.drawn:
+        return ""
+    places = []
     for state in source.drawn:
         at = source.head_bytes + state.view.buffer.offset + state.view.byte_offset
-        rows.append(f"{{{at}, {state.view.shape[0]}}}")
-    return f"""
-/* SplitMix64 (G. Steele, D. Lea, C. Flood, Fast splittable pseudorandom number generators, 2014). */
-static uint64_t li_mixed(uint64_t n)
-{{
-n = (n ^ (n >> 30)) * UINT64_C(0xBF58476D1CE4E5B9);
-n = (n ^ (n >> 27)) * UINT64_C(0x94D049BB133111EB);
-return n ^ (n >> 31);
-}}
-
-void {source.options.name}_seed(void *state, uint64_t seed)
-{{
-static const int64_t places[][2] = {{{", ".join(rows)}}};
-for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {{
-    for (int64_t row = 0; row < places[i][1]; row++) {{
-        const uint64_t key[2] = {{li_mixed(seed + (uint64_t)row * UINT64_C(0x9E3779B97F4A7C15)), 0}};
-        memcpy((char *)state + places[i][0] + 16 * row, key, sizeof(key));
-    }}
-}}
-}}
-"""
+        places.append(f"{{{at}, {state.view.shape[0]}}}")
+    return SEED.substitute(name=source.options.name, places=", ".join(places))
 
 
 def _calls(source: Source) -> str:
     name = source.options.name
-    step = _call(source, "step", "li_runs", source.inputs)
-    if not source.changes:
-        return step
-    made = f"""
-int64_t {name}_made(const void *state, int output)
-{{
-int64_t made;
-memcpy(&made, (const char *)state + 8 * (1 + output), sizeof(made));
-return made;
-}}
-"""
-    return step + made + (_call(source, "flush", "li_flushes", ()) if source.schedule.flushes else "")
-
-
-def _call(source: Source, what: str, runs: str, inputs: Sequence[Port]) -> str:
-    """A call: bases, the program, and the state back where it fails."""
-    name, repeats = source.options.name, source.schedule.repeats if what == "step" else 1
-    at, n_in = lines(source.schedule.arena_bytes), len(source.inputs)
-    find = ""
+    text = _call(source, f"int {name}_step", "li_runs", source.schedule.repeats, source.inputs)
     if source.changes:
-        find = "    int64_t li_at_run;\n    memcpy(&li_at_run, state, sizeof(li_at_run));\n"
+        text += MADE.substitute(name=name)
     if source.schedule.flushes:
-        find += f"    if (li_at_run < 0) {{ return {name.upper()}_ERR_FLUSHED; }}\n"
-    index = "li_at_run" if source.changes else "0"
-    failing = source.schedule.can_fail
-    ins = [f"    li_base[{3 + i}] = (char *)(uintptr_t)(const void *){p.c_name};" for i, p in enumerate(inputs)]
-    outs = [f"(char *)(void *){port.c_name}" for port in source.outputs]
-    bases = "\n".join(
-        [
-            f"    li_base[0] = (char *)(uintptr_t)(const void *){name}_weights;",
-            f"    li_base[1] = (char *)state + {source.head_bytes};",
-            "    li_base[2] = (char *)scratch;",
-            *ins,
-            f"    for (int i = 0; i < {len(outs)} && {runs}[{index}].present[i] >= 0; i++) {{ "
-            f"li_base[{3 + n_in} + i] = li_out[{runs}[{index}].present[i]]; }}",
-        ]
-    )
-    keep = f"    memcpy((char *)scratch + {at}, li_base[1], {source.block_bytes});\n" if failing else ""
-    back = f"        memcpy(li_base[1], (char *)scratch + {at}, {source.block_bytes});\n" if failing else ""
-    run = f"li_plan_run({runs}[{index}].steps->step, {runs}[{index}].steps->n, li_base)"
-    body = f"""    const int64_t li_code = {run};
-if (li_code) {{
-{back}        return (int)(li_code & 0xff);
-}}
-"""
-    if repeats > 1:
-        moved = [f"        li_base[{3 + i}] += {p.elements * p.dtype.itemsize};"
-                 for i, p in enumerate(source.all_ports) if p.moves]  # fmt: skip
-        body = "    for (int li_n = 0; li_n < {}; li_n++) {{\n{}{}\n    }}\n".format(
-            repeats, "".join(f"    {line}\n" for line in body.splitlines()), "\n".join(moved)
-        )
-    after = ""
+        text += _call(source, f"int {name}_flush", "li_flushes", 1, ())
+    return text + (_run(source) if source.can_run else "")
+
+
+def _call(source: Source, what: str, runs: str, repeats: int, inputs: Sequence[Port]) -> str:
+    """A call: its arrays, the program of the phase, and the state back where it fails."""
+    name, head, ports = source.options.name, source.head_bytes, source.all_ports
+    arrays = [f"(char *)(uintptr_t)(const void *){p.c_name}" if p in inputs else "NULL" for p in source.inputs]
+    arrays += [f"(char *)(void *){p.c_name}" for p in source.outputs]
+    lines = [
+        f"char *li_array[] = {{{', '.join(arrays)}}};",
+        f"char *const li_block = (char *)state{f' + {head}' * bool(head)};",
+    ]
+    row = f"{runs}[0]"
     if source.changes:
-        after = f"""    memcpy((char *)state + 8, {runs}[{index}].made, sizeof({runs}[{index}].made));
-memcpy(state, &{runs}[{index}].next, sizeof(int64_t));
-"""
-    return f"""
-int {name}_{what}(void *state, void *scratch, {source.parameters(inputs=what == "step")})
-{{
-char *li_base[{3 + n_in + len(outs)}] = {{0}};
-char *const li_out[] = {{{", ".join(outs)}}};
-{find}{bases}
-{keep}{body}{after}    return 0;
-}}
-"""
+        lines += ["int64_t li_phase;", "memcpy(&li_phase, state, sizeof(li_phase));"]
+        if source.schedule.flushes:
+            lines.append(f"if (li_phase < 0) {{ return {name.upper()}_ERR_FLUSHED; }}")
+        row = f"{runs}[li_phase]"
+    backup, n_bytes = source.backup_at, source.block_bytes
+    if source.schedule.can_fail:
+        lines.append(f"memcpy((char *)scratch + {backup}, li_block, {n_bytes});")
+    if repeats == 1:
+        lines.append(f"const int li_code = li_do(&{row}, li_block, (char *)scratch, li_array);")
+    else:
+        moved = [f"li_array[{i}] += {p.elements * p.dtype.itemsize};" for i, p in enumerate(ports) if p.moves]
+        lines += ["int li_code = 0;", f"for (int li_n = 0; li_n < {repeats} && !li_code; li_n++) {{"]
+        lines += [
+            f"    li_code = li_do(&{row}, li_block, (char *)scratch, li_array);",
+            *(f"    {move}" for move in moved),
+            "}",
+        ]
+    if source.schedule.can_fail:
+        lines.append(f"if (li_code) {{ memcpy(li_block, (char *)scratch + {backup}, {n_bytes}); }}")
+    if source.changes:
+        lines += ["if (!li_code) {", f"    memcpy(state, &{row}.next, sizeof(int64_t));",
+                  f"    memcpy((char *)state + 8, {row}.made, sizeof({row}.made));", "}"]  # fmt: skip
+    lines.append("return li_code;")
+    body = "\n".join(f"    {line}" for line in lines)
+    return f"\n{what}(void *state, void *scratch, {source.parameters(inputs=bool(inputs))})\n{{\n{body}\n}}\n"
+
+
+def _run(source: Source) -> str:
+    """NAME_run: calls of many steps, then of one."""
+    name, upper, chunk = source.options.name, source.options.name.upper(), source.options.chunk
+    given = ", ".join(port.c_name for port in source.all_ports)
+    moving = [(port, port.elements * source.schedule.repeats) for port in source.all_ports if port.moves]
+
+    def loop(head: str, call: str, steps: int) -> str:
+        moved = "".join(f"        {port.c_name} += {n // chunk * steps};\n" for port, n in moving)
+        return f"    for (; {head}) {{\n        li_code = {call}(state, scratch, {given});\n{moved}    }}\n"
+
+    text, loops = "", loop(f"n_steps >= {upper}_STEPS && !li_code; n_steps -= {upper}_STEPS", f"{name}_step", chunk)
+    if chunk > 1:
+        runs = "li_single" if source.schedule.single else "li_runs"
+        text = _call(source, "static int li_one", runs, 1, source.inputs)
+        loops += loop("n_steps > 0 && !li_code; n_steps--", "li_one", 1)
+    parameters = f"void *state, void *scratch, int64_t n_steps, {source.parameters()}"
+    return f"{text}\nint {name}_run({parameters})\n{{\n    int li_code = 0;\n{loops}    return li_code;\n}}\n"
+
+
+HEAD = Template("""\
+/* ${name}: the plan as tables, and the calls of ${name}.h. Written by lstm_infer; ${about} */
+#include "${name}.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "kernels/names.h"
+#include "kernels/li_plan.h"
+
+extern const uint64_t ${name}_weights[${words}];
+
+${slots}
+""")
+
+PROGRAM = Template("""\
+typedef struct li_run {
+    const li_steps *steps;
+    int64_t next; /* the program behind it */
+    int8_t present[${n_out}]; /* the outputs that it makes, then -1 */
+    int64_t made[${n_out}]; /* how many steps of each output */
+} li_run;
+
+/* One program over its arrays: inputs, then all outputs. */
+static int li_do(const li_run *run, char *block, char *scratch, char *const *array)
+{
+    char *base[${n_in} + ${n_out} + 3];
+    base[0] = (char *)(uintptr_t)(const void *)${name}_weights;
+    base[1] = block;
+    base[2] = scratch;
+    for (int i = 0; i < ${n_in}; i++) { base[3 + i] = array[i]; }
+    for (int i = 0; i < ${n_out} && run->present[i] >= 0; i++) { base[${n_in} + 3 + i] = array[${n_in} + run->present[i]]; }
+    return (int)(li_plan_run(run->steps->step, run->steps->n, base) & 0xff);
+}
+""")
+
+BEGIN = Template("""\
+size_t ${name}_state_size(void) { return ${NAME}_STATE_BYTES; }
+size_t ${name}_scratch_size(void) { return ${NAME}_SCRATCH_BYTES; }
+
+int ${name}_init(void *state, size_t state_bytes)
+{
+    if (state_bytes < ${NAME}_STATE_BYTES || (uintptr_t)state % ${NAME}_ALIGN) { return -1; }
+    ${name}_reset(state);
+    return 0;
+}
+
+void ${name}_reset(void *state)
+{
+    memset(state, 0, ${NAME}_STATE_BYTES);
+${copied}}
+""")
+
+SEED = Template("""\
+/* SplitMix64 (G. Steele, D. Lea, C. Flood, Fast splittable pseudorandom number generators, 2014). */
+static uint64_t li_mixed(uint64_t n)
+{
+    n = (n ^ (n >> 30)) * UINT64_C(0xBF58476D1CE4E5B9);
+    n = (n ^ (n >> 27)) * UINT64_C(0x94D049BB133111EB);
+    return n ^ (n >> 31);
+}
+
+void ${name}_seed(void *state, uint64_t seed)
+{
+    static const int64_t places[][2] = {${places}};
+    for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
+        for (int64_t row = 0; row < places[i][1]; row++) {
+            const uint64_t key[2] = {li_mixed(seed + (uint64_t)row * UINT64_C(0x9E3779B97F4A7C15)), 0};
+            memcpy((char *)state + places[i][0] + 16 * row, key, sizeof(key));
+        }
+    }
+}
+""")
+
+MADE = Template("""
+int64_t ${name}_made(const void *state, int output)
+{
+    int64_t made;
+    memcpy(&made, (const char *)state + 8 * (1 + output), sizeof(made));
+    return made;
+}
+""")

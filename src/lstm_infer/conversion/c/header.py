@@ -124,9 +124,14 @@ void {source.options.name}_seed(void *state, uint64_t seed);
 
 
 def _more_text(source: Source) -> str:
+    name = source.options.name
+    if source.can_run:
+        return f"""
+/* Feed any number of steps, as step does, arrays as long as that. A step that fails ends it: those before it were done. */
+int {name}_run(void *state, void *scratch, int64_t n_steps, {source.parameters()});
+"""
     if not source.changes:
         return ""
-    name = source.options.name
     flush = f"""
 /* The end of a signal: what is still behind. Afterwards only reset goes on. */
 int {name}_flush(void *state, void *scratch, {source.parameters(inputs=False)});

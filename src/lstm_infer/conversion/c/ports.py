@@ -22,7 +22,8 @@ TYPES = {
 }  # fmt: skip
 NOTES = {"float16": "half floats as bits", "bfloat16": "bfloat16 as bits", "bool": "0 or 1"}
 
-WORDS = """state scratch auto break case char const continue default do double else enum extern float for goto if inline int long
+WORDS = """state scratch n_steps
+    auto break case char const continue default do double else enum extern float for goto if inline int long
     register restrict return short signed sizeof static struct switch typedef union unsigned void volatile while alignas
     alignof and and_eq asm bitand bitor bool catch class compl concept consteval constexpr constinit const_cast co_await
     co_return co_yield decltype delete dynamic_cast explicit export false friend mutable namespace new noexcept not not_eq
@@ -90,7 +91,7 @@ def ports(found: Schedule, repeats: int) -> tuple[list[Port], list[Port]]:
         inputs.append(_port(name, names[name], dtype, shape, time, shape[time] if time >= 0 else 1, streamed))
     outputs = []
     for index, output in enumerate(spec.outputs):
-        mine = [run.facts[run.present.index(index)] for run in found.all_runs if index in run.present]
+        mine = [run.facts[run.present.index(index)] for run in (*found.runs, *found.flushes) if index in run.present]
         fact = mine[0] if mine else plan.out_facts[output.name]
         time = output.axis if output.kind == "time" and spec.mode != "frame" else -1
         steps = max((one.shape[time] for one in mine), default=0) if time >= 0 else 1

@@ -23,10 +23,12 @@ def program(source: Source) -> str:
         in_bytes=", ".join(_sizes(source.inputs, repeats)) or "0",
         out_bytes=", ".join(_sizes(source.outputs, repeats)),
         out_width=", ".join(_width(port) for port in source.outputs),
-        ins=_cast(source.inputs, "x", "const "),
+        ins=_cast(source.inputs, "s->in", "const "),
         outs=_cast(source.outputs, "s->out", ""),
         check_made=_check_made(source),
         flushed=_flushed(source),
+        in_pieces=_in_pieces(source),
+        run_pieces=RUN_PIECES if source.can_run else "",
     )
 
 
@@ -65,6 +67,81 @@ def _flushed(source: Source) -> str:
     return "".join(lines)
 
 
+def _in_pieces(source: Source) -> str:
+    """The function that feeds pieces of all sizes."""
+    if not source.can_run:
+        return ""
+
+    def at(array: str, port: Port, i: int, moves: str = "") -> str:
+        const = "" if moves else "const "
+        return f", ({const}{port.c_type} *)(void *)({array}[{i}] + {moves}at * (int64_t){array}_step[{i}])"
+
+    ins = "".join(at("in", port, i) for i, port in enumerate(source.inputs))
+    outs = "".join(at("got", port, i, f"moves[{i}] * ") for i, port in enumerate(source.outputs))
+    return IN_PIECES.substitute(
+        name=source.options.name,
+        NAME=source.options.name.upper(),
+        moves=", ".join(str(int(port.moves)) for port in source.outputs),
+        arrays=ins + outs,
+    )
+
+
+RUN_PIECES = """    b_again(&b, data + sizeof(counts), (size_t)counts[2]);
+    if (in_pieces(&b, first, counts[0])) { return 1; }
+"""
+
+IN_PIECES = Template(r"""
+static void b_again(const signal *s, const char *block, size_t n_bytes)
+{
+    ${name}_reset(s->state);
+    begin(s, block, n_bytes);
+}
+
+/* The whole signal again, in pieces of all sizes. */
+static int in_pieces(const signal *s, const char *record, int64_t n_calls)
+{
+    static const int moves[] = {${moves}};
+    char *in[N_IN], *want[N_OUT], *got[N_OUT];
+    size_t in_step[N_IN], got_step[N_OUT];
+    for (int i = 0; i < N_IN; i++) {
+        in[i] = aligned((size_t)n_calls * in_bytes[i] + 8);
+        in_step[i] = in_bytes[i] / ${NAME}_STEPS;
+    }
+    for (int i = 0; i < N_OUT; i++) {
+        got_step[i] = out_bytes[i] / ${NAME}_STEPS;
+        want[i] = aligned((size_t)n_calls * out_bytes[i] + 8);
+        got[i] = aligned((size_t)n_calls * out_bytes[i] + 8);
+    }
+    for (int64_t call = 0; call < n_calls; call++) {
+        for (int i = 0; i < N_IN; i++) {
+            memcpy(in[i] + call * (int64_t)in_bytes[i], record, in_bytes[i]);
+            record += in_bytes[i];
+        }
+        for (int i = 0; i < N_OUT; i++) {
+            memcpy(want[i] + moves[i] * call * (int64_t)out_bytes[i], record + 16, out_bytes[i]);
+            record += 16 + out_bytes[i];
+        }
+    }
+    const int64_t total = n_calls * ${NAME}_STEPS;
+    for (int64_t at = 0, n = 1, take; at < total; at += take, n = n > 2 * ${NAME}_STEPS ? 1 : n + 1 + n / 2) {
+        take = n < total - at ? n : total - at;
+        const int status = ${name}_run(s->state, s->scratch, take${arrays});
+        if (status) {
+            fprintf(stderr, "run: status %d\n", status);
+            return 1;
+        }
+    }
+    for (int i = 0; i < N_OUT; i++) {
+        const int64_t at = differs(want[i], got[i], (int64_t)out_bytes[i] * (moves[i] ? n_calls : 1), out_width[i]);
+        if (at >= 0) {
+            fprintf(stderr, "run in pieces: output %d differs at byte %ld\n", i, (long)at);
+            return 1;
+        }
+    }
+    return 0;
+}
+""")
+
 TEXT = Template(r"""/* Replays recorded frames through two interleaved signals of ${name}, and compares every output
  * bit for bit with what the package made of them.
  * ${name}_test [FRAMES] [REPEATS]: with REPEATS it times that many runs over the frames. */
@@ -81,7 +158,7 @@ static const size_t out_bytes[] = {${out_bytes}};
 static const int out_width[] = {${out_width}}; /* of a float; 0: compare bytes */
 
 typedef struct signal {
-    void *state, *scratch, *out[N_OUT];
+    void *state, *scratch, *in[N_IN], *out[N_OUT];
 } signal;
 
 static void *aligned(size_t n_bytes)
@@ -101,6 +178,7 @@ static signal begun(void)
     s.scratch = aligned(${NAME}_SCRATCH_BYTES);
     memset(s.state, 0xa5, ${NAME}_STATE_BYTES);
     memset(s.scratch, 0xa5, ${NAME}_SCRATCH_BYTES);
+    for (int i = 0; i < N_IN; i++) { s.in[i] = aligned(in_bytes[i] + 8); }
     for (int i = 0; i < N_OUT; i++) { s.out[i] = aligned(out_bytes[i] + 8); }
     if (${name}_init(s.state, ${NAME}_STATE_BYTES)) {
         fprintf(stderr, "init failed\n");
@@ -115,14 +193,8 @@ static void begin(const signal *s, const char *block, size_t n_bytes)
     if (n_bytes) { memcpy((char *)s->state + ${head_bytes}, block, n_bytes); }
 }
 
-static int step(const signal *s, const char *in)
+static int step(const signal *s)
 {
-    const void *x[N_IN + 1];
-    for (int i = 0; i < N_IN; i++) {
-        x[i] = in;
-        in += in_bytes[i];
-    }
-    x[N_IN] = in;
     return ${name}_step(s->state, s->scratch${ins}${outs});
 }
 
@@ -141,6 +213,18 @@ static int is_nan(const unsigned char *p, int width)
     return (p[1] & 0x7c) == 0x7c && ((p[1] & 3) || p[0]); /* of halves */
 }
 
+/* Where two arrays differ, in bytes; -1: nowhere, NaN for NaN. */
+static int64_t differs(const void *want, const void *got, int64_t n_bytes, int width)
+{
+    const unsigned char *a = (const unsigned char *)want, *b = (const unsigned char *)got;
+    for (int64_t at = 0; at < n_bytes; at += width ? width : 1) {
+        if (memcmp(a + at, b + at, width ? (size_t)width : 1) && !(width && is_nan(a + at, width) && is_nan(b + at, width))) {
+            return at;
+        }
+    }
+    return -1;
+}
+
 /* The outputs of a record against those of a signal; where the next record begins, or NULL where they differ. */
 static const char *compare(const signal *s, const char *want, long call)
 {
@@ -148,24 +232,14 @@ static const char *compare(const signal *s, const char *want, long call)
         int64_t made[2];
         memcpy(made, want, sizeof(made));
         want += sizeof(made);
-${check_made}        const unsigned char *a = (const unsigned char *)want, *b = (const unsigned char *)s->out[i];
-        const int width = out_width[i];
-        for (int64_t at = 0; at < made[1]; at += width ? width : 1) {
-            if (memcmp(a + at, b + at, width ? (size_t)width : 1) && !(width && is_nan(a + at, width) && is_nan(b + at, width))) {
-                fprintf(stderr, "call %ld: output %d differs at byte %ld\n", call, i, (long)at);
-                return NULL;
-            }
+${check_made}        const int64_t at = differs(want, s->out[i], made[1], out_width[i]);
+        if (at >= 0) {
+            fprintf(stderr, "call %ld: output %d differs at byte %ld\n", call, i, (long)at);
+            return NULL;
         }
         want += made[1];
     }
     return want;
-}
-
-static size_t ins(void)
-{
-    size_t total = 0;
-    for (int i = 0; i < N_IN; i++) { total += in_bytes[i]; }
-    return total;
 }
 
 static char *contents(const char *path)
@@ -185,23 +259,25 @@ static char *contents(const char *path)
     return data;
 }
 
-/* One call of a signal, compared with its record; what wants to be aligned is copied. */
-static const char *replay(const signal *s, const char *record, char *in, long call)
+/* One call of a signal, compared with its record. */
+static const char *replay(const signal *s, const char *record, long call)
 {
-    memcpy(in, record, ins());
-    const int status = step(s, in);
+    for (int i = 0; i < N_IN; i++) {
+        memcpy(s->in[i], record, in_bytes[i]);
+        record += in_bytes[i];
+    }
+    const int status = step(s);
     if (status) {
         fprintf(stderr, "call %ld: status %d\n", call, status);
         return NULL;
     }
-    return compare(s, record + ins(), call);
+    return compare(s, record, call);
 }
-
+${in_pieces}
 int main(int argc, char **argv)
 {
     const char *const data = contents(argc > 1 ? argv[1] : "${name}_frames.bin");
     const long repeats = argc > 2 ? atol(argv[2]) : 0;
-    char *const in = aligned(ins() + 8);
     int64_t counts[3];
     memcpy(counts, data, sizeof(counts));
     const signal a = begun(), b = begun();
@@ -211,21 +287,21 @@ int main(int argc, char **argv)
     begin(&b, data + sizeof(counts), (size_t)counts[2]);
     for (long call = 0; call < counts[0]; call++) {
         const char *const record = next;
-        if (!(next = replay(&a, record, in, call))) { return 1; }
-        if (behind && !replay(&b, behind, in, call - 1)) { return 1; }
+        if (!(next = replay(&a, record, call))) { return 1; }
+        if (behind && !replay(&b, behind, call - 1)) { return 1; }
         behind = record;
     }
-    if (behind && !replay(&b, behind, in, (long)counts[0] - 1)) { return 1; }
+    if (behind && !replay(&b, behind, (long)counts[0] - 1)) { return 1; }
 ${flushed}    ${name}_reset(a.state);
     begin(&a, data + sizeof(counts), (size_t)counts[2]);
-    if (counts[0] && !replay(&a, first, in, 0)) { return 1; }
-    printf("${name}: %ld calls of %d steps, two signals side by side: the same bits\n", (long)counts[0], ${NAME}_STEPS);
+    if (counts[0] && !replay(&a, first, 0)) { return 1; }
+${run_pieces}    printf("${name}: %ld calls of %d steps, two signals side by side: the same bits\n", (long)counts[0],
+           ${NAME}_STEPS);
     if (repeats > 0 && counts[0]) {
-        memcpy(in, first, ins());
         double best = 1e30;
         for (int round = 0; round < 20; round++) {
             const clock_t start = clock();
-            for (long i = 0; i < repeats; i++) { (void)step(&b, in); }
+            for (long i = 0; i < repeats; i++) { (void)step(&b); }
             const double us = (double)(clock() - start) / CLOCKS_PER_SEC * 1e6 / (double)repeats;
             best = us < best ? us : best;
         }

@@ -48,10 +48,12 @@ class Schedule:
     """Steps of time in one program."""
     repeats: int
     """How often a call runs it: more than once where the model takes one step at a time."""
+    single: Run | None = None
+    """A program of one step, where `runs` have more, and no phases."""
 
     @property
     def all_runs(self) -> tuple[Run, ...]:
-        return *self.runs, *self.flushes
+        return *self.runs, *self.flushes, *([self.single] if self.single else [])
 
     @property
     def arena_bytes(self) -> int:
@@ -103,7 +105,11 @@ def schedule(model: Model, options: COptions) -> Schedule:
         placed = plan.placed(steps, phases[len(runs)])
         runs.append(_run(plan, placed, block.present, block.program.outputs, phases.index(block.next_phase)))
     flushes = [] if plan.spec.steady or plan.spec.mode != "time" else [_flush(plan, phase) for phase in phases]
-    return Schedule(plan, stream._first, tuple(runs), tuple(flushes), steps, options.chunk // steps)
+    single = None
+    if plan.spec.steady and steps > 1:
+        block = plan.block(1, plan.first_phase)
+        single = _run(plan, plan.placed(1, plan.first_phase), block.present, block.program.outputs, 0)
+    return Schedule(plan, stream._first, tuple(runs), tuple(flushes), steps, options.chunk // steps, single)
 
 
 def _flush(plan: StreamPlan, phase: Phase) -> Run:

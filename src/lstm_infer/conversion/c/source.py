@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 
 from ...program.draws import Seeded
 from ...program.memory import ALIGN
@@ -43,7 +44,7 @@ class Source:
     @property
     def changes(self) -> bool:
         """Do calls differ from each other in what they make."""
-        return len(self.schedule.all_runs) > 1
+        return len(self.schedule.runs) > 1 or bool(self.schedule.flushes)
 
     @property
     def block_bytes(self) -> int:
@@ -54,9 +55,19 @@ class Source:
         return max(self.head_bytes + self.block_bytes, ALIGN)
 
     @property
+    def backup_at(self) -> int:
+        """Where in the scratch the state is kept while a call may fail."""
+        return lines(self.schedule.arena_bytes)
+
+    @property
     def scratch_bytes(self) -> int:
-        backup = self.block_bytes if self.schedule.can_fail else 0
-        return max(lines(self.schedule.arena_bytes) + backup, ALIGN)
+        return max(self.backup_at + (self.block_bytes if self.schedule.can_fail else 0), ALIGN)
+
+    @property
+    def can_run(self) -> bool:
+        """Is there a call for any number of steps: steps of all arrays lie behind each other, and no call waits for another."""
+        rows = all(prod(port.shape[: max(port.time, 0)]) == 1 for port in self.all_ports if port.moves)
+        return rows and not self.changes and all(port.moves for port in self.inputs)
 
     @property
     def drawn(self) -> list[Seeded]:

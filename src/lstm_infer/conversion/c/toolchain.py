@@ -88,6 +88,7 @@ def build(
     ConvertError
         The compiler refuses something, or warns; with its words.
     """
+    folder, into = folder.resolve(), into.resolve()  # the compiler runs in the one
     kernels = sorted((folder / "kernels").glob("unit_*.c"))
     flags = [level, *COMMON_FLAGS, *isa.flags, *WARNINGS, "-Werror", "-ffunction-sections", "-fdata-sections"]
     found = [f"-I{folder}", f"-I{folder / 'kernels'}"]
