@@ -46,7 +46,7 @@ DIRECT = {
     "drive": {"model"},  # signals through a model, calls in turns
     "comparison": {"drive"},  # one precision beside another
     "conversion": {"drive"},  # a model in another form
-    "doors": {"model"},
+    "doors": {"drive"},
     "onnx_backend": {"doors"},
     "cli": {"doors", "comparison", "conversion"},
     "__main__": {"cli"},
@@ -65,6 +65,8 @@ OUTSIDE = {
     "onnxruntime": {"cli", "conversion"},
     "matplotlib": {"cli"},
     "rich": {"cli"},
+    "torch": {"doors"},
+    "keras": {"doors"},
     "numpy": None,  # everywhere
 }
 

@@ -100,6 +100,20 @@ H = np.zeros((1, 1, stream_models.HIDDEN), np.float32)
 
 FEEDS = {"x": X, "h0": H, "c0": H}
 
+TORCH = ("states", "dynamic", "input_names", "output_names", "precision")
+EXAMPLE = {"example_inputs": None}
+
+
+def module():
+    """A module of torch; where there is none, anything: every call then says so."""
+    try:
+        import torch
+    except ImportError:
+        return None
+    EXAMPLE["example_inputs"] = torch.from_numpy(X)
+    return torch.nn.Linear(stream_models.INPUTS, 2)
+
+
 CONVERTED = (
     "source",
     "path",
@@ -173,6 +187,10 @@ def calls(model):
         "compare_precision long_run": lambda v: lstm_infer.compare_precision(DATA, **{**SHORT, "long_run": v}),
         "compare_precision seconds": lambda v: lstm_infer.compare_precision(DATA, **{**SHORT, "seconds": v}),
         **{f"convert {what}": lambda v, what=what: converted(**{what: v}) for what in CONVERTED},
+        "from_torch": lambda v: lstm_infer.from_torch(v, X),
+        "from_torch example_inputs": lambda v: lstm_infer.from_torch(module(), v),
+        **{f"from_torch {n}": lambda v, n=n: lstm_infer.from_torch(module(), **{**EXAMPLE, n: v}) for n in TORCH},
+        "from_keras": lambda v: lstm_infer.from_keras(v),
         "Model.run": lambda v: model.run(v),
         "Model.run x": lambda v: model.run({**FEEDS, "x": v}),
         "Model.run outputs": lambda v: model.run(FEEDS, v),

@@ -54,6 +54,8 @@ __all__ = [
     "__version__",
     "compare_precision",
     "convert",
+    "from_keras",
+    "from_torch",
     "load",
     "show_isa",
 ]
@@ -63,6 +65,8 @@ if TYPE_CHECKING:
     from .comparison.records import PrecisionReport
     from .conversion.convert import convert
     from .conversion.report import Report
+    from .doors.from_keras import from_keras
+    from .doors.from_torch import from_torch
     from .doors.onnxruntime import InferenceSession
     from .isa import show_isa
     from .model import Model, load
@@ -74,6 +78,8 @@ else:  # a type checker that saw this would believe in every name
         "PrecisionReport": "comparison.records",
         "convert": "conversion.convert",
         "Report": "conversion.report",
+        "from_keras": "doors.from_keras",
+        "from_torch": "doors.from_torch",
         "InferenceSession": "doors.onnxruntime",
         "show_isa": "isa",
         **dict.fromkeys(("Model", "load"), "model"),

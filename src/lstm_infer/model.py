@@ -69,7 +69,7 @@ def load(
 
     Parameters
     ----------
-    source : path, bytes or onnx.ModelProto
+    source : path, bytes, file object, onnx.ModelProto or torch.onnx.ONNXProgram
         External data is looked for beside the file.
     precision : {"f32", "f16", "int8"} or dict of node name to one of these
         How weights are held; "*" in a dict stands for the nodes that it does not name. "f16": half the bytes, the results of

@@ -26,7 +26,7 @@ def read(
 
     Parameters
     ----------
-    source : path, bytes or onnx.ModelProto
+    source : path, bytes, file object, onnx.ModelProto or torch.onnx.ONNXProgram
         External data is looked for beside the file, so only a path can have it.
     built : callable, optional
         Says whether an operator (domain, name, opset) is built; one that is not is replaced by the function that ONNX

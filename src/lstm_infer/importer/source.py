@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
+import sys
+from typing import Any
 
 import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped, unused-ignore]
@@ -17,11 +19,19 @@ __all__ = ["Source", "parse", "text"]
 MAX_BYTES = 2**31 - 1
 """What one protobuf message can hold."""
 
+FROM_TORCH = "lstm_infer.from_torch(module, example_inputs)"
+FROM_KERAS = "lstm_infer.from_keras(model)"
+_ZIPS = (
+    (b"config.json", f"a .keras file; give what keras.saving.load_model returns to {FROM_KERAS}"),
+    (b"/data.pkl", f"a PyTorch file; load it with torch and give the module to {FROM_TORCH}"),
+)
+"""By a name that is in the archive."""
+
 _LOOKS = (
-    (b"PK\x03\x04", "a zip archive (a PyTorch checkpoint or TorchScript file is one)"),
+    (b"PK\x03\x04", f"a zip archive (a PyTorch file is one; from a module: {FROM_TORCH})"),
     (b"\x1f\x8b", "a gzip archive"),
     (b"\x93NUMPY", "a NumPy .npy file"),
-    (b"\x89HDF", "an HDF5 file (Keras .h5)"),
+    (b"\x89HDF", f"an HDF5 file (Keras .h5); load it with keras and give the model to {FROM_KERAS}"),
     (b"version https://git-lfs", "a Git LFS pointer: the model itself was not downloaded (git lfs pull)"),
     (b"\x80\x02", "a Python pickle"),
     (b"\x80\x03", "a Python pickle"),
@@ -48,9 +58,12 @@ def text(value: str, where: str) -> str:
 
 
 def parse(source: object) -> tuple[onnx.ModelProto, Source]:
-    """The ModelProto in a path, bytes or a ModelProto."""
+    """The ModelProto in a path, bytes, a file object, a ModelProto, or what holds one (torch.onnx.ONNXProgram)."""
+    held = getattr(source, "model_proto", None)
     if isinstance(source, onnx.ModelProto):
         model, file = source, Source("the ModelProto", None)
+    elif isinstance(held, onnx.ModelProto):
+        model, file = held, Source(f"the {type(source).__name__}", None)
     elif isinstance(source, (bytes, bytearray, memoryview)):
         file = Source(f"the model ({len(source)} bytes)", None)
         model = _decode(bytes(source), file.label)
@@ -58,13 +71,39 @@ def parse(source: object) -> tuple[onnx.ModelProto, Source]:
         path = os.fspath(source)
         if not isinstance(path, str):
             path = os.fsdecode(path)
+        path = os.path.expanduser(path)
         file = Source(path, os.path.dirname(os.path.abspath(path)) if "\0" not in path else None)
         model = _decode(_read(path), path)
+    elif callable(getattr(source, "read", None)):
+        data = _read_file(source)
+        file = Source(f"the model ({len(data)} bytes)", None)
+        model = _decode(data, file.label)
     else:
-        raise OnnxImportError(f"a model is a path, bytes or an onnx.ModelProto, not {type(source).__name__}")
+        raise OnnxImportError(
+            f"a model is a path, bytes, a file object or an onnx.ModelProto, not {type(source).__name__}{_remedy(source)}"
+        )
     if not model.HasField("graph"):
         raise OnnxImportError(f"{file.label}: holds no graph, so it is not an ONNX model (or it is an empty one)")
     return model, file
+
+
+def _remedy(source: object) -> str:
+    """What to call with a model of a framework; none is imported to find out."""
+    for module, name, call in (("keras", "Model", FROM_KERAS), ("torch.nn", "Module", FROM_TORCH)):
+        kind = getattr(sys.modules.get(module), name, None)
+        if isinstance(kind, type) and isinstance(source, kind):
+            return f"; call {call}"
+    return ""
+
+
+def _read_file(source: Any) -> bytes:
+    try:
+        data = source.read(MAX_BYTES + 1)
+    except Exception as error:  # a stranger's read may raise anything
+        raise OnnxImportError(f"the file object cannot be read: {type(error).__name__}: {error}") from error
+    if not isinstance(data, (bytes, bytearray)):
+        raise OnnxImportError("the file object gives text; open the file with 'rb'")
+    return bytes(data)
 
 
 def _read(path: str) -> bytes:
@@ -102,11 +141,15 @@ def _decode(data: bytes, label: str) -> onnx.ModelProto:
 
 
 def _guess(data: bytes) -> str:
+    if data.startswith(b"PK\x03\x04"):
+        for inside, name in _ZIPS:
+            if inside in data[:4096] or inside in data[-65536:]:
+                return f"it looks like {name}"
     for magic, name in _LOOKS:
         if data.startswith(magic):
             return f"it looks like {name}"
     if data[4:8] == b"TFL3":
-        return "it looks like a TensorFlow Lite file"
+        return f"it looks like a TensorFlow Lite file; convert what it was made from, or give the Keras model to {FROM_KERAS}"
     if data[4:8] == b"ORTM":
         return "it looks like an onnxruntime .ort file; give the .onnx it was made from"
     if all(9 <= byte < 127 for byte in data[:64]):

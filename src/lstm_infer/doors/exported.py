@@ -1,0 +1,165 @@
+"""A framework's model exported in memory: the first of its exports that gives what it gives itself, at other sizes too."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..drive.compare import compare
+from ..errors import ArgumentError, ConvertError, LstmInferError
+from ..model import Model, load
+from .open_axes import Arrays, Axes, drawn
+
+__all__ = ["Framework", "check_names", "export_sizes", "first_right"]
+
+SMALL = (5, 3, 7, 11, 13, 17, 19)
+"""Extents of open axes in the export, where those of the example are smaller than the first: no two alike, none of them 1."""
+LONGER = ((1, 2), (2, 3))
+"""Sizes at which an export is checked besides: so many times that of the export, and so many more."""
+
+
+@dataclass(frozen=True)
+class Framework:
+    """A model as its framework runs it, and the ways to export it."""
+
+    name: str
+    eager: Callable[[Arrays], Arrays]
+    """Its outputs for inputs in order; raises where it takes no such inputs."""
+    ways: Mapping[str, Callable[[], bytes]]
+    """ONNX files by what the export is called, each made when it is tried."""
+    arrays: Arrays
+    """The inputs at the sizes of the export."""
+    groups: Sequence[Axes]
+
+
+def export_sizes(arrays: Arrays, groups: Sequence[Axes]) -> list[int]:
+    """An extent for each group of open axes. Groups of one extent keep one: what meets may have to be alike."""
+    found: dict[int, int] = {}
+    free = iter(SMALL)
+    for group in groups:
+        size = arrays[group[0][0]].shape[group[0][1]]
+        if size not in found:
+            found[size] = size if size >= SMALL[0] else next(free, SMALL[-1])
+    return [found[arrays[group[0][0]].shape[group[0][1]]] for group in groups]
+
+
+def first_right(of: Framework, options: Mapping[str, Any]) -> Model:
+    """The first export that gives what the framework gives; one that streams before one that does not.
+
+    Raises
+    ------
+    ConvertError
+        None does; says why of each.
+    ArgumentError, FeedError
+        The options do not fit what was exported.
+    """
+    trials = _trials(of)
+    problems, whole = [], None
+    for way, export in of.ways.items():
+        if whole is not None and way.endswith("(slow)"):
+            break
+        try:
+            data = export()
+            with warnings.catch_warnings():  # a size that was frozen is opened, and the trials show whether rightly
+                warnings.simplefilter("ignore")
+                model = load(data, **{**options, "precision": "f32"})
+        except LstmInferError as error:
+            problems.append(f"{way}: {error}")
+            continue
+        except Exception as error:  # an exporter's own, of whatever kind
+            problems.append(f"{way}: {type(error).__name__}: {_first_line(error)}")
+            continue
+        wrong = _wrong(model, trials)
+        if wrong:
+            problems.append(f"{way}: {wrong}")
+        elif _streams(model):
+            return _held(model, options)
+        else:
+            whole = whole or model
+    if whole is not None:
+        return _held(whole, options)
+    raise ConvertError(f"no export of the {of.name} gives what it gives itself: {'; '.join(problems)}")
+
+
+def _held(model: Model, options: Mapping[str, Any]) -> Model:
+    asked = options.get("precision", "f32")
+    return model if isinstance(asked, str) and asked == "f32" else model._held_as(asked)
+
+
+def _streams(model: Model) -> bool:
+    try:
+        return bool(model.streaming)
+    except LstmInferError:
+        return False
+
+
+def _trials(of: Framework) -> list[tuple[Arrays, Arrays]]:
+    """(inputs, what the framework gives) at the sizes of the export and at others."""
+    rng = np.random.default_rng(0)
+    base = [of.arrays[group[0][0]].shape[group[0][1]] for group in of.groups]
+    sizes = [base]
+    for times, more in LONGER if of.groups else ():
+        other = [times * n + more for n in base]
+        sizes.append(other)
+        if not _runs(of, drawn(rng, of.arrays, of.groups, other)):  # not together: then one group at a time
+            sizes.pop()
+            sizes += [[*base[:g], other[g], *base[g + 1 :]] for g in range(len(base))]
+    found = []
+    for one in sizes:
+        inputs = drawn(rng, of.arrays, of.groups, one)
+        try:
+            found.append((inputs, of.eager(inputs)))
+        except Exception as error:
+            if one is base:
+                raise ConvertError(f"the {of.name} does not run on its example: {_first_line(error)}") from error
+    return found
+
+
+def _runs(of: Framework, inputs: Arrays) -> bool:
+    try:
+        of.eager(inputs)
+    except Exception:
+        return False
+    return True
+
+
+def _wrong(model: Model, trials: Sequence[tuple[Arrays, Arrays]]) -> str:
+    """What a model gives otherwise than its framework, "" where nothing."""
+    for inputs, want in trials:
+        shapes = ", ".join(str(list(array.shape)) for array in inputs)
+        try:
+            feeds = _feeds(model, inputs)
+            got = list(model.run(feeds).values())
+        except LstmInferError as error:
+            return f"fed {shapes}: {error}"
+        if len(got) != len(want):
+            return f"{len(got)} outputs, expected {len(want)}"
+        for name, mine, theirs in zip((o.name for o in model.outputs), got, want, strict=True):
+            largest, excess, detail = compare(mine, theirs)
+            if excess > 1:
+                return f"fed {shapes}, output {name!r} is off by {largest:.2g}" + f" ({detail})" * bool(detail)
+    return ""
+
+
+def _feeds(model: Model, inputs: Arrays) -> dict[str, Any]:
+    """Inputs by name: exporters name them in order, leave out those that are not used, and constants are none."""
+    order = [port.name for port in model._graph.inputs]
+    constants = model._options.constants
+    if len(order) != len(inputs):
+        raise ConvertError(f"the export takes {len(order)} inputs, the example has {len(inputs)}")
+    return {name: array for name, array in zip(order, inputs, strict=True) if name not in constants}
+
+
+def check_names(what: str, names: Sequence[str], n: int) -> None:
+    """So many names, no two alike."""
+    if len(names) != n or len(set(names)) != n:
+        raise ArgumentError(f"{what}: {n} different names expected, got {list(names)}")
+
+
+def _first_line(error: BaseException) -> str:
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return lines[0][:300] if lines else type(error).__name__

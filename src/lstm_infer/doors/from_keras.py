@@ -1,0 +1,186 @@
+"""from_keras: a Keras model to a Model, without a file between."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import tempfile
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .. import given
+from ..errors import ArgumentError, ConvertError
+from .exported import Framework, check_names, export_sizes, first_right
+from .open_axes import Arrays, Axes
+
+if TYPE_CHECKING:
+    from ..model import Model
+
+__all__ = ["from_keras"]
+
+
+def from_keras(
+    model: Any,
+    *,
+    states: Mapping[str, str] | None = None,
+    input_names: Sequence[str] | None = None,
+    output_names: Sequence[str] | None = None,
+    **load_options: Any,
+) -> Model:
+    """Load a Keras 3 model.
+
+    It is exported in memory: with the torch backend as `from_torch` does it, with others by `Model.export`, which needs
+    tf2onnx. Axes are open where the model's inputs say None. What is loaded is compared with the model itself, at three sizes.
+
+    Parameters
+    ----------
+    model : keras.Model
+        Built: it knows the shapes of its inputs.
+    states : dict of input name to output name, optional
+        Says which output holds the next value of which input, in place of what is found.
+    input_names, output_names : names, optional
+        With the torch backend. None: the names of the model's inputs, and of its output layers.
+    **load_options
+        precision, isa, constants, time_axis, seed, as in `load`.
+
+    Returns
+    -------
+    Model
+
+    Raises
+    ------
+    ConvertError
+        keras is not installed, the model does not run, or no export gives what it gives.
+    ArgumentError
+        Something is of another kind, or the model is not built.
+    LstmInferError
+        As `load`.
+    """
+    try:
+        with contextlib.redirect_stderr(io.StringIO()):
+            import keras
+    except ImportError as error:
+        raise ConvertError("from_keras needs Keras 3, which is not installed; pip install keras") from error
+    if not isinstance(model, keras.Model):
+        raise ArgumentError(f"model: a keras.Model expected, got {given.shown(model)}")
+    one = _Keras(keras, model)
+    options = {**load_options, "states": states}
+    if keras.backend.backend() == "torch":
+        return _through_torch(one, input_names, output_names, options)
+    if input_names is not None or output_names is not None:
+        raise ArgumentError("input_names, output_names: with this backend Keras names inputs and outputs itself")
+    arrays = one.example()
+    return first_right(Framework("model", one.eager, {"Model.export": one.exported}, arrays, one.groups), options)
+
+
+class _Keras:
+    """A model, and what its inputs say."""
+
+    def __init__(self, keras: Any, model: Any) -> None:
+        self.keras, self.model = keras, model
+        try:
+            ports = list(model.inputs)
+            outputs = list(model.outputs)
+        except (AttributeError, ValueError, TypeError) as error:
+            raise ArgumentError("model: is not built; call it once on an example, or give it keras.Input") from error
+        if not ports:
+            raise ArgumentError("model: has no inputs that are known; give it keras.Input")
+        self.shapes = [tuple(port.shape) for port in ports]
+        self.dtypes = [np.dtype(keras.backend.standardize_dtype(port.dtype)) for port in ports]
+        self.names = [port.name for port in ports]
+        self.output_names = [output.name for output in outputs]
+        self.words = _vocabularies(model)
+        self.groups = self._groups()
+
+    def _groups(self) -> list[Axes]:
+        """The batch of all inputs, and other open axes, those at one place together."""
+        found: dict[int, list[tuple[int, int]]] = {}
+        for index, shape in enumerate(self.shapes):
+            for axis, n in enumerate(shape):
+                if n is None:
+                    found.setdefault(axis, []).append((index, axis))
+        return [tuple(group) for group in found.values()]
+
+    def example(self) -> Arrays:
+        """Numbers at sizes that no two open axes share."""
+        rng = np.random.default_rng(0)
+        one: Arrays = [np.zeros([1 if n is None else n for n in shape], np.float32) for shape in self.shapes]
+        sizes = dict(zip(range(len(self.groups)), export_sizes(one, self.groups), strict=True))
+        for group, size in sizes.items():  # their extents are all 1 so far: told apart here
+            sizes[group] = size + 2 * group
+        extent = {axis: sizes[n] for n, group in enumerate(self.groups) for axis in group}
+        made: Arrays = []
+        for index, (shape, dtype) in enumerate(zip(self.shapes, self.dtypes, strict=True)):
+            full = tuple(extent.get((index, axis), n) for axis, n in enumerate(shape))
+            if dtype.kind == "f" and not self.words:
+                made.append(rng.uniform(-1, 1, full).astype(dtype))
+            else:
+                made.append(rng.integers(0, self.words or 2, full).astype(dtype))
+        return made
+
+    def eager(self, arrays: Arrays) -> Arrays:
+        """What the model gives, outputs in order."""
+        tensors = [self.keras.ops.convert_to_tensor(array) for array in arrays]
+        results = self.model(tensors if len(tensors) > 1 else tensors[0], training=False)
+        return [np.asarray(self.keras.ops.convert_to_numpy(r)) for r in self.keras.tree.flatten(results)]
+
+    def exported(self) -> bytes:
+        """What Model.export writes."""
+        with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            path = Path(folder) / "model.onnx"
+            with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+                self.model.export(str(path), format="onnx", verbose=False)
+            return path.read_bytes()
+
+
+def _vocabularies(model: Any) -> int:
+    """The smallest table that a layer looks words up in: ids are drawn below it; 0 where none does."""
+    sizes = [
+        layer.input_dim
+        for layer in model._flatten_layers()
+        if hasattr(layer, "input_dim") and hasattr(layer, "embeddings")
+    ]
+    return min(sizes, default=0)
+
+
+def _through_torch(
+    one: _Keras, input_names: Sequence[str] | None, output_names: Sequence[str] | None, options: Mapping[str, Any]
+) -> Model:
+    """A Keras model of the torch backend is a module; its layers loop over time in Python, which tracing writes out."""
+    import torch
+
+    from .from_torch import from_torch
+
+    names = one.names if input_names is None else given.names("input_names", input_names)
+    check_names("input_names", names, len(one.shapes))
+    outputs = list(one.output_names) if output_names is None else list(given.names("output_names", output_names))
+    outputs = [f"{name}_out" if name in names else name for name in outputs]
+    several = len(one.shapes) > 1
+
+    class Called(torch.nn.Module):
+        """The model with its inputs in order. It is not copied: nothing in it is changed."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = one.model
+
+        def train(self, mode: bool = True) -> Called:
+            return self  # Keras is told in each call
+
+        def __deepcopy__(self, memo: dict[int, Any]) -> Called:
+            return self
+
+        def forward(self, *tensors: Any) -> Any:
+            return tuple(one.keras.tree.flatten(self.inner(list(tensors) if several else tensors[0], training=False)))
+
+    rank = max(len(shape) for shape in one.shapes)
+    dims = [{axis: f"size_{axis}" for axis in range(rank) if axis < len(s) and s[axis] is None} for s in one.shapes]
+    example = tuple(torch.from_numpy(array) for array in one.example())
+    return from_torch(
+        Called(), example, dynamic={"tensors": tuple(dims)}, input_names=names, output_names=outputs, **options
+    )  # fmt: skip

@@ -1,0 +1,124 @@
+"""from_keras: what a Keras model gives, at sizes that no example had, whole and streamed."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import pytest
+
+os.environ.setdefault(
+    "KERAS_BACKEND", "torch" if not os.environ.get("LSTM_INFER_KERAS") else os.environ["LSTM_INFER_KERAS"]
+)
+keras = pytest.importorskip("keras", reason="from_keras needs Keras")
+if keras.backend.backend() == "torch":
+    pytest.importorskip("onnxscript", reason="the exporters of PyTorch need onnxscript")
+else:
+    pytest.importorskip("tf2onnx", reason="Model.export needs tf2onnx")
+
+from keras import layers  # noqa: E402
+
+import lstm_infer  # noqa: E402
+import tolerances  # noqa: E402
+from lstm_infer import ArgumentError, from_keras  # noqa: E402
+
+
+def lstm_stack(x):
+    x = layers.LSTM(7, return_sequences=True)(x)
+    return layers.Dense(3, activation="tanh")(layers.LSTM(6, return_sequences=True)(layers.Dropout(0.3)(x)))
+
+
+def gru(x):
+    return layers.Dense(2)(layers.GRU(8, return_sequences=True)(x))
+
+
+def conv_lstm(x):
+    x = layers.Conv1D(8, 3, padding="same", activation="elu")(x)
+    return layers.Dense(2)(layers.LSTM(8, return_sequences=True)(x))
+
+
+def last(x):
+    return layers.Dense(2)(layers.LSTM(6)(layers.LSTM(5, return_sequences=True)(x)))
+
+
+def residual(x):
+    y = layers.LayerNormalization()(layers.LSTM(4, return_sequences=True)(x))
+    return layers.Dense(2)(layers.Add()([x, y]))
+
+
+def two(x):
+    y = layers.LSTM(8, return_sequences=True)(x)
+    return [layers.Dense(3, activation="softmax")(y), layers.Dense(1, activation="sigmoid")(y)]
+
+
+PLAIN = {build.__name__: build for build in (lstm_stack, gru, conv_lstm, last, residual, two)}
+
+
+def named(results):
+    return list(results.values()) if isinstance(results, dict) else [results]
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_it_gives_what_the_model_gives(name):
+    keras.utils.set_random_seed(1)
+    x = keras.Input(shape=(None, 4), name="x")
+    net = keras.Model(x, PLAIN[name](x))
+    model = from_keras(net)
+    rng = np.random.default_rng(2)
+    for T, B in ((1, 1), (4, 2), (23, 3)):
+        value = rng.uniform(-1, 1, (B, T, 4)).astype(np.float32)
+        want = keras.tree.flatten(net(keras.ops.convert_to_tensor(value), training=False))
+        got = list(model.run({"x": value}).values())
+        assert len(got) == len(want)
+        for mine, theirs in zip(got, want, strict=True):
+            tolerances.like_onnxruntime(mine, keras.ops.convert_to_numpy(theirs), name)
+    assert model.streaming.mode == "time"
+    stream = model.stream(3)
+    pieces = [named(stream.run(np.ascontiguousarray(value[:, a:b]))) for a, b in ((0, 1), (1, 9), (9, 23))]
+    pieces.append(named(stream.flush()))
+    for k, (output, whole) in enumerate(zip(model.outputs, got, strict=True)):
+        parts = [piece[k] for piece in pieces if k < len(piece) and piece[k] is not None]
+        joined = parts[-1] if output.time_axis is None else np.concatenate(parts, output.time_axis)
+        tolerances.exact(joined, whole, output.name)
+
+
+def test_words_and_states():
+    keras.utils.set_random_seed(1)
+    tokens = keras.Input(shape=(None,), dtype="int32", name="tokens")
+    h, c = keras.Input(shape=(8,), name="h"), keras.Input(shape=(8,), name="c")
+    y, h1, c1 = layers.LSTM(8, return_sequences=True, return_state=True)(
+        layers.Embedding(20, 6)(tokens), initial_state=[h, c]
+    )
+    net = keras.Model([tokens, h, c], [layers.Dense(20)(y), h1, c1])
+    model = from_keras(net)
+    assert set(model.streaming.pairs) == {"h", "c"}
+    rng = np.random.default_rng(0)
+    ids = rng.integers(0, 20, (2, 9)).astype(np.int32)
+    first = {name: rng.uniform(-1, 1, (2, 8)).astype(np.float32) for name in ("h", "c")}
+    want = net([keras.ops.convert_to_tensor(v) for v in (ids, first["h"], first["c"])], training=False)
+    stream = model.stream(2, initial=first)
+    got = np.concatenate([named(stream.run(ids[:, a:b]))[0] for a, b in ((0, 4), (4, 9))], 1)
+    tolerances.like_onnxruntime(got, keras.ops.convert_to_numpy(want[0]))
+
+
+def test_a_step_with_states():
+    x, h = keras.Input(shape=(1, 5), name="x"), keras.Input(shape=(7,), name="h")
+    y, h1 = layers.GRU(7, return_sequences=True, return_state=True)(x, initial_state=h)
+    model = from_keras(keras.Model([x, h], [layers.Dense(2)(y), h1]))
+    assert set(model.streaming.pairs) == {"h"}
+
+
+def test_what_it_says_instead():
+    with pytest.raises(ArgumentError, match=r"a keras\.Model expected"):
+        from_keras("model.keras")
+    with pytest.raises(ArgumentError, match="is not built"):
+        from_keras(keras.Sequential([layers.Dense(2)]))
+    with pytest.raises(lstm_infer.OnnxImportError, match=r"call lstm_infer.from_keras\(model\)"):
+        lstm_infer.load(keras.Sequential([keras.Input((None, 3)), layers.LSTM(2)]))
+
+
+def test_a_file_of_keras_is_told(tmp_path):
+    path = tmp_path / "net.keras"
+    keras.Sequential([keras.Input((None, 3)), layers.LSTM(2)]).save(path)
+    with pytest.raises(lstm_infer.OnnxImportError, match=r"a \.keras file"):
+        lstm_infer.load(path)
