@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..drive.compare import compare
-from ..errors import ArgumentError, ConvertError, LstmInferError
+from ..errors import ArgumentError, ConvertError, DtypeError, FeedError, IsaError, LstmInferError
 from ..model import Model, load
 from .open_axes import Arrays, Axes, drawn
 
@@ -67,6 +67,8 @@ def first_right(of: Framework, options: Mapping[str, Any]) -> Model:
             with warnings.catch_warnings():  # a size that was frozen is opened, and the trials show whether rightly
                 warnings.simplefilter("ignore")
                 model = load(data, **{**options, "precision": "f32"})
+        except (ArgumentError, FeedError, DtypeError, IsaError):  # of an option, which another export does not change
+            raise
         except LstmInferError as error:
             problems.append(f"{way}: {error}")
             continue
