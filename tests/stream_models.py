@@ -46,6 +46,15 @@ def hidden_state(seed=0):
     )  # fmt: skip
 
 
+def wide(seed=0):
+    """x [T, B, 24] -> y [T, B, 144]: an LSTM and a product with enough weights for 8 bits."""
+    rng = np.random.default_rng(seed)
+    weights = {"W": _weights(rng, 1, 128, 24), "R": _weights(rng, 1, 128, 32), "D": _weights(rng, 32, 144),
+               "one": np.array([1], np.int64)}  # fmt: skip
+    nodes = [helper.make_node("LSTM", ["x", "W", "R"], ["Y"], name="rec", hidden_size=32), *_HEAD]
+    return _finish(nodes, [("x", FLOAT, ["T", "B", 24])], [("y", FLOAT, ["T", "B", 144])], weights)
+
+
 def state_io(seed=0):
     """x, h0, c0 -> y, hn, cn."""
     node = helper.make_node(

@@ -42,7 +42,8 @@ DIRECT = {
     "fingerprint": {"graph"},
     "programs": {"streams"},  # made when first used, kept by sizes
     "answer": {"programs", "feeds"},  # the analysis, asked once
-    "model": {"importer", "recognise", "stream", "answer", "summary", "infos", "fingerprint", "isa"},
+    "native": {"feeds"},  # a file as it runs
+    "model": {"importer", "native", "recognise", "stream", "answer", "summary", "infos", "fingerprint", "isa"},
     "drive": {"model"},  # signals through a model, calls in turns
     "comparison": {"drive"},  # one precision beside another
     "conversion": {"drive"},  # a model in another form
@@ -54,7 +55,7 @@ DIRECT = {
 }
 
 # These use the package as its users do, so they may import its public names.
-THROUGH_THE_FRONT_DOOR = {"doors", "cli"}
+THROUGH_THE_FRONT_DOOR = {"doors", "cli", "conversion"}
 
 COMPILED = {"_core", "_check", "_stream", "_states"}
 

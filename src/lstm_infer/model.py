@@ -26,6 +26,7 @@ from .feeds import (
     fed_ports,
     held_ports,
     load_options,
+    refuse_fixed,
 )
 from .fingerprint import Fingerprint
 from .graph.budget import NO_MEMORY, TOO_DEEP, Allowance, open_budget, within_memory
@@ -34,6 +35,7 @@ from .graph.ir import Graph, Node, Port
 from .graph.weights import held_bytes, hold_weights
 from .infos import input_infos, output_infos
 from .isa import choose_isa
+from .native.reader import Restored, native, restored
 from .ops import recurrent, registry
 from .ops.registry import is_built
 from .program.program import Program
@@ -113,6 +115,12 @@ def load(
             f"threads: {threads} are not built; this version runs every call in its own thread (threads=1)"
         )
     options = load_options(isa, inputs, constants, states, time_axis, seed, precision)
+    file = native(source)
+    if file is not None:
+        refuse_fixed(options)
+        with open_budget(Allowance()), within_memory("load"), file.judged():
+            before = restored(file, options.isa)
+            return Model(before.graph, before.options, before=before)
     with open_budget(Allowance()), within_memory("load"):
         return Model(read(source, is_built), options)
 
@@ -138,29 +146,26 @@ class Model:
         "_walked_roles",
     )
 
-    def __init__(self, graph: Graph, options: Options, *, shares: bool = False) -> None:
-        """shares: another model has the same graph."""
+    def __init__(self, graph: Graph, options: Options, *, shares: bool = False, before: Restored | None = None) -> None:
+        """shares: another model has the same graph. before: it was rewritten before it was converted."""
         self._graph, self._options = graph, options
-        store = ConstStore(options.precision, drops=not shares)
+        store = before.store if before is not None else ConstStore(options.precision, drops=not shares)
         self._programs = Programs(graph, choose_isa(options.isa), options.seed, store)
         self._lock = threading.RLock()
         self._fingerprint = Fingerprint(graph.signature, str(options.precision), options.constants)
         self._ports = fed_ports(graph, options)
+        self._repaired: tuple[str, ...] = () if before is None else before.repaired
         with open_budget(graph.allowance), remembering(graph) as walks:
+            if before is None:
+                self._repaired = _rewritten(graph, self._ports, options)
             self._prepare()
             walks.rest(graph, *self._walked_roles.asked_again())
 
     def _prepare(self) -> None:
-        """Rewrite the graph, and find out what its inputs mean."""
+        """Find out what the inputs mean."""
         graph, options = self._graph, self._options
-        graph.notes += rewrite(graph, self._ports, options.constants, options.states)
-        self._rewritten: tuple[str, ...] = tuple(graph.notes)
-        self._repaired: tuple[str, ...] = tuple(thaw(graph, self._ports, options.constants))
-        if self._repaired:
-            pad_delays(graph, self._ports, options.constants)
-        warn_once(self._repaired, graph)
-        hold_weights(graph, registry.weights)
         self._ports = held_ports(self._ports, graph)
+        self._rewritten: tuple[str, ...] = tuple(graph.notes)
         self._quick = [(p.name, p.dtype, -1 if p.shape is None else len(p.shape)) for p in self._ports]
         options.precision.check(node.name for node in self._weighted())
         self._output_names = tuple(p.name for p in graph.outputs)
@@ -409,3 +414,14 @@ class Model:
     def _program(self, facts: Mapping[str, Fact], wanted: Sequence[str]) -> Program:
         """The program of a whole run at given input sizes."""
         return self._programs.build(facts, [port.name for port in self._ports], wanted)
+
+
+def _rewritten(graph: Graph, ports: Sequence[Port], options: Options) -> tuple[str, ...]:
+    """Bring a graph into the form that the planner knows best; the frozen sizes that were opened."""
+    graph.notes += rewrite(graph, ports, options.constants, options.states)
+    repaired = tuple(thaw(graph, ports, options.constants))
+    if repaired:
+        pad_delays(graph, ports, options.constants)
+    warn_once(repaired, graph)
+    hold_weights(graph, registry.weights)
+    return repaired

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FORMS", "convert"]
 
-FORMS: dict[str, str] = {"onnx": "stateful.form", "c": "c"}
+FORMS: dict[str, str] = {"native": "native", "onnx": "stateful.form", "c": "c"}
 """By `to`: the module of this package that has the form, as FORM."""
 
 OPTIONS: Mapping[str, Callable[[str, Any], Any]] = {

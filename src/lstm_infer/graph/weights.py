@@ -14,10 +14,13 @@ import numpy as np
 
 from .ir import Array, Graph, Node
 
-__all__ = ["SMALL", "Weight", "as_weight", "held_bytes", "hold_weights", "mark"]
+__all__ = ["MARKS", "SMALL", "Weight", "as_weight", "held_bytes", "hold_weights", "mark"]
 
 SMALL = 4096
 """Bytes below which a constant is not worth it."""
+
+MARKS = ("weight", "const", "array")
+"""How what stands for a constant begins."""
 
 _numbers = count()
 
@@ -27,14 +30,22 @@ class Weight:
 
     __slots__ = ("__weakref__", "_again", "_array", "_kinds", "_users", "dtype", "mark", "shape")
 
-    def __init__(self, array: Array, users: frozenset[str] = frozenset()) -> None:
+    def __init__(self, array: Array, mark: Any = None, users: frozenset[str] = frozenset()) -> None:
         self.shape: tuple[int, ...] = array.shape
         self.dtype: np.dtype[Any] = array.dtype
-        self.mark: Any = ("weight", next(_numbers))
+        self.mark: Any = mark or ("weight", next(_numbers))
         """Stands for it in the keys of what is packed of it."""
         self._array: Array | None = array
         self._again: Callable[[], Array] | None = None
         self._users, self._kinds = users, dict[str, str]()
+
+    @classmethod
+    def unpacked(cls, shape: tuple[int, ...], dtype: np.dtype[Any], mark: Any, again: Callable[[], Array]) -> Weight:
+        """One that is held packed alone from the beginning."""
+        one = cls.__new__(cls)
+        one.shape, one.dtype, one.mark = shape, dtype, mark
+        one._array, one._again, one._users, one._kinds = None, again, frozenset(), {}
+        return one
 
     @property
     def array(self) -> Array:
@@ -108,8 +119,10 @@ def as_weight(constant: object) -> Weight | None:
 
 def mark(array: Array | None) -> Any:
     """What stands for a constant in a key, as long as the constant lives."""
+    if array is None:
+        return None
     weight = as_weight(array)
-    return id(array) if weight is None else weight.mark
+    return ("array", id(array)) if weight is None else weight.mark
 
 
 def hold_weights(graph: Graph, weights: Callable[[Node], tuple[int, ...]]) -> None:

@@ -25,6 +25,7 @@ from ..frozen import frozen
 from ..graph.fact import Fact
 from ..graph.ir import Array, Node
 from ..graph.links import Link, Window
+from ..graph.weights import mark
 from ..program.arguments import Activation
 from ..program.builder import Builder
 from ..program.views import View
@@ -188,7 +189,7 @@ def lower(node: Node, b: Builder) -> None:
             tuple(p.count for p in phase),
         )
         taps = tuple(p.taps for p in phase)
-        key = ("convtranspose", id(w), groups, taps)
+        key = ("convtranspose", mark(w), groups, taps)
         convolve(b, x, _turned(w, groups, taps), start, part, window, groups, Activation(), key=key, keep=w)
 
 

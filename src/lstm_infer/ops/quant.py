@@ -20,6 +20,7 @@ from ..errors import ShapeError
 from ..graph.fact import Fact
 from ..graph.ir import Array, Node
 from ..graph.links import Link
+from ..graph.weights import mark
 from ..program.arguments import Activation
 from ..program.builder import Builder
 from ..program.views import View
@@ -385,7 +386,7 @@ def conv_exact(
         w.astype(np.float32) - (0 if w_zero is None else filter_column(w_zero, w.ndim).astype(np.float32))
     )
     x = centred(b, x, b.reshape(b.view(x_zero), ()) if x_zero else None)
-    key, keep = ("conv integers", id(w), id(w_zero)), (w, w_zero)
+    key, keep = ("conv integers", mark(w), mark(w_zero)), (w, w_zero)
     groups, channels, per = int(attr(node, "group", 1)), w.shape[1], BLOCK // max(prod(w.shape[2:]), 1)
     most = 255 * int(np.abs(plain).reshape(len(plain), -1).sum(1, dtype=np.float64).max(initial=0))
     added = bias is not None and most + int(np.abs(bias.astype(np.int64)).max(initial=0)) < EXACT

@@ -19,10 +19,14 @@ from .precision import Held, Precision, decide
 from .unpacking import Piece, Unpack
 from .views import Buffer, View, dense_strides, storage
 
-__all__ = ["ConstStore", "Panels", "Values"]
+__all__ = ["PANEL_DTYPES", "ConstStore", "Panels", "Values"]
 
 Values = Callable[[], Sequence[Array]]
 """Makes what is packed, when it is asked for."""
+
+
+PANEL_DTYPES = {"f32": np.dtype(np.float32), "f16": np.dtype(np.float16), "int8": np.dtype(np.int32)}
+"""What the elements of packed weights are held as."""
 
 
 class Panels(NamedTuple):
@@ -44,6 +48,7 @@ class ConstStore:
         self.anchor = np.zeros(64, np.uint8)
         self._views: weakref.WeakValueDictionary[Hashable, View] = weakref.WeakValueDictionary()
         self._lock = threading.RLock()
+        self._restored: list[View] = []
 
     @property
     def n_bytes(self) -> int:
@@ -86,6 +91,32 @@ class ConstStore:
             exact = kind == "f32" or self.precision.asked(node.name) == "f32"
             again = Unpack(kind, one.shape, one.dtype, tuple(pieces), turned)
             one.packed(node.name, kind, exact, again)
+
+    def decided(self, held: Held, weights: Sequence[Array]) -> None:
+        """How the weights of a node are held was decided before."""
+        self._decided[held.node] = [weakref.ref(w) for w in weights], held
+
+    def deciding(self) -> dict[str, tuple[list[Array], Held]]:
+        """What was decided, and from what."""
+        found = {}
+        for node, (refs, held) in list(self._decided.items()):
+            arrays = [array for array in (ref() for ref in refs) if array is not None]
+            if len(arrays) == len(refs):
+                found[node] = arrays, held
+        return found
+
+    def placed(self, array: Array) -> View:
+        """Memory that lies somewhere as a constant."""
+        return self._place(array, None)
+
+    def restore(self, key: Panels, view: View) -> None:
+        """Packed weights that were made before, and stay as long as the store does."""
+        self._views[key] = view
+        self._restored.append(view)
+
+    def panels(self) -> dict[Panels, View]:
+        """The packed weights that are held."""
+        return {key: view for key, view in list(self._views.items()) if isinstance(key, Panels)}
 
     def view(self, array: Array) -> View:
         """The array as a dense constant of its storage dtype."""

@@ -1,0 +1,294 @@
+"""The native form: a file that `load` maps (docs/format.md)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from zlib import crc32
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import __version__
+from ..analysis.spec import StreamSpec
+from ..drive.driver import named, one_or_all
+from ..drive.inputs import stream_spec
+from ..errors import ConvertError, LstmInferError
+from ..graph.ir import Array, Graph, Node
+from ..graph.weights import MARKS, Weight, as_weight, mark
+from ..model import Model, load
+from ..native.container import ALIGN, DTYPES, HEADER, MAGIC, ORDER, VERSION
+from ..native.reader import native
+from ..ops.registry import is_random
+from ..program.store import Panels
+from ..program.unpacking import Piece, Unpack
+from ..program.views import View
+from .form import Asked, Proof, Written
+from .proof import Live, live_cases, matched, whole_cases
+from .report import Checked
+
+__all__ = ["FORM", "write_native"]
+
+STEPS, PIECE = 60, 7
+"""Of a signal on which a file is checked, and of one call."""
+
+
+def write_native(model: Model, path: Path) -> None:
+    """Write a model as it runs into a file.
+
+    Raises
+    ------
+    ConvertError
+        It holds something that the format has no word for, or the file cannot be written.
+    """
+    keep = _pack_all(model)
+    try:
+        with open(path, "wb") as file:
+            _Writer(model, file).write()
+    except OSError as error:
+        raise ConvertError(f"{path}: cannot be written: {error.strerror or error}") from error
+    del keep
+
+
+def _pack_all(model: Model) -> list[Any]:
+    """What has to live so that all weights are packed: programs of a run, and of a stream where there is one."""
+    roles = model._walked_roles
+    keep: list[Any] = []
+    if not roles.walkable:
+        keep.append(model._program(roles.feeds(*roles.analysis_sizes()), model._output_names))
+    try:
+        spec = stream_spec(model)
+        if isinstance(spec, StreamSpec) and not spec.side:
+            keep.append(model.stream())
+    except LstmInferError:
+        pass  # it is opened when the states are said: nothing of the file depends on it
+    return keep
+
+
+class _Writer:
+    """Writes one file: blocks as they are met, then the documents."""
+
+    def __init__(self, model: Model, file: Any) -> None:
+        self._model, self._file, self._store = model, file, model._programs.store
+        self._at = 0
+        self._blocks: list[list[Any]] = []
+        self._by_array: dict[int, int] = {}
+        self._held: list[Array] = []
+        """What has its number by its identity: alive as long as the writer."""
+        self._constants: list[Array] = []
+        self._numbers: dict[int, int] = {}
+        self._marked: dict[Any, Array] = {}
+        """Constants of the graph by what stands for them in keys."""
+        self._panels: list[tuple[Panels, View, int]] = []
+        """With their blocks."""
+        self._panel_numbers: dict[int, int] = {}
+
+    def write(self) -> None:
+        """The whole file."""
+        model, graph = self._model, self._model._graph
+        self._put(bytes(HEADER.size))
+        consts = [one.consts[name] for one in graph.graphs() for name in sorted(one.consts)]
+        self._marked = {mark(array): array for array in consts}
+        for array in consts:
+            self._constant(array)
+        known = {key: view for key, view in self._store.panels().items() if self._is_known(key.of)}
+        for key in sorted(known, key=lambda key: repr((key.kind, self._plain(key.of)))):
+            self._panel_numbers[id(known[key])] = len(self._panels)
+            self._panels.append((key, known[key], self._block(known[key].buffer.keep[0])))
+        shown = self._graph(graph) | {
+            "producer": graph.producer, "opsets": graph.opsets, "unrolled": graph.unrolled,
+            "split_whole": sorted(graph.split_whole),
+            "fixed": [[name, axis, size, why] for (name, axis), (size, why) in graph.fixed.items()],
+            "defaults": {name: self._constant(array) for name, array in graph.defaults.items()},
+        }  # fmt: skip
+        held = [
+            [h.node, h.op, h.kind, h.asked, h.n_weights, h.why, [self._numbers[id(a)] for a in arrays]]
+            for _, (arrays, h) in sorted(self._store.deciding().items())
+            if all(id(a) in self._numbers for a in arrays)
+        ]
+        described = [
+            {"block": self._block(array)} if (weight := as_weight(array)) is None else self._weight(weight)
+            for array in self._constants
+        ]
+        said = {
+            "options": self._options(), "source": [digest.hex() for digest in graph.signature],
+            "notes": list(model.rewritten), "repaired": list(model.repaired), "held": held,
+            "constants": described,
+            "panels": [{"block": block, "kind": key.kind, "of": self._plain(key.of)} for key, _, block in self._panels],
+            "blocks": self._blocks,
+        }  # fmt: skip
+        documents = {"graph": self._document(shown), "model": self._document(said)}
+        start, length, checksum = self._document({"by": f"lstm_infer {__version__}", "documents": documents})
+        fields = (MAGIC, ORDER, *VERSION, self._at, start, length, checksum, 0, 0)
+        own = crc32(HEADER.pack(*fields)[: HEADER.size - 4])
+        self._file.seek(0)
+        self._file.write(HEADER.pack(*fields[:-1], own))
+
+    # ---- parts ------------------------------------------------------------------------------------------
+
+    def _put(self, data: Any) -> tuple[int, int, int]:
+        """Bytes at the next multiple of 64: where, how many, their checksum."""
+        gap = -self._at % ALIGN
+        self._file.write(bytes(gap))
+        data = memoryview(data).cast("B")
+        start = self._at + gap
+        self._file.write(data)
+        self._at = start + len(data)
+        return start, len(data), crc32(data)
+
+    def _document(self, content: Mapping[str, Any]) -> tuple[int, int, int]:
+        return self._put(json.dumps(content, separators=(",", ":"), sort_keys=True, allow_nan=False).encode())
+
+    def _block(self, array: Array) -> int:
+        """The number of the block that holds an array."""
+        found = self._by_array.get(id(array))
+        if found is None:
+            if array.dtype.name not in DTYPES:
+                raise ConvertError(f"a constant of {array.dtype} {list(array.shape)} has no place in a native file")
+            little = np.ascontiguousarray(array, DTYPES[array.dtype.name])
+            span = self._put(little.reshape(-1).view(np.uint8).data)
+            found = self._by_array[id(array)] = len(self._blocks)
+            self._held.append(array)
+            self._blocks.append([array.dtype.name, list(array.shape), *span])
+        return found
+
+    def _constant(self, array: Array) -> int:
+        """The number of a constant."""
+        found = self._numbers.get(id(array))
+        if found is None:
+            found = self._numbers[id(array)] = len(self._constants)
+            self._constants.append(array)
+        return found
+
+    def _weight(self, weight: Weight) -> dict[str, Any]:
+        again = weight.again
+        if isinstance(again, Unpack) and all(id(piece.view) in self._panel_numbers for piece in again.pieces):
+            packed = {"kind": again.kind, "turned": again.turned, "pieces": [self._piece(p) for p in again.pieces]}
+            return {"dtype": weight.dtype.name, "shape": list(weight.shape), "packed": packed}
+        return {"block": self._block(weight.array), "packed too": True}
+
+    def _piece(self, piece: Piece) -> list[int]:
+        number = self._panel_numbers[id(piece.view)]
+        return [number, piece.gates, piece.units, piece.k, piece.panel, piece.start, piece.first]
+
+    def _is_known(self, part: Any) -> bool:
+        """Does a key name constants of the graph alone."""
+        if not isinstance(part, tuple):
+            return part is None or type(part) in (bool, int, float, str)
+        if part and part[0] in MARKS:
+            return part in self._marked
+        return all(map(self._is_known, part))
+
+    def _plain(self, part: Any) -> Any:
+        """A key in JSON: constants by their numbers."""
+        if not isinstance(part, tuple):
+            return part
+        if part and part[0] in MARKS:
+            return {"const": self._constant(self._marked[part])}
+        return [self._plain(item) for item in part]
+
+    # ---- the graph --------------------------------------------------------------------------------------
+
+    def _graph(self, graph: Graph) -> dict[str, Any]:
+        return {
+            "name": graph.name, "inputs": list(map(_port, graph.inputs)), "outputs": list(map(_port, graph.outputs)),
+            "consts": {name: self._constant(array) for name, array in graph.consts.items()},
+            "nodes": list(map(self._node, graph.nodes)),
+        }  # fmt: skip
+
+    def _node(self, node: Node) -> list[Any]:
+        attrs = {}
+        for name, value in node.attrs.items():
+            attrs[name] = self._attribute(value)
+            if attrs[name] is None:
+                raise ConvertError(
+                    f"{node}: attribute {name!r} is {type(value).__name__}, which has no place in a native file"
+                )
+        return [node.op, node.domain, node.opset, node.name, node.inputs, node.outputs, attrs]
+
+    def _attribute(self, value: Any) -> list[Any] | None:
+        """Kind and content."""
+        if isinstance(value, Graph):
+            return ["graph", self._graph(value)]
+        if isinstance(value, np.ndarray):
+            return ["array", self._constant(value)]
+        if isinstance(value, (list, tuple)):
+            if value and all(isinstance(item, Graph) for item in value):
+                return ["graphs", [self._graph(item) for item in value]]
+            parts = [self._attribute(item) for item in value]
+            kinds = {part[0] for part in parts if part is not None} or {"int"}
+            if None in parts or len(kinds) > 1 or not kinds <= {"int", "float", "text"}:
+                return None
+            return [f"{kinds.pop()}s", [part[1] for part in parts if part is not None]]
+        if isinstance(value, (bool, int, np.integer)):
+            return ["int", int(value)]
+        if isinstance(value, (float, np.floating)):
+            return ["float", float(value) if np.isfinite(value) else str(float(value))]
+        return ["text", value] if isinstance(value, str) else None
+
+    def _options(self) -> dict[str, Any]:
+        asked = self._model._options
+        return {
+            "inputs": {name: list(shape) for name, shape in asked.inputs.items()},
+            "constants": {name: self._block(np.asarray(array)) for name, array in asked.constants.items()},
+            "states": asked.states, "time_axis": asked.time_axis, "seed": asked.seed,
+            "precision": [asked.precision.rest, [list(pair) for pair in asked.precision.named]],
+        }  # fmt: skip
+
+
+def _port(port: Any) -> list[Any]:
+    kinds = {"V": "unknown", "O": "none"}  # ports of bodies may be of types that a graph's cannot
+    return [port.name, kinds.get(port.dtype.kind, port.dtype.name), None if port.shape is None else list(port.shape)]
+
+
+class Native:
+    """The native form."""
+
+    name = "native"
+    suffix = ".lsi"
+    takes: Mapping[str, Any] = {}
+    allowed = "nothing: every output has the same bits, whole and streamed"
+
+    def write(self, model: Model, folder: Path, asked: Asked) -> Written:
+        """One file."""
+        path = folder / (asked.path.name or "model.lsi")
+        write_native(model, path)
+        file = native(path)
+        assert file is not None
+        weights = sum(n for _, _, _, n, _ in file.blocks)
+        facts = {"weights": f"{weights:,} bytes in {len(file.blocks)} blocks", "format": ".".join(map(str, VERSION))}
+        return Written(path, facts=facts)
+
+    def prove(self, model: Model, written: Written, asked: Asked) -> Proof:
+        """The file is loaded, and gives the same bits and the same snapshots."""
+        file = native(written.main)
+        assert file is not None
+        file.check()
+        if model._options.seed is None and any(map(is_random, model._graph.walk())):
+            return Proof(not_checked="it draws numbers, others in each run: give a seed")
+        made = load(written.main, isa=model.isa)
+        checks = [matched(case, made.run(case.feeds), bits=True) for case in whole_cases(model, asked.seed)]
+        if isinstance(stream_spec(model), StreamSpec):
+            checks += [_streamed(made, case) for case in live_cases(model, asked.seed, steps=STEPS)]
+        return Proof(tuple(checks))
+
+
+def _streamed(made: Model, case: Live) -> Checked:
+    """A signal in pieces of a few steps."""
+    spec = case.drive.spec
+    stream = made.stream(case.signals, initial=case.initial, inputs=case.side)
+    parts = [named(stream.run(one_or_all(piece)), spec) for piece in case.pieces(PIECE)]
+    if not case.drive.frames:
+        parts.append(named(stream.flush(), spec))
+    got: dict[str, NDArray[Any] | None] = {}
+    for output in spec.outputs:
+        there = [array for array in (part.get(output.name) for part in parts) if array is not None]
+        timed = case.drive.frames or output.kind == "time"
+        axis = 0 if case.drive.frames else output.axis
+        got[output.name] = None if not there else np.concatenate(there, axis) if timed else there[-1]
+    return matched(case, got, bits=True)
+
+
+FORM = Native()

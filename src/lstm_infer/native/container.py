@@ -1,0 +1,214 @@
+"""The frame of a native file: header, head and blocks (docs/format.md). Nothing that a file says is used before it was checked
+against what there is."""
+
+from __future__ import annotations
+
+import json
+import mmap
+import os
+import struct
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from math import prod
+from typing import Any
+from zlib import crc32
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import _core
+from ..errors import FormatError, LstmInferError, MissingFileError
+from ..graph.ir import Array
+from .values import Value
+
+__all__ = ["ALIGN", "DTYPES", "HEADER", "MAGIC", "ORDER", "VERSION", "Container", "is_native", "opened"]
+
+MAGIC = b"\x89LSI\r\n\x1a\n"
+ORDER = 0x01020304
+"""As the file's byte order shows it."""
+VERSION = (1, 0)
+ALIGN = 64
+HEADER = struct.Struct("<8s I HH QQQ I 12x I I")
+"""Magic, byte order, version (major, minor), length of the file, where the head begins, its length, its checksum, 0, and the
+checksum of the header up to here."""
+DTYPES = {
+    name: np.dtype(name).newbyteorder("<")
+    for name in (
+        "bool", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float16", "float32", "float64",
+    )
+}  # fmt: skip
+MOST_AXES = 32
+CHECKED_BYTES = 4096
+"""Blocks up to this size are held against their checksums when a file is opened; larger ones by `check` alone."""
+
+_ODD = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, AssertionError)
+
+Bytes = NDArray[np.uint8]
+Span = tuple[int, int, int]
+"""Where a part begins, its length, its checksum."""
+Block = tuple[np.dtype[Any], tuple[int, ...], int, int, int]
+"""Element type, shape, and the span."""
+
+
+def is_native(start: bytes) -> bool:
+    """Does a file begin so."""
+    return start[: len(MAGIC)] == MAGIC
+
+
+def opened(path: str) -> Bytes | None:
+    """The bytes of a native file, mapped; None: a file of another kind."""
+    try:
+        if "\0" in path or not os.path.isfile(path):
+            return None
+        with open(path, "rb") as file:
+            if not is_native(file.read(len(MAGIC))):
+                return None
+            return np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), np.uint8)
+    except FileNotFoundError as error:
+        raise MissingFileError(f"{path or repr(path)}: no such file") from error
+    except (OSError, ValueError) as error:
+        raise FormatError(f"{path}: cannot be read: {error}") from error
+
+
+class Container:
+    """A file whose frame was checked."""
+
+    def __init__(self, memory: Bytes, label: str) -> None:
+        self.label = label
+        if memory.ctypes.data % ALIGN:  # bytes that lie anywhere
+            aligned = _core.aligned_empty(memory.size)
+            aligned[:] = memory
+            aligned.flags.writeable = False
+            memory = aligned
+        self.memory = memory
+        head = self._header()
+        self.head = self._document(head, "the head")
+        self._documents = {name: self._span(span) for name, span in self.head["documents"].named().items()}
+        self._parts = [("the head", head), *self._documents.items()]
+        self._arrays: dict[int, Array] = {}
+
+    def wrong(self, what: str) -> FormatError:
+        """Something in the file is not as it has to be."""
+        return FormatError(f"{self.label}: {what}; the file is damaged")
+
+    @contextmanager
+    def judged(self) -> Iterator[None]:
+        """What Python says of something odd in the file becomes an error of ours."""
+        try:
+            yield
+        except LstmInferError:
+            raise
+        except RecursionError as error:
+            raise self.wrong("it is nested too deeply") from error
+        except _ODD as error:
+            raise self.wrong(f"{type(error).__name__}: {error}") from error
+
+    def array(self, number: int) -> Array:
+        """The array of a block: a view of the file, always the same one."""
+        found = self._arrays.get(number)
+        if found is None:
+            dtype, shape, start, length, checksum = self.blocks[number]
+            part = self.memory[start : start + length]
+            if length <= CHECKED_BYTES:
+                self._check(part, checksum, f"block {number}")
+            if dtype.kind == "b" and (part > 1).any():
+                raise self.wrong(f"block {number} holds booleans other than 0 and 1")
+            found = self._arrays[number] = part.view(dtype).reshape(shape)
+        return found
+
+    def has(self, name: str) -> bool:
+        """Is there such a document."""
+        return name in self._documents
+
+    def document(self, name: str) -> Value:
+        """One of the documents."""
+        if name not in self._documents:
+            raise self.wrong(f"there is no document {name!r}")
+        return self._document(self._documents[name], f"the document {name!r}")
+
+    @cached_property
+    def model(self) -> Value:
+        """The document that describes blocks, constants and options."""
+        return self.document("model")
+
+    @cached_property
+    def blocks(self) -> list[Block]:
+        """Where the arrays are."""
+        found = [self._block(block) for block in self.model["blocks"].items()]
+        self._apart(found)
+        return found
+
+    def check(self) -> int:
+        """Hold everything against its checksum; how many parts there are."""
+        for what, (start, length, checksum) in self._parts:
+            self._check(self.memory[start : start + length], checksum, what)
+        for number, (_, _, start, length, checksum) in enumerate(self.blocks):
+            self._check(self.memory[start : start + length], checksum, f"block {number}")
+        return len(self._parts) + len(self.blocks)
+
+    def number(self, value: Value) -> int:
+        """The number of a block."""
+        return value.number(0, len(self.blocks) - 1)
+
+    def _header(self) -> Span:
+        memory = self.memory
+        if memory.size < HEADER.size or not is_native(memory[: len(MAGIC)].tobytes()):
+            raise self.wrong(f"{memory.size} bytes that are no native file")
+        fields = HEADER.unpack(memory[: HEADER.size].tobytes())
+        _, order, major, minor, size, start, length, checksum, zero, own = fields
+        if order != ORDER or sys.byteorder != "little":
+            raise FormatError(f"{self.label}: is in another byte order than this machine reads; convert the model here")
+        if major != VERSION[0]:
+            raise FormatError(
+                f"{self.label}: is of format version {major}.{minor}, this release reads {VERSION[0]}; "
+                "use a newer lstm_infer, or convert the model again"
+            )
+        if crc32(memory[: HEADER.size - 4].data) != own or zero:
+            raise self.wrong("the header does not fit its checksum")
+        if size != memory.size:
+            raise self.wrong(f"{memory.size} bytes where there should be {size}")
+        if not HEADER.size <= start <= start + length <= size:
+            raise self.wrong("the head lies outside the file")
+        return start, length, checksum
+
+    def _span(self, value: Value) -> Span:
+        start, length, checksum = value.items(3)
+        size = self.memory.size
+        at, n_bytes = start.number(HEADER.size, size), length.number(0, size)
+        if at % ALIGN or at + n_bytes > size:
+            raise value.wrong(f"a stretch of the file that begins at a multiple of {ALIGN}")
+        return at, n_bytes, checksum.number(0, 2**32 - 1)
+
+    def _block(self, block: Value) -> Block:
+        dtype, shape, *span = block.items(5)
+        kind = DTYPES.get(dtype.text())
+        if kind is None:
+            raise dtype.wrong(f"one of {', '.join(DTYPES)}")
+        dims = tuple(n.number(0, 2**48) for n in shape.items(most=MOST_AXES))
+        start, length, checksum = self._span(Value([n.raw for n in span], block.where, self.wrong))
+        if length != prod(dims) * kind.itemsize:
+            raise block.wrong("a block as long as its shape")
+        return kind, dims, start, length, checksum
+
+    def _apart(self, blocks: list[Block]) -> None:
+        """No two parts of a file overlap."""
+        end = HEADER.size
+        for at, n in sorted([*((at, n) for _, (at, n, _) in self._parts), *((at, n) for _, _, at, n, _ in blocks)]):
+            if at < end and n:
+                raise self.wrong("two parts overlap")
+            end = max(end, at + n)
+
+    def _document(self, span: Span, what: str) -> Value:
+        start, length, checksum = span
+        part = self.memory[start : start + length]
+        self._check(part, checksum, what)
+        try:
+            return Value(json.loads(part.tobytes().decode()), what, self.wrong)
+        except (ValueError, RecursionError) as error:
+            raise self.wrong(f"{what} is no JSON ({type(error).__name__})") from error
+
+    def _check(self, part: Bytes, checksum: int, what: str) -> None:
+        if crc32(part.data) != checksum:
+            raise self.wrong(f"{what} does not fit its checksum")

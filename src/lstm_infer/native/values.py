@@ -1,0 +1,81 @@
+"""Values of a JSON document, each looked at as what it is used as."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import inf, nan
+from typing import Any
+
+from ..errors import FormatError
+
+__all__ = ["Value"]
+
+MOST_TEXT = 1 << 16
+_ODD = {"nan": nan, "inf": inf, "-inf": -inf}
+
+
+class Value:
+    """A part of a document. where: its place, for messages."""
+
+    __slots__ = ("_error", "raw", "where")
+
+    def __init__(self, raw: Any, where: str, error: Callable[[str], FormatError]) -> None:
+        self.raw, self.where, self._error = raw, where, error
+
+    def wrong(self, expected: str) -> FormatError:
+        """It is something else."""
+        shown = repr(self.raw)
+        return self._error(f"{self.where}: {expected} expected, got {shown if len(shown) < 80 else shown[:80] + '...'}")
+
+    def number(self, low: int = -(2**63), high: int = 2**63 - 1) -> int:
+        """A whole number."""
+        if type(self.raw) is not int or not low <= self.raw <= high:
+            raise self.wrong(f"a whole number from {low} to {high}")
+        return self.raw
+
+    def real(self) -> float:
+        """A number, or "nan", "inf", "-inf"."""
+        if type(self.raw) is str and self.raw in _ODD:
+            return _ODD[self.raw]
+        if type(self.raw) is not float:
+            raise self.wrong("a number with a fraction")
+        return self.raw
+
+    def text(self) -> str:
+        """Text."""
+        if type(self.raw) is not str or len(self.raw) > MOST_TEXT:
+            raise self.wrong("a text")
+        return self.raw
+
+    def truth(self) -> bool:
+        """True or false."""
+        if type(self.raw) is not bool:
+            raise self.wrong("true or false")
+        return self.raw
+
+    def optional(self) -> Value | None:
+        """None where it is null."""
+        return None if self.raw is None else self
+
+    def items(self, exactly: int | None = None, *, most: int | None = None) -> list[Value]:
+        """The items of a list."""
+        if type(self.raw) is not list or (exactly is not None and len(self.raw) != exactly):
+            raise self.wrong("a list" if exactly is None else f"a list of {exactly}")
+        if most is not None and len(self.raw) > most:
+            raise self.wrong(f"a list of at most {most}")
+        return [Value(item, f"{self.where}[{i}]", self._error) for i, item in enumerate(self.raw)]
+
+    def texts(self) -> list[str]:
+        """A list of texts."""
+        return [item.text() for item in self.items()]
+
+    def named(self) -> dict[str, Value]:
+        """The items of an object."""
+        if type(self.raw) is not dict:
+            raise self.wrong("an object")
+        return {name: Value(item, f"{self.where}.{name}", self._error) for name, item in self.raw.items()}
+
+    def __getitem__(self, name: str) -> Value:
+        if type(self.raw) is not dict or name not in self.raw:
+            raise self.wrong(f"an object with {name!r}")
+        return Value(self.raw[name], f"{self.where}.{name}", self._error)

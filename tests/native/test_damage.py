@@ -1,0 +1,105 @@
+"""A native file that is damaged, of another version, byte order or machine is refused by what is wrong with it."""
+
+from __future__ import annotations
+
+import struct
+import sys
+from pathlib import Path
+from zlib import crc32
+
+import numpy as np
+import pytest
+
+import lstm_infer
+import stream_models
+from lstm_infer import FormatError
+from lstm_infer.conversion.native import write_native
+from lstm_infer.native.container import HEADER
+from lstm_infer.native.reader import native
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "tools"))
+
+from fuzz_native import fuzz
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    path = tmp_path_factory.mktemp("file") / "model.lsi"
+    write_native(lstm_infer.load(stream_models.wide()), path)
+    return path.read_bytes()
+
+
+def sealed(data: bytes, **changed: int) -> bytes:
+    """With other fields in the header, and its checksum."""
+    names = ("magic", "order", "major", "minor", "size", "start", "length", "checksum", "zero", "own")
+    fields = dict(zip(names, HEADER.unpack_from(data), strict=True)) | changed
+    own = crc32(HEADER.pack(*fields.values())[:-4])
+    return HEADER.pack(*list(fields.values())[:-1], own) + data[HEADER.size :]
+
+
+def test_every_bit_of_the_header_counts(data: bytes) -> None:
+    for at in range(HEADER.size):
+        if at < 8:
+            continue  # not a native file, then
+        for bit in range(8):
+            damaged = bytearray(data)
+            damaged[at] ^= 1 << bit
+            with pytest.raises(FormatError):
+                lstm_infer.load(bytes(damaged))
+
+
+def test_a_file_that_is_cut_is_refused(data: bytes, tmp_path: Path) -> None:
+    for n in [8, 9, 63, 64, 65, 1000, len(data) // 2, len(data) - 1]:
+        with pytest.raises(FormatError):
+            lstm_infer.load(data[:n])
+        path = tmp_path / "cut.lsi"
+        path.write_bytes(data[:n])
+        with pytest.raises(FormatError, match=r"cut\.lsi"):
+            lstm_infer.load(path)
+    (tmp_path / "cut.lsi").write_bytes(data[:7])
+    with pytest.raises(FormatError, match="does not begin as a native file"):
+        lstm_infer.load(tmp_path / "cut.lsi")
+    with pytest.raises(FormatError):
+        lstm_infer.load(data + b"\0")
+
+
+def test_a_newer_version_is_refused_by_name_and_a_later_minor_one_is_read(data: bytes) -> None:
+    with pytest.raises(FormatError, match=r"format version 2\.7, this release reads 1"):
+        lstm_infer.load(sealed(data, major=2, minor=7))
+    assert lstm_infer.load(sealed(data, minor=9)).outputs[0].name == "y"
+
+
+def test_another_byte_order_is_refused_by_name(data: bytes) -> None:
+    swapped = struct.pack(">8s I HH QQQ I 12x I I", *HEADER.unpack_from(data)) + data[HEADER.size :]
+    with pytest.raises(FormatError, match="in another byte order"):
+        lstm_infer.load(swapped)
+
+
+def test_checksums_of_weights_are_held_when_a_file_is_checked(data: bytes) -> None:
+    file = native(data)
+    assert file is not None and file.check() == 3 + len(file.blocks)
+    _, _, start, length, _ = max(file.blocks, key=lambda block: block[3])
+    damaged = bytearray(data)
+    damaged[start + length // 2] ^= 64
+    loaded = native(bytes(damaged))
+    assert loaded is not None
+    with pytest.raises(FormatError, match=r"block .* does not fit its checksum"):
+        loaded.check()
+
+
+def test_weights_are_not_touched_before_they_are_used(tmp_path: Path) -> None:
+    """A block that is wrong loads: nobody has read it."""
+    path = tmp_path / "model.lsi"
+    write_native(lstm_infer.load(stream_models.wide()), path)
+    file = native(path)
+    assert file is not None
+    _, _, start, length, _ = max(file.blocks, key=lambda block: block[3])
+    changed = bytearray(path.read_bytes())
+    changed[start : start + length] = np.full(length // 4, np.nan, np.float32).tobytes()
+    stream = lstm_infer.load(bytes(changed)).stream()
+    assert np.isnan(stream.step(np.ones((1, 24), np.float32))).all()
+
+
+def test_damaged_files_are_refused_or_run() -> None:
+    counts = fuzz(400, 2026, say=None)
+    assert sum(counts.values()) == 400 and len(counts) >= 3, counts
