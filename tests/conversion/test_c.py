@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from onnx import TensorProto, helper
 
 import lstm_infer
 import shared_files
@@ -57,8 +58,8 @@ def loaded(name, **options):
 def checked(model, folder, kept, steps=120, **asked):
     """Write C, run it beside the model; the checks, which must be right."""
     options = COptions(**asked)
-    write.write(model, folder, options)
-    proof = prove(model, folder, options, steps=steps, kept=kept, seconds=300, level="-O1")
+    made = write.write(model, folder, options)
+    proof = prove(made, folder, steps=steps, kept=kept, seconds=300, level="-O1")
     if proof.not_checked:
         pytest.skip(proof.not_checked)
     assert all(check.ok for check in proof.checks), proof.checks
@@ -104,6 +105,21 @@ def test_ways_to_keep_a_state(make, tmp_path, kept):
         model = lstm_infer.load(getattr(stream_models, make)(), constants={"src": src})
     for isa in ("scalar", "avx2"):
         checked(model, tmp_path / isa, kept, isa=isa)
+
+
+@compiled
+@pytest.mark.parametrize("seed", [None, 7])
+def test_random_numbers(seed, tmp_path, kept):
+    """Those of the conversion's seed; others after NAME_seed."""
+    nodes = [helper.make_node("RandomUniformLike", ["x"], ["noise"]), helper.make_node("Add", ["x", "noise"], ["n"]),
+             helper.make_node("LSTM", ["n", "W", "R", "B"], ["Y"], name="rec", hidden_size=stream_models.HIDDEN),
+             helper.make_node("Squeeze", ["Y", "one"], ["y"])]  # fmt: skip
+    w = stream_models._lstm_weights()
+    ports = [("x", TensorProto.FLOAT, ["T", 2, stream_models.INPUTS])], [("y", TensorProto.FLOAT, None)]
+    proto = stream_models._finish(nodes, *ports, {**w, "one": np.array([1])})
+    model = lstm_infer.load(proto, seed=seed)
+    checked(model, tmp_path / "c", kept, isa="scalar", batch=2)
+    assert "void model_seed(void *state, uint64_t seed);" in (tmp_path / "c" / "model.h").read_text()
 
 
 # ---- what the door does --------------------------------------------------------------------------------------
@@ -205,6 +221,34 @@ int main()
 
 
 @compiled
+def test_a_value_that_is_refused(tmp_path):
+    """A token outside of the table: the status says so, and the state is as before."""
+    write.write(loaded("dyn_char_lm"), tmp_path, COptions())
+    (tmp_path / "main.c").write_text("""
+#include "model.h"
+#include <string.h>
+_Alignas(64) static unsigned char state[MODEL_STATE_BYTES], before[MODEL_STATE_BYTES], scratch[MODEL_SCRATCH_BYTES];
+static float y[MODEL_logits_ELEMENTS];
+int main(void)
+{
+    const int64_t good = 1, bad = 1 << 20;
+    if (model_init(state, sizeof(state)) || model_step(state, scratch, &good, y)) { return 1; }
+    memcpy(before, state, sizeof(state));
+    if (model_step(state, scratch, &bad, y) != MODEL_ERR_INDEX) { return 2; }
+    if (memcmp(before, state, sizeof(state))) { return 3; }
+    const float kept = y[0];
+    return model_step(state, scratch, &good, y) || !memcmp(before, state, sizeof(state)) || kept == y[0];
+}
+""")
+    sources = [str(p) for p in sorted(tmp_path.rglob("*.c")) if p.name in ("main.c", "model.c", "model_weights.c")
+               or p.name.startswith("unit_")]  # fmt: skip
+    flags = ["-std=c11", "-O1", "-ffp-contract=off", "-Wall", "-Wextra", "-Wpedantic", "-Werror"]
+    paths = [f"-I{tmp_path}", f"-I{tmp_path}/kernels"]
+    subprocess.run([COMPILER, *flags, *paths, *sources, "-lm", "-o", str(tmp_path / "main")], check=True)
+    assert subprocess.run([str(tmp_path / "main")], check=False).returncode == 0
+
+
+@compiled
 @pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
 def test_the_amplifier_of_the_examples(tmp_path):
     """Blocks of any length through a callback: the bits of the package."""
@@ -283,6 +327,34 @@ def test_wrong_options(asked, error, text, tmp_path):
 def test_what_cannot_stream_is_refused(tmp_path):
     with pytest.raises(lstm_infer.NotStreamableError, match="bidirectional"):
         lstm_infer.convert(stream_models.both_ways(), tmp_path / "c", to="c")
+
+
+def test_a_step_of_numpy_is_refused():
+    """By its node, with the reason."""
+    nodes = [
+        helper.make_node("GridSample", ["x", "grid"], ["s"], name="warp"),
+        helper.make_node("Add", ["s", "h"], ["y"]),
+    ]
+    nodes.append(helper.make_node("Tanh", ["y"], ["h_next"]))
+    ports = [("x", TensorProto.FLOAT, [1, 1, 4, 4]), ("h", TensorProto.FLOAT, [1, 1, 4, 4])]
+    made = [("y", TensorProto.FLOAT, [1, 1, 4, 4]), ("h_next", TensorProto.FLOAT, [1, 1, 4, 4])]
+    grid = np.random.default_rng(0).uniform(-1, 1, (1, 4, 4, 2)).astype(np.float32)
+    model = lstm_infer.load(stream_models._finish(nodes, ports, made, {"grid": grid}), states={"h": "h_next"})
+    with pytest.raises(ConvertError, match=r"'warp' \(GridSample-17\) runs as NumPy"):
+        write.Folder(model, COptions())
+
+
+def test_a_size_that_is_open_is_refused():
+    """By the input, with what to say; then it is fixed."""
+    nodes = [helper.make_node("Add", ["x", "h"], ["s"]), helper.make_node("Tanh", ["s"], ["h_next"]),
+             helper.make_node("Neg", ["s"], ["y"])]  # fmt: skip
+    ports = [("x", TensorProto.FLOAT, [1, "F"]), ("h", TensorProto.FLOAT, [1, "F"])]
+    made = [("y", TensorProto.FLOAT, [1, "F"]), ("h_next", TensorProto.FLOAT, [1, "F"])]
+    proto = stream_models._finish(nodes, ports, made, {})
+    with pytest.raises(lstm_infer.LstmInferError, match=r"open.*inputs="):
+        write.Folder(lstm_infer.load(proto, states={"h": "h_next"}), COptions())
+    fixed = lstm_infer.load(proto, states={"h": "h_next"}, inputs={"x": (1, 6), "h": (1, 6)})
+    assert write.Folder(fixed, COptions()).source.inputs[0].shape == (1, 6)
 
 
 def test_names_of_a_model_end_no_comment(tmp_path):

@@ -6,13 +6,21 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ...frozen import frozen
 from ...model import Model
 from ..form import Asked, Proof, Written
 from .options import COptions, named_after
 from .prove import prove
-from .write import write
+from .write import Folder, write
 
 __all__ = ["CForm"]
+
+
+@frozen
+class CWritten(Written):
+    """A folder, and what it was made of: random numbers that nobody gave a seed for are those of this one."""
+
+    folder: Folder | None = None
 
 
 class CForm:
@@ -24,10 +32,12 @@ class CForm:
 
     def write(self, model: Model, folder: Path, asked: Asked) -> Written:
         options, main = _options(asked), folder / "folder"
-        return Written(main, facts=write(model, main, options), notes=_notes(options))
+        made = write(model, main, options)
+        return CWritten(main, facts=made.facts(), notes=_notes(options), folder=made)
 
     def prove(self, model: Model, written: Written, asked: Asked) -> Proof:
-        return prove(model, written.main, _options(asked))
+        assert isinstance(written, CWritten) and written.folder is not None
+        return prove(written.folder, written.main)
 
 
 def _options(asked: Asked) -> COptions:

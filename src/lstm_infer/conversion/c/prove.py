@@ -12,7 +12,6 @@ from ...errors import ConvertError
 from ...model import Model
 from ..form import Proof
 from ..report import Checked
-from .options import COptions
 from .replay import recorded
 from .source import Source
 from .toolchain import build, toolchain
@@ -27,32 +26,28 @@ MOST_BYTES = 256 << 20
 
 
 def prove(
-    model: Model,
+    made: Folder,
     path: Path,
-    options: COptions,
     *,
-    folder: Folder | None = None,
     steps: int = STEPS,
     kept: Path | None = None,
     seconds: float | None = None,
     level: str = "-O3",
 ) -> Proof:
-    """Build the folder `path` in a temporary one and replay frames: those that are recorded in it, as many steps as `steps`
-    says of another signal, and a signal that begins from other states. Two signals are stepped side by side each time.
+    """Build what was written to `path` in a temporary folder and replay frames: those that are recorded in it, as many steps as
+    `steps` says of another signal, and a signal that begins from other states. Two signals are stepped side by side each time.
 
     Parameters
     ----------
-    folder : Folder, optional
-        What was made to be written, if it is at hand.
     kept, level
         As in `build`.
     seconds : float, optional
         What each program may take.
     """
+    options = made.options
     tools = toolchain(options.set)
     if isinstance(tools, str):
         return Proof(not_checked=f"not run here: {tools}")
-    made = folder or Folder(model, options)
     checks = []
     with tempfile.TemporaryDirectory() as temporary:
         into = Path(temporary)

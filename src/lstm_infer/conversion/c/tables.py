@@ -51,9 +51,7 @@ class Tables:
     def _step(self, placed: Placed, call: AnyCall, n_bases: int) -> tuple[str, str]:
         """The function of a call, and the table of its arguments."""
         if isinstance(call, HostCall):
-            raise ConvertError(
-                f"node {call.node_name!r} ({call.node.op}) runs as NumPy in the package; there is no kernel of C for it"
-            )
+            raise ConvertError(f"{call.node_name} runs as NumPy in the package; there is no kernel of C for it")
         if isinstance(call, LoopCall):
             self.controls.add("loop")
             return "li_loop", self._loop(placed, call, n_bases)

@@ -85,7 +85,7 @@ def reference(model: Model, options: COptions) -> Model:
     return made
 
 
-def write(model: Model, path: Path, options: COptions) -> dict[str, str]:
+def write(model: Model, path: Path, options: COptions) -> Folder:
     """Write the folder `path`, which is not there yet.
 
     Raises
@@ -101,4 +101,4 @@ def write(model: Model, path: Path, options: COptions) -> dict[str, str]:
         file = path / relative
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(data)
-    return folder.facts()
+    return folder
