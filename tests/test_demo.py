@@ -293,6 +293,13 @@ def real_model(name: str) -> Path:
 
 
 @needs_engine
+def test_example_stateful_onnx(tmp_path):
+    pytest.importorskip("onnxruntime")
+    said = run_example("stateful_onnx")
+    assert float(said.rpartition("lstm_infer: ")[2]) < 1e-5
+
+
+@needs_engine
 def test_example_stream():
     said = run_example("stream")
     assert "same bits either way: True" in said and "same bits after restore: True" in said

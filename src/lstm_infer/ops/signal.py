@@ -97,7 +97,7 @@ def _matrix(b: Builder, key: Any, w: Array) -> View:
 # ---- DFT -------------------------------------------------------------------------------------------------------------
 
 
-def _transform(node: Node, ins: list[Fact | None]) -> tuple[int, Transform]:
+def transform_of(node: Node, ins: list[Fact | None]) -> tuple[int, Transform]:
     """The axis, and what is done along it."""
     x: Fact = need(node, ins, 0)
     _float(node, x)
@@ -121,7 +121,7 @@ def _transform(node: Node, ins: list[Fact | None]) -> tuple[int, Transform]:
 
 def infer_dft(node: Node, ins: list[Fact | None]) -> list[Fact]:
     x: Fact = need(node, ins, 0)
-    axis, t = _transform(node, ins)
+    axis, t = transform_of(node, ins)
     shape = [*x.shape[:-1], t.made]
     shape[axis] = t.bins
     return [Fact(tuple(shape), x.dtype)]
@@ -140,16 +140,16 @@ def _spectrum(x: Any, axis: int, t: Transform) -> Array:
 
 def evaluate_dft(node: Node, ins: list[Array | None]) -> list[Array]:
     x: Any = need(node, ins, 0)
-    return [_spectrum(x, *_transform(node, [None if a is None else Fact.of(a) for a in ins])).astype(x.dtype)]
+    return [_spectrum(x, *transform_of(node, [None if a is None else Fact.of(a) for a in ins])).astype(x.dtype)]
 
 
 def flow_dft(node: Node, ins: list[Fact | None], outs: list[Fact]) -> list[Link]:
-    axis, _ = _transform(node, ins)
+    axis, _ = transform_of(node, ins)
     return [Link(0, a, 0, a) for a in range(len(outs[0].shape) - 1) if a != axis]
 
 
 def lower_dft(node: Node, b: Builder) -> None:
-    axis, t = _transform(node, [b.fact(name) if name else None for name in node.inputs])
+    axis, t = transform_of(node, [b.fact(name) if name else None for name in node.inputs])
     if t.size > _MOST:
         b.host(node, find(node).evaluate)
         return

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ...graph.ir import Node
+from ...ops.signal import table, transform_of
 from .dialect import Said, has, rule
 from .draft import Draft
 
@@ -161,6 +162,24 @@ def _normal(d: Draft, x: str, axes: list[int], epsilon: float, *, centre: bool =
     return d.same("Div", [x, d.same("Sqrt", [d.same("Add", [power, _number(d, epsilon)])])])
 
 
+def _moments(d: Draft, x: str, axes: list[int], epsilon: float, *, centre: bool) -> list[str]:
+    """The mean, and what the rest is multiplied with; where there is no mean the latter alone."""
+    mean = _mean(d, x, axes)
+    rest = d.same("Sub", [x, mean]) if centre else x
+    root = d.same("Sqrt", [d.same("Add", [_mean(d, d.same("Mul", [rest, rest]), axes), _number(d, epsilon)])])
+    inverse = d.same("Reciprocal", [root])
+    return [mean, inverse] if centre else [inverse]
+
+
+@rule("MeanVarianceNormalization")
+def _mean_variance(said: Said) -> None:
+    d, rank = said.d, len(said.shape)
+    axes = [int(a) % rank for a in said.attr("axes", [0, 2, 3])]
+    rest = d.same("Sub", [said.x(0), _mean(d, said.x(0), axes)])
+    root = d.same("Sqrt", [_mean(d, d.same("Mul", [rest, rest]), axes)])
+    _end(said, d.same("Div", [rest, d.same("Add", [root, _number(d, 1e-9)])]))
+
+
 def _scaled(d: Draft, x: str, scale: str, bias: str) -> str:
     made = d.same("Mul", [x, scale]) if scale else x
     return d.same("Add", [made, bias]) if bias else made
@@ -173,11 +192,12 @@ def _layer_norm(said: Said) -> None:
     if node.op == "LayerNormalization" and has(d, "LayerNormalization"):
         said.plain(node.op, node.inputs, axis=axis)
         return
-    if any(node.outputs[1:]):
-        raise said.refuse("its mean and deviation are read, which opset 17 and later have")
-    centre = node.op == "LayerNormalization"
-    made = _normal(d, said.x(0), list(range(axis, rank)), float(said.attr("epsilon", 1e-5)), centre=centre)
+    centre, axes, epsilon = node.op == "LayerNormalization", list(range(axis, rank)), float(said.attr("epsilon", 1e-5))
+    made = _normal(d, said.x(0), axes, epsilon, centre=centre)
     _end(said, _scaled(d, made, said.x(1), said.x(2)))
+    for name, value in zip(node.outputs[1:], _moments(d, said.x(0), axes, epsilon, centre=centre), strict=False):
+        if name:
+            d.alias(value, name)
 
 
 @rule("SkipLayerNormalization", "SkipSimplifiedLayerNormalization", domain=MS)
@@ -205,6 +225,50 @@ def _group_norm(said: Said) -> None:
     made = d.reshaped(_normal(d, flat, [2], float(said.attr("epsilon", 1e-5))), shape)
     row = (1, shape[1], *(1 for _ in shape[2:]))
     _end(said, _scaled(d, made, d.reshaped(said.x(1), row), d.reshaped(said.x(2), row)))
+
+
+# ---- maps and spectra ----------------------------------------------------------------------------------------------------
+
+
+@rule("Mod")
+def _mod(said: Said) -> None:
+    d, a, b = said.d, said.x(0), said.x(1)
+    if said.outs[0].dtype.kind != "f" or said.attr("fmod", 0):
+        said.plain("Mod", said.node.inputs)
+        return
+    rest = d.op("Mod", [a, b], said.shape, attrs={"fmod": 1})  # of the sign of a: one step more where b has the other
+    other = d.same("Less", [d.same("Mul", [rest, b]), _number(d, 0.0)], dtype=np.bool_)
+    _end(said, d.same("Where", [other, d.same("Add", [rest, b]), rest]))
+
+
+@rule("Trilu")
+def _triangle(said: Said) -> None:
+    d, k = said.d, said.known(1)
+    if has(d, "Trilu"):
+        said.plain("Trilu", said.node.inputs)
+        return
+    shift = 0 if k is None else int(k.reshape(-1)[0])
+    upper = bool(said.attr("upper", 1))
+    rows, columns = said.shape[-2:]
+    lower = np.tri(rows, columns, shift - upper, dtype=np.bool_)
+    zero = d.const(0, said.outs[0].dtype)
+    _end(said, d.same("Where", [d.const(~lower if upper else lower, hint="triangle"), said.x(0), zero]))
+
+
+@rule("DFT")
+def _dft(said: Said) -> None:
+    d = said.d
+    axis, t = transform_of(said.node, [d.facts[name] if name else None for name in said.node.inputs])
+    x, rank = said.x(0), len(said.shape)
+    order = [a for a in range(rank) if a not in (axis, rank - 1)]
+    moved = d.transposed(x, [*order, axis, rank - 1])
+    rest = [d.facts[x].shape[a] for a in order]
+    moved = d.part(moved, rank - 2, 0, t.used)
+    flat = d.reshaped(moved, (*rest, t.used * t.parts))
+    made = d.op("MatMul", [flat, d.const(table(t), np.float32, "waves")], (*rest, t.bins * t.made))
+    split = d.reshaped(made, (*rest, t.bins, t.made))
+    back = [*order, axis, rank - 1]
+    d.transposed(split, [back.index(a) for a in range(rank)], said.out)
 
 
 # ---- moves ---------------------------------------------------------------------------------------------------------------

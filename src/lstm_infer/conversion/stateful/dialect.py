@@ -131,6 +131,14 @@ def _schema(op: str, opset: int) -> Any:
     return None if schema.deprecated else schema
 
 
+@cache
+def _newest(op: str) -> Any:
+    """The schema of an operator in the newest opset of the onnx that is here."""
+    import onnx
+
+    return _schema(op, onnx.defs.onnx_opset_version())
+
+
 def has(d: Draft, op: str) -> bool:
     """Has the opset that is written this operator."""
     return _schema(op, d.opset) is not None
@@ -144,7 +152,7 @@ def _checked(node: Node) -> Node:
         raise ConvertError(
             f"{node}: opset {node.opset} has no {node.op}" + (f"; it is there from opset {since} on" if since else "")
         )
-    newest = _schema(node.op, NEWEST)
+    newest = _newest(node.op)
     for key in list(node.attrs):
         if key in schema.attributes:
             continue
@@ -275,13 +283,9 @@ def _grid_sample(said: Said) -> None:
     said.plain("GridSample", said.node.inputs, mode=mode)
 
 
-@rule("DFT")
-def _dft(said: Said) -> None:
-    axis = said.known(2)
-    if said.d.opset >= 20 or axis is None:
-        said.plain("DFT", said.node.inputs)
-    else:
-        said.plain("DFT", said.node.inputs[:2], axis=int(axis.reshape(-1)[0]))
+@rule("STFT")
+def _stft(said: Said) -> None:
+    said.plain("STFT", said.node.inputs, onesided=int(said.attr("onesided", 1)))  # onnx's shapes know no default
 
 
 @rule("Dropout", "Identity", "OptionalGetElement")

@@ -98,7 +98,8 @@ class Draft:
         fact = self.facts[name]
         if tuple(shape) == fact.shape and not out:
             return name
-        return self.op("Reshape", [name, self.const(shape, np.int64, "shape")], shape, fact.dtype, out=out)
+        attrs = {"allowzero": 1} if 0 in shape and self.opset >= 14 else {}
+        return self.op("Reshape", [name, self.const(shape, np.int64, "shape")], shape, fact.dtype, dict(attrs), out)
 
     def transposed(self, name: str, order: Sequence[int], out: str = "") -> str:
         """A value with its axes in another order."""

@@ -46,7 +46,7 @@ class StatefulOnnx:
         proto = model_of(built.draft, model._graph.name or "step", metadata)
         try:
             onnx.checker.check_model(proto, full_check=True)
-        except onnx.checker.ValidationError as error:
+        except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
             raise ConvertError(f"onnx.checker refuses what was made: {error}") from error
         main = folder / "step.onnx"
         onnx.save(proto, main)
@@ -62,19 +62,19 @@ class StatefulOnnx:
         file = StepFile.open(written.main)
         batch, checks = file.stream["batch"], list[Checked]()
         for signals, least in ((batch or 1, STEPS), (batch or 1, LONG), *([(3, STEPS)] if batch is None else [])):
-            for live in live_cases(model, asked.seed, steps=_steps(file, least), signals=signals):
+            for live in live_cases(model, asked.seed, steps=_steps(file, least, told=least == STEPS), signals=signals):
                 if least == STEPS or live.case.startswith("in pieces"):
                     checks.append(_compared(file, live))
         return Proof(tuple(checks), "")
 
 
-def _steps(file: StepFile, least: int) -> int:
-    """Frames of a signal: the last chunk is not full where the file can say so."""
+def _steps(file: StepFile, least: int, *, told: bool) -> int:
+    """Frames of a signal; where that is asked, the last chunk is not full, if the file can be told so."""
     chunk = int(file.stream["chunk"])
     steps = -(-least // chunk) * chunk
-    told = any(record["kind"] == "end" for record in file.states)
-    ragged = chunk > 1 and (told or all(o["kind"] in ("time", "frame") for o in file.stream["outputs"].values()))
-    return steps + ragged
+    ends = any(record["kind"] == "end" for record in file.states)
+    ragged = ends or all(o["kind"] in ("time", "frame") for o in file.stream["outputs"].values())
+    return steps + (told and chunk > 1 and ragged)
 
 
 def _compared(file: StepFile, live: Live) -> Checked:
@@ -87,12 +87,15 @@ def _compared(file: StepFile, live: Live) -> Checked:
     if file.rounds:  # rounding to 8 bits may fall either way: two steps of the range
         check = replace(check, excess=max((_beyond(a, b, 2 / 127) for a, b in pairs), default=0.0))
     if live.steps % file.stream["chunk"] == 0:
-        over = [
-            _beyond(state.reshape(live.last[name].shape), live.last[name], 2 / 127 if file.rounds else 1e-4)
-            for name, state in last.items()
-        ]
+        states = [(state, live.last[name]) for name, state in last.items()]
+        over = [_beyond(got.reshape(want.shape), want, _share(file, want)) for got, want in states]
         check = replace(check, excess=max([check.excess, *over]))
     return check
+
+
+def _share(file: StepFile, want: Any) -> float:
+    """What a state may differ by, as a share of its range; one of half precision is a port, and rounded in each step."""
+    return 2 / 127 if file.rounds else 2.0**-9 if want.dtype == np.float16 else 1e-4
 
 
 def _beyond(got: Any, want: Any, share: float) -> float:

@@ -1,0 +1,186 @@
+"""`lstm-infer convert` over folders of files, in one process: what became of each, and the table of docs/convert.md.
+
+    python tools/convert_all.py FORM [DIR|FILE ...] [--chunk N] [--opset N] [--isa SET] [--precision P] [--json FILE] [--write]
+
+FORM: onnx, c or native. Without folders: the models, the exporters' files and tests/zoo, as the tests find them. A file is
+converted as it stands, and with each set of options that a table of the tests names for it. It counts where one of them
+converts; one that is refused counts as a failure, with the reason: more than three of them, or a wrong result, and the
+command exits with 1. Left out are files that cannot be loaded, and for a form of one step those that need their whole
+input at once. --write puts the table into docs/convert.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import shutil
+import sys
+import tempfile
+import time
+import warnings
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from verify_all import TESTS, ways
+
+import lstm_infer
+from lstm_infer.conversion.convert import FORMS
+from lstm_infer.conversion.report import WrongResultError
+
+sys.path.insert(0, str(TESTS))
+import shared_files
+
+MOST_REFUSED = 3
+FOLDERS = {"models": shared_files.MODELS, "exports": shared_files.EXPORTS, "tests/zoo": TESTS / "zoo" / "files"}
+DOC = TESTS.parent / "docs" / "convert.md"
+WHOLE = {"native"}
+"""Forms that hold a model which does not stream too."""
+
+
+@dataclass
+class Found:
+    """What became of a file in one way to load it."""
+
+    folder: str
+    file: str
+    options: dict
+    status: str
+    """"ok", "wrong", "refused", or "left out"."""
+    why: str = ""
+    largest: float = 0.0
+    facts: dict = field(default_factory=dict)
+    n_bytes: int = 0
+    seconds: float = 0.0
+
+
+def left_out(model, form):
+    """Why a file does not count, or nothing."""
+    if form in WHOLE:
+        return ""
+    try:
+        model.streaming  # noqa: B018
+    except lstm_infer.NotStreamableError as error:
+        return "" if "bind it with" in str(error) else str(error)
+    return ""
+
+
+def attempt(path, folder, options, form, asked):
+    """One conversion."""
+    began, name = time.perf_counter(), path.stem
+    try:
+        model = lstm_infer.load(path, **options, **asked["load"])
+        why = left_out(model, form)
+    except lstm_infer.LstmInferError as error:
+        why = str(error)
+    if why:
+        return Found(folder, name, options, "left out", why)
+    with tempfile.TemporaryDirectory() as work:
+        out = Path(work) / ("step" if form == "c" else f"{name}.{form}")
+        try:
+            report = lstm_infer.convert(model, out, to=form, **asked["convert"])
+        except WrongResultError as error:
+            details = "; ".join(f"{c.case}: {c.largest:.1e} {c.detail}" for c in error.report.checks if not c.ok)
+            return Found(folder, name, options, "wrong", details, seconds=time.perf_counter() - began)
+        except lstm_infer.LstmInferError as error:
+            return Found(folder, name, options, "refused", str(error), seconds=time.perf_counter() - began)
+        shutil.rmtree(out, ignore_errors=True)
+    done = Found(folder, name, options, "ok", report.not_checked, report.largest_error, dict(report.facts))
+    done.n_bytes, done.seconds = sum(report.files.values()), time.perf_counter() - began
+    return done
+
+
+def line(found):
+    """One row of the output."""
+    options = " ".join(f"{key}={value}" for key, value in found.options.items())
+    said = f"{found.largest:8.1e}" if found.status == "ok" else found.why
+    return f"{found.file:34} {found.status:8} {found.seconds:6.1f} s  {said}  {options}".rstrip()
+
+
+def by_file(rows):
+    """Files that count: (folder, name) to the best that became of them."""
+    order = ("wrong", "ok", "refused")
+    files = {}
+    for row in rows:
+        if row.status != "left out":
+            old = files.get((row.folder, row.file))
+            if old is None or order.index(row.status) < order.index(old.status):
+                files[row.folder, row.file] = row
+    return files
+
+
+def table(form, rows, asked):
+    """The part of docs/convert.md."""
+    files = by_file(rows)
+    said = " ".join(f"--{key} {value}" for part in asked.values() for key, value in part.items())
+    lines = [
+        f"`python tools/convert_all.py {form}{' ' + said if said else ''}`",
+        "",
+        "| folder | files | converted | refused | wrong | largest error |",
+        "|---|---|---|---|---|---|",
+    ]
+    for folder in dict.fromkeys(place for place, _ in files):
+        mine = [row for (place, _), row in files.items() if place == folder]
+        counts = Counter(row.status for row in mine)
+        largest = max((row.largest for row in mine if row.status == "ok"), default=0)
+        numbers = f"{len(mine)} | {counts['ok']} | {counts['refused']} | {counts['wrong']}"
+        lines.append(f"| {folder} | {numbers} | {largest:.1e} |" if largest else f"| {folder} | {numbers} | none |")
+    bad = [row for row in files.values() if row.status != "ok"]
+    lines += ["", *(f"- `{row.file}` is {row.status}: {row.why}" for row in bad)] if bad else []
+    ways_only = [row for row in files.values() if row.status == "ok" and row.options]
+    if ways_only:
+        lines += ["", "Converted with options only, as they stream with these only:", ""]
+        lines += [f"- `{row.file}`: {', '.join(f'{k}={v}' for k, v in row.options.items())}" for row in ways_only]
+    fixed = [row for row in files.values() if "(" in row.facts.get("batch", "")]
+    if fixed:
+        lines += ["", "For one signal at a time, though the source takes several:", ""]
+        lines += [f"- `{row.file}`: {row.facts['batch'].partition('(')[2].removesuffix(')')}" for row in fixed]
+    return "\n".join(lines) + "\n"
+
+
+def write(form, text):
+    """Put the table between its marks."""
+    doc = DOC.read_text(encoding="utf-8")
+    begin, end = f"<!-- convert_all {form} -->\n", f"<!-- end {form} -->"
+    parts = re.compile(re.escape(begin) + ".*?" + re.escape(end), re.S)
+    if not parts.search(doc):
+        raise SystemExit(f"{DOC} has no {begin.strip()}")
+    DOC.write_text(parts.sub(lambda found: begin + text + end, doc), encoding="utf-8")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("form", choices=sorted(FORMS))
+    parser.add_argument("paths", nargs="*", type=Path, metavar="DIR|FILE")
+    for name in ("chunk", "opset", "batch"):
+        parser.add_argument(f"--{name}", type=int)
+    for name in ("isa", "precision"):
+        parser.add_argument(f"--{name}")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all that was found there")
+    parser.add_argument("--write", action="store_true", help="put the table into docs/convert.md")
+    args = parser.parse_args()
+    given = {key: value for key, value in vars(args).items() if value is not None}
+    asked = {"convert": {k: given[k] for k in ("chunk", "opset", "batch") if k in given}}
+    asked["load"] = {k: given[k] for k in ("isa", "precision") if k in given}
+    warnings.simplefilter("ignore")  # repaired sizes warn, rightly
+    folders = {str(path): path for path in args.paths} or FOLDERS
+    options, rows = ways(), []
+    for name, folder in folders.items():
+        for path in sorted(folder.glob("*.onnx")) if folder.is_dir() else [folder]:
+            for way in ({}, *options.get(path.stem, ())):
+                rows.append(attempt(path, name, way, args.form, asked))
+                if rows[-1].status != "left out":
+                    print(line(rows[-1]), flush=True)
+    if args.json:
+        args.json.write_text(json.dumps([asdict(row) for row in rows], default=str, indent=1) + "\n", encoding="utf-8")
+    text = table(args.form, rows, asked)
+    print("", text, sep="\n")
+    if args.write:
+        write(args.form, text)
+    counts = Counter(row.status for row in by_file(rows).values())
+    return int(counts["wrong"] > 0 or counts["refused"] > MOST_REFUSED)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
