@@ -25,7 +25,7 @@ from ..errors import LstmInferError, NotStreamableError
 from ..model import Model
 from ..stream import Stream
 from .conditions import conditions
-from .peer import open_session
+from .peer import open_session, seeded
 from .quantised import quantised_session
 from .stepped import BoundPeer, RunPeer
 
@@ -153,14 +153,14 @@ def bench(
         The engine refuses the model, or its input sizes are open and unknown.
     """
     if model is None:
-        model = lstm_infer.load(source, threads=threads, seed=seed, **options)
+        model = lstm_infer.load(source, threads=threads, **seeded(source, seed), **options)
     tell = say or (lambda line: None)
     drawn = Inputs(model)
     rng = np.random.default_rng(seed)
     fixed = constant_feeds(drawn)
-    session, trouble = None, ""
+    session, trouble = None, "" if seeded(source, seed) else "onnxruntime reads no native files"
     try:
-        session = open_session(source, threads=threads)
+        session = None if trouble else open_session(source, threads=threads)
     except LstmInferError:
         raise
     except Exception as error:  # its exceptions share no base class

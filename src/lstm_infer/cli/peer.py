@@ -15,13 +15,17 @@ import numpy as np
 from ..drive.inputs import Feeds
 from ..errors import LstmInferError
 from ..graph.ir import Graph
+from ..model import load
+from ..native.reader import native
 from ..ops import recurrent
 from ..ops.registry import is_random
 
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["MissingPeerError", "Reference", "open_session", "survives"]
+__all__ = ["MissingPeerError", "Reference", "open_session", "seeded", "survives"]
+
+SCALAR = "the scalar kernels, as nobody else reads a native file"
 
 
 class MissingPeerError(LstmInferError):
@@ -80,8 +84,14 @@ def survives(call: Callable[[], object]) -> bool:
     return not os.WIFSIGNALED(os.waitpid(child, 0)[1])
 
 
+def seeded(source: Any, seed: int) -> dict[str, Any]:
+    """The seed as an option of `load`: a native file has its own."""
+    return {"seed": seed} if native(source) is None else {}
+
+
 class Reference:
-    """onnxruntime, and onnx's reference evaluator where that refuses."""
+    """onnxruntime, and onnx's reference evaluator where that refuses; of a native file plain C, which shares no loop with the
+    kernels of any instruction set."""
 
     def __init__(self, source: Any, graph: Graph, constants: Feeds) -> None:
         self.source, self.graph, self.constants = source, graph, constants
@@ -92,13 +102,16 @@ class Reference:
         self.trouble = ""
         self._session: Any = None
         self._evaluator: Any = None
+        self._scalar = None if native(source) is None else load(source, isa="scalar")
+        self.random = any(map(is_random, graph.walk()))
+        if self._scalar is not None:
+            return
         try:
             self._session = open_session(source)
         except MissingPeerError:
             raise
         except Exception as error:  # its exceptions share no base class
             self.trouble = f"onnxruntime does not load it: {_short(error)}"
-        self.random = any(map(is_random, graph.walk()))
 
     @property
     def counters(self) -> list[Counter[str]]:
@@ -110,6 +123,9 @@ class Reference:
         if self.random:
             self.refused["random operators: two sides draw different numbers"] += 1
             return None
+        if self._scalar is not None:
+            self.answered[SCALAR] += 1
+            return self._scalar.run(feeds)
         reason = self.trouble
         if self._session is not None:
             import onnxruntime
@@ -137,7 +153,7 @@ class Reference:
     def doubts(self, feeds: Feeds, sound: Feeds) -> bool:
         """Does onnx's evaluator refuse these feeds, though it runs others: onnxruntime makes up a value where a window
         does not fit, say."""
-        return self._reference(feeds) is None and self._reference(sound) is not None
+        return self._scalar is None and self._reference(feeds) is None and self._reference(sound) is not None
 
     def _declared(self, feeds: Feeds) -> bool:
         """Have all feeds the sizes that the file declares: at others onnx's evaluator says what the file does not mean,

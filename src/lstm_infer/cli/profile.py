@@ -34,6 +34,7 @@ from ..program.calls import AnyCall, BranchCall, HostCall, LoopCall, MapCall
 from .conditions import conditions
 from .cost import Cost, cost_of, weight_bytes
 from .machine import peak, reading
+from .peer import seeded
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -146,7 +147,7 @@ def profile(
         The engine refuses the model, or its input sizes are open and unknown.
     """
     if model is None:
-        model = lstm_infer.load(source, seed=seed, **options)
+        model = lstm_infer.load(source, **seeded(source, seed), **options)
     with pinned() as core:
         taken = _take(model, steps, seed)
         times, together, rounds = _measure(taken)

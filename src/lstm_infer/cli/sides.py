@@ -16,6 +16,7 @@ from ..drive.inputs import Feeds, Inputs
 from ..errors import LstmInferError
 from ..frozen import frozen
 from ..model import Model
+from ..native.reader import native
 from ..ops import carries
 from .exposed import Exposed, expose
 from .peer import Reference
@@ -80,7 +81,7 @@ class OtherSide:
 
     def _exposed(self, source: Any, inputs: Inputs, spec: StreamSpec | LstmInferError) -> _Opened | None:
         """The file with its hidden states as ports, where what a stream carries can be found in it."""
-        if not isinstance(spec, StreamSpec) or not spec.carried or not by_hand(spec):
+        if not isinstance(spec, StreamSpec) or not spec.carried or not by_hand(spec) or native(source) is not None:
             return None
         graph = inputs.roles.graph
         made = expose(source, graph, spec, loops=not inputs.opens[0])

@@ -16,8 +16,9 @@ import lstm_infer
 
 from ..drive.compare import ABSOLUTE, RELATIVE, compare
 from ..model import Model
+from ..native.reader import native
 from .checks import Check
-from .peer import MissingPeerError, open_session
+from .peer import MissingPeerError, open_session, seeded
 from .report import VerifyReport, VerifyRow
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def verify(
     Parameters
     ----------
     source : path, bytes or onnx.ModelProto
-        What both sides load.
+        What both sides load. Of a native file: all its checksums, and beside the scalar kernels.
     model : Model, optional
         What `load` made of it, to be checked in place of a fresh one; the options of `load` are then not used.
     seed : int
@@ -70,10 +71,13 @@ def verify(
         The engine refuses the model, or its input sizes are open and unknown.
     """
     given, say = model, say or (lambda line: None)
-    model = given or lstm_infer.load(source, seed=seed, **options)
+    file = native(source)
+    if file is not None:
+        say(f"checksums of {file.check()} parts")
+    model = given or lstm_infer.load(source, **seeded(source, seed), **options)
     found = Check(source, model, seed, say).report(n_seeds)
     found.versions = versions()
-    if given is None and found.allowed and not found.ok:
+    if given is None and found.allowed and not found.ok and file is None:
         say("the same with the weights as they are in the file")
         exact: LoadOptions = {**options, "precision": "f32"}
         _excuse(found, lambda: verify(source, seed=seed, n_seeds=n_seeds, **exact))
