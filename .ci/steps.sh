@@ -244,12 +244,15 @@ step_sanitize() {
         PYTHONMALLOC=malloc PYTHONPATH=src "$USER_PYTHON" -m pytest -s "${ALIKE[@]}" tests/kernels tests/stream tests/ops/test_read_once.py tests/test_core.py tests/test_call.py
     env ASAN_OPTIONS=detect_leaks=0 LD_PRELOAD="$(gcc -print-file-name=libasan.so) $(gcc -print-file-name=libubsan.so)" \
         PYTHONMALLOC=malloc PYTHONPATH=src "$USER_PYTHON" tools/fuzz_snapshot.py --n 5000 --seed "${LSTM_INFER_SEED:-1}"
+    env ASAN_OPTIONS=detect_leaks=0 LD_PRELOAD="$(gcc -print-file-name=libasan.so) $(gcc -print-file-name=libubsan.so)" \
+        PYTHONMALLOC=malloc PYTHONPATH=src "$USER_PYTHON" tools/fuzz_plans.py --n 10000 --seed "${LSTM_INFER_SEED:-1}"
 }
 
 # ---- 9. broken files ----
 
 step_fuzz() {
     "$USER_PYTHON" tools/fuzz_snapshot.py --n 20000 --seed "${LSTM_INFER_SEED:-1}"
+    "$USER_PYTHON" tools/fuzz_plans.py --n 30000 --seed "${LSTM_INFER_SEED:-1}"
     "$USER_PYTHON" tools/fuzz_bombs.py --short --seed "${LSTM_INFER_SEED:-1}"
     [[ $FILES == yes ]] || { echo "no files to start from"; return 0; }
     "$USER_PYTHON" tools/fuzz_import.py --n 3000 --seed "${LSTM_INFER_SEED:-1}"

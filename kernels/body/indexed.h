@@ -55,8 +55,8 @@ LI_INLINE void li_indexed_block_(li_indexed_to_ to, char *block, char *value)
 {
     float x, y;
     switch (to.what) {
-    case LI_DO_GATHER: memcpy(value, block, (size_t)to.bytes); return;
-    case LI_DO_SET: memcpy(block, value, (size_t)to.bytes); return;
+    case LI_DO_GATHER: memmove(value, block, (size_t)to.bytes); return;
+    case LI_DO_SET: memmove(block, value, (size_t)to.bytes); return;
     case LI_DO_ADD_F32: /* one element: a call costs more */
         memcpy(&x, block, 4);
         memcpy(&y, value, 4);

@@ -65,7 +65,7 @@ LI_INLINE void li_copy_rows_(char *dst, const char *src, int64_t rows, int64_t r
 {
     for (int64_t r = 0; r < rows; r++, dst += d1, src += s1) {
         if (row_bytes % 4 || row_bytes > 256) {
-            memcpy(dst, src, (size_t)row_bytes);
+            memmove(dst, src, (size_t)row_bytes); /* as fast, and defined where a plan of a file lets them overlap */
             continue;
         }
         int64_t i = 0;
@@ -118,7 +118,7 @@ li_status LI_NAME(copy)(const void *args, char *const *base)
     if (!li_copy_decode_(&m, (const int64_t *)args, base)) { return LI_OK; }
     const int64_t d0 = m.rank - 1;
     if (m.rank == 0 || (m.rank == 1 && m.d[0] == m.bytes && m.s[0] == m.bytes)) {
-        memcpy(m.dst, m.src, (size_t)(m.bytes * (m.rank ? m.size[0] : 1)));
+        memmove(m.dst, m.src, (size_t)(m.bytes * (m.rank ? m.size[0] : 1)));
         return LI_OK;
     }
     /* the second axis of the planes: the one the source is dense along, else the next one out */
@@ -189,7 +189,8 @@ li_status LI_NAME(reverse)(const void *args, char *const *base)
     for (int64_t b = 0; b < g->B; b++) {
         char *dst = (char *)li_at(g->dst, base) + b * g->dst_b;
         const char *src = (const char *)li_at(g->src, base) + b * g->src_b;
-        const int64_t n = lens[b];
+        const int64_t n = ((const volatile int64_t *)lens)[b]; /* may have changed since: the array may be the caller's */
+        if (n < 0 || n > g->T) { return LI_ERR_LENGTH; }
         li_copy_rows_(dst, src + (n > 0 ? n - 1 : 0) * g->src_t, n, g->bytes, g->dst_t, -g->src_t);
         li_copy_rows_(dst + n * g->dst_t, src + n * g->src_t, g->T - n, g->bytes, g->dst_t, g->src_t);
     }

@@ -354,7 +354,7 @@ li_status li_gather_scalar(const void *args, char *const *base)
             int64_t i = g->index_dtype == LI_I64 ? ((const int64_t *)index)[j] : ((const int32_t *)index)[j];
             if (i < 0) { i += g->axis; }
             if (i < 0 || i >= g->axis) { return LI_ERR_INDEX; }
-            memcpy(dst + (o * g->n_index + j) * g->inner_bytes, src + (o * g->axis + i) * g->inner_bytes,
+            memmove(dst + (o * g->n_index + j) * g->inner_bytes, src + (o * g->axis + i) * g->inner_bytes,
                    (size_t)g->inner_bytes);
         }
     }
@@ -372,8 +372,9 @@ li_status li_reverse_scalar(const void *args, char *const *base)
         if (lens[b] < 0 || lens[b] > g->T) { return LI_ERR_LENGTH; }
     }
     for (int64_t k = 0; k < g->B * g->T; k++) {
-        const int64_t b = k / g->T, t = k % g->T, from = t < lens[b] ? lens[b] - 1 - t : t;
-        memcpy(dst + b * g->dst_b + t * g->dst_t, src + b * g->src_b + from * g->src_t, (size_t)g->bytes);
+        const int64_t b = k / g->T, t = k % g->T, n = ((const volatile int64_t *)lens)[b], from = t < n ? n - 1 - t : t;
+        if (n < 0 || n > g->T) { return LI_ERR_LENGTH; }
+        memmove(dst + b * g->dst_b + t * g->dst_t, src + b * g->src_b + from * g->src_t, (size_t)g->bytes);
     }
     return LI_OK;
 }

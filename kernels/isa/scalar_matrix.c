@@ -246,8 +246,8 @@ static void run(step s, step_fn fn, int64_t b, int64_t n, int64_t length, quanti
                 quantise_step(&s, s.x, x_how, h_how, (quantised *)(void *)rows, (quantised *)(void *)(rows + li_input_row(a->I)));
             }
             fn(&s);
-            memcpy(h + k * a->h_b, s.h_new, row_bytes);
-            if (y) { memcpy(y + t * a->y_t + k * a->y_b, s.h_new, row_bytes); }
+            memmove(h + k * a->h_b, s.h_new, row_bytes);
+            if (y) { memmove(y + t * a->y_t + k * a->y_b, s.h_new, row_bytes); }
         }
     }
     for (int64_t t = length; y && t < a->T; t++) {

@@ -80,17 +80,18 @@ static inline void quantise(quantised *row, quantiser how, const float *x, int64
 static inline float sum_i8(float sum, const quantised *row, const int32_t *w, int64_t panel, int64_t G, int64_t K, int64_t g, int64_t u)
 {
     const int8_t *q = bytes_of((quantised *)(void *)row);
+    if (K == 0) { return sum; } /* there are no weights then, and no rows that describe them */
     const int32_t *at = w + u / LI_UNITS * panel + g * LI_UNITS + u % LI_UNITS;
     const int32_t zero = at[2 * G * LI_UNITS];
-    int32_t total = 0;
+    uint32_t total = 0; /* wraps where the words of a file are no weights */
     float scale;
     memcpy(&scale, at, sizeof(float));
     for (int64_t k = 0; k < K; k++) {
         int8_t four[4];
         memcpy(four, at + (3 + k / 4) * G * LI_UNITS, 4);
-        total += (q[k] - row->zero) * (four[k % 4] - zero);
+        total += ((uint32_t)q[k] - (uint32_t)row->zero) * ((uint32_t)four[k % 4] - (uint32_t)zero);
     }
-    return sum + (float)total * (row->scale * scale);
+    return sum + (float)(int32_t)total * (row->scale * scale);
 }
 
 #endif

@@ -26,6 +26,10 @@ status_codes: Final[dict[str, int]]
 """Status ("OK", "INDEX") to li_status."""
 control: Final[dict[str, int]]
 """Steps that run the steps of nested plans: name to the number of those. Records: kernels/li_plan.h."""
+USE_READ: Final[int]
+USE_WRITE: Final[int]
+USE_OWN: Final[int]
+"""What may be done with a memory: li_use, kernels/li_check.h."""
 UNITS: Final[int]
 """Hidden units (output columns) in one packed panel."""
 LANES: Final[int]
@@ -174,6 +178,41 @@ def pack_i8(
     ValueError
         One is not C-contiguous, or does not hold what is asked.
     """
+
+def check_steps(
+    steps: Sequence[tuple[str, NDArray[np.int64]]],
+    bases: NDArray[np.int64],
+    blocks: NDArray[np.int64],
+    kept: NDArray[np.int64],
+) -> float | tuple[int, str, str]:
+    """Verify arguments of steps, each by itself (kernels/li_check.h; `program/verifier.py` has the whole of a plan).
+
+    Parameters
+    ----------
+    steps : sequence of (slot name, int64 array [n_words])
+        As those of a Plan.
+    bases : int64 [n_bases, 7]
+        li_memory of each base.
+    blocks, kept : int64 [n, 3]
+        li_bytes: what may be touched of the parted memories, and what no step may touch.
+
+    Returns
+    -------
+    float or (int, str, str)
+        About how many numbers all steps together read, write or multiply; or the first step that is wrong, the field of its
+        record, and what is wrong with it.
+
+    Raises
+    ------
+    TypeError
+        Words or a table are not int64 arrays.
+    ValueError
+        A slot is unknown, an array is not C-contiguous, or a table has another width.
+    """
+
+def loop_inside(words: NDArray[np.int64], bases: NDArray[np.int64]) -> tuple[int, NDArray[np.int64], NDArray[np.int64]]:
+    """Return how often a loop that `check_steps` found right may run, the bases that its body sees, and its table as a row of
+    `kept`."""
 
 @final
 class Plan:

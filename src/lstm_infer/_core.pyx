@@ -48,6 +48,7 @@ status_codes = {
     "BRANCH": LI_ERR_BRANCH,
 }
 control = {"loop": 1, "branch": 2}
+USE_READ, USE_WRITE, USE_OWN = LI_USE_READ, LI_USE_WRITE, LI_USE_OWN
 UNITS = LI_UNITS
 LANES = LI_LANES
 RANK = LI_RANK
@@ -172,6 +173,51 @@ def pack_i8(src, scale, zero=None, *, int64_t gates, int64_t n_units, int64_t k,
 
 
 # ---- plans -----------------------------------------------------------------------------------------------------
+
+cdef int64_t code_of(str slot) except -1:
+    """The number that li_check knows a slot by."""
+    if slot in slots:
+        return slots[slot][0]
+    if slot not in control:
+        raise ValueError(f"slot {slot!r} is unknown")
+    return LI_SLOT_LOOP if slot == "loop" else LI_SLOT_BRANCH
+
+
+def check_steps(steps, bases, blocks, kept):
+    cdef li_memories memories
+    cdef li_verdict verdict
+    cdef Py_ssize_t index = 0
+    cdef double work = 0.0
+    memories.base, memories.n_bases = <li_memory *>rows("bases", bases, 7), bases.shape[0]
+    memories.block, memories.n_blocks = <li_bytes *>rows("blocks", blocks, 3), blocks.shape[0]
+    memories.kept, memories.n_kept = <li_bytes *>rows("kept", kept, 3), kept.shape[0]
+    for slot, words in steps:
+        verdict = li_check(code_of(slot), <int64_t *>elements("words", words, cnp.NPY_INT64, False), words.size,
+                           &memories)
+        if verdict.field != NULL:
+            return index, verdict.field.decode(), verdict.what.decode()
+        work += verdict.work
+        index += 1
+    return work
+
+
+def loop_inside(words, bases):
+    cdef li_memories memories
+    cdef li_bytes table
+    memories.base, memories.n_bases = <li_memory *>rows("bases", bases, 7), bases.shape[0]
+    inside = np.empty((bases.shape[0] + li_loop_slices(words.size), 7), np.int64)
+    limit = li_loop_inside(<int64_t *>elements("words", words, cnp.NPY_INT64, False), &memories,
+                           <li_memory *>rows("inside", inside, 7), &table)
+    return limit, inside, np.array([[table.root, table.begin, table.end]], np.int64)
+
+
+cdef void *rows(str name, object table, int width) except NULL:
+    """The address of a table of numbers."""
+    cdef void *at = elements(name, table, cnp.NPY_INT64, False)
+    if table.ndim != 2 or table.shape[1] != width:
+        raise ValueError(f"{name}: int64 [n, {width}] expected, got {table.shape}")
+    return at
+
 
 cdef char *address(object base) except? NULL:
     """The memory a base stands for: an array, an address, or None."""

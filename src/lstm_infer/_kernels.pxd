@@ -113,6 +113,35 @@ cdef extern from "li_plan.h" nogil:
     li_slot_fn li_branch
     int64_t li_plan_run(const li_step *steps, int64_t n_steps, char **base) noexcept
 
+cdef extern from "li_check.h" nogil:
+    enum:
+        LI_SLOT_LOOP
+        LI_SLOT_BRANCH
+        LI_USE_READ
+        LI_USE_WRITE
+        LI_USE_OWN
+
+    ctypedef struct li_memory:
+        int64_t root
+
+    ctypedef struct li_bytes:
+        int64_t root, begin "from", end "to"
+
+    ctypedef struct li_memories:
+        const li_memory *base
+        const li_bytes *block
+        const li_bytes *kept
+        int64_t n_bases, n_blocks, n_kept
+
+    ctypedef struct li_verdict:
+        const char *field
+        const char *what
+        double work
+
+    li_verdict li_check(int64_t slot, const int64_t *words, int64_t n_words, const li_memories *memories) noexcept
+    int64_t li_loop_inside(const int64_t *words, const li_memories *memories, li_memory *base, li_bytes *table) noexcept
+    int64_t li_loop_slices(int64_t n_words) noexcept
+
 cdef extern from "dispatch.h" nogil:
     int li_n_isas() noexcept
     const char *li_isa_name(int index) noexcept

@@ -5,6 +5,7 @@ import struct
 
 import numpy as np
 import pytest
+import slotcall
 
 from lstm_infer import _check, _core
 from lstm_infer._core import list_isas
@@ -61,6 +62,7 @@ class Record:
         return self.ints(ACTS.index(name)).real(alpha).real(beta)
 
     def call(self, isa, slot):
+        slotcall.assert_verified(slot, self.words, self.bases)
         return _check.call(isa, slot, np.array(self.words, np.int64), self.bases)
 
 

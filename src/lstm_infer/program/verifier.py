@@ -1,0 +1,146 @@
+"""Verifies the words of a plan that comes from a file: nobody trusts it, and what is right here may be run.
+
+`_core.check_steps` (kernels/li_check.h) says of each step whether the slot, whatever its data are, stays inside the memories that
+are handed to it. Here is what goes over all steps: loops with the windows that move along, branches, plans in plans, and how long
+it all takes. Looks at words and sizes only, never at data, and allocates next to nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import _core
+from ..errors import FormatError
+
+__all__ = ["Memories", "PlanWords", "verify"]
+
+MOST_WORK = 2.0**42
+"""Numbers that are read, written or multiplied: an hour or so. A caller who knows what a plan is for has a smaller one."""
+MOST_STEPS = 1 << 20
+MOST_DEPTH = 16
+_FAR = 1 << 59
+
+Table = NDArray[np.int64]
+
+
+class PlanWords(NamedTuple):
+    """A plan as `_core.Plan` takes it: steps, and what their loops and branches run."""
+
+    steps: Sequence[tuple[str, NDArray[np.int64]]]
+    nested: Sequence[PlanWords] = ()
+
+
+class Memories:
+    """What stands behind the bases of a program: constants, state, arena, inputs, outputs.
+
+    Parameters
+    ----------
+    constants : iterable of (int, int)
+        Offset from base 0 and bytes of each block. A step reads inside one of them.
+    state, arena : int
+        Bytes.
+    inputs, outputs : sequence of int
+        Bytes of each.
+    """
+
+    def __init__(
+        self,
+        constants: Iterable[tuple[int, int]],
+        state: int,
+        arena: int,
+        inputs: Sequence[int],
+        outputs: Sequence[int],
+    ) -> None:
+        read, write = _core.USE_READ, _core.USE_READ | _core.USE_WRITE
+        sizes = [0, state, arena, *inputs, *outputs]
+        uses = [read, write, write | _core.USE_OWN, *[read] * len(inputs), *[write] * len(outputs)]
+        blocks = [(0, offset, offset + n) for offset, n in sorted(constants) if n > 0]
+        rows = [(root, 0, 0, 64, n, use, root == 0) for root, (n, use) in enumerate(zip(sizes, uses, strict=True))]
+        if not all(0 <= n < _FAR for n in sizes) or not all(-_FAR < a < b < _FAR for _, a, b in blocks):
+            raise FormatError("the plan names memories of impossible sizes")
+        self.bases = np.array(rows, np.int64)
+        self.blocks = np.array(blocks, np.int64).reshape(-1, 3)
+
+
+def verify(plan: PlanWords, memories: Memories, *, most_work: float = MOST_WORK) -> float:
+    """Refuse a plan that could read or write outside of its memories, divide by nothing, or take too long.
+
+    Parameters
+    ----------
+    plan : PlanWords
+        The plan, with those that its loops and branches run.
+    memories : Memories
+        What it will be run over. Every base is as large as it is said to be.
+    most_work : float
+        Numbers that it may read, write or multiply, loops to their limits.
+
+    Returns
+    -------
+    float
+        How many it does at most.
+
+    Raises
+    ------
+    FormatError
+        The plan is refused: step, slot, field and why.
+    """
+    found = _Verified(memories, most_work)
+    work = found.plan(plan, memories.bases, np.empty((0, 3), np.int64), "")
+    if work > most_work:
+        raise FormatError(f"the plan may take {work:.1g} operations; at most {most_work:.1g} are taken from a file")
+    return work
+
+
+class _Verified:
+    """One verification: what was seen so far of a plan whose plans may stand in each other in many places."""
+
+    def __init__(self, memories: Memories, most_work: float) -> None:
+        self.blocks, self.most_work = memories.blocks, most_work
+        self.n_steps = self.depth = 0
+
+    def plan(self, plan: PlanWords, bases: Table, kept: Table, where: str) -> float:
+        """The work of a plan that sees these bases; `kept`: tables of the loops around it."""
+        self.n_steps += len(plan.steps) + 1
+        if self.n_steps > MOST_STEPS or self.depth > MOST_DEPTH:
+            raise FormatError(f"plan {where or 'of a file'}: too many steps, or loops and branches in each other")
+        try:
+            found = _core.check_steps(plan.steps, bases, self.blocks, kept)
+        except (TypeError, ValueError) as error:
+            raise FormatError(f"plan {where}: {error}") from None
+        if isinstance(found, tuple):
+            index, field, what = found
+            _refuse(where, index, plan.steps[index][0], f"{field} {what}")
+        self.depth += 1
+        for index, (slot, words) in enumerate(plan.steps):
+            if slot in _core.control:
+                inside = f"{where}step {index} ({slot}), "
+                inner = words[: _core.control[slot]].tolist()
+                if slot == "loop":
+                    found += self._loop(plan.nested, inner, words, bases, kept, inside)
+                else:
+                    found += max(
+                        (self._nested(plan.nested, n, bases, kept, inside) for n in inner if n != -1), default=0.0
+                    )
+            if found > self.most_work:
+                break  # that is what it is refused for
+        self.depth -= 1
+        return found
+
+    def _nested(self, plans: Sequence[PlanWords], n: int, bases: Table, kept: Table, where: str) -> float:
+        if not 0 <= n < len(plans):
+            raise FormatError(f"plan, {where}plan {n} of {len(plans)} is meant")
+        return self.plan(plans[n], bases, kept, where)
+
+    def _loop(
+        self, plans: Sequence[PlanWords], inner: list[int], words: Table, bases: Table, kept: Table, where: str
+    ) -> float:
+        limit, inside, table = _core.loop_inside(words, bases)
+        return sum(limit * self._nested(plans, n, inside, np.concatenate([kept, table]), where) for n in inner)
+
+
+def _refuse(where: str, index: int, slot: str, what: str) -> NoReturn:
+    raise FormatError(f"plan, {where}step {index} ({slot}): {what}")
