@@ -3,22 +3,33 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from .. import given
-from ..errors import DtypeError, ShapeError
+from ..errors import ArgumentError, DtypeError, ShapeError
 from ..graph.ir import Port
 from ..model import load
+from .ort_options import ModelMetadata, SessionOptions, say_unused
+from .ort_values import IOBinding, OrtValue, type_name
 
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["InferenceSession", "NodeArg"]
+__all__ = ["InferenceSession", "NodeArg", "set_seed"]
 
-_TYPES = {"float32": "float", "float64": "double", "bool": "bool"}
+PROVIDER = "CPUExecutionProvider"
+_seed: list[int] = []
+
+
+def set_seed(seed: int) -> None:
+    """The seed of random operators in sessions that are made from now on."""
+    _seed[:] = [given.number("seed", seed, 0)]
 
 
 class NodeArg:
@@ -26,8 +37,7 @@ class NodeArg:
 
     def __init__(self, port: Port) -> None:
         self.name = port.name
-        kind = port.dtype.name
-        self.type = f"tensor({_TYPES.get(kind, kind)})"
+        self.type = type_name(port.dtype)
         self.shape: list[int | str | None] = list(port.shape or ())
 
     def __repr__(self) -> str:
@@ -40,10 +50,18 @@ class InferenceSession:
     Parameters
     ----------
     path_or_bytes : path, bytes or onnx.ModelProto
-    sess_options, providers, provider_options
-        Accepted for the sake of existing code and not used: one thread, this package's kernels.
+    sess_options : SessionOptions, optional
+        Of this package or of onnxruntime: sizes that it fixes are fixed; others mean nothing here, and are named once in a
+        warning.
+    providers, provider_options
+        Providers other than the CPU's are named in a warning.
     **options
         Passed to `lstm_infer.load`.
+
+    Attributes
+    ----------
+    model : Model
+        `session.model.stream()` is the step that carries the state itself.
     """
 
     def __init__(
@@ -54,37 +72,117 @@ class InferenceSession:
         provider_options: Sequence[object] | None = None,
         **options: Any,
     ) -> None:
+        mine = sess_options if isinstance(sess_options, SessionOptions) else SessionOptions()
+        say_unused(_unused(mine, providers, options))
+        if _seed and "seed" not in options:
+            options["seed"] = _seed[0]
         self.model = load(path_or_bytes, **options)
-        self._graph = self.model._graph
+        self._ports = [_fixed(port, mine._sizes) for port in self.model._graph.inputs]
+        if any(port not in self.model._graph.inputs for port in self._ports):
+            sizes = {p.name: [n if isinstance(n, int) else None for n in p.shape or ()] for p in self._ports if p.shape}
+            self.model = load(path_or_bytes, **{**options, "inputs": {**sizes, **(options.get("inputs") or {})}})
+        self._graph, self._sess_options = self.model._graph, mine if sess_options is None else sess_options
 
     def get_inputs(self) -> list[NodeArg]:
         """The inputs as declared."""
-        return [NodeArg(port) for port in self._graph.inputs if port.name not in self.model._options.constants]
+        return [NodeArg(port) for port in self._ports if port.name not in self.model._options.constants]
 
     def get_outputs(self) -> list[NodeArg]:
         """The outputs as declared."""
         return [NodeArg(port) for port in self._graph.outputs]
 
+    def get_overridable_initializers(self) -> list[NodeArg]:
+        """Inputs that have a value where they are not fed."""
+        return [NodeArg(Port(name, array.dtype, array.shape)) for name, array in self._graph.defaults.items()]
+
+    def get_modelmeta(self) -> ModelMetadata:
+        """What the file says of itself."""
+        return ModelMetadata(**self._graph.meta)
+
+    def get_session_options(self) -> Any:
+        """The options that the session was made with."""
+        return self._sess_options
+
     def get_providers(self) -> list[str]:
         """One name, for code that asks."""
-        return ["CPUExecutionProvider"]
+        return [PROVIDER]
+
+    def get_provider_options(self) -> dict[str, dict[str, str]]:
+        """One provider, without options."""
+        return {PROVIDER: {}}
+
+    def set_providers(
+        self, providers: Sequence[object] | None = None, provider_options: Sequence[object] | None = None
+    ) -> None:
+        """Nothing changes; providers other than the CPU's are named in a warning."""
+        say_unused(_unused(SessionOptions(), providers, {}))
+
+    def disable_fallback(self) -> None:
+        """Nothing happens: there is no fallback."""
+
+    def enable_fallback(self) -> None:
+        """Nothing happens: there is no fallback."""
 
     def run(
         self, output_names: Sequence[str] | None, input_feed: Mapping[str, Any], run_options: object = None
     ) -> list[NDArray[Any]]:
-        """Run once; returns the outputs in order.
+        """Run once; returns the outputs in order. Lists and numbers are taken in the type of their input.
 
         Raises
         ------
         FeedError, DtypeError, ShapeError
             As `Model.run`. Declared sizes are held to, as onnxruntime does for inputs.
         """
-        feeds = {name: given.array(f"input {name!r}", v) for name, v in given.named("input_feed", input_feed).items()}
-        for port in self._graph.inputs:
+        types = {port.name: port.dtype for port in self._ports}
+        feeds = {name: _array(name, v, types.get(name)) for name, v in given.named("input_feed", input_feed).items()}
+        for port in self._ports:
             if port.name in feeds and port.shape is not None:
                 self._check(port, feeds[port.name])
         names = () if output_names is None else given.names("output_names", output_names)
         return list(self.model.run(feeds, names or None).values())
+
+    def run_with_ort_values(
+        self,
+        output_names: Sequence[str] | None,
+        input_dict_ort_values: Mapping[str, OrtValue],
+        run_options: object = None,
+    ) -> list[OrtValue]:
+        """The same with values in and out."""
+        values = given.named("input_dict_ort_values", input_dict_ort_values)
+        return [OrtValue(array) for array in self.run(output_names, values)]
+
+    def run_async(
+        self,
+        output_names: Sequence[str] | None,
+        input_feed: Mapping[str, Any],
+        callback: Callable[[list[NDArray[Any]], Any, str], object],
+        user_data: Any,
+        run_options: object = None,
+    ) -> None:
+        """Run in a thread of its own; callback(results, user_data, message of an error or "")."""
+        if not callable(callback):
+            raise ArgumentError(f"callback: a function expected, got {given.shown(callback)}")
+
+        def work() -> None:
+            results: list[NDArray[Any]] = []
+            message = ""
+            try:
+                results = self.run(output_names, input_feed)
+            except Exception as error:
+                message = str(error)
+            callback(results, user_data, message)
+
+        threading.Thread(target=work, daemon=True).start()
+
+    def io_binding(self) -> IOBinding:
+        """Inputs and outputs to bind."""
+        return IOBinding(self.run, [p.name for p in self._ports], [p.name for p in self._graph.outputs])
+
+    def run_with_iobinding(self, iobinding: IOBinding, run_options: object = None) -> None:
+        """Run with what is bound."""
+        if not isinstance(iobinding, IOBinding):
+            raise ArgumentError(f"iobinding: what io_binding() returns expected, got {given.shown(iobinding)}")
+        iobinding.run()
 
     @staticmethod
     def _check(port: Port, array: NDArray[Any]) -> None:
@@ -95,3 +193,31 @@ class InferenceSession:
             isinstance(n, int) and n != m for n, m in zip(port.shape, array.shape, strict=True)
         ):
             raise ShapeError(f"input {port.name!r} is declared as {list(port.shape)}, got {list(array.shape)}")
+
+
+def _fixed(port: Port, sizes: Mapping[str, int]) -> Port:
+    """The port with the sizes that were set by name."""
+    if port.shape is None or not sizes:
+        return port
+    return replace(port, shape=tuple(sizes.get(n, n) if isinstance(n, str) else n for n in port.shape))
+
+
+def _array(name: str, value: Any, dtype: np.dtype[Any] | None) -> NDArray[Any]:
+    """What is fed as an array: a list or a number has no type of its own, and gets that of the input."""
+    if isinstance(value, OrtValue):
+        return value._array
+    found = given.array(f"input {name!r}", value)
+    plain = isinstance(value, (list, tuple, int, float)) and not isinstance(value, bool)
+    if not plain or dtype is None or found.dtype == dtype:
+        return found
+    if found.size and found.dtype.kind == "f" and dtype.kind in "iu":
+        raise DtypeError(f"input {name!r} takes {dtype}, got floats")
+    return found.astype(dtype)
+
+
+def _unused(options: SessionOptions, providers: Any, load_options: Mapping[str, Any]) -> Iterator[str]:
+    yield from options.changed()
+    for one in providers if isinstance(providers, (list, tuple)) else ():
+        name = one[0] if isinstance(one, tuple) and one else one
+        if isinstance(name, str) and name != PROVIDER:
+            yield name

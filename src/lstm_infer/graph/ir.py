@@ -69,6 +69,8 @@ class Graph:
     defaults: dict[str, Array] = field(default_factory=dict)
     """Values of inputs that need not be fed (initializers that are graph inputs too)."""
     producer: str = ""
+    meta: dict[str, Any] = field(default_factory=dict)
+    """What the file says of itself, under the names that onnxruntime has for it."""
     opsets: dict[str, int] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     """What was rewritten since it was read, one text each."""

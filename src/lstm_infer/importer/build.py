@@ -64,7 +64,19 @@ def build(model: onnx.ModelProto, source: Source, built: Built | None = None) ->
     builder = _Builder(model, source, built)
     graph = builder.top()
     graph.signature = weights_digest(builder.weights), graph_digest(model)
+    graph.meta = _said_of_itself(model)
     return graph
+
+
+def _said_of_itself(model: onnx.ModelProto) -> dict[str, Any]:
+    """What nothing depends on; text that is no UTF-8 is left out."""
+    found = {
+        "producer_name": model.producer_name, "graph_name": model.graph.name, "domain": model.domain,
+        "description": model.doc_string, "graph_description": model.graph.doc_string,
+    }  # fmt: skip
+    custom = {p.key: p.value for p in model.metadata_props if isinstance(p.key, str) and isinstance(p.value, str)}
+    plain = {name: value for name, value in found.items() if isinstance(value, str)}
+    return {**plain, "version": model.model_version, "custom_metadata_map": custom}
 
 
 @dataclass(eq=False)

@@ -1,0 +1,159 @@
+"""Options, enumerations and metadata of onnxruntime's Python interface, for code that sets and reads them."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+from ..errors import ArgumentError
+
+__all__ = [
+    "ExecutionMode", "ExecutionOrder", "GraphOptimizationLevel", "ModelMetadata", "RunOptions", "SessionOptions",
+    "say_unused",
+]  # fmt: skip
+
+
+class GraphOptimizationLevel(IntEnum):
+    """How far a graph is rewritten; here it always is as far as it goes."""
+
+    ORT_DISABLE_ALL = 0
+    ORT_ENABLE_BASIC = 1
+    ORT_ENABLE_EXTENDED = 2
+    ORT_ENABLE_LAYOUT = 3
+    ORT_ENABLE_ALL = 99
+
+
+class ExecutionMode(IntEnum):
+    """Do nodes run one after the other; here they do."""
+
+    ORT_SEQUENTIAL = 0
+    ORT_PARALLEL = 1
+
+
+class ExecutionOrder(IntEnum):
+    """In which order nodes run."""
+
+    DEFAULT = 0
+    PRIORITY_BASED = 1
+    MEMORY_EFFICIENT = 2
+
+
+@dataclass
+class SessionOptions:
+    """Options of a session, as onnxruntime names them.
+
+    Two of them mean something here: sizes set by `add_free_dimension_override_by_name`, and `use_deterministic_compute`, which
+    always holds. Others are kept to be read again; those that were changed are named once in a warning.
+    """
+
+    enable_cpu_mem_arena: bool = True
+    enable_mem_pattern: bool = True
+    enable_mem_reuse: bool = True
+    enable_profiling: bool = False
+    execution_mode: ExecutionMode = ExecutionMode.ORT_SEQUENTIAL
+    execution_order: ExecutionOrder = ExecutionOrder.DEFAULT
+    graph_optimization_level: GraphOptimizationLevel = GraphOptimizationLevel.ORT_ENABLE_ALL
+    inter_op_num_threads: int = 0
+    intra_op_num_threads: int = 0
+    log_severity_level: int = -1
+    log_verbosity_level: int = 0
+    logid: str = ""
+    optimized_model_filepath: str = ""
+    profile_file_prefix: str = "onnxruntime_profile_"
+    use_deterministic_compute: bool = False
+    use_per_session_threads: bool = True
+    _entries: dict[str, str] = field(default_factory=dict, init=False, repr=False)
+    _sizes: dict[str, int] = field(default_factory=dict, init=False, repr=False)
+
+    def add_session_config_entry(self, config_key: str, config_value: str) -> None:
+        """Keep an entry."""
+        self._entries[str(config_key)] = str(config_value)
+
+    def get_session_config_entry(self, config_key: str) -> str:
+        """An entry that was added.
+
+        Raises
+        ------
+        ArgumentError
+            It was not.
+        """
+        try:
+            return self._entries[config_key]
+        except (KeyError, TypeError) as error:
+            raise ArgumentError(
+                f"config_key: there is no entry {config_key!r}; there are {list(self._entries)}"
+            ) from error
+
+    def add_free_dimension_override_by_name(self, dim_name: str, dim_value: int) -> None:
+        """Fix a size that the file leaves open under a name."""
+        if (
+            not isinstance(dim_name, str)
+            or isinstance(dim_value, bool)
+            or not isinstance(dim_value, int)
+            or dim_value < 0
+        ):
+            raise ArgumentError(f"a name and a size expected, got {dim_name!r} and {dim_value!r}")
+        self._sizes[dim_name] = dim_value
+
+    def changed(self) -> Iterator[str]:
+        """The options that mean nothing here and say something else than one thread and no files would."""
+        harmless = {
+            "enable_cpu_mem_arena", "enable_mem_pattern", "enable_mem_reuse", "graph_optimization_level", "execution_order",
+            "log_severity_level", "log_verbosity_level", "logid", "use_deterministic_compute", "use_per_session_threads",
+            "profile_file_prefix",
+        }  # fmt: skip
+        plain = SessionOptions()
+        for name in self.__dataclass_fields__:
+            value = getattr(self, name)
+            one_thread = name.endswith("_num_threads") and value == 1
+            if not name.startswith("_") and name not in harmless and value != getattr(plain, name) and not one_thread:
+                yield name
+        yield from self._entries
+
+
+@dataclass
+class RunOptions:
+    """Options of a call, as onnxruntime names them; none means anything here."""
+
+    log_severity_level: int = -1
+    log_verbosity_level: int = 0
+    logid: str = ""
+    only_execute_path_to_fetches: bool = False
+    terminate: bool = False
+    _entries: dict[str, str] = field(default_factory=dict, init=False, repr=False)
+
+    def add_run_config_entry(self, config_key: str, config_value: str) -> None:
+        """Keep an entry."""
+        self._entries[str(config_key)] = str(config_value)
+
+    def get_run_config_entry(self, config_key: str) -> str:
+        """An entry that was added, or ""."""
+        return self._entries.get(config_key, "")
+
+
+@dataclass(frozen=True)
+class ModelMetadata:
+    """What a file says of itself."""
+
+    producer_name: str = ""
+    graph_name: str = ""
+    domain: str = ""
+    description: str = ""
+    graph_description: str = ""
+    version: int = 0
+    custom_metadata_map: dict[str, str] = field(default_factory=dict)
+
+
+_said: set[str] = set()
+
+
+def say_unused(names: Iterator[str]) -> None:
+    """Warn of options that mean nothing here, of each once in a process."""
+    new = [name for name in dict.fromkeys(names) if name not in _said]
+    _said.update(new)
+    if new:
+        warnings.warn(
+            f"options that mean nothing here: {', '.join(new)}; docs/onnxruntime.md says what differs", stacklevel=4
+        )

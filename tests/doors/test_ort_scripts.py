@@ -1,0 +1,205 @@
+"""Scripts written for onnxruntime give the same after the import line alone has changed.
+
+They are habits seen in public code, written anew: sessions and metadata, hand-carried states, io_binding, values, options.
+"""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import onnx
+import pytest
+
+import stream_models
+import tolerances
+from lstm_infer import ArgumentError, FeedError, ShapeError
+from lstm_infer import onnxruntime as mine
+from lstm_infer.doors import ort_options
+
+theirs = pytest.importorskip("onnxruntime")
+
+
+def model_file(tmp_path):
+    model = onnx.load_from_string(stream_models.state_io())
+    model.producer_name, model.model_version, model.doc_string = "trainer", 7, "a test"
+    model.metadata_props.add(key="sample_rate", value="16000")
+    onnx.save(model, tmp_path / "model.onnx")
+    return str(tmp_path / "model.onnx")
+
+
+SCRIPTS = {
+    "session": """
+        import numpy as np
+        sess = ort.InferenceSession(path, providers=["CPUExecutionProvider"])
+        names = [i.name for i in sess.get_inputs()]
+        shapes = [[d if isinstance(d, int) else 1 for d in i.shape] for i in sess.get_inputs()]
+        types = [i.type for i in sess.get_inputs()] + [o.type for o in sess.get_outputs()]
+        rng = np.random.default_rng(0)
+        feed = {n: rng.random(s).astype(np.float32) for n, s in zip(names, shapes)}
+        result = sess.run([sess.get_outputs()[0].name], feed) + sess.run(None, feed)
+        told = names, shapes, types, [o.name for o in sess.get_outputs()], sess.get_providers()
+    """,
+    "carried by hand": """
+        import numpy as np
+        opts = ort.SessionOptions()
+        opts.intra_op_num_threads = 1
+        opts.inter_op_num_threads = 1
+        opts.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
+        opts.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+        opts.log_severity_level = 3
+        ort.set_default_logger_severity(3)
+        session = ort.InferenceSession(path, sess_options=opts)
+        first = session.get_inputs()[0]
+        state = {i.name: np.zeros([1 if not isinstance(d, int) else d for d in i.shape], dtype="float32")
+                 for i in session.get_inputs()[1:]}
+        result = []
+        for t in range(9):
+            x = np.full([d if isinstance(d, int) else 1 for d in first.shape], np.sin(t), np.float32)
+            y, *new = session.run(None, {first.name: x, **state})
+            state = dict(zip(state, new))
+            result.append(y)
+        told = session.get_session_options().intra_op_num_threads
+    """,
+    "io_binding": """
+        import numpy as np
+        with open(path, "rb") as file:
+            s = ort.InferenceSession(file.read(), None, ["CPUExecutionProvider"])
+        io = s.io_binding()
+        rng = np.random.default_rng(1)
+        arrays = {i.name: rng.random([d if isinstance(d, int) else 1 for d in i.shape]).astype(np.float32)
+                  for i in s.get_inputs()}
+        for n, (name, a) in enumerate(arrays.items()):
+            if n == 0:
+                io.bind_input(name, "cpu", 0, np.float32, a.shape, a.ctypes.data)
+            elif n == 1:
+                io.bind_cpu_input(name, a)
+            else:
+                io.bind_ortvalue_input(name, ort.OrtValue.ortvalue_from_numpy(a))
+        outs = [o.name for o in s.get_outputs()]
+        shape = s.run([outs[0]], arrays)[0].shape
+        mem = ort.OrtValue.ortvalue_from_shape_and_type(shape, np.float32, "cpu", 0)
+        io.bind_ortvalue_output(outs[0], mem)
+        for name in outs[1:]:
+            io.bind_output(name)
+        s.run_with_iobinding(io)
+        result = io.copy_outputs_to_cpu() + [mem.numpy()] + [v.numpy() for v in io.get_outputs()]
+        next(iter(arrays.values()))[:] = 0.5
+        s.run_with_iobinding(io)
+        result.append(mem.numpy().copy())
+        told = [v.shape() for v in io.get_outputs()], mem.data_type(), mem.device_name(), mem.is_tensor()
+    """,
+    "metadata": """
+        session = ort.InferenceSession(path)
+        meta = session.get_modelmeta()
+        rate = int(meta.custom_metadata_map["sample_rate"])
+        told = (meta.producer_name, meta.version, meta.description, meta.graph_name, meta.domain, rate,
+                meta.custom_metadata_map, session.get_provider_options(), session.get_overridable_initializers(),
+                ort.get_device())
+        result = []
+    """,
+    "values": """
+        import numpy as np
+        session = ort.InferenceSession(path)
+        rng = np.random.default_rng(2)
+        feed = {i.name: ort.OrtValue.ortvalue_from_numpy(
+            rng.random([d if isinstance(d, int) else 1 for d in i.shape]).astype("f")) for i in session.get_inputs()}
+        ro = ort.RunOptions()
+        ro.log_severity_level = 3
+        outs = session.run_with_ort_values(None, feed, ro)
+        v = next(iter(feed.values()))
+        v.update_inplace(np.ones(v.shape(), np.float32))
+        outs += session.run_with_ort_values([session.get_outputs()[0].name], feed, ro)
+        as_list = {n: o.numpy().tolist() for n, o in feed.items()}
+        result = [o.numpy() for o in outs] + session.run(None, as_list)
+        import threading
+        done, got = threading.Event(), []
+        def callback(res, user_data, err):
+            got.extend([*res, user_data, err]); done.set()
+        session.run_async(None, {n: o.numpy() for n, o in feed.items()}, callback, "mine")
+        assert done.wait(60)
+        result += got[:-2]
+        told = got[-2:], [o.shape() for o in outs], [o.element_type() for o in outs], v.has_value()
+    """,
+}
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_a_script_gives_the_same(name, tmp_path):
+    import textwrap
+
+    found = []
+    for ort in (theirs, mine):
+        names = {"ort": ort, "path": model_file(tmp_path)}
+        exec(compile(textwrap.dedent(SCRIPTS[name]), name, "exec"), names)
+        found.append((names["result"], names["told"]))
+    (want, told), (got, said) = found
+    assert said == told
+    assert len(got) == len(want)
+    for value, wanted in zip(got, want, strict=True):
+        tolerances.like_onnxruntime(value, wanted, name)
+
+
+def test_options_that_mean_nothing_are_named_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(ort_options, "_said", set())
+    options = mine.SessionOptions()
+    options.enable_profiling, options.intra_op_num_threads = True, 4
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    with pytest.warns(UserWarning, match=r"enable_profiling, intra_op_num_threads, session\.intra_op\.\w+, CUDAExec"):
+        mine.InferenceSession(model_file(tmp_path), options, ["CUDAExecutionProvider", "CPUExecutionProvider"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        mine.InferenceSession(model_file(tmp_path), options, [("CUDAExecutionProvider", {"device_id": 0})])
+    assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
+    with pytest.raises(ArgumentError, match="no entry 'x'"):
+        options.get_session_config_entry("x")
+
+
+@pytest.mark.parametrize("name", ["T", "B"])
+def test_a_size_is_fixed_by_its_name(tmp_path, name):
+    path, said = model_file(tmp_path), []
+    for ort in (mine, theirs):
+        options = ort.SessionOptions()
+        options.add_free_dimension_override_by_name(name, 3)
+        session = ort.InferenceSession(path, options)
+        said.append([i.shape for i in session.get_inputs()])
+        for T, B in ((3, 4), (4, 3)):
+            feeds = {"x": np.zeros((T, B, 5), np.float32)}
+            feeds |= {state: np.zeros((1, B, 19), np.float32) for state in ("h0", "c0")}
+            if (name == "T") == (T == 3):
+                session.run(None, feeds)
+                continue
+            with pytest.raises(Exception, match="4"):
+                session.run(None, feeds)
+    assert said[0] == said[1]
+
+
+def test_what_does_not_fit_a_binding(tmp_path):
+    session = mine.InferenceSession(model_file(tmp_path))
+    io = session.io_binding()
+    with pytest.raises(FeedError, match="no input 'z'"):
+        io.bind_cpu_input("z", np.zeros(1))
+    with pytest.raises(FeedError, match="no output 'z'"):
+        io.bind_output("z")
+    with pytest.raises(ArgumentError, match="all memory is the CPU's"):
+        io.bind_output(session.get_outputs()[0].name, "cuda")
+    with pytest.raises(ArgumentError, match="element_type"):
+        mine.OrtValue.ortvalue_from_shape_and_type([1], "no type")
+    value = mine.OrtValue.ortvalue_from_shape_and_type([2, 3], np.float32)
+    with pytest.raises(ShapeError, match="expected, got"):
+        value.update_inplace(np.zeros(3, np.float32))
+    for i in session.get_inputs():
+        io.bind_cpu_input(i.name, np.zeros([d if isinstance(d, int) else 1 for d in i.shape], np.float32))
+    io.bind_ortvalue_output(session.get_outputs()[0].name, value)
+    with pytest.raises(ShapeError, match="bound to"):
+        session.run_with_iobinding(io)
+    assert np.from_dlpack(value).shape == (2, 3)
+
+
+def test_a_seed_is_that_of_later_sessions(monkeypatch):
+    from lstm_infer.doors import onnxruntime as door
+
+    monkeypatch.setattr(door, "_seed", [])
+    mine.set_seed(5)
+    assert mine.InferenceSession(stream_models.state_io()).model._options.seed == 5
