@@ -79,4 +79,5 @@ class StepFile:
             else np.concatenate(made, said["axis"])
         )
         frames = (steps + said["more"]) // said["rate"]
-        return np.take(whole, range(said["drop"], said["drop"] + frames), said["axis"])
+        each = whole.shape[said["axis"]] // (len(made) * self.stream["chunk"] // said["rate"])
+        return np.take(whole, range(said["drop"] * each, (said["drop"] + frames) * each), said["axis"])

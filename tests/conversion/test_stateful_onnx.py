@@ -282,3 +282,79 @@ def test_half_and_double_compute_in_float32(tmp_path):
         assert file.proto.graph.input[0].type.tensor_type.elem_type == kind
         assert file.proto.graph.output[0].type.tensor_type.elem_type == kind
         assert {tensor.data_type for tensor in file.proto.graph.initializer} <= {TensorProto.FLOAT, TensorProto.INT64}
+
+
+def _lagging_scan():
+    """x [T, B, 2] looks one step ahead, then a Scan adds up half of what it had; its state is a port."""
+    body = helper.make_graph(
+        [
+            helper.make_node("Mul", ["s", "half"], ["kept"]),
+            helper.make_node("Add", ["kept", "step"], ["next"]),
+            helper.make_node("Identity", ["next"], ["row"]),
+        ],
+        "body",
+        [helper.make_tensor_value_info(name, 1, None) for name in ("s", "step")],
+        [helper.make_tensor_value_info(name, 1, None) for name in ("next", "row")],
+    )
+    nodes = [
+        helper.make_node("Transpose", ["x"], ["turned"], perm=[1, 2, 0]),
+        helper.make_node("Conv", ["turned", "K"], ["ahead"], pads=[1, 1], kernel_shape=[3]),
+        helper.make_node("Transpose", ["ahead"], ["steps"], perm=[2, 0, 1]),
+        helper.make_node("Scan", ["s0", "steps"], ["sn", "y"], body=body, num_scan_inputs=1),
+    ]
+    weights = {"K": np.random.default_rng(4).normal(size=(2, 2, 3)).astype(np.float32), "half": np.float32(0.5)}
+    graph = helper.make_graph(
+        nodes,
+        "lagging",
+        [helper.make_tensor_value_info("x", 1, ["T", "B", 2]), helper.make_tensor_value_info("s0", 1, ["B", 2])],
+        [helper.make_tensor_value_info("y", 1, ["T", "B", 2]), helper.make_tensor_value_info("sn", 1, ["B", 2])],
+        [numpy_helper.from_array(np.asarray(value), name) for name, value in weights.items()],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
+
+
+@pytest.mark.parametrize("chunk", [1, 4])
+def test_a_state_stands_still_until_the_signal_has_come_to_it(chunk, tmp_path):
+    """A port that begins with something is not changed by the steps that the lag puts in front."""
+    source = _lagging_scan()
+    file = converted(source, tmp_path, chunk=chunk)
+    rng = np.random.default_rng(5)
+    x, s0 = (rng.normal(size=shape).astype(np.float32) for shape in ((12, 2, 2), (2, 2)))
+    got = file.run({"x": x}, 12, batch=2, states=file.first(2) | {"s0": s0})
+    want = whole(source, {"x": x, "s0": s0})
+    like_onnxruntime(got["y"], want["y"])
+    assert file.stream["outputs"]["y"]["drop"] == 1
+
+
+def test_rows_of_a_batch_inside_time_are_counted(tmp_path):
+    """An axis that holds the signals of each step side by side."""
+    model = onnx.load_from_string(stream_models.hidden_state())
+    del model.graph.output[:]
+    model.graph.node.append(helper.make_node("Reshape", ["y", "flat"], ["rows"]))
+    model.graph.initializer.append(numpy_helper.from_array(np.array([-1, stream_models.CLASSES]), "flat"))
+    model.graph.output.append(helper.make_tensor_value_info("rows", 1, [None, stream_models.CLASSES]))
+    file = converted(model.SerializeToString(), tmp_path, chunk=4)
+    x = np.random.default_rng(6).normal(size=(8, 3, stream_models.INPUTS)).astype(np.float32)
+    like_onnxruntime(file.run({"x": x}, 8, batch=3)["rows"], whole(model.SerializeToString(), {"x": x})["rows"])
+
+
+def test_signals_that_meet_are_written_one_by_one(tmp_path):
+    """The report says why."""
+    model = onnx.load_from_string(stream_models.hidden_state())
+    for node in model.graph.node:
+        node.input[:] = ["shared" if name == "x" else name for name in node.input]
+    model.graph.node.insert(0, helper.make_node("Softmax", ["x"], ["shared"], axis=1))
+    report = lstm_infer.convert(model, tmp_path / "one.onnx", to="onnx")
+    assert report.ok and report.facts["batch"].startswith("1 (node")
+    assert "brings the signals of a batch together" in report.facts["batch"]
+
+
+@pytest.mark.parametrize("kind", ["time", "frame"])
+def test_random_graphs(kind, monkeypatch):
+    """The first of those that `tests/review/hunt.py time 0:2000 --convert` goes through."""
+    monkeypatch.syspath_prepend(str(shared_files.ROOT / "tests" / "review"))
+    from convert_checks import try_convert
+
+    monkeypatch.setattr(form, "LONG", 48)
+    said = [try_convert(seed, kind=kind) for seed in range(60)]
+    assert sum(text.startswith("converted") for text in said) > 20

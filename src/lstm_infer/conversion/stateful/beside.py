@@ -113,5 +113,6 @@ def _joined(stream: Mapping[str, Any], name: str, made: list[NDArray[Any]], live
     axis = said["axis"]
     whole = np.stack(made) if said["kind"] == "frame" and not stream["rows"] else np.concatenate(made, axis)
     n = max((live.steps + said["more"]) // said["rate"], 0)
-    found: NDArray[Any] = whole[(slice(None),) * axis + (slice(said["drop"], said["drop"] + n),)]
+    each = made[0].shape[axis] * said["rate"] // stream["chunk"] if said["kind"] == "time" else 1
+    found: NDArray[Any] = whole[(slice(None),) * axis + (slice(said["drop"] * each, (said["drop"] + n) * each),)]
     return found

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from ...analysis.spec import StreamSpec
 from ...drive.inputs import stream_spec
-from ...errors import ConvertError, LstmInferError
+from ...errors import ConvertError, LstmInferError, ShapeError, StateError
+from ...feeds import check_batch
 from ...graph.budget import open_budget
 from ...graph.ir import Port
 from ...model import Model
@@ -101,6 +102,10 @@ def _check(spec: StreamSpec, chunk: int) -> None:
 
 
 def _check_signals(model: Model, spec: StreamSpec) -> None:
+    try:
+        check_batch(2, spec)
+    except (StateError, ShapeError) as error:
+        raise FixedBatchError(str(error).partition(";")[0]) from error
     if spec.alone:
         raise FixedBatchError("a signal alone streams in another way than several")
     for node in model._graph.walk():

@@ -58,7 +58,7 @@ class Clock:
         """Which of the n positions of a value lie inside the signal."""
         key = pace, n
         if key not in self._spans:
-            d = self._d
+            d, each = self._d, self._step.each(pace, n)
 
             def number(value: int) -> str:
                 return d.const(value, np.int64)
@@ -66,12 +66,15 @@ class Clock:
             def between(x: str, low: str, high: str) -> str:
                 return d.same("Min", [d.same("Max", [x, low]), high])
 
-            start = d.same("Div", [self.frames(), number(pace.rate)]) if pace.rate != 1 else self.frames()
-            low = between(d.same("Sub", [number(pace.lag), start]), number(0), number(n))
+            def times(x: str) -> str:
+                return d.same("Mul", [x, number(each)]) if each != 1 else x
+
+            start = times(d.same("Div", [self.frames(), number(pace.rate)]) if pace.rate != 1 else self.frames())
+            low = between(d.same("Sub", [number(pace.lag * each), start]), number(0), number(n))
             high = number(n)
             if self._step.looks_ahead:
                 length = d.same("Div", [d.same("Add", [self.end(), number(pace.more)]), number(pace.rate)])
-                behind = d.same("Sub", [d.same("Add", [length, number(pace.lag)]), start])
+                behind = d.same("Sub", [times(d.same("Add", [length, number(pace.lag)])), start])
                 high = between(behind, low, number(n))
             places = d.const(np.arange(n), np.int64, "places")
             mask = d.same("Not", [d.same("Less", [places, low], dtype=np.bool_)])

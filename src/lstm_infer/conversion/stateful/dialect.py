@@ -78,7 +78,8 @@ class Said:
         inputs = list(inputs)
         while inputs and not inputs[-1]:
             inputs.pop()
-        made = Node(op, name, inputs, list(self.node.outputs), {**kept, **attrs}, "", self.d.opset)
+        outputs = [out or self.d.names.fresh(f"{name}/unread") for out in self.node.outputs]
+        made = Node(op, name, inputs, outputs, {**kept, **attrs}, "", self.d.opset)
         self.d.put(_checked(made), self.outs)
 
     def refuse(self, why: str) -> ConvertError:
@@ -225,13 +226,16 @@ def _reduce(said: Said) -> None:
 @rule("Split")
 def _split(said: Said) -> None:
     axis = int(said.attr("axis", 0))
-    sizes = [fact.shape[axis] for fact in said.outs]
-    if len(sizes) == 1:
+    total, n = said.fact(0).shape[axis], len(said.outs)
+    given = said.known(1)
+    sizes = (
+        [min(-(-total // n), total - i * -(-total // n)) for i in range(n)]
+        if given is None
+        else given.reshape(-1).tolist()
+    )
+    if n == 1:
         said.d.alias(said.x(0), said.out)
         return
-    for place, name in enumerate(said.node.outputs):
-        if not name:
-            said.node.outputs[place] = said.d.names.fresh("unused")
     said.plain("Split", [said.x(0), said.d.const(sizes, np.int64, "split")], ("num_outputs",))
 
 

@@ -97,7 +97,8 @@ class Emitter(Scene):
             if behind:
                 key = v, behind
                 if key not in self._delayed:
-                    self._delayed[key] = put_delay(self, v, axes[v], behind)
+                    each = self.step.each(self.step.pace(v), self.facts[v].shape[axes[v]])
+                    self._delayed[key] = put_delay(self, v, axes[v], behind * each)
                 self.at[v] = self._delayed[key]
         return node
 

@@ -86,7 +86,7 @@ def _compared(file: StepFile, live: Live) -> Checked:
     pairs = [(got[name], value) for name, value in live.want.items() if value is not None]
     if file.rounds:  # rounding to 8 bits may fall either way: two steps of the range
         check = replace(check, excess=max((_beyond(a, b, 2 / 127) for a, b in pairs), default=0.0))
-    if live.steps % file.stream["chunk"] == 0:
+    if live.steps % file.stream["chunk"] == 0 and not file.stream["held_back"]:
         states = [(state, live.last[name]) for name, state in last.items()]
         over = [_beyond(got.reshape(want.shape), want, _share(file, want)) for got, want in states]
         check = replace(check, excess=max([check.excess, *over]))
@@ -123,8 +123,9 @@ def _stream(built: Built) -> dict[str, Any]:
     for output in spec.outputs:
         pace = built.step.pace(output.name)
         axis = output.axis if output.kind == "time" else 0
+        once = output.kind == "frame" and not frames  # as Stream.run gives it: the last one
         outputs[output.name] = {
-            "kind": output.kind, "axis": axis, "drop": pace.lag, "rate": pace.rate, "more": pace.more,
+            "kind": "last" if once else output.kind, "axis": axis, "drop": pace.lag, "rate": pace.rate, "more": pace.more,
         }  # fmt: skip
     paces = [built.step.pace(o.name) for o in spec.outputs if o.kind in ("time", "last")]
     late = [(p.length(T) + p.lag) * p.rate - T for p in paces for T in range(4 * chunk, 5 * chunk)]
@@ -132,6 +133,7 @@ def _stream(built: Built) -> dict[str, Any]:
     return {
         "chunk": chunk,
         "mode": spec.mode,
+        "held_back": built.step.held_back,
         "rows": built.step.n != chunk,
         "batch": built.batch,
         "inputs": {name: 0 if frames else spec.roles.time[name] for name in spec.streamed},

@@ -39,7 +39,7 @@ class _Loop:
         em, node = self.em, self.node
         for s in node.scanned:
             name = node.inputs[s.input]
-            if em.spec.time_axes.get(name) == s.axis and self.carried:
+            if em.spec.time_axes.get(name) == s.axis:
                 pace = em.step.pace_of(node)
                 return em.clock.span(pace, em.d.facts[em.value(name)].shape[s.axis]) if em.clock.gates(pace) else None
         return None

@@ -40,7 +40,8 @@ def in_turn(draft: Draft, spec: StreamSpec, carries: Sequence[Carry], n: int) ->
         "scan_input_axes": [max(axes[name], 0) for name in streamed],
         "scan_output_axes": [max(axes[name], 0) for name in results],
     }
-    once = {output.name for output in spec.outputs if output.kind not in ("time", "frame")}
+    many = ("time",) if timed else ("frame",)
+    once = {output.name for output in spec.outputs if output.kind not in many}
     rows_of = {name: draft.names.fresh(f"{name}/rows") if name in once else name for name in results}
     outs = [*states.values(), *rows_of.values()]
     facts = [draft.facts[name] for name in states.values()]

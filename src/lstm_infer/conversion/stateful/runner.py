@@ -51,6 +51,11 @@ def _evaluator(path: Path) -> tuple[Run, str]:
     names = list(evaluator.output_names)
 
     def run(feeds: Feeds) -> dict[str, NDArray[Any]]:
-        return dict(zip(names, evaluator.run(names, dict(feeds)), strict=True))
+        try:
+            return dict(zip(names, evaluator.run(names, dict(feeds)), strict=True))
+        except Exception as error:  # of whatever kind an operator raises
+            raise ConvertError(
+                f"the file cannot be checked: the reference evaluator of onnx does not run it ({error}); install onnxruntime"
+            ) from error
 
     return run, f"the reference evaluator of onnx {onnx.__version__} (pip install onnxruntime for a faster one)"

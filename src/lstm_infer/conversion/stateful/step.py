@@ -68,6 +68,8 @@ class Step:
     walked: Walk = field(default_factory=lambda: Walk({}))
     paces: dict[str, Pace] = field(default_factory=dict)
     placed: dict[str, Placed] = field(default_factory=dict)
+    held_back: bool = False
+    """Is there more padding in front of a window than it needs: a stream gives what that makes at once, a step later."""
 
     @classmethod
     def of(cls, fed: Fed, reference: Reference, n: int) -> Step:
@@ -108,6 +110,10 @@ class Step:
             return Instead(ins)
         return reference.regrouped(node, ins) or node_facts(node, ins)
 
+    def each(self, pace: Pace, n: int) -> int:
+        """Positions of an axis that belong to one step, where time has something inside: all of a step are n."""
+        return n * pace.rate // self.n
+
     def pace_of(self, node: Node) -> Pace:
         """The pace at which a node works: that of its slowest input."""
         found = [self.paces[v] for v in node.inputs if v in self.paces] or [Pace()]
@@ -131,7 +137,9 @@ class Step:
         if x.shape[axis] % s:
             raise NoMultipleError(self.n, before.rate * s)
         reach = (window.kernel - 1) * window.dilation + 1
-        lag = max(-(-(before.lag + reach - window.pad_begin - s) // s), 0)
+        lag = -(-(before.lag + reach - window.pad_begin - s) // s)
+        self.held_back |= lag < 0
+        lag = max(lag, 0)
         held = lag * s + window.pad_begin - before.lag
         out = x.shape[axis] // s
         more = before.more + before.rate * (window.pad_begin + window.pad_end - reach + s)
