@@ -34,7 +34,7 @@ FILES = {
     "ke_film_amp": {},  # a side input with each call
     "dyn_learned_state": {"chunk": 3},
     "dyn_gtcrn_stream": {},  # frames, caches
-    "dyn_lookahead": {},  # lag: a program a phase, and a flush
+    "dyn_lookahead": {"chunk": 2},  # lag: a program a phase, and a flush
     "dyn_strided_conv_lstm": {},  # stride over time
     "ts_lagging_loop": {"chunk": 5},
     "tf_old_state_loop": {"chunk": 4},  # a loop
@@ -42,6 +42,7 @@ FILES = {
     "q_gru_tagger": {"chunk": 2},
     "ts_sac_step": {"chunk": 3},  # frames in a row
     "dyn_char_lm": {"batch": 2},
+    "dyn_gated_wavenet": {"chunk": 5},  # time behind other axes: no call of any length
 }
 
 

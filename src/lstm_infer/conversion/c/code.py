@@ -18,7 +18,7 @@ def code(source: Source) -> str:
     name, schedule = source.options.name, source.schedule
     rows = [_rows(source, "li_runs", schedule.runs)]
     rows += [_rows(source, "li_flushes", schedule.flushes)] if schedule.flushes else []
-    rows += [_rows(source, "li_single", [schedule.single])] if schedule.single else []
+    rows += [_rows(source, "li_single", [schedule.single])] if schedule.single and source.can_run else []
     first, kept = _first(source)
     slots = [f"li_status li_{slot}_{source.tables.suffix}(const void *args, char *const *base);"
              for slot in sorted(source.tables.slots)]  # fmt: skip

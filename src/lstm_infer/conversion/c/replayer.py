@@ -161,13 +161,28 @@ typedef struct signal {
     void *state, *scratch, *in[N_IN], *out[N_OUT];
 } signal;
 
-static void *aligned(size_t n_bytes)
+static void *owned[3 * N_IN + 4 * N_OUT + 8];
+static int n_owned;
+
+static void release(void)
 {
-    char *raw = malloc(n_bytes + ${NAME}_ALIGN);
+    while (n_owned > 0) { free(owned[--n_owned]); }
+}
+
+static char *memory(size_t n_bytes)
+{
+    char *const raw = malloc(n_bytes);
     if (!raw) {
         fprintf(stderr, "no memory\n");
         exit(2);
     }
+    owned[n_owned++] = raw;
+    return raw;
+}
+
+static void *aligned(size_t n_bytes)
+{
+    char *const raw = memory(n_bytes + ${NAME}_ALIGN);
     return raw + (${NAME}_ALIGN - (uintptr_t)raw % ${NAME}_ALIGN) % ${NAME}_ALIGN;
 }
 
@@ -250,8 +265,8 @@ static char *contents(const char *path)
         fprintf(stderr, "cannot read %s\n", path);
         exit(2);
     }
-    char *data = malloc((size_t)n + 8);
-    if (!data || fread(data, 1, (size_t)n, file) != (size_t)n) {
+    char *const data = memory((size_t)n + 8);
+    if (fread(data, 1, (size_t)n, file) != (size_t)n) {
         fprintf(stderr, "cannot read %s\n", path);
         exit(2);
     }
@@ -276,6 +291,7 @@ static const char *replay(const signal *s, const char *record, long call)
 ${in_pieces}
 int main(int argc, char **argv)
 {
+    if (atexit(release)) { return 2; }
     const char *const data = contents(argc > 1 ? argv[1] : "${name}_frames.bin");
     const long repeats = argc > 2 ? atol(argv[2]) : 0;
     int64_t counts[3];

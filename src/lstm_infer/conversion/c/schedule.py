@@ -21,6 +21,8 @@ from .options import COptions
 __all__ = ["Run", "Schedule", "schedule"]
 
 MOST_PHASES = 512
+SHORTEST = 4
+"""The least `max_chunk` at which a stream has other programs than that of one step, where it can."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,7 @@ def schedule(model: Model, options: COptions) -> Schedule:
     """
     side = model.streaming.side
     try:
-        stream = model.stream(batch=options.batch, max_chunk=options.chunk)
+        stream = model.stream(batch=options.batch, max_chunk=max(options.chunk, SHORTEST))
     except (FeedError, NotStreamableError) as error:
         if not side:
             raise
