@@ -23,6 +23,8 @@ DIRECT = {
     "_check": {"_core"},
     "_stream": {"_core"},
     "_states": {"bounds"},
+    "_rig": {"_core"},
+    "_pool": {"_rig", "_stream"},
     "isa": {"_core"},
     "given": {"errors"},
     "records": {"errors", "frozen"},
@@ -36,6 +38,9 @@ DIRECT = {
     "lower": {"walk"},
     "streams": {"analysis", "lower", "_stream", "_states", "fingerprint", "given"},
     "stream": {"streams"},
+    "pools": {"stream", "_pool"},  # batches of many signals
+    "pool": {"pools"},
+    "many": {"pool", "answer"},  # what a model does with many signals
     "feeds": {"analysis", "given"},
     "summary": {"analysis"},
     "infos": {"analysis"},
@@ -43,7 +48,7 @@ DIRECT = {
     "programs": {"streams"},  # made when first used, kept by sizes
     "answer": {"programs", "feeds"},  # the analysis, asked once
     "native": {"feeds"},  # a file as it runs
-    "model": {"importer", "native", "recognise", "stream", "answer", "summary", "infos", "fingerprint", "isa"},
+    "model": {"importer", "native", "recognise", "many", "answer", "summary", "infos", "fingerprint", "isa"},
     "drive": {"model"},  # signals through a model, calls in turns
     "comparison": {"drive"},  # one precision beside another
     "conversion": {"drive"},  # a model in another form
@@ -58,7 +63,7 @@ DIRECT = {
 # These use the package as its users do, so they may import its public names.
 THROUGH_THE_FRONT_DOOR = {"doors", "cli", "conversion", "onnxruntime"}
 
-COMPILED = {"_core", "_check", "_stream", "_states"}
+COMPILED = {"_core", "_check", "_stream", "_states", "_rig", "_pool"}
 
 OUTSIDE = {
     # the demo opens the state of onnxruntime's copy of its model; verify falls back to the reference evaluator

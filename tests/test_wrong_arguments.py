@@ -203,6 +203,10 @@ def calls(model):
         "Model.stream inputs": lambda v: model.stream(inputs=v),
         "Model.stream inputs which": lambda v: lstm_infer.load(SWITCHED).stream(inputs={"which": v}),
         "Model.stream max_chunk": lambda v: model.stream(max_chunk=v),
+        "Model.pool reserve": lambda v: model.pool(reserve=v if type(v) is not int else min(v, 9)),
+        "Model.pool inputs": lambda v: model.pool(inputs=v),
+        "Model.pool max_chunk": lambda v: model.pool(max_chunk=v),
+        **pool_calls(model, lag),
         "Stream.step": lambda v: fresh().step(v),
         "Stream.step x": lambda v: fresh().step({"x": v}),
         "Stream.step out": lambda v: fresh().step(X[:1], v),
@@ -249,6 +253,50 @@ def calls(model):
     }
 
 
+def pool_calls(model, lag):
+    """Those of a pool of two signals, one of which stays."""
+
+    def pool():
+        return made[0]
+
+    made = [model.pool(), lag.pool()]
+    id, snap = made[0].open(), model.stream().snapshot()
+    late = made[1].open()
+    ids, frame = np.array([id]), X[None, :1]
+    return {
+        "StreamPool.open": lambda v: pool().open(v),
+        "StreamPool.open h0": lambda v: pool().open({"h0": v}),
+        "StreamPool.close": lambda v: pool().close(v),
+        "StreamPool.reset": lambda v: pool().reset(v),
+        "StreamPool.flush": lambda v: pool().flush(v),
+        "StreamPool.snapshot": lambda v: pool().snapshot(v),
+        "StreamPool.restore": lambda v: pool().restore(v),
+        "StreamPool.restore cut": lambda v: pool().restore(snap[:-1] if v is None else v),
+        "StreamPool.stream": lambda v: pool().stream(v),
+        "StreamPool.adopt": lambda v: pool().adopt(v),
+        "StreamPool.step": lambda v: pool().step(v),
+        "StreamPool.step ids": lambda v: pool().step(v, frame),
+        "StreamPool.step ids one": lambda v: pool().step([v], frame),
+        "StreamPool.step frames": lambda v: pool().step(ids, v),
+        "StreamPool.step frames x": lambda v: pool().step(ids, {"x": v}),
+        "StreamPool.step out": lambda v: pool().step(ids, frame, v),
+        "StreamPool.step out y": lambda v: pool().step(ids, frame, {"y": v}),
+        "StreamPool.step of one": lambda v: pool().step({id: v}),
+        "StreamPool.step of one x": lambda v: pool().step({id: {"x": v}}),
+        "StreamPool.run": lambda v: pool().run(v),
+        "StreamPool.run ids": lambda v: pool().run(v, frame),
+        "StreamPool.run chunks": lambda v: pool().run(ids, v),
+        "StreamPool.run chunks x": lambda v: pool().run(ids, {"x": v}),
+        "StreamPool.run out": lambda v: pool().run(ids, frame, v),
+        "StreamPool.run of one": lambda v: pool().run({id: v}),
+        "StreamPool.run of a lag": lambda v: made[1].run([late], v),
+        "StreamPool.step of a lag": lambda v: made[1].step({late: v}),
+        "StreamPool.step of a lag out": lambda v: made[1].step(
+            [late], np.zeros((1, 1, stream_models.INPUTS, 1), np.float32), v
+        ),
+    }
+
+
 ENTRIES = calls(lstm_infer.load(DATA))
 
 
@@ -269,8 +317,8 @@ def test_odd_values(name):
     assert not raw, "\n".join(raw)
 
 
-MADE_BY_OTHERS = {"Model", "Stream"}
-"""Classes that `load` and `Model.stream` make."""
+MADE_BY_OTHERS = {"Model", "Stream", "StreamPool"}
+"""Classes that `load`, `Model.stream` and `Model.pool` make."""
 
 
 def test_every_public_entry_is_tried():

@@ -50,6 +50,7 @@ __all__ = [
     "StateInfo",
     "Stream",
     "StreamInfo",
+    "StreamPool",
     "UnsupportedOpError",
     "__version__",
     "compare_precision",
@@ -70,6 +71,7 @@ if TYPE_CHECKING:
     from .doors.onnxruntime import InferenceSession
     from .isa import show_isa
     from .model import Model, load
+    from .pool import StreamPool
     from .records import InputInfo, LayerInfo, OutputInfo, StateInfo, StreamInfo
     from .stream import Stream
 else:  # a type checker that saw this would believe in every name
@@ -85,6 +87,7 @@ else:  # a type checker that saw this would believe in every name
         **dict.fromkeys(("Model", "load"), "model"),
         **dict.fromkeys(("InputInfo", "LayerInfo", "OutputInfo", "StateInfo", "StreamInfo"), "records"),
         "Stream": "stream",
+        "StreamPool": "pool",
     }
 
     def __getattr__(name):

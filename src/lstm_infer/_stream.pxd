@@ -91,3 +91,6 @@ cdef class StreamCore:
     cdef object standing  # of the subclass: whatever a call changes besides the state
 
     cdef object go(self, object x, object out, bint chunk)
+
+cdef Scratch *take_scratch(int64_t n_bytes) noexcept
+cdef void give_scratch(Scratch *scratch) noexcept

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["call", "packed", "panels", "per_unit", "pieces", "plan_steps", "step_shape"]
+__all__ = ["call", "packed", "panels", "parts", "per_unit", "pieces", "plan_steps", "rig", "step_shape"]
 
 
 def panels(gates: int, n_units: int, k: int, panel: int, units: int, out_offset: int) -> tuple[int, int]:
@@ -110,3 +110,47 @@ def pieces(
             raise ValueError(f"piece {index}: reaches to {reach}, the block has {block_bytes} bytes")
         sizes.append(n_bytes)
     return sum(sizes[:n_own]), sum(sizes[n_own:])
+
+
+Loop = tuple[int, int, int, bool]
+"""Count, stride in a batch, stride of the signal, and whether that counts by the steps of a call."""
+
+
+def parts(found: Sequence[tuple[int, int, int, Sequence[Loop], int]], n: int, state_bytes: int, row_bytes: int) -> None:
+    """Refuse parts of a state that reach out of the state block of `n` signals, or of the row of one."""
+    for index, (near, between, far, loops, run) in enumerate(found):
+        numbers = [near, between, far, run, *(number for loop in loops for number in loop[:3])]
+        if n < 1 or min(numbers) < 0 or len(loops) > 3 or any(loop[3] for loop in loops):
+            raise ValueError(f"part {index}: numbers from 0 on, and at most three loops, expected, got {found[index]}")
+        if run == 0 or any(count == 0 for count, *_ in loops):
+            continue
+        ends = (
+            near + between * (n - 1) + run + sum((count - 1) * stride for count, stride, _, _ in loops),
+            far + run + sum((count - 1) * stride for count, _, stride, _ in loops),
+        )
+        if ends[0] > state_bytes or ends[1] > row_bytes:
+            raise ValueError(f"part {index}: reaches to {ends}, there are {state_bytes} and {row_bytes} bytes")
+
+
+def rig(
+    inputs: Sequence[tuple[str, Any, tuple[int, ...], int, bool]],
+    outputs: Sequence[tuple[str, Any, tuple[int, ...], int, bool]],
+    lanes: Sequence[tuple[Any, ...]],
+    sizes: Sequence[int],
+    most: tuple[int, int, int, int],
+) -> None:
+    """Refuse what cannot be the ports and lanes of a rig. `most`: of ports, lanes, lengths of blocks, axes."""
+    most_ports, most_lanes, most_lengths, most_axes = most
+    if not 1 <= len(sizes) <= most_lanes or list(sizes) != sorted(set(sizes), reverse=True) or sizes[-1] != 1:
+        raise ValueError(f"lanes: 1 to {most_lanes} sizes, descending to 1, expected, got {sizes}")
+    for *_, blocks in lanes:
+        call(inputs, outputs, [n for n, *_ in blocks], len(blocks), (most_ports, most_lengths))
+        for n, _, work, ports in blocks:
+            if n < 1 or work < 0 or len(ports) != len(inputs) + len(outputs):
+                raise ValueError(f"block of {n} steps: a way for each port expected, got {len(ports)}")
+            for between, loops, run, at_bytes, near_bytes in ports:
+                numbers = [between, run, at_bytes, near_bytes, *(number for loop in loops for number in loop[:3])]
+                if min(numbers) < 0 or len(loops) > 3:
+                    raise ValueError("port: numbers from 0 on, and at most three loops, expected")
+    for _, _, shape, time, _ in [*inputs, *outputs]:
+        step_shape(shape, time, most_axes)

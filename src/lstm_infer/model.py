@@ -35,6 +35,7 @@ from .graph.ir import Graph, Node, Port
 from .graph.weights import held_bytes, hold_weights
 from .infos import input_infos, output_infos
 from .isa import choose_isa
+from .many import ManySignals
 from .native.reader import Restored, native, restored
 from .ops import recurrent, registry
 from .ops.registry import is_built
@@ -44,8 +45,6 @@ from .programs import Programs
 from .recognise import pad_delays, rewrite, thaw, warn_once
 from .records import InputInfo, LayerInfo, OutputInfo, StateInfo, StreamInfo
 from .stream import Stream
-from .streams.asked import Asked, Sizes
-from .streams.plan import StreamPlan
 from .summary import summarize
 from .walk.remembered import remembering
 
@@ -125,7 +124,7 @@ def load(
         return Model(read(source, is_built), options)
 
 
-class Model:
+class Model(ManySignals):
     """A loaded model: immutable, picklable, shared freely between threads. Made by `load`."""
 
     __slots__ = (
@@ -379,10 +378,6 @@ class Model:
     def _roles(self) -> Roles:
         """What the axes of the inputs mean."""
         return self._streams.reading().roles
-
-    def _replan(self, asked: Asked, sizes: Sizes) -> StreamPlan:
-        """The plan of the same stream for other extents of open axes."""
-        return self._streams.plan(asked, sizes)
 
     def _checked(self, feeds: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
         """The inputs in order, then those with a default that are fed all the same; every one checked."""

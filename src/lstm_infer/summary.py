@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+from .analysis.apart import why_apart
 from .analysis.roles import Roles
 from .analysis.settings import compared_with
 from .analysis.spec import StreamSpec
@@ -49,6 +50,8 @@ def summarize(
         if spec.side and any(state.kind == "computed" for state in spec.states):
             how += "; first states are computed from side inputs: bind those with stream(inputs=...)"
         lines.append(f"streams: {how}")
+        if why := why_apart(spec):
+            lines.append(f"  pool: one signal at a time: {why}")
         if spec.lag or spec.rate != 1:
             lines.append(
                 f"  lag: {spec.lag} steps of look-ahead, one step out for {spec.rate} in: run() gives what is complete, "

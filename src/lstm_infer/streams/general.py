@@ -22,7 +22,7 @@ from .block import Block, Phase
 from .plan import StreamPlan
 from .shapes import Arrays
 
-__all__ = ["Frames", "GeneralPath", "Results", "Standing"]
+__all__ = ["FLUSHED", "Frames", "GeneralPath", "Results", "Standing", "joined", "piece"]
 
 FLUSHED = "the stream was flushed; reset() begins a new signal"
 
@@ -115,11 +115,11 @@ class GeneralPath(_stream.StreamCore):
         at = 0
         blocks = plan.cut(n, now.phase)
         for block in blocks:
-            pieces.append((block, {name: _piece(plan, name, a, at, block.n) for name, a in dense.items()}))
+            pieces.append((block, {name: piece(plan, name, a, at, block.n) for name, a in dense.items()}))
             at += block.n
         shapes.check_out(plan, out, shapes.run_shapes(plan, blocks), feeds)
         named = isinstance(x, Mapping)
-        return self._made(now, plan, pieces, lambda made: _deliver(plan, _joined(plan, made), out, named=named))
+        return self._made(now, plan, pieces, lambda made: _deliver(plan, joined(plan, made), out, named=named))
 
     @within_memory("the stream")
     def _flush_slow(self) -> Body:
@@ -127,7 +127,7 @@ class GeneralPath(_stream.StreamCore):
         now = self._now
         plan = now.plan
         if plan.spec.steady or plan.spec.mode != "time":
-            return self._made(now, plan, [], lambda made: _deliver(plan, _joined(plan, made), None))
+            return self._made(now, plan, [], lambda made: _deliver(plan, joined(plan, made), None))
         if now.flushed:
             raise StateError(FLUSHED)
         block = plan.block(0, now.phase, flush=True)
@@ -137,7 +137,7 @@ class GeneralPath(_stream.StreamCore):
             for name, f in facts.items()
         }
         return self._made(
-            now, plan, [(block, feeds)], lambda made: _deliver(plan, _joined(plan, made), None), flushed=True
+            now, plan, [(block, feeds)], lambda made: _deliver(plan, joined(plan, made), None), flushed=True
         )
 
     def _adapted(self, plan: StreamPlan, feeds: Arrays, lead: int) -> StreamPlan:
@@ -183,7 +183,7 @@ class GeneralPath(_stream.StreamCore):
         return dict(zip(block.present, outs, strict=True))
 
 
-def _piece(plan: StreamPlan, name: str, array: NDArray[Any], at: int, n: int) -> NDArray[Any]:
+def piece(plan: StreamPlan, name: str, array: NDArray[Any], at: int, n: int) -> NDArray[Any]:
     """The part of an input that a block reads."""
     if plan.spec.mode == "frame":
         return np.ascontiguousarray(array[at] if name in plan.spec.streamed else array)
@@ -193,7 +193,7 @@ def _piece(plan: StreamPlan, name: str, array: NDArray[Any], at: int, n: int) ->
     return np.ascontiguousarray(array[(slice(None),) * axis + (slice(at, at + n),)])
 
 
-def _joined(plan: StreamPlan, made: Sequence[Arrays]) -> dict[str, NDArray[Any] | None]:
+def joined(plan: StreamPlan, made: Sequence[Arrays]) -> dict[str, NDArray[Any] | None]:
     """The outputs of all blocks, each behind the one before."""
     joined: dict[str, NDArray[Any] | None] = {}
     for spec in plan.spec.outputs:

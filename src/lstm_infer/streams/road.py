@@ -8,6 +8,9 @@ first step on, a step that runs as NumPy, and more ports than a call can hold.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
 
 from .. import _core, _stream
 from ..analysis.spec import StreamSpec
@@ -16,11 +19,11 @@ from ..program.store import ConstStore
 from .block import Block
 from .gil import RELEASE_FROM
 
-__all__ = ["call_of"]
+__all__ = ["Port", "call_of", "input_port", "output_port"]
 
 MOST_PORTS = 61
 
-Port = tuple[str, object, tuple[int, ...], int, bool]
+Port = tuple[str, np.dtype[Any], tuple[int, ...], int, bool]
 """Name, dtype, shape of one step, time axis (-1: none), and whether it has something for every step."""
 
 
@@ -40,8 +43,8 @@ def call_of(
         if plan is None or block.present != tuple(outputs):
             return None
         plans.append((block.n, plan))
-    ins = [_input(spec, name, fact, name in streamed) for name, fact in inputs.items()]
-    outs = [_output(spec, o.name, o.kind, o.axis, outputs[o.name]) for o in spec.outputs]
+    ins = [input_port(spec, name, fact, name in streamed) for name, fact in inputs.items()]
+    outs = [output_port(spec, o.name, o.kind, o.axis, outputs[o.name]) for o in spec.outputs]
     ports = [*ins, *outs]
     if not plans or not outs or len(ports) > MOST_PORTS or not any(every for *_, every in ins):
         return None
@@ -61,13 +64,13 @@ def call_of(
     )
 
 
-def _input(spec: StreamSpec, name: str, fact: Fact, streamed: bool) -> Port:
+def input_port(spec: StreamSpec, name: str, fact: Fact, streamed: bool) -> Port:
     """An input of a call; one that is given with the frames, but has no time axis, is the same for all of them."""
     time = -1 if spec.mode == "frame" else spec.roles.time.get(name, -1)
     return name, fact.dtype, fact.shape, time, time >= 0 or (streamed and spec.mode == "frame")
 
 
-def _output(spec: StreamSpec, name: str, kind: str, axis: int, fact: Fact) -> Port:
+def output_port(spec: StreamSpec, name: str, kind: str, axis: int, fact: Fact) -> Port:
     """An output of a call: with an entry a step, or the one that holds at the end."""
     if spec.mode == "frame":
         return name, fact.dtype, fact.shape, -1, True

@@ -1,0 +1,105 @@
+"""Some of 10^4 signals of a pool, beside a batch in lockstep of as many and a stream for each.
+
+python -m benchmarks.pool [--quick] [--json]
+
+Microseconds a call, each returning new arrays; the outputs of pool and streams are compared bit for bit in the same run.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from itertools import cycle
+from pathlib import Path
+from typing import Any
+
+if not __package__:  # run as a file
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import numpy as np
+
+from benchmarks.common import arguments, conditions, finish, load, models_folder, pinned, recurrent_model
+from benchmarks.models import OPTIONS
+from lstm_infer import Model
+
+ALIVE, QUICK = 10_000, 1_000
+SIZES = (1, 8, 64, 1000)
+ORDERS = 20
+"""Different choices of signals, one after the other."""
+LEAST_S = 0.02
+A_CALL_US, A_SIGNAL_US, TIMES = 0.3, 0.015, 1.1
+"""What a step may cost beside that of a batch in lockstep."""
+
+
+def per_call(call: Callable[[], object]) -> float:
+    """Microseconds a call, over enough of them."""
+    n, began = 0, time.perf_counter()
+    while (took := time.perf_counter() - began) < LEAST_S:
+        call()
+        n += 1
+    return took / n * 1e6
+
+
+def measured(model: Model, alive: int, n: int, rounds: int) -> tuple[dict[str, float], bool]:
+    """The least of some rounds, in turns; and whether each signal had its own bits."""
+    rng = np.random.default_rng(n)
+    pool = model.pool(reserve=alive)
+    ids = np.array([pool.open() for _ in range(alive)])
+    orders = cycle([rng.permutation(ids)[:n].copy() for _ in range(ORDERS)])
+    batch, plan = model.stream(n), model.stream()._plan
+    ((name, fact),) = plan.step_facts.items()
+    x = rng.uniform(-1, 1, (n, *fact.shape)).astype(fact.dtype)
+    wide = rng.uniform(-1, 1, batch._plan.step_facts[name].shape).astype(fact.dtype)
+    streams = [model.stream() for _ in range(n)]
+    alike = all(
+        a.tobytes() == stream.step(frame).tobytes()
+        for a, stream, frame in zip(pool.step(ids[:n], x), streams, x, strict=True)
+    )
+    frames = list(x)
+
+    def each() -> None:
+        for stream, frame in zip(streams, frames, strict=True):
+            stream.step(frame)
+
+    calls = {"lockstep": lambda: batch.step(wide), "pool": lambda: pool.step(next(orders), x), "streams": each}
+    best: dict[str, float] = dict.fromkeys(calls, float("inf"))
+    for _ in range(rounds):
+        for what, call in calls.items():
+            best[what] = min(best[what], per_call(call))
+    return best, alike
+
+
+def main() -> int:
+    """Measure and print."""
+    args = arguments(__doc__.splitlines()[0]).parse_args()
+    rounds, alive = (2, QUICK) if args.quick else (args.rounds, ALIVE)
+    nets: dict[str, tuple[Any, dict[str, Any]]] = {
+        "lstm (3, 16, 1)": (recurrent_model(3, 16, 1), {}),
+        "gru (32, 64, 1)": (recurrent_model(32, 64, 1, op="GRU"), {}),
+        "lstm (128, 128, 1)": (recurrent_model(128, 128, 1), {}),
+    }
+    silero = models_folder() / "silero_vad.onnx"
+    if silero.exists():
+        nets["silero_vad"] = silero, OPTIONS["silero_vad"]
+    rows, data, ok = [], [], True
+    with pinned() as core:
+        for name, (source, options) in nets.items():
+            model = load(source, isa=args.isa, **options)
+            for n in SIZES:
+                best, alike = measured(model, max(alive, n), n, rounds)
+                limit = TIMES * best["lockstep"] + A_CALL_US + A_SIGNAL_US * n
+                ok &= alike
+                rows.append(
+                    [name, str(n), *(f"{best[w]:.2f}" for w in best), f"{limit:.2f}", f"{best['streams'] / best['pool']:.1f}x",
+                     "" if alike else "OTHER BITS"]
+                )  # fmt: skip
+                data.append({"net": name, "signals": n, **best, "target": limit, "same_bits": alike})
+    said = conditions(model.isa, threads=1, core=core, rounds=rounds)
+    said["method"] = f"least of {rounds} rounds in turns, us a call, new arrays; {alive} signals in the pool; no peer"
+    head = ["net", "signals", "lockstep", "pool", "streams", "target", "to streams", ""]
+    return finish(args, head, rows, said, data, ok)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,270 @@
+"""StreamPool: many live signals of one model, that join and leave at any call and are stepped together.
+
+A call of the array form is compiled (`_pool.PoolCore`); what it does not take goes through `pools/calls.py`.
+"""
+
+from __future__ import annotations
+
+import os
+import weakref
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from . import given
+from .errors import ArgumentError
+from .graph.budget import within_memory
+from .pools.batches import Batches
+from .pools.signals import Signals
+from .pools.told import id_array, one_id
+from .stream import Stream
+from .streams.asked import Source
+from .streams.snapshot import take
+
+__all__ = ["StreamPool"]
+
+_POOLS: weakref.WeakSet[StreamPool] = weakref.WeakSet()
+
+HALFWAY = (
+    "another thread was in a call of the pool when the process forked, so its signals may be halfway; make a new pool"
+)
+
+
+class StreamPool(Signals):
+    """Live signals by id. Made by `Model.pool`; any number of threads may use it, and one call runs at a time.
+
+    Notes
+    -----
+    What a signal gives has the bits that a `Stream` of it alone gives, whoever is stepped beside it.
+    """
+
+    __slots__ = ("__weakref__",)
+
+    def __init__(self, source: Source, batches: Batches, reserve: int = 0) -> None:
+        super().__init__(source, batches, reserve)
+        _POOLS.add(self)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        raise ArgumentError(
+            "a pool is not pickled: its ids mean something in one process; pickle {id: pool.snapshot(id)} and restore those"
+        )
+
+    def __copy__(self) -> StreamPool:
+        raise ArgumentError("a pool is not copied; restore(snapshot(id)) copies a signal")
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> StreamPool:
+        return self.__copy__()
+
+    def __enter__(self) -> StreamPool:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, frames: TracebackType | None
+    ) -> None:
+        """Close all signals, and the pool."""
+        self._alone(self._shut)
+
+    def __len__(self) -> int:
+        return self.n_open
+
+    def __contains__(self, id: object) -> bool:
+        return isinstance(id, (int, np.integer)) and self._slot(one_id(id)) >= 0
+
+    def __repr__(self) -> str:
+        return f"<lstm_infer.StreamPool: {len(self)} signals>"
+
+    @property
+    def ids(self) -> NDArray[np.int64]:
+        """The ids of all open signals, int64 [len(pool)]."""
+        return self._alone(self._ids)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory that the pool has for itself: the rows of its signals, and what it knows of each."""
+        return self._table_bytes + sum(first.nbytes for first in self._firsts.values())
+
+    # ---- signals ----
+
+    @within_memory("the pool")
+    def open(self, initial: Mapping[str, ArrayLike] | None = None) -> int:
+        """Begin a signal; its id.
+
+        Parameters
+        ----------
+        initial : dict of state name to array, optional
+            First values, as in `Model.stream`; states not named start as the model says.
+
+        Raises
+        ------
+        FeedError, ShapeError, DtypeError, ArgumentError
+            `initial` does not fit.
+        """
+        first = {} if initial is None else given.named("initial", initial)
+        return self._alone(lambda: self._opened(first))
+
+    @within_memory("the pool")
+    def close(self, id: int) -> None:
+        """End a signal; its place is used again, its id is not.
+
+        Raises
+        ------
+        StateError
+            There is no such signal.
+        """
+
+        def body() -> None:
+            self._drop(self._open_slot(id))
+
+        self._alone(body)
+
+    @within_memory("the pool")
+    def reset(self, ids: Any) -> None:
+        """Back to the first state: one signal, or several.
+
+        Parameters
+        ----------
+        ids : int, or sequence of int
+
+        Raises
+        ------
+        StateError, FeedError, ArgumentError
+            There is no such signal, it is named twice, or this is no id. No signal is reset then.
+        """
+        array = np.array([one_id(ids)]) if isinstance(ids, (int, np.integer)) else id_array(ids)
+
+        def body() -> None:
+            self._check_open()
+            slots = self._found(array)
+            common = self._batches.one
+            for slot in slots.tolist():
+                own = self._firsts.get(slot)
+                self._put_rows(np.array([slot]), own) if own is not None else self._store(
+                    common.layout, np.array([slot]), common.first
+                )
+                self._where.pop(slot, None)
+
+        self._alone(body)
+
+    @within_memory("the pool")
+    def flush(self, id: int) -> NDArray[Any] | dict[str, NDArray[Any] | None]:
+        """The outputs of a signal that are still behind, as `Stream.flush` gives them; then only `reset` goes on.
+
+        Raises
+        ------
+        StateError
+            There is no such signal, or it was flushed before.
+        """
+
+        def body() -> Any:
+            slot = self._open_slot(id)
+            stream = self._borrowed(slot)
+            result = stream.flush()
+            self._returned(slot, stream)
+            return result
+
+        found: NDArray[Any] | dict[str, NDArray[Any] | None] = self._alone(body)
+        return found
+
+    # ---- in and out ----
+
+    @within_memory("the pool")
+    def snapshot(self, id: int) -> bytes:
+        """All that is kept of a signal as bytes: for `restore`, or for `Stream.restore` of a stream of one signal.
+
+        Raises
+        ------
+        StateError
+            There is no such signal.
+        """
+
+        def body() -> bytes:
+            slot = self._open_slot(id)
+            one, plan = self._batches.one, self._batches.plan
+            self._load(one.layout, np.array([slot]), one.block)
+            return take(plan, self._signs, *self._stands(slot), one.block, None)
+
+        return self._alone(body)
+
+    @within_memory("the pool")
+    def restore(self, snapshot: bytes) -> int:
+        """A new signal that goes on from a snapshot, of this pool, another one or a stream; its id.
+
+        Raises
+        ------
+        FormatError
+            It is damaged, or of another model, other bound inputs or a batch. The pool is left as it was.
+        ArgumentError
+            It is no bytes.
+        """
+
+        return self._alone(lambda: self._restored(snapshot))
+
+    @within_memory("the pool")
+    def stream(self, id: int) -> Stream:
+        """Take a signal out of the pool: a `Stream` that goes on where it stands.
+
+        Raises
+        ------
+        StateError
+            There is no such signal.
+        """
+
+        def body() -> Stream:
+            slot = self._open_slot(id)
+            stream = self._borrowed(slot)
+            if slot in self._firsts:
+                self._put_rows(np.array([slot]), self._firsts[slot])
+                stream._first = stream._first.copy()
+                self._load(self._batches.one.layout, np.array([slot]), stream._first)
+            self._drop(slot)
+            return stream
+
+        return self._alone(body)
+
+    @within_memory("the pool")
+    def adopt(self, stream: Stream) -> int:
+        """A new signal that goes on where a stream of one signal stands; its id. The stream stays as it is.
+
+        Raises
+        ------
+        FormatError
+            It is a stream of another model, of other bound inputs, or of several signals.
+        StateError
+            Another thread is inside the stream.
+        ArgumentError
+            It is no stream.
+        """
+        if not isinstance(stream, Stream):
+            raise ArgumentError(f"stream: a Stream expected, got {given.shown(stream)}")
+        plan = stream._plan
+        first = None  # of a stream that did not begin as others do
+        if stream._first is not plan.first_state():
+            first = take(plan, stream._signs, plan.first_phase, False, stream._first, None)
+        snapshot = stream.snapshot()
+
+        def body() -> int:
+            own = None
+            if first is not None:
+                slot = self._slot(self._restored(first))
+                own = self._rows(np.array([slot]))
+                self._drop(slot)
+            id = self._restored(snapshot)
+            if own is not None:
+                self._firsts[self._slot(id)] = own
+            return id
+
+        return self._alone(body)
+
+
+def _in_the_child() -> None:
+    """A fork has one thread: what another one had begun in a pool is never ended there."""
+    for pool in list(_POOLS):
+        if not pool._forked():
+            pool._shut(HALFWAY)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_the_child)

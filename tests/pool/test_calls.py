@@ -1,0 +1,350 @@
+"""What a pool refuses, and that it is all or nothing; ids, threads, forks, memory."""
+
+from __future__ import annotations
+
+import copy
+import os
+import pickle
+import sys
+import threading
+from typing import Any
+
+import numpy as np
+import pytest
+
+import every_road
+import lstm_infer
+import stream_models
+from lstm_infer import ArgumentError, DtypeError, FeedError, FormatError, ShapeError, StateError
+
+I = stream_models.INPUTS
+
+
+@pytest.fixture(scope="module")
+def model() -> lstm_infer.Model:
+    return lstm_infer.load(stream_models.state_io())
+
+
+def frames(n: int, seed: int = 0) -> np.ndarray[Any, Any]:
+    return np.random.default_rng(seed).uniform(-1, 1, (n, 1, 1, I)).astype(np.float32)
+
+
+def standing(pool: lstm_infer.StreamPool) -> dict[int, bytes]:
+    return {id: pool.snapshot(id) for id in pool.ids.tolist()}
+
+
+# ---- ids
+
+
+def test_an_id_is_never_used_twice(model: lstm_infer.Model) -> None:
+    pool, seen = model.pool(), set()
+    for _ in range(50):
+        id = pool.open()
+        assert isinstance(id, int) and 0 <= id < 1 << 63 and id not in seen and id in pool
+        seen.add(id)
+        pool.close(id)
+        assert id not in pool and len(pool) == 0
+    assert pool.nbytes == model.pool(reserve=1).nbytes, "its place is"
+
+
+@pytest.mark.parametrize("wrong", ["closed", "never", "negative", "huge"])
+def test_an_id_that_is_not_open_is_named(model: lstm_infer.Model, wrong: str) -> None:
+    pool = model.pool()
+    good, closed = pool.open(), pool.open()
+    pool.close(closed)
+    id = {"closed": closed, "never": 12345, "negative": -1, "huge": 1 << 62}[wrong]
+    before = standing(pool)
+    calls = [
+        lambda: pool.step([good, id], frames(2)),
+        lambda: pool.step(np.array([good, id]), frames(2)),
+        lambda: pool.run(np.array([good, id]), frames(2)),
+        lambda: pool.step({good: frames(1)[0], id: frames(1)[0]}),
+        lambda: pool.reset([good, id]),
+        lambda: pool.reset(id),
+        lambda: pool.close(id),
+        lambda: pool.flush(id),
+        lambda: pool.snapshot(id),
+        lambda: pool.stream(id),
+    ]
+    for call in calls:
+        with pytest.raises(StateError, match=f"no signal {id} in this pool"):
+            call()
+        assert standing(pool) == before
+
+
+def test_an_id_that_is_named_twice(model: lstm_infer.Model) -> None:
+    pool = model.pool()
+    a, b = pool.open(), pool.open()
+    pool.step([a], frames(1))
+    before = standing(pool)
+    for call in (
+        lambda: pool.step(np.array([a, b, a]), frames(3)),
+        lambda: pool.run([b, b], frames(2)),
+        lambda: pool.reset([a, a]),
+    ):
+        with pytest.raises(FeedError, match="is named twice"):
+            call()
+        assert standing(pool) == before
+
+
+def test_no_signals(model: lstm_infer.Model) -> None:
+    pool = model.pool()
+    assert pool.step(np.empty(0, np.int64), frames(0)).shape == (0, 1, 1, stream_models.CLASSES)
+    assert pool.step([], frames(0)[:, 0]).shape == (0, 1, stream_models.CLASSES)
+    assert pool.step({}) == {} and pool.run({}) == {}
+    pool.reset([])
+
+
+# ---- what a call is given
+
+
+def test_shapes_and_dtypes(model: lstm_infer.Model) -> None:
+    pool = model.pool()
+    ids = [pool.open() for _ in range(3)]
+    x = frames(3)
+    for error, call, text in [
+        (ShapeError, lambda: pool.step(ids, x[:2]), r"takes \[3, \.\.\.\], a frame for each id, got \[2"),
+        (ShapeError, lambda: pool.step(ids, x[..., :2]), "input 'x' takes"),
+        (ShapeError, lambda: pool.run(ids, x[..., :2]), "input 'x' takes"),
+        (DtypeError, lambda: pool.step(ids, x.astype(np.float64)), "takes float32, got float64"),
+        (DtypeError, lambda: pool.step(ids, x.tolist()), "takes a NumPy array"),
+        (FeedError, lambda: pool.step(ids, {"x": x, "z": x}), "no input 'z'"),
+        (FeedError, lambda: pool.step(ids, {}), "input 'x' is missing"),
+        (ShapeError, lambda: pool.step(ids, x, np.empty((2, 1, 1, stream_models.CLASSES), np.float32)), "out: "),
+        (FeedError, lambda: pool.step(ids, x, {"z": x}), "out: there is no output 'z'"),
+        (ShapeError, lambda: pool.step({ids[0]: x[0], ids[1]: x[0, ..., :2]}), f"signal {ids[1]}: step: input 'x'"),
+        (DtypeError, lambda: pool.run({ids[2]: x[0].astype(int)}), f"signal {ids[2]}: input 'x' takes float32"),
+        (ArgumentError, lambda: pool.step(ids), "alone"),
+        (ArgumentError, lambda: pool.step({ids[0]: x[0]}, None, x), "out: goes with the array form"),
+        (ArgumentError, lambda: pool.step({ids[0]: x[0]}, x), "the other form"),
+        (ArgumentError, lambda: pool.step(np.array(ids)[None], x), r"ids: \[N\] expected"),
+        (ArgumentError, lambda: pool.step([1.5], x[:1]), "the number that open"),
+        (ArgumentError, lambda: pool.step(np.ones(3), x), "whole numbers expected"),
+        (ArgumentError, lambda: pool.open("x"), "a dict by name"),
+        (FeedError, lambda: pool.open({"nobody": x}), "no state 'nobody'"),
+        (ShapeError, lambda: pool.open({"h0": x}), "state 'h0' takes"),
+    ]:
+        before = standing(pool)
+        with pytest.raises(error, match=text):
+            call()
+        assert standing(pool) == before
+
+
+def test_strided_frames_and_out(model: lstm_infer.Model) -> None:
+    pool, other = model.pool(), model.pool()
+    ids, twins = [pool.open() for _ in range(5)], [other.open() for _ in range(5)]
+    x = frames(10)
+    out = np.empty((5, 1, 1, stream_models.CLASSES), np.float32)
+    assert pool.step(np.array(ids), x[::2], out) is out
+    want = other.step(twins, x[::2].copy())
+    assert out.tobytes() == want.tobytes()
+    with pytest.raises(FeedError, match="shares memory"):
+        pool.step(ids, x[:5], x.reshape(-1)[:15].reshape(5, 1, 1, stream_models.CLASSES))
+
+
+def test_first_values(model: lstm_infer.Model) -> None:
+    pool = model.pool()
+    h = np.random.default_rng(0).uniform(-1, 1, (1, 1, stream_models.HIDDEN)).astype(np.float32)
+    stream, id, plain = model.stream(initial={"h0": h}), pool.open({"h0": h}), pool.open()
+    x = frames(2)
+    want = [stream.step(x[0]), stream.step(x[1])]
+    assert pool.step([id], x[:1])[0].tobytes() == want[0].tobytes()
+    pool.reset(id)
+    assert pool.step([plain, id], x[[1, 0]])[1].tobytes() == want[0].tobytes()
+    moved = pool.stream(id)
+    assert moved.step(x[1]).tobytes() == want[1].tobytes()
+    moved.reset()
+    back = pool.adopt(moved)
+    pool.step([back], x[1:])
+    pool.reset([back])
+    assert pool.step([back], x[:1])[0].tobytes() == want[0].tobytes()
+
+
+# ---- all or nothing
+
+
+@pytest.mark.parametrize("n", [1, 3, 40, 200])
+@pytest.mark.parametrize("form", ["step", "run", "dict", "dict run"])
+def test_a_signal_that_fails_is_named_and_no_signal_moves(n: int, form: str) -> None:
+    model = every_road.ROADS["tokens"]().load()
+    pool = model.pool()
+    ids = [pool.open() for _ in range(n)]
+    rng = np.random.default_rng(n)
+    steps = 7 if "run" in form else 1
+    x = rng.integers(0, every_road.WORDS, (n, steps, 1))
+    pool.run(ids, x)
+    before, bad = standing(pool), ids[2 * n // 3]
+    x[2 * n // 3, -1] = every_road.WORDS
+    call = pool.run if "run" in form else pool.step
+    given = ({id: x[k] for k, id in enumerate(ids)},) if form.startswith("dict") else (np.array(ids), x)
+    with pytest.raises(ShapeError, match=rf"signal {bad}: node .*index lies outside its axis"):
+        call(*given)
+    assert standing(pool) == before
+
+
+def test_a_signal_that_fails_on_the_general_path() -> None:
+    """Of a model that looks ahead: what went well before is taken back."""
+    road = every_road.ROADS["tokens"]()
+    object.__setattr__(road, "nodes", [
+        every_road.n("Gather", ["table", "x"], ["e"]),
+        every_road.n("Transpose", ["e"], ["bit"], perm=[1, 2, 0]),
+        every_road.n("Conv", ["bit", "K5"], ["c"], name="conv", pads=[2, 2]),
+        every_road.n("Transpose", ["c"], ["tbi"], perm=[2, 0, 1]),
+        *every_road.gru("tbi"),
+        every_road.HEAD,
+    ])  # fmt: skip
+    model = road.load()
+    assert model.streaming.lag == 2
+    pool = model.pool()
+    ids = [pool.open() for _ in range(70)]
+    x = np.random.default_rng(0).integers(0, every_road.WORDS, (70, 1, 1))
+    for k in range(4):
+        pool.step(ids[k:], x[k:])
+    before = standing(pool)
+    x[66] = -1 - every_road.WORDS
+    with pytest.raises(ShapeError, match=rf"signal {ids[66]}: node"):
+        pool.step(ids, x)
+    assert standing(pool) == before
+
+
+def test_flushed_signals() -> None:
+    model = lstm_infer.load(stream_models.centred_conv())
+    pool, stream = model.pool(), model.stream()
+    a, b = pool.open(), pool.open()
+    x = np.random.default_rng(0).uniform(-1, 1, (1, 1, I, 6)).astype(np.float32)
+    assert pool.run([a], x)[0].tobytes() == stream.run(x[0]).tobytes()
+    assert pool.flush(a).tobytes() == stream.flush().tobytes()
+    with pytest.raises(StateError, match=f"signal {a}: it was flushed"):
+        pool.run([b, a], np.concatenate([x, x]))
+    with pytest.raises(StateError, match="flushed"):
+        pool.flush(a)
+    stream.reset()
+    pool.reset([a, b])
+    assert pool.run([b, a], np.concatenate([x, x]))[1].tobytes() == stream.run(x[0]).tobytes()
+
+
+def test_snapshots_of_others(model: lstm_infer.Model) -> None:
+    pool = model.pool()
+    other = lstm_infer.load(stream_models.state_io(1))
+    with pytest.raises(FormatError):
+        pool.restore(other.stream().snapshot())
+    with pytest.raises(FormatError):
+        pool.adopt(other.stream())
+    with pytest.raises(FormatError, match="batch of 2"):
+        pool.adopt(model.stream(2))
+    with pytest.raises(ArgumentError, match="a Stream expected"):
+        pool.adopt(pool)  # type: ignore[arg-type]
+    assert len(pool) == 0
+    batch = model.stream(3)
+    batch.run(np.random.default_rng(0).uniform(-1, 1, (4, 3, I)).astype(np.float32))
+    id, row = pool.restore(batch.snapshot([1])), model.stream()
+    row.restore(batch.snapshot([1]))
+    assert pool.step([id], frames(1))[0].tobytes() == row.step(frames(1)[0]).tobytes()
+
+
+# ---- the end of a pool
+
+
+def test_a_closed_pool(model: lstm_infer.Model) -> None:
+    with model.pool() as pool:
+        id = pool.open()
+        assert repr(pool) == "<lstm_infer.StreamPool: 1 signals>"
+    assert len(pool) == 0
+    for call in (
+        pool.open,
+        lambda: pool.step([id], frames(1)),
+        lambda: pool.step({id: frames(1)[0]}),
+        lambda: pool.close(id),
+    ):
+        with pytest.raises(StateError, match="the pool is closed"):
+            call()
+
+
+def test_a_pool_is_neither_pickled_nor_copied(model: lstm_infer.Model) -> None:
+    pool = model.pool()
+    for call in (pickle.dumps, copy.copy, copy.deepcopy):
+        with pytest.raises(ArgumentError, match="a pool is not"):
+            call(pool)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_fork_has_the_signals_too(model: lstm_infer.Model) -> None:
+    pool = model.pool()
+    id = pool.open()
+    pool.step([id], frames(1))
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.write(write, pool.step([id], frames(1, 2)).tobytes())
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
+    there = os.read(read, 1 << 16)
+    os.close(read)
+    os.close(write)
+    assert there == pool.step([id], frames(1, 2)).tobytes()
+
+
+# ---- threads
+
+
+def test_threads_wait_for_each_other() -> None:
+    """Two threads on signals of their own: calls long enough to release the GIL, each with the bits of a stream alone."""
+    model = every_road.ROADS["lstm"]().load()
+    pool = model.pool()
+    ids = np.array([pool.open() for _ in range(128)])
+    x = np.random.default_rng(0).uniform(-1, 1, (64, 400, 1, every_road.I)).astype(np.float32)
+    results: dict[int, list[bytes]] = {0: [], 1: []}
+
+    def go(half: int) -> None:
+        for _ in range(4):
+            results[half].append(pool.run(ids[64 * half : 64 * half + 64], x).tobytes())
+
+    threads = [threading.Thread(target=go, args=(half,)) for half in (0, 1)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    stream = model.stream()
+    want = [stream.run(x[0]).tobytes() for _ in range(4)]
+    assert results[0] == results[1]
+    assert [found[: len(want[0])] for found in results[0]] == want
+
+
+def test_a_call_inside_a_call_is_refused(model: lstm_infer.Model) -> None:
+    pool = model.pool()
+    id = pool.open()
+
+    class Odd(dict):  # type: ignore[type-arg]
+        def __iter__(self) -> Any:
+            pool.step([id], frames(1))
+            return super().__iter__()
+
+    with pytest.raises(StateError, match="a call inside a call"):
+        pool.step([id], Odd(x=frames(1)))
+    pool.step([id], frames(1))
+
+
+# ---- memory
+
+
+def test_a_signal_takes_its_state_and_little_more(model: lstm_infer.Model) -> None:
+    n = 10_000
+    empty, pool = model.pool(), model.pool()
+    for _ in range(n):
+        pool.open()
+    state = model.stream().nbytes
+    assert (pool.nbytes - empty.nbytes) / n <= state + 128
+
+
+def test_a_step_with_out_keeps_no_memory(model: lstm_infer.Model) -> None:
+    pool = model.pool()
+    ids, x = np.array([pool.open() for _ in range(100)]), frames(100)
+    out = pool.step(ids, x)
+    for _ in range(3):
+        pool.step(ids, x, out)
+    before = sys.getallocatedblocks()
+    for _ in range(200):
+        pool.step(ids, x, out)
+    assert sys.getallocatedblocks() - before < 20
