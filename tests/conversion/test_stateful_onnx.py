@@ -358,3 +358,13 @@ def test_random_graphs(kind, monkeypatch):
     monkeypatch.setattr(form, "LONG", 48)
     said = [try_convert(seed, kind=kind) for seed in range(60)]
     assert sum(text.startswith("converted") for text in said) > 20
+
+
+def test_a_model_that_rounds_by_each_step_takes_several_in_turn(tmp_path):
+    """Its chunk is a loop over steps, each with scales of its own."""
+    model = lstm_infer.load(zoo("q_char_lm"))
+    one, four = (converted(model, tmp_path, f"{n}.onnx", chunk=n) for n in (1, 4))
+    feeds = drawn(model, 12, 1, seed=2)
+    for key, value in one.run(feeds, 12).items():
+        np.testing.assert_array_equal(four.run(feeds, 12)[key], value)
+    assert [node.op_type for node in four.proto.graph.node].count("Scan") == 1

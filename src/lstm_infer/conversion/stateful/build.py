@@ -63,13 +63,13 @@ def build(model: Model, chunk: int | None, opset: int, batch: int | None) -> Bui
         try:
             return _build(model, spec, chunk or least, opset, batch)
         except NoMultipleError as error:
-            if chunk is not None:
+            if chunk is not None or error.n != (chunk or least):
                 raise
             least = error.rate
 
 
 def _build(model: Model, spec: StreamSpec, chunk: int, opset: int, batch: int | None) -> Built:
-    _check(spec, chunk)
+    _check(spec)
     with open_budget(model._graph.allowance):
         fixed = spec.roles.batch_size or (1 if spec.one_signal or not spec.roles.batch else None)
         why = spec.one_signal
@@ -91,11 +91,7 @@ def _build(model: Model, spec: StreamSpec, chunk: int, opset: int, batch: int | 
         return Built(tidied(draft), carries, spec, step, chunk, size, why if fixed is None and batch is None else "")
 
 
-def _check(spec: StreamSpec, chunk: int) -> None:
-    if chunk > 1 and spec.stepwise:
-        raise ConvertError(
-            f"chunk: {chunk} frames at once would be rounded by one scale; this model is quantised by the range of each step: 1"
-        )
+def _check(spec: StreamSpec) -> None:
     size = spec.roles.time_size
     if spec.mode == "time" and size not in (None, 1):
         raise ConvertError(f"the file is fixed to {size} time steps and cannot be walked at others")
@@ -124,7 +120,8 @@ def _one(model: Model, spec: StreamSpec, chunk: int, opset: int, batch: int) -> 
     fed = Fed.of(model._graph, spec, batch, {}, None)
     if fed.dropped and spec.roles.batch_size is None and batch != 1:
         raise FixedBatchError("an axis of 1 is squeezed away")
-    n = chunk if spec.mode == "time" and spec.roles.time_size is None else 1
+    several = spec.mode == "time" and spec.roles.time_size is None and not spec.stepwise
+    n = chunk if several else 1
     step = Step.of(fed, Reference.of(fed), n)
     ports: list[Port] = list(model._graph.outputs)
     emitter = Emitter(step, ports, opset, batch, in_turn=n != chunk)

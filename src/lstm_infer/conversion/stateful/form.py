@@ -143,6 +143,16 @@ def _stream(built: Built) -> dict[str, Any]:
     }
 
 
+def _fixed_sizes(built: Built) -> dict[str, str]:
+    """Sizes that the source leaves open and the file does not."""
+    ports = {port.name: port.shape or () for port in built.draft.inputs}
+    places = [place for place in built.spec.roles.stay_open() if place[0] in ports]
+    said = [
+        f"axis {axis} of {name} is {ports[name][axis]}" for name, axis in places if isinstance(ports[name][axis], int)
+    ]
+    return {"sizes": f"{', '.join(said)} (open in the source; inputs= gives others)"} if said else {}
+
+
 def _facts(built: Built, proto: Any) -> dict[str, str]:
     return {
         "opset": str(proto.opset_import[0].version),
@@ -151,6 +161,7 @@ def _facts(built: Built, proto: Any) -> dict[str, str]:
         if built.batch is None
         else str(built.batch) + (f" ({built.why_fixed})" if built.why_fixed else ""),
         "nodes": str(len(proto.graph.node)),
+        **_fixed_sizes(built),
         "states": ", ".join(f"{c.name} -> {c.after}" for c in built.carries) or "none",
     }
 

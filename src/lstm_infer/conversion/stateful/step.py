@@ -27,7 +27,7 @@ class NoMultipleError(ConvertError):
         super().__init__(
             f"chunk: {n} is no multiple of {rate}, the number of frames for which the model takes one step inside"
         )
-        self.rate = rate
+        self.n, self.rate = n, rate
 
 
 @dataclass(frozen=True)
