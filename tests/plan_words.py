@@ -188,8 +188,21 @@ LAYERS = {
 }
 
 
+CONVS = [
+    # (shape of x, shape of w, attributes)
+    ((1, 6, 40), (20, 6, 5), "pads = [2, 2]"),
+    ((2, 6, 61), (6, 1, 3), "group = 6, dilations = [2], strides = [2]"),
+    ((1, 3, 9, 33), (8, 3, 3, 3), "pads = [1, 1, 1, 1], strides = [1, 2]"),
+    ((2, 8, 7, 20), (12, 2, 2, 5), "group = 4, pads = [0, 2, 1, 0], dilations = [1, 2]"),
+    ((1, 2, 5, 6, 17), (3, 2, 2, 3, 3), "pads = [1, 0, 1, 1, 0, 1], strides = [2, 1, 3]"),
+    ((1, 24, 1, 30), (33, 24, 1, 1), "strides = [1, 1]"),
+    ((2, 5, 4), (7, 5, 4), "group = 1"),
+    ((1, 4, 200), (3, 4, 7), "strides = [5], pads = [3, 1], dilations = [3]"),
+]
+
+
 def small_models() -> Iterator[tuple[str, bytes]]:
-    """Files of SMALL, and of one recurrent layer each."""
+    """Files of SMALL, of one recurrent layer each, and of one convolution."""
     import onnx.parser
 
     head = '<ir_version: 10, opset_import: ["" : 22]>\n'
@@ -206,3 +219,10 @@ def small_models() -> Iterator[tuple[str, bytes]]:
             value = rng.standard_normal(shape).astype(np.float32) / 8
             model.graph.initializer.append(onnx.numpy_helper.from_array(value, key))
         yield name, model.SerializeToString()
+    for index, (x, w, attributes) in enumerate(CONVS):
+        out = ", ".join("N M I J K"[: 2 * len(x) - 1].split())
+        text = f"(float{list(x)} x) => (float[{out}] y) {{ y = Conv <{attributes}> (x, w) }}"
+        model = onnx.parser.parse_model(f"{head}conv{index} {text}")
+        value = rng.standard_normal(w).astype(np.float32)
+        model.graph.initializer.append(onnx.numpy_helper.from_array(value, "w"))
+        yield f"conv{index}", model.SerializeToString()

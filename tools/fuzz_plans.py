@@ -230,7 +230,7 @@ class Pool:
 
     def __init__(self, kept: Sequence[Kept]) -> None:
         self.kept = kept
-        self.by_slot: dict[str, list[tuple[Kept, PlanWords, np.ndarray]]] = collections.defaultdict(list)
+        self.by_slot: dict[str, list[tuple[Kept, PlanWords, np.ndarray]]] = {}
         seen: set[bytes] = set()
         for one in kept:
             if max(one.constant_bytes, one.arena, one.state, *one.inputs, *one.outputs, 0) > LARGEST:
@@ -238,7 +238,7 @@ class Pool:
             for slot, words in one.plan.steps:
                 if words.tobytes() not in seen:
                     seen.add(words.tobytes())
-                    self.by_slot[slot].append((one, one.plan, words))
+                    self.by_slot.setdefault(slot, []).append((one, one.plan, words))
         self.memories = [Guarded() for _ in range(40)]
 
     def sizes(self, one: Kept) -> tuple[list[int], list[int]]:
@@ -389,12 +389,15 @@ def main() -> int:
     parser.add_argument("--n", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", type=int)
+    parser.add_argument("--slot", action="append", help="steps of this slot alone; may be given several times")
     given = parser.parse_args()
     np.seterr(all="ignore")
     files = given.files or sorted(
         {path for name in FILES for path in sorted((ROOT / "tests/zoo/files").glob(f"{name}.onnx"))[:3]}
     )
     pool = pool_of(files)
+    if given.slot:
+        pool.by_slot = {slot: pool.by_slot[slot] for slot in given.slot}
     none = sorted({*_core.slots, *_core.control} - set(pool.by_slot))
     n_steps = sum(map(len, pool.by_slot.values()))
     print(f"{n_steps} steps of {len(pool.kept)} plans; slots without any: {none}", flush=True)

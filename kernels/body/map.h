@@ -424,14 +424,15 @@ typedef struct li_map_kind_ {
     int i64;
 } li_map_kind_;
 
-/* Fills register i from an input, or lets it point at the input. */
+/* Fills register i from an input, or lets it point at the input, unless a store would read it there: in whole vectors. */
 LI_INLINE const char *li_map_take_(const li_map_ *m, const li_map_kind_ *kind, int64_t i, char *lanes, char *at,
                                    int64_t rows, int64_t cols, int64_t s1, int64_t s0)
 {
     const li_map_operand_ *o = &m->operand[i];
     const int64_t n = rows * cols, n_pad = (n + kind->granule - 1) / kind->granule * kind->granule;
     const int dense = o->dtype == kind->dtype && s0 == 1 && (rows == 1 || s1 == cols);
-    if (dense && n == n_pad && (m->n_all == m->n_in + 1 || !(m->taken >> i & 1))) { return at; }
+    const int stored = m->taken >> i & 1 && (m->n_all > m->n_in + 1 || !(m->written >> i & 1));
+    if (dense && n == n_pad && !stored) { return at; }
     if (dense) {
         memcpy(lanes, at, (size_t)(n * kind->bytes));
     } else if (kind->i64) {
