@@ -66,6 +66,7 @@ void li_check_matmul_i8(li_checked *c, const int64_t *words, int64_t n_words)
     const li_matmul_i8_args *a = (const li_matmul_i8_args *)(const void *)words;
     (void)n_words;
     if (!quantise_is_known(c, a->quantize, a->weight_zeros) || !terms_fit(c, "k", a->product.k, a->weight_zeros)) { return; }
+    if (!(a->scale >= 0.0 && a->scale < 0x1p127)) { li_refuse(c, "scale", "is not a finite number"); return; }
     if (!LI_FIELD(zero, -128, 127) || !check_matmul(c, &a->product, I8)) { return; }
     li_scratch(c, a->scratch, li_matmul_i8_scratch(a->product.n, a->product.k), 0);
     c->verdict.work += 8.0 * (double)a->product.n * (double)a->product.k;

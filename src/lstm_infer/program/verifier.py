@@ -8,7 +8,7 @@ it all takes. Looks at words and sizes only, never at data, and allocates next t
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple, NoReturn
+from typing import NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,15 +27,18 @@ _FAR = 1 << 59
 Table = NDArray[np.int64]
 
 
-class PlanWords(NamedTuple):
+class PlanWords:
     """A plan as `_core.Plan` takes it: steps, and what their loops and branches run."""
 
-    steps: Sequence[tuple[str, NDArray[np.int64]]]
-    nested: Sequence[PlanWords] = ()
+    __slots__ = ("nested", "steps")
+
+    def __init__(self, steps: Sequence[tuple[str, NDArray[np.int64]]], nested: Sequence[PlanWords] = ()) -> None:
+        self.steps, self.nested = steps, nested
 
 
 class Memories:
-    """What stands behind the bases of a program: constants, state, arena, inputs, outputs.
+    """What stands behind the bases of a program: constants, state, arena, inputs, outputs. The first three begin at multiples of
+    64 bytes.
 
     Parameters
     ----------
