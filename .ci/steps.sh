@@ -95,7 +95,7 @@ step_frameworks() {
     "$USER_PYTHON" -c 'import site; print(site.getsitepackages()[0])' >"$(echo "$WORK"/frameworks/lib/python*/site-packages)/user.pth"
     local python=$WORK/frameworks/bin/python # the package as the user has it, and the frameworks beside it
     "$python" -m pip install -q torch==2.13.0 onnxscript keras
-    KERAS_BACKEND=torch "$python" -m pytest tests/doors tests/zoo/test_fresh.py tests/recognise/test_cells.py
+    KERAS_BACKEND=torch "$python" -m pytest tests/doors tests/test_readme.py tests/recognise/test_cells.py
 }
 
 # ---- 4. every set that this CPU runs, forced in turn; the fused ones give the same bits in processes of their own ----

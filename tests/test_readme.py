@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import re
 import shlex
 import shutil
+import subprocess
+import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -18,58 +23,57 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
 
 
-def step_model() -> bytes:
-    """x [B, 5], h, c -> y, h', c': an LSTM cell as one step, names of the outputs unlike those of the inputs."""
-    import numpy as np
-    from onnx import TensorProto, helper, numpy_helper
-
-    rng = np.random.default_rng(0)
-    n_units = 7
-    weights = {
-        "W": rng.uniform(-1, 1, (1, 4 * n_units, 5)),
-        "R": rng.uniform(-1, 1, (1, 4 * n_units, n_units)),
-        "D": rng.uniform(-1, 1, (n_units, 3)),
-    }
-    constants = [numpy_helper.from_array(value.astype(np.float32), name) for name, value in weights.items()]
-    constants.append(numpy_helper.from_array(np.array([0], np.int64), "zero"))
-    nodes = [
-        helper.make_node("Unsqueeze", ["x", "zero"], ["x3"]),
-        helper.make_node("LSTM", ["x3", "W", "R", "", "", "h", "c"], ["", "later", "memory"], hidden_size=n_units),
-        helper.make_node("Squeeze", ["later", "zero"], ["last"]),
-        helper.make_node("MatMul", ["last", "D"], ["y"]),
-    ]
-
-    def port(name: str, *shape: int | str) -> object:
-        return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
-
-    state = (1, "B", n_units)
-    graph = helper.make_graph(
-        nodes,
-        "step",
-        [port("x", "B", 5), port("h", *state), port("c", *state)],
-        [port("y", "B", 3), port("later", *state), port("memory", *state)],
-        constants,
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    return bytes(model.SerializeToString())
+def snippets() -> list[tuple[str, str]]:
+    """Each block of Python with the block of text behind it: what it prints."""
+    return re.findall(r"^```python\n(.*?)^```\n\n```text\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
 
 
-def test_python_runs_as_pasted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The blocks one after the other, in a folder that holds the files they name."""
-    from lstm_infer.cli.demo.show import MODEL
+def needs(block: str) -> str | None:
+    """What a snippet needs that does not come with the package."""
+    return "torch" if "import torch" in block else "silero_vad.onnx" if "silero_vad.onnx" in block else None
 
-    shutil.copy(MODEL, tmp_path / "model.onnx")
-    (tmp_path / "step.onnx").write_bytes(step_model())
-    monkeypatch.chdir(tmp_path)
+
+def run_as_pasted(folder: Path, there: set[str]) -> int:
+    """The snippets one after the other in a folder that holds nothing else but files that they say they need."""
     names: dict[str, object] = {}
-    found = blocks("python")
-    assert len(found) == 3
-    for block in found:
-        exec(compile(block, "README.md", "exec"), names)
+    ran = 0
+    for block, want in snippets():
+        if needs(block) in {None, *there}:
+            said = io.StringIO()
+            with contextlib.chdir(folder), contextlib.redirect_stdout(said):
+                exec(compile(block, "README.md", "exec"), names)
+            assert said.getvalue() == want, block
+            ran += 1
+    return ran
+
+
+def test_python_runs_as_pasted_and_prints_what_it_says(tmp_path: Path) -> None:
+    assert len(snippets()) == len(blocks("python")) >= 6, "each snippet shows its output"
+    assert run_as_pasted(tmp_path, set()) == len(snippets()) - 2
+    assert {path.name for path in tmp_path.iterdir()} == {"amp.lsi", "step.onnx", "first.npz"}
+    assert (
+        subprocess.run(
+            [sys.executable, "-m", "lstm_infer", "verify", "step.onnx"], cwd=tmp_path, check=False
+        ).returncode
+        == 0
+    )
+
+
+@pytest.mark.skipif(find_spec("torch") is None, reason="a snippet exports from PyTorch")
+def test_all_of_it_runs_where_its_needs_are_there(tmp_path: Path) -> None:
+    there = {"torch"}
+    if (shared_files.MODELS / "silero_vad.onnx").exists():
+        shutil.copy(shared_files.MODELS / "silero_vad.onnx", tmp_path)
+        there.add("silero_vad.onnx")
+    assert run_as_pasted(tmp_path, there) == len(snippets()) - 2 + len(there)
 
 
 def test_the_first_example_is_short() -> None:
     assert len([line for line in blocks("python")[0].splitlines() if line.strip()]) <= 12
+
+
+def test_it_is_short() -> None:
+    assert len(README.splitlines()) <= 160
 
 
 def test_the_two_commands_stand_first() -> None:
@@ -92,7 +96,7 @@ def test_links_lead_somewhere() -> None:
 
 
 def test_what_is_called_not_built_is_refused() -> None:
-    listed = re.search(r"Not built:\n(.*?)\.\n", README, re.DOTALL)
+    listed = re.search(r"refused at load, by name \((.*?)\)", README, re.DOTALL)
     names = re.findall(r"`(\w+)`", listed[1]) if listed else []
     assert names
     table = (shared_files.ROOT / "docs" / "ops.md").read_text(encoding="utf-8")  # itself tested against the registry
