@@ -78,13 +78,14 @@ step_sdist() {
 # ---- 3. linters and types ----
 
 step_lint() {
-    dev_tools ruff mypy cython-lint onnx
+    dev_tools ruff mypy cython-lint onnx check-jsonschema
     export PATH=$WORK/dev/bin:$PATH # cython-lint calls pycodestyle by name
     local failed=0 # all four are shown, whichever fails
     ruff check --output-format concise . || failed=1
     ruff format --check . || failed=1
     mypy --strict src || failed=1
     cython-lint src || failed=1
+    check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml || failed=1
     return $failed
 }
 
