@@ -99,6 +99,16 @@ step_frameworks() {
     KERAS_BACKEND=torch "$python" -m pytest tests/doors tests/test_readme.py tests/recognise/test_cells.py
 }
 
+# ---- the site, warnings are errors ----
+
+step_docs() {
+    "$PYTHON" -m venv "$WORK/site_tools"
+    "$USER_PYTHON" -c 'import site; print(site.getsitepackages()[0])' >"$(echo "$WORK"/site_tools/lib/python*/site-packages)/user.pth"
+    "$WORK/site_tools/bin/python" -m pip install -q 'sphinx>=8' furo 'myst-parser>=4' numpydoc sphinx-copybutton
+    "$WORK/site_tools/bin/python" -m sphinx -q -W --keep-going -b html docs "$WORK/site"
+    du -sh "$WORK/site"
+}
+
 # ---- 4. every set that this CPU runs, forced in turn; the fused ones give the same bits in processes of their own ----
 
 CORE=(tests/test_core.py tests/test_call.py tests/ops tests/stream tests/crosscheck)

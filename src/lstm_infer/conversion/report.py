@@ -84,7 +84,7 @@ class Report:
 
     @property
     def largest_error(self) -> float:
-        """Largest |difference| from the source over all checks."""
+        """Largest difference from the source over all checks."""
         return max((check.largest for check in self.checks), default=0.0)
 
     def to_dict(self) -> dict[str, Any]:

@@ -1,0 +1,35 @@
+"""The site names every public name: docs/api.md and docs/errors.md, and no page is left out."""
+
+from __future__ import annotations
+
+import re
+
+import lstm_infer
+import shared_files
+
+DOCS = shared_files.ROOT / "docs"
+
+
+def test_every_public_name_has_a_page() -> None:
+    errors = {n for n in lstm_infer.__all__ if n.endswith("Error")}
+    listed = set(re.findall(r"^   (\w+)$", (DOCS / "api.md").read_text(encoding="utf-8"), re.MULTILINE))
+    assert listed == set(lstm_infer.__all__) - errors - {"__version__"}
+
+
+def test_every_error_is_explained() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| (.*?) \| ", (DOCS / "errors.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert {name for name, _ in rows} == {n for n in lstm_infer.__all__ if n.endswith("Error")} - {"LstmInferError"}
+    for name, also in rows:
+        kinds = [eval(kind) for kind in re.findall(r"`(\w+)`", also)]  # built-in errors
+        assert all(issubclass(getattr(lstm_infer, name), kind) for kind in kinds), name
+
+
+def test_every_page_is_in_the_contents() -> None:
+    contents = set(re.findall(r"^(\w+)$", (DOCS / "index.md").read_text(encoding="utf-8"), re.MULTILINE))
+    assert contents == {page.stem for page in DOCS.glob("*.md")} - {"index"}
+
+
+def test_links_of_pages_lead_somewhere() -> None:
+    for page in DOCS.glob("*.md"):
+        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
+            assert (DOCS / target).exists(), f"{page.name}: {target}"
