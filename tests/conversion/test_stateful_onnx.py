@@ -368,3 +368,23 @@ def test_a_model_that_rounds_by_each_step_takes_several_in_turn(tmp_path):
     for key, value in one.run(feeds, 12).items():
         np.testing.assert_array_equal(four.run(feeds, 12)[key], value)
     assert [node.op_type for node in four.proto.graph.node].count("Scan") == 1
+
+
+def test_a_memory_of_any_length_stays_open(tmp_path):
+    """What is attended to has its length in each call, at sizes that neither the walk nor the check had."""
+    path = zoo("ts_luong_attention")
+    file = converted(path, tmp_path)
+    (name, axis) = next(place for size, place in file.stream["sizes"].items() if size != "batch")
+    assert name == "memory"
+    model = lstm_infer.load(path)
+    rng = np.random.default_rng(8)
+    for length in (1, 5, 200):
+        feeds = drawn(model, 6, 2, seed=length)
+        shape = list(feeds[name].shape)
+        shape[axis] = length
+        feeds[name] = rng.normal(size=shape).astype(np.float32)
+        states = file.first(2) | {s["input"]: feeds[s["input"]] for s in file.states if s["input"] in feeds}
+        side = {key: feeds[key] for key in file.stream["side"]}
+        got, want = file.run(feeds, 6, batch=2, side=side, states=states), whole(path, feeds)
+        for key, value in got.items():
+            like_onnxruntime(value, want[key], key)

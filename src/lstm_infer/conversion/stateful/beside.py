@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ..proof import Live
 from .runner import Run, runner
 
-__all__ = ["StepFile", "drive"]
+__all__ = ["StepFile", "drive", "first_value"]
 
 
 @dataclass(frozen=True)
@@ -41,14 +41,15 @@ class StepFile:
         run, by = runner(path)
         return cls(run, by, props["lstm_infer.stream"], tuple(props["lstm_infer.states"]), rounds)
 
-    def first(self, batch: int) -> dict[str, NDArray[Any]]:
-        """The states before the first step."""
-        return {record["input"]: _first(record, batch) for record in self.states}
+    def first(self, feeds: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """The states before the first step, at the sizes of what is fed with it."""
+        sizes = {n: feeds[name].shape[axis] for n, (name, axis) in self.stream["sizes"].items() if name in feeds}
+        return {record["input"]: first_value(record, sizes) for record in self.states}
 
 
-def _first(record: Mapping[str, Any], batch: int) -> NDArray[Any]:
-    """The first value of a state, repeated for each signal."""
-    shape = [batch if size == "batch" else size for size in record["shape"]]
+def first_value(record: Mapping[str, Any], sizes: Mapping[str, int]) -> NDArray[Any]:
+    """The first value of a state; 1 for an open size that is not said."""
+    shape = [sizes.get(size, 1) if isinstance(size, str) else size for size in record["shape"]]
     if "data" not in record:
         return np.full(shape, record["first"], record["dtype"])
     data = np.frombuffer(base64.b64decode(record["data"]), np.dtype(record["dtype"]).newbyteorder("<"))
@@ -58,18 +59,10 @@ def _first(record: Mapping[str, Any], batch: int) -> NDArray[Any]:
 def drive(file: StepFile, live: Live) -> tuple[dict[str, NDArray[Any] | None], dict[str, NDArray[Any]]]:
     """What the file makes of a signal: all frames of each output, or the last value of one that has no frames; and the
     states behind its last frame, before it is flushed, by what they are to the source."""
-    state = file.first(live.signals)
-    for record in file.states:
-        value = live.initial.get(record["of"]) if record["kind"] == "state" else None
-        if value is not None:
-            state[record["input"]] = np.asarray(value, state[record["input"]].dtype).reshape(
-                state[record["input"]].shape
-            )
-        elif record["kind"] == "started" and live.initial:
-            state[record["input"]] = np.array(True)
     made: list[dict[str, NDArray[Any]]] = []
-    at, last = 0, dict[str, NDArray[Any]]()
+    at, state, last = 0, dict[str, NDArray[Any]](), dict[str, NDArray[Any]]()
     for feeds, n in _chunks(file, live):
+        state = state or _begin(file, live, {**live.side, **feeds})
         if at + n >= live.steps or n == 0:
             state |= {r["input"]: np.array(live.steps, np.int64) for r in file.states if r["kind"] == "end"}
         out = file.run({**live.side, **feeds, **state})
@@ -81,6 +74,20 @@ def drive(file: StepFile, live: Live) -> tuple[dict[str, NDArray[Any] | None], d
     return {
         name: _joined(file.stream, name, [out[name] for out in made], live) for name in file.stream["outputs"]
     }, last
+
+
+def _begin(file: StepFile, live: Live, feeds: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """The states before the first step: the file's own, or those that the signal begins with."""
+    state = file.first(feeds)
+    for record in file.states:
+        value = live.initial.get(record["of"]) if record["kind"] == "state" else None
+        if value is not None:
+            state[record["input"]] = np.asarray(value, state[record["input"]].dtype).reshape(
+                state[record["input"]].shape
+            )
+        elif record["kind"] == "started" and live.initial:
+            state[record["input"]] = np.array(True)
+    return state
 
 
 def _chunks(file: StepFile, live: Live) -> Iterator[tuple[dict[str, NDArray[Any]], int]]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from ...analysis.spec import StreamSpec
 from ...drive.inputs import stream_spec
@@ -19,7 +19,7 @@ from . import composed, quantised  # noqa: F401  (they register how operators ar
 from .carry import Carry
 from .draft import Draft
 from .emit import Emitter
-from .merged import FixedBatchError, merged, merged_carries
+from .merged import BATCH, FixedSizeError, Open, merged, merged_carries
 from .proto import tidied
 from .repeated import in_turn
 from .step import NoMultipleError, Step
@@ -76,8 +76,8 @@ def _build(model: Model, spec: StreamSpec, chunk: int, opset: int, batch: int | 
         if fixed is None and batch is None:
             try:
                 _check_signals(model, spec)
-                return _open(model, spec, chunk, opset)
-            except FixedBatchError as error:
+                return _open(model, spec, chunk, opset, None)
+            except FixedSizeError as error:
                 why = str(error)
             except ConvertError:
                 raise
@@ -87,8 +87,7 @@ def _build(model: Model, spec: StreamSpec, chunk: int, opset: int, batch: int | 
         if fixed is not None and size != fixed:
             raise ConvertError(f"batch: {size} is not what the model takes, which is {fixed}")
         spec = spec.alone if size == 1 and spec.alone else spec
-        draft, carries, step = _one(model, spec, chunk, opset, size)
-        return Built(tidied(draft), carries, spec, step, chunk, size, why if fixed is None and batch is None else "")
+        return replace(_open(model, spec, chunk, opset, size), why_fixed=why if fixed is None and batch is None else "")
 
 
 def _check(spec: StreamSpec) -> None:
@@ -101,25 +100,75 @@ def _check_signals(model: Model, spec: StreamSpec) -> None:
     try:
         check_batch(2, spec)
     except (StateError, ShapeError) as error:
-        raise FixedBatchError(str(error).partition(";")[0]) from error
+        raise FixedSizeError(str(error).partition(";")[0]) from error
     if spec.alone:
-        raise FixedBatchError("a signal alone streams in another way than several")
+        raise FixedSizeError("a signal alone streams in another way than several")
     for node in model._graph.walk():
         if registry.is_stepwise(node):
-            raise FixedBatchError(f"{node} rounds by the range of all it is given, and each signal has its own")
+            raise FixedSizeError(f"{node} rounds by the range of all it is given, and each signal has its own")
 
 
-def _open(model: Model, spec: StreamSpec, chunk: int, opset: int) -> Built:
-    (small, states, step), (large, others, _) = (_one(model, spec, chunk, opset, size) for size in PROBES)
-    draft = merged((small, large), PROBES)
-    return Built(tidied(draft), merged_carries(states, others), spec, step, chunk, None)
+Place = tuple[str, int]
 
 
-def _one(model: Model, spec: StreamSpec, chunk: int, opset: int, batch: int) -> tuple[Draft, list[Carry], Step]:
-    """The draft for one batch."""
-    fed = Fed.of(model._graph, spec, batch, {}, None)
+def _open(model: Model, spec: StreamSpec, chunk: int, opset: int, batch: int | None) -> Built:
+    """With all open sizes open, or else those alone that the batch is."""
+    places = _open_places(spec)
+    if places:
+        try:
+            return _opened(model, spec, chunk, opset, batch, places)
+        except NoMultipleError:
+            raise
+        except (FixedSizeError, LstmInferError):
+            pass  # what is wrong with them is wrong with fewer of them too, or they are fixed
+    return _opened(model, spec, chunk, opset, batch, {})
+
+
+def _open_places(spec: StreamSpec) -> dict[str, list[Place]]:
+    """Axes that the source leaves open besides time and batch, those that are equal together, by a name for each size."""
+    ports = {port.name: port.shape or () for port in spec.roles.inputs}
+    together: dict[int, list[Place]] = {}
+    for name, axis in spec.roles.stay_open():
+        if name in ports:
+            together.setdefault(spec.roles.open_sizes[name, axis], []).append((name, axis))
+    found: dict[str, list[Place]] = {}
+    for places in together.values():
+        said = ports[places[0][0]][places[0][1]]
+        wish = said if isinstance(said, str) and said != BATCH and said not in found else f"size_{len(found)}"
+        found[wish] = places
+    return found
+
+
+def _opened(
+    model: Model, spec: StreamSpec, chunk: int, opset: int, batch: int | None, places: Mapping[str, list[Place]]
+) -> Built:
+    """Drafts at some sizes, merged. `batch`: None leaves it open."""
+    base = {name: 2 * spec.roles.open_sizes[axes[0]] + 1 for name, axes in places.items()}
+    sizes = [Open(BATCH, *PROBES)] if batch is None else []
+    sizes += [Open(name, n, n + n // 2 + 1) for name, n in base.items()]
+    first = {BATCH: batch or PROBES[0], **base}
+    changed = [first, *({**first, one.name: one.other} for one in sizes)]
+    changed += [{**first, **{one.name: one.other for one in sizes}}] if len(sizes) > 1 else []
+
+    def draft(now: Mapping[str, int]) -> tuple[Draft, list[Carry], Step]:
+        axes = {place: now[name] for name, found in places.items() for place in found}
+        return _one(model, spec, chunk, opset, now[BATCH], axes)
+
+    made = [draft(now) for now in changed]
+    drafts, carries, step = [one[0] for one in made], [one[1] for one in made], made[0][2]
+    if not sizes:
+        return Built(tidied(drafts[0]), carries[0], spec, step, chunk, batch)
+    draft_of_all = merged(drafts, sizes)
+    return Built(tidied(draft_of_all), merged_carries(carries, draft_of_all.inputs), spec, step, chunk, batch)
+
+
+def _one(
+    model: Model, spec: StreamSpec, chunk: int, opset: int, batch: int, sizes: Mapping[Place, int]
+) -> tuple[Draft, list[Carry], Step]:
+    """The draft for one batch, and these sizes of open axes."""
+    fed = Fed.of(model._graph, spec, batch, {}, sizes)
     if fed.dropped and spec.roles.batch_size is None and batch != 1:
-        raise FixedBatchError("an axis of 1 is squeezed away")
+        raise FixedSizeError("an axis of 1 is squeezed away")
     several = spec.mode == "time" and spec.roles.time_size is None and not spec.stepwise
     n = chunk if several else 1
     step = Step.of(fed, Reference.of(fed), n)

@@ -14,7 +14,7 @@ from ...model import Model
 from ..form import Asked, Proof, Written
 from ..proof import Live, live_cases, matched
 from ..report import Checked
-from .beside import StepFile, _first, drive
+from .beside import StepFile, drive, first_value
 from .build import Built, build
 from .dialect import NEWEST, OLDEST
 from .proto import model_of, state_records
@@ -53,7 +53,7 @@ class StatefulOnnx:
         beside = {}
         if options["states_file"] is not None:
             file = folder / "states.npz"
-            np.savez(file, **{record["input"]: _first(record, 1) for record in records})  # type: ignore[arg-type]
+            np.savez(file, **{record["input"]: first_value(record, {}) for record in records})  # type: ignore[arg-type]
             beside[file] = options["states_file"]
         return Written(main, beside, _facts(built, proto))
 
@@ -137,10 +137,23 @@ def _stream(built: Built) -> dict[str, Any]:
         "rows": built.step.n != chunk,
         "batch": built.batch,
         "inputs": {name: 0 if frames else spec.roles.time[name] for name in spec.streamed},
+        "sizes": _open_sizes(built),
         "side": [port.name for port in built.draft.inputs if port.name in spec.side],
         "outputs": outputs,
         "flush": -(-flush // chunk) * chunk,
     }
+
+
+def _open_sizes(built: Built) -> dict[str, list[Any]]:
+    """The open sizes of the file, each with an input and an axis that has it."""
+    fed = {carry.name for carry in built.carries}
+    ports = sorted(built.draft.inputs, key=lambda port: port.name in fed)  # a state only where no other has it
+    found: dict[str, list[Any]] = {}
+    for port in ports:
+        for axis, size in enumerate(port.shape or ()):
+            if isinstance(size, str):
+                found.setdefault(size, [port.name, axis])
+    return found
 
 
 def _fixed_sizes(built: Built) -> dict[str, str]:
@@ -150,7 +163,7 @@ def _fixed_sizes(built: Built) -> dict[str, str]:
     said = [
         f"axis {axis} of {name} is {ports[name][axis]}" for name, axis in places if isinstance(ports[name][axis], int)
     ]
-    return {"sizes": f"{', '.join(said)} (open in the source; inputs= gives others)"} if said else {}
+    return {"sizes": f"{', '.join(said)} (open in the source; inputs= or --shape gives others)"} if said else {}
 
 
 def _facts(built: Built, proto: Any) -> dict[str, str]:

@@ -1,7 +1,7 @@
-"""One draft of several that were made at different batches: what grows with the batch is computed from it.
+"""One draft of several that were made at different sizes: what grows with a size is computed from it.
 
-A number that differs is a multiple of the batch and a rest; an array that is longer repeats what it holds. Anything else
-is the batch's own, and the file keeps one batch.
+The batch is such a size, and what the source leaves open besides. A number that differs is a sum of multiples of the sizes and a
+rest; an array that is longer repeats what it holds. Anything else is the size's own, and the file keeps one.
 """
 
 from __future__ import annotations
@@ -16,176 +16,196 @@ from ...graph.ir import Array, Graph, Node, Port
 from .carry import Carry
 from .draft import Draft
 
-__all__ = ["BATCH", "FixedBatchError", "merged", "merged_carries"]
+__all__ = ["BATCH", "FixedSizeError", "Open", "merged", "merged_carries"]
 
 BATCH = "batch"
-"""What the open axis is called in the file."""
+"""What the open axis of the signals is called in the file."""
 
 
-class FixedBatchError(Exception):
+class FixedSizeError(Exception):
     """The drafts differ in more than their sizes: says in what."""
 
 
-@dataclass
-class _Two:
-    """The drafts at two batches."""
+@dataclass(frozen=True)
+class Open:
+    """A size that stays open, its value in the first draft, and in the one in which it alone is another."""
 
-    small: Draft
-    large: Draft
-    sizes: tuple[int, int]
+    name: str
+    first: int
+    other: int
+
+
+@dataclass
+class _Sizes:
+    """The drafts: at the first sizes, with each size changed alone, and with all of them changed."""
+
+    drafts: Sequence[Draft]
+    open: Sequence[Open]
     nodes: list[Node] = field(default_factory=list)
     consts: dict[str, Array] = field(default_factory=dict)
-    batch: str = ""
+    values: dict[str, str] = field(default_factory=dict)
+    """Size to the value that has it, as a row of one."""
     _made: dict[tuple[Any, ...], str] = field(default_factory=dict)
 
-    def grows(self, a: Any, b: Any) -> tuple[Any, Any]:
-        """Numbers as a multiple of the batch, and a rest."""
-        n, m = self.sizes
-        a, b = np.asarray(a, np.int64), np.asarray(b, np.int64)
-        slope, over = np.divmod(b - a, m - n)
-        if over.any():
-            raise FixedBatchError(f"{a.tolist()} at a batch of {n} and {b.tolist()} at {m}")
-        return slope, a - slope * n
+    @property
+    def draft(self) -> Draft:
+        """The first one, which becomes the file's."""
+        return self.drafts[0]
 
-    def number(self, slope: Any, rest: Any) -> str:
-        """A value of int64 that grows with the batch."""
-        key = slope.shape, slope.tobytes(), rest.tobytes()
-        if key not in self._made:
-            scaled, out = (self.small.names.fresh(f"of_batch/{part}") for part in ("scaled", "made"))
-            opset = self.small.opset
-            self.nodes.append(Node("Mul", scaled, [self.batch, self._const(slope)], [scaled], {}, "", opset))
-            self.nodes.append(Node("Add", out, [scaled, self._const(rest)], [out], {}, "", opset))
-            self._made[key] = out
-        return self._made[key]
+    def fresh(self, hint: str) -> str:
+        """A name that nobody has."""
+        return self.draft.names.fresh(hint)
 
-    def _const(self, array: Any) -> str:
-        name = self.small.names.fresh("of_batch")
+    def const(self, array: Any) -> str:
+        """A constant of int64."""
+        name = self.fresh("of_sizes")
         self.consts[name] = np.asarray(array, np.int64)
         return name
 
-    def take_batch(self, name: str, axis: int) -> None:
-        """Where the batch is read: an axis of an input."""
-        opset, fresh = self.small.opset, self.small.names.fresh
-        shape, self.batch = fresh("of_batch/shape"), fresh("of_batch/size")
-        self.nodes.append(Node("Shape", shape, [name], [shape], {}, "", opset))
-        at = self._const([axis])
-        self.nodes.append(Node("Gather", self.batch, [shape, at], [self.batch], {"axis": 0}, "", opset))
+    def op(self, op: str, inputs: Sequence[str], **attrs: int) -> str:
+        """A node in front of all others."""
+        out = self.fresh(f"of_sizes/{op}")
+        self.nodes.append(Node(op, out, list(inputs), [out], dict(attrs), "", self.draft.opset))
+        return out
+
+    def take(self) -> None:
+        """Read each size off an input."""
+        for i, one in enumerate(self.open):
+            ports = zip(self.drafts[0].inputs, self.drafts[i + 1].inputs, strict=True)
+            places = [
+                (port.name, axis)
+                for port, other in ports
+                for axis, pair in enumerate(zip(port.shape or (), other.shape or (), strict=True))
+                if pair == (one.first, one.other)
+            ]
+            if not places:
+                raise FixedSizeError(f"no input has the {one.name} as an axis of its own")
+            name, axis = places[0]
+            self.values[one.name] = self.op("Gather", [self.op("Shape", [name]), self.const([axis])], axis=0)
+
+    def number(self, found: Sequence[Any]) -> str:
+        """A value of int64 that is so at the sizes of each draft."""
+        arrays = [np.asarray(one, np.int64) for one in found]
+        key = arrays[0].shape, *(a.tobytes() for a in arrays)
+        if key in self._made:
+            return self._made[key]
+        rest, last, made = arrays[0], arrays[0], ""
+        for i, one in enumerate(self.open):
+            slope, over = np.divmod(arrays[i + 1] - arrays[0], one.other - one.first)
+            if over.any():
+                raise FixedSizeError(f"{arrays[0].tolist()} becomes {arrays[i + 1].tolist()} with another {one.name}")
+            rest, last = rest - slope * one.first, last + slope * (one.other - one.first)
+            if slope.any():
+                scaled = self.op("Mul", [self.values[one.name], self.const(slope)])
+                made = self.op("Add", [made, scaled]) if made else scaled
+        if (last != arrays[-1]).any():
+            raise FixedSizeError(f"{arrays[0].tolist()} is a product of sizes")
+        self._made[key] = self.op("Add", [made, self.const(rest)])
+        return self._made[key]
 
 
-def merged(drafts: tuple[Draft, Draft], sizes: tuple[int, int]) -> Draft:
-    """The draft with an open batch.
+def merged(drafts: Sequence[Draft], sizes: Sequence[Open]) -> Draft:
+    """The draft with open sizes.
 
     Raises
     ------
-    FixedBatchError
-        They do not say the same but for the batch.
+    FixedSizeError
+        They do not say the same but for the sizes.
     """
-    two = _Two(*drafts, sizes)
-    small, large = drafts
-    places = [
-        (port.name, axis)
-        for port, other in zip(small.inputs, large.inputs, strict=True)
-        for axis, pair in enumerate(zip(port.shape or (), other.shape or (), strict=True))
-        if pair == sizes
-    ]
-    if not places:
-        raise FixedBatchError("no input has the batch as an axis of its own")
-    two.take_batch(*places[0])
-    _same_nodes(small.nodes, large.nodes)
-    kept, changed = _constants(two)
-    nodes = [_read(node, changed) for node in small.nodes]
-    nodes = [_opened(node, other, two) for node, other in zip(nodes, large.nodes, strict=True)]
-    out = replace(small, nodes=[*two.nodes, *nodes], consts={**kept, **two.consts})
-    out.inputs = _ports(small.inputs, large.inputs, two)
-    out.outputs = _ports(small.outputs, large.outputs, two)
+    all_sizes = _Sizes(drafts, sizes)
+    first, others = drafts[0], drafts[1:]
+    all_sizes.take()
+    for other in others:
+        _same_nodes(first.nodes, other.nodes)
+    kept, changed = _constants(all_sizes)
+    nodes = [_read(node, changed) for node in first.nodes]
+    together = zip(nodes, *(other.nodes for other in others), strict=True)
+    nodes = [_opened(row, all_sizes) for row in together]
+    out = replace(first, nodes=[*all_sizes.nodes, *nodes], consts={**kept, **all_sizes.consts})
+    out.inputs = _ports([draft.inputs for draft in drafts], sizes)
+    out.outputs = _ports([draft.outputs for draft in drafts], sizes)
     return out
 
 
 def _same_nodes(nodes: Sequence[Node], others: Sequence[Node]) -> None:
     if len(nodes) != len(others):
-        raise FixedBatchError(f"{len(nodes)} nodes at one batch and {len(others)} at another")
+        raise FixedSizeError(f"{len(nodes)} nodes at one size and {len(others)} at another")
     for node, other in zip(nodes, others, strict=True):
         if (node.op, node.inputs, node.outputs) != (other.op, other.inputs, other.outputs):
-            raise FixedBatchError(f"{node} is another one at another batch")
+            raise FixedSizeError(f"{node} is another one at another size")
         if list(node.attrs) != list(other.attrs):
-            raise FixedBatchError(f"{node} has other attributes at another batch")
+            raise FixedSizeError(f"{node} has other attributes at another size")
         for key, value in node.attrs.items():
             second = other.attrs[key]
             if isinstance(value, Graph) and isinstance(second, Graph):
                 _same_nodes(value.nodes, second.nodes)
             elif not np.array_equal(np.asarray(value), np.asarray(second)):
-                raise FixedBatchError(f"{node} has another {key} at another batch")
+                raise FixedSizeError(f"{node} has another {key} at another size")
 
 
 Change = Callable[[Node, int], str]
 
 
-def _constants(two: _Two) -> tuple[dict[str, Array], dict[str, Change]]:
+def _constants(sizes: _Sizes) -> tuple[dict[str, Array], dict[str, Change]]:
     """Constants that stay, and by what the others are replaced where a node reads them."""
     kept, changed = dict[str, Array](), dict[str, Change]()
-    if list(two.small.consts) != list(two.large.consts):
-        raise FixedBatchError("there are other constants at another batch")
-    for name, a in two.small.consts.items():
-        b = two.large.consts[name]
-        if a.dtype != b.dtype or a.ndim != b.ndim:
-            raise FixedBatchError(f"constant {name!r} is of another kind at another batch")
-        if a.shape == b.shape and a.tobytes() == b.tobytes():
-            kept[name] = a
-        elif a.shape != b.shape:
-            changed[name] = _repeated(two, name, a, b)
+    if any(list(draft.consts) != list(sizes.draft.consts) for draft in sizes.drafts):
+        raise FixedSizeError("there are other constants at another size")
+    for name, first in sizes.draft.consts.items():
+        arrays = [draft.consts[name] for draft in sizes.drafts]
+        if any(a.dtype != first.dtype or a.ndim != first.ndim for a in arrays):
+            raise FixedSizeError(f"constant {name!r} is of another kind at another size")
+        if all(a.shape == first.shape and a.tobytes() == first.tobytes() for a in arrays):
+            kept[name] = first
+        elif any(a.shape != first.shape for a in arrays):
+            changed[name] = _repeated(sizes, name, arrays)
         else:
-            changed[name] = _computed(two, name, a, b)
+            changed[name] = _computed(sizes, name, arrays)
     return kept, changed
 
 
-def _repeated(two: _Two, name: str, a: Array, b: Array) -> Change:
+def _repeated(sizes: _Sizes, name: str, arrays: Sequence[Array]) -> Change:
     """An array that holds the same all along the axes that grow."""
-    first = _once(name, a, b)
-    slope, rest = two.grows(a.shape, b.shape)
-    base, out = (two.small.names.fresh(f"{name}/{part}") for part in ("once", "repeated"))
-    two.consts[base] = np.ascontiguousarray(first)
-    shape = two.number(slope, rest)
-    two.nodes.append(Node("Expand", out, [base, shape], [out], {}, "", two.small.opset))
+    base = sizes.fresh(f"{name}/once")
+    sizes.consts[base] = np.ascontiguousarray(_once(name, arrays))
+    out = sizes.op("Expand", [base, sizes.number([a.shape for a in arrays])])
     return lambda node, index: out
 
 
-def _once(name: str, a: Array, b: Array) -> Array:
-    """One position of each axis along which two arrays differ in size."""
-    for axis, (n, m) in enumerate(zip(a.shape, b.shape, strict=True)):
-        if n != m:
-            a, b = (_alike(name, array, axis) for array in (a, b))
-    if a.tobytes() != b.tobytes():
-        raise FixedBatchError(f"constant {name!r} holds something else at another batch")
-    return a
+def _once(name: str, arrays: Sequence[Array]) -> Array:
+    """One position of each axis along which arrays differ in size."""
+    found = list(arrays)
+    for axis, sizes in enumerate(zip(*(a.shape for a in arrays), strict=True)):
+        if len(set(sizes)) > 1:
+            found = [_alike(name, a, axis) for a in found]
+    if any(a.tobytes() != found[0].tobytes() for a in found):
+        raise FixedSizeError(f"constant {name!r} holds something else at another size")
+    return found[0]
 
 
 def _alike(name: str, array: Array, axis: int) -> Array:
     one = array.take([0], axis)
     if not (array == one).all():
-        raise FixedBatchError(f"constant {name!r} differs from signal to signal")
+        raise FixedSizeError(f"constant {name!r} differs from signal to signal, or along another open axis")
     return one
 
 
-def _computed(two: _Two, name: str, a: Array, b: Array) -> Change:
-    """Integers that grow with the batch."""
-    if a.dtype != np.int64:
-        raise FixedBatchError(f"constant {name!r} ({a.dtype}) depends on the batch")
-    slope, rest = two.grows(a, b)
+def _computed(sizes: _Sizes, name: str, arrays: Sequence[Array]) -> Change:
+    """Integers that grow with a size."""
+    first = arrays[0]
+    if first.dtype != np.int64:
+        raise FixedSizeError(f"constant {name!r} ({first.dtype}) depends on an open size")
+    differs = np.any([a != first for a in arrays], axis=0)
     open_size = ""
-    if a.ndim == 1 and np.count_nonzero(a != b) == 1 and (a > 0).all():
-        open_size = two.small.names.fresh(f"{name}/open")
-        two.consts[open_size] = np.where(a != b, -1, a)
+    if first.ndim == 1 and np.count_nonzero(differs) == 1 and (first > 0).all():
+        open_size = sizes.fresh(f"{name}/open")
+        sizes.consts[open_size] = np.where(differs, -1, first)
 
     def read(node: Node, index: int) -> str:
         if open_size and node.op == "Reshape" and index == 1:
             return open_size
-        made = two.number(slope, rest)
-        if a.ndim == 1:
-            return made
-        out = two.small.names.fresh(f"{name}/computed")
-        shape = two._const(a.shape)
-        two.nodes.append(Node("Reshape", out, [made, shape], [out], {}, "", two.small.opset))
-        return out
+        made = sizes.number(arrays)
+        return made if first.ndim == 1 else sizes.op("Reshape", [made, sizes.const(first.shape)])
 
     return read
 
@@ -202,40 +222,55 @@ def _read(node: Node, changed: dict[str, Change]) -> Node:
     return replace(node, inputs=inputs, attrs=attrs)
 
 
-def _opened(node: Node, other: Node, two: _Two) -> Node:
-    """A node whose bodies leave the batch open."""
-    attrs = dict(node.attrs)
+def _opened(row: Sequence[Node], sizes: _Sizes) -> Node:
+    """A node (the first of those in all drafts) whose bodies leave the sizes open."""
+    attrs = dict(row[0].attrs)
     for key, value in attrs.items():
-        second = other.attrs[key]
-        if isinstance(value, Graph) and isinstance(second, Graph):
+        bodies = [body for body in (node.attrs[key] for node in row) if isinstance(body, Graph)]
+        if isinstance(value, Graph):
             attrs[key] = replace(
                 value,
-                inputs=_ports(value.inputs, second.inputs, two),
-                outputs=_ports(value.outputs, second.outputs, two),
-                nodes=[_opened(a, b, two) for a, b in zip(value.nodes, second.nodes, strict=True)],
+                inputs=_ports([body.inputs for body in bodies], sizes.open),
+                outputs=_ports([body.outputs for body in bodies], sizes.open),
+                nodes=[_opened(inner, sizes) for inner in zip(*(body.nodes for body in bodies), strict=True)],
             )
-    return replace(node, attrs=attrs)
+    return replace(row[0], attrs=attrs)
 
 
-def _ports(ports: Sequence[Port], others: Sequence[Port], two: _Two) -> list[Port]:
+def _ports(rows: Sequence[Sequence[Port]], sizes: Sequence[Open]) -> list[Port]:
     found = []
-    for port, other in zip(ports, others, strict=True):
-        if port.name != other.name:
-            raise FixedBatchError("there are other ports at another batch")
-        pairs = zip(port.shape or (), other.shape or (), strict=True)
-        shape = tuple(a if a == b else BATCH if (a, b) == two.sizes else None for a, b in pairs)
-        found.append(Port(port.name, port.dtype, shape))
+    for ports in zip(*rows, strict=True):
+        if len({port.name for port in ports}) > 1:
+            raise FixedSizeError("there are other ports at another size")
+        shape = tuple(_dim(sizes, extents) for extents in zip(*(port.shape or () for port in ports), strict=True))
+        found.append(Port(ports[0].name, ports[0].dtype, shape))
     return found
 
 
-def merged_carries(small: Sequence[Carry], large: Sequence[Carry]) -> list[Carry]:
-    """States whose first values are those of one signal."""
+def _dim(sizes: Sequence[Open], extents: Sequence[Any]) -> int | str | None:
+    """An extent: a number, the name of a size that it is, or None where it is another one that grows."""
+    if len(set(extents)) == 1:
+        return int(extents[0])
+    for i, one in enumerate(sizes):
+        wanted = [one.other if k in (i + 1, len(sizes) + 1) else one.first for k in range(len(extents))]
+        if list(extents) == wanted:
+            return one.name
+    return None
+
+
+def merged_carries(rows: Sequence[Sequence[Carry]], ports: Sequence[Port]) -> list[Carry]:
+    """States whose first values are those of one signal. `ports`: the inputs of the merged draft."""
     found = []
-    for a, b in zip(small, large, strict=True):
-        first, other = np.asarray(a.first), np.asarray(b.first)
-        if first.shape != other.shape or first.tobytes() != other.tobytes():
-            if first.ndim != other.ndim:
-                raise FixedBatchError(f"state {a.label!r} begins with something else at another batch")
-            first = _once(f"{a.label} (first value)", first, other)
-        found.append(replace(a, first=first))
+    shapes = {port.name: port.shape or () for port in ports}
+    for carry in rows[0]:
+        if None in shapes[carry.name]:
+            raise FixedSizeError(f"state {carry.label!r} has an axis that is a multiple of an open size")
+    for row in zip(*rows, strict=True):
+        arrays = [np.asarray(one.first) for one in row]
+        first = arrays[0]
+        if any(a.shape != first.shape or a.tobytes() != first.tobytes() for a in arrays):
+            if any(a.ndim != first.ndim for a in arrays):
+                raise FixedSizeError(f"state {row[0].label!r} begins with something else at another size")
+            first = _once(f"{row[0].label} (first value)", arrays)
+        found.append(replace(row[0], first=first))
     return found
