@@ -2,6 +2,7 @@
 
     python tools/fuzz_plans.py --n 100000 --seed 1
     python tools/fuzz_plans.py --seed 1 --only 471      one case again, in this process
+    python tools/fuzz_plans.py --whole DIR|FILE ...     no damage: are all plans of these models taken, f32, f16 and int8
 
 A case depends on the seed and its number only. It takes a step of a plan of some model (small ones of tests/plan_words.py, and
 files of tests/zoo), changes a few of its words, and asks the verifier. What is taken is run: memories are cut to the smallest
@@ -383,18 +384,47 @@ def pool_of(files: Sequence[Path]) -> Pool:
     return Pool(found)
 
 
+def all_taken(files: Sequence[Path]) -> int:
+    """Every plan of every file, as it is; the number of those that are refused."""
+    counts: collections.Counter[str] = collections.Counter()
+    refused, most, seconds = 0, 0.0, 0.0
+    for path in files:
+        for precision in ("f32", "f16", "int8"):
+            for kept in plans_of(path, precision=precision):
+                counts.update(slot for slot, _ in kept.all_steps())
+                begin = time.perf_counter()
+                try:
+                    most = max(most, verify(kept.plan, kept.memories))
+                except FormatError as error:
+                    refused += 1
+                    print(f"{path}, {precision}: {error}", flush=True)
+                seconds += time.perf_counter() - begin
+                counts["plans"] += 1
+    for what, count in sorted(counts.items()):
+        print(f"{count:8d}  {what}")
+    n = max(sum(counts.values()) - counts["plans"], 1)
+    print(
+        f"{len(files)} files, {refused} plans refused; {1e6 * seconds / n:.2f} us a step; most work of a plan {most:.3g}"
+    )
+    return refused
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("files", nargs="*", type=Path, help="models; else small ones and some of tests/zoo")
     parser.add_argument("--n", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", type=int)
+    parser.add_argument("--whole", action="store_true", help="take the plans as they are")
     parser.add_argument("--slot", action="append", help="steps of this slot alone; may be given several times")
     given = parser.parse_args()
     np.seterr(all="ignore")
     files = given.files or sorted(
         {path for name in FILES for path in sorted((ROOT / "tests/zoo/files").glob(f"{name}.onnx"))[:3]}
     )
+    if given.whole:
+        whole = [sorted(path.glob("*.onnx")) if path.is_dir() else [path] for path in files]
+        return bool(all_taken([path for group in whole for path in group]))
     pool = pool_of(files)
     if given.slot:
         pool.by_slot = {slot: pool.by_slot[slot] for slot in given.slot}

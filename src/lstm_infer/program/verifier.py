@@ -18,10 +18,12 @@ from ..errors import FormatError
 
 __all__ = ["Memories", "PlanWords", "verify"]
 
-MOST_WORK = 2.0**42
-"""Numbers that are read, written or multiplied: an hour or so. A caller who knows what a plan is for has a smaller one."""
-MOST_STEPS = 1 << 20
+MOST_WORK = 2.0**38
+"""Numbers that are read, written or multiplied: minutes. A caller who knows what a plan is for has a smaller one."""
+MOST_STEPS = 1 << 18
+"""Steps that are looked at, those of a plan once for each place in which it stands; to enter one counts as `_ENTER`."""
 MOST_DEPTH = 16
+_ENTER = 16
 _FAR = 1 << 59
 
 Table = NDArray[np.int64]
@@ -107,7 +109,7 @@ class _Verified:
 
     def plan(self, plan: PlanWords, bases: Table, kept: Table, where: str) -> float:
         """The work of a plan that sees these bases; `kept`: tables of the loops around it."""
-        self.n_steps += len(plan.steps) + 1
+        self.n_steps += len(plan.steps) + _ENTER
         if self.n_steps > MOST_STEPS or self.depth > MOST_DEPTH:
             raise FormatError(f"plan {where or 'of a file'}: too many steps, or loops and branches in each other")
         try:
