@@ -28,7 +28,7 @@ class Unroller:
         zeros = self.do("Expand", self.const(np.zeros(1, np.float32)), self.shape())
         states, shown = [zeros] * self.how["states"], []
         order = range(n - 1, -1, -1) if self.how["reverse"] else range(n)
-        parts = self.do("Split", "x", self.const(np.ones(n)), axis=1, n_out=n) if self.how["reads"] == "Split" else []
+        parts = self.split(n) if self.how["reads"] == "Split" else []
         for t, at in enumerate(order):
             y, states = step(self, t, self.read(at, parts), states)
             shown.append(self.do("Unsqueeze", y, self.const([1])))
@@ -36,6 +36,10 @@ class Unroller:
             self.do("Squeeze", shown[-1], self.const([1]), out="y")
         else:
             self.do("Concat", *(shown[::-1] if self.how["reverse"] else shown), axis=1, out="y")
+
+    def split(self, n: int) -> list[str]:
+        parts = self.do("Split", "x", self.const(np.ones(n)), axis=1, n_out=n)
+        return [parts] if n == 1 else parts
 
     def shape(self) -> str:
         batch = self.do("Gather", self.do("Shape", "x"), self.const([0]), axis=0)

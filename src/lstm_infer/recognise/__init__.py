@@ -23,6 +23,7 @@ from .notice import warn_once
 from .pairs import join_pairs
 from .positions import is_worth_it, read_sequences
 from .quantised import UNFOLDED, is_quantised, join_quantised
+from .reached import settle_comparisons
 from .repeated import roll_all
 from .rewrite import Editor
 from .scans import open_scan
@@ -53,6 +54,7 @@ def rewrite(
     pad_delays(graph, inputs, constants)
     take_fused_apart(graph)
     normalise(graph, inputs, constants)
+    settle_comparisons(graph, inputs, constants)
     join_pairs(graph, batchnorm)
     texts = _cells_and_copies(graph, inputs, constants, states)
     join_pairs(graph, bias)

@@ -163,7 +163,7 @@ class _Steps:
         self.made: dict[tuple[Place, int], Array] = {}
         for (place, lag), first in self.chosen.items():
             fact = _fact(self.copies, place, self.walk)
-            given = self.file.get(first) if isinstance(first, str) else np.full(1, first, fact.dtype)
+            given = self.file.get(first) if isinstance(first, str) else np.full((), first, fact.dtype)
             self.made[place, -lag] = np.broadcast_to(given, fact.shape)
 
     def step(self, t: int) -> None:

@@ -20,6 +20,7 @@ from .forms import Forms
 from .known import Known
 from .positions import Read
 from .replay import outer_values
+from .settled import unsettled
 
 __all__ = ["Before", "Copies", "Count", "Here", "Inside", "Outside", "Place", "of_node"]
 
@@ -107,6 +108,8 @@ class Copies:
     """Values of the copies behind the model, as far as they are there."""
     early: dict[tuple[Place, int], str] = field(default_factory=dict)
     """(what, copy) to the value that later copies read for it; copies below 0: first states."""
+    shown_late: dict[Place, int] = field(default_factory=dict)
+    """What is shown a copy later than it is made: a state, too."""
     counts: dict[Count, tuple[Array, Array]] = field(default_factory=dict)
     """First number and by how much it goes up."""
 
@@ -115,6 +118,7 @@ class Copies:
         self._assigned: dict[str, int] = {}
         self.forms = Forms()
         self.maker = {v: node for node in self.graph.nodes for v in node.outputs if v}
+        self.unsettled = unsettled(self.graph, self.known)
 
     def agree(self) -> bool:
         """Find the copies; are they copies of one body, and is it one that goes on."""
@@ -274,11 +278,15 @@ class Copies:
         return True
 
     def _number(self, value: str) -> Array | None:
-        return self.known.const(value) if self.known.sure and self.known.has(value) else None
+        return self._const(value) if self.known.sure else None
+
+    def _const(self, value: str) -> Array | None:
+        """A value that is one constant at every size, walked or not."""
+        return None if value in self.unsettled else self.known.const(value)
 
     def _equal(self, a: str, b: str) -> bool:
         """Are two constants one."""
-        x, y = (self.known.const(v) if v else None for v in (a, b))
+        x, y = (self._const(v) for v in (a, b))
         return x is not None and y is not None and (x is y or self.forms.content(x) == self.forms.content(y))
 
     def _find_counts(self) -> bool:
@@ -313,7 +321,7 @@ class Copies:
                     late.update({Place(k, i): v for i, v in enumerate(found.outputs) if v})
 
     def _mark(self, value: str) -> str:
-        const = self.known.const(value) if value and self.known.has(value) else None
+        const = self._const(value)
         return value if const is None else self.forms.content(const)
 
     def _mark_late(self, source: Source, where: Count, t: int) -> str | None:
@@ -347,7 +355,7 @@ class Copies:
 
     def lags(self) -> dict[Place, int]:
         """States: what is read of copies before, and how many copies back at most."""
-        found: dict[Place, int] = {}
+        found = dict(self.shown_late)
         for sources in self.sources:
             for source in sources:
                 if isinstance(source, Before):

@@ -96,19 +96,25 @@ class Known:
 
 
 def know(graph: Graph, inputs: Sequence[Port], constants: Mapping[str, Array]) -> Known | None:
-    """Walk a graph at two sizes; at one where it is only right at one; None where it does not walk at all."""
+    """Walk a graph at two sizes, or at one where it is only right at one; None where it does not walk at all. Where one
+    axis has a size of its own, the others are walked at two."""
     if any(port.shape is None for port in inputs):
         return None
     found = example_of(graph, inputs, constants)
     if found is None:
         return None
     walks = [dict(found.walked.facts)]  # rewrites add to them
-    if found.sizes and found.other is not None:
+    sure = not found.sizes or found.other is not None
+    if found.other is not None and found.sizes:
         walks.append(dict(found.other.facts))
     elif found.sizes:
+        frozen = sorted(set(found.sizes.values()))
         # equal sizes stay equal; sums and small products of other sizes are not hit by accident
-        other = {size: size + 16 + 6 * i for i, size in enumerate(sorted(set(found.sizes.values())))}
-        with suppress(LstmInferError):
-            again = walk(graph, feeds_at(inputs, constants, {p: other[n] for p, n in found.sizes.items()}))
-            walks.append(dict(again.facts))
-    return Known(walks, len(walks) > 1 or not found.sizes)
+        other = {size: size + 16 + 6 * i for i, size in enumerate(frozen)}
+        for held in (None, *(frozen if len(frozen) > 1 else ())):  # where one is frozen, the others still follow theirs
+            sizes = {place: n if n == held else other[n] for place, n in found.sizes.items()}
+            with suppress(LstmInferError):
+                walks.append(dict(walk(graph, feeds_at(inputs, constants, sizes)).facts))
+                sure = held is None
+                break
+    return Known(walks, sure)

@@ -7,12 +7,12 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from ..frozen import frozen
-from ..graph.edit import Names
+from ..graph.edit import Names, captured
 from ..graph.ir import Graph, Node
-from ..ops.registry import attr
+from ..ops.registry import attr, moves
 from .known import Known
 
-__all__ = ["Read", "is_worth_it", "open_splits", "read_sequences"]
+__all__ = ["Read", "is_worth_it", "open_splits", "read_sequences", "reads_of"]
 
 FEWEST = 3
 """Positions: the first copy of a body starts from other values, and two that are alike may be so by chance."""
@@ -62,7 +62,8 @@ def open_splits(graph: Graph, names: Names) -> None:
             index = names.fresh(f"{node.name}/position")
             graph.consts[index] = np.array([t], np.int64)
             name = names.fresh(f"{node.name}/pick")
-            nodes.append(Node("Gather", name, [node.inputs[0], index], [value], {"axis": axis}, "", 13))
+            made = value or names.fresh(f"{node.name}/unread")  # what nobody reads says how long the axis is
+            nodes.append(Node("Gather", name, [node.inputs[0], index], [made], {"axis": axis}, "", 13))
     graph.nodes[:] = nodes
 
 
@@ -70,7 +71,7 @@ def read_sequences(graph: Graph, known: Known) -> list[dict[str, Read]]:
     """The reads of all sequences of one length, the longest first."""
     found: dict[Sequence_, dict[str, Read]] = {}
     for node in graph.nodes:
-        for value, read in _reads_of(node, known):
+        for value, read in reads_of(node, known):
             found.setdefault((read.data, read.axis), {})[value] = read
     lengths: dict[int, dict[str, Read]] = {}
     for key, reads in found.items():
@@ -85,23 +86,53 @@ def _length(graph: Graph, known: Known, key: Sequence_, reads: Mapping[str, Read
     example, if nothing else reads it."""
     n = known.extent(*key)
     if n is None:
-        others = [node for node in graph.walk() if key[0] in node.inputs and node.outputs[0] not in reads]
-        if any(node.op not in ("Shape", "Size") for node in others):
+        users = _users(graph)
+        if not all(_only_measures(users, node) for node in users.get(key[0], []) if not _is_one_of(node, reads)):
             return 0
         n = 1 + max(read.position for read in reads.values())
     return n if n >= FEWEST and {read.position for read in reads.values()} == set(range(n)) else 0
 
 
-def _reads_of(node: Node, known: Known) -> Iterator[tuple[str, Read]]:
+def _is_one_of(node: Node | None, reads: Mapping[str, Read]) -> bool:
+    return node is not None and node.outputs[0] in reads
+
+
+def _users(graph: Graph) -> dict[str, list[Node | None]]:
+    """Who reads each value; None for whoever has the graph's outputs."""
+    found: dict[str, list[Node | None]] = {port.name: [None] for port in graph.outputs}
+    for node in graph.walk():
+        for value in {*node.inputs, *captured(node)}:
+            found.setdefault(value, []).append(node)
+    return found
+
+
+def _only_measures(users: Mapping[str, list[Node | None]], node: Node | None) -> bool:
+    """Is nothing taken from a node but how large its value is."""
+    todo = [node]
+    while todo:
+        at = todo.pop()
+        if at is None or at.domain:
+            return False
+        if at.op in ("Shape", "Size"):
+            continue
+        if moves(at) not in ("axes", "cast") or len(at.outputs) > 1:
+            return False
+        todo += users.get(at.outputs[0], [])
+    return True
+
+
+def reads_of(node: Node, known: Known) -> Iterator[tuple[str, Read]]:
+    """The outputs of a node that are one position each of an axis."""
     if node.domain or node.op not in ("Gather", "Slice", "Split") or not known.has(node.inputs[0]):
         return
     data, rank = node.inputs[0], known.rank(node.inputs[0])
-    if rank < 2 or known.const(data) is not None or not all(known.has(v) for v in node.outputs):
+    made = [v for v in node.outputs if v]  # a Split may have some that nobody reads
+    if rank < 2 or known.const(data) is not None or not all(known.has(v) for v in made):
         return
     if node.op == "Split":
         axis = int(attr(node, "axis", 0)) % rank
-        if len(node.outputs) >= FEWEST and all(known.extent(v, axis) == 1 for v in node.outputs):
-            yield from ((v, Read(data, axis, t, True)) for t, v in enumerate(node.outputs))
+        if len(node.outputs) >= FEWEST and all(known.extent(v, axis) == 1 for v in made):
+            yield from ((v, Read(data, axis, t, True)) for t, v in enumerate(node.outputs) if v)
         return
     where = _gathered(node, known, rank) if node.op == "Gather" else _cut(node, known)
     if where is None:

@@ -76,6 +76,10 @@ def _unrolled(graph: Graph, known: Known) -> int:
     return 0
 
 
+_Early = dict[tuple[Place, int], str]
+"""As `Copies.early`."""
+
+
 @frozen
 class _Done:
     """A loop that was rolled up."""
@@ -123,6 +127,8 @@ class _Stack:
     turned: bool
     joined: bool
     """The axis is one of the value itself, of extent 1."""
+    lag: int = 0
+    """1: each copy gives what the one before it made, the first one what the loop begins with."""
 
 
 @dataclass
@@ -141,12 +147,12 @@ class _Rolled:
         copies, graph = self.copies, self.copies.graph
         hint = copies.steps[copies.model][0].name
         self.hint = self.names.fresh(f"{hint}/scan")
-        self.lags = copies.lags()
         self.after: list[Node] = []
         gone = {id(n) for step in copies.steps[copies.whole : copies.model + 1] for n in step}
         gone |= {id(copies.maker[v]) for late in copies.late.values() for p, v in late.items() if p.node >= 0}
         self.kept = [n for n in graph.nodes if id(n) not in gone]
         self._replace_stacks()
+        self.lags = copies.lags()
         if not self._read_elsewhere():
             return ""
         shown = self._shown()
@@ -158,22 +164,28 @@ class _Rolled:
         if node is None:
             return ""
         nodes = live([*before, *self.kept, node, *self.after], [port.name for port in graph.outputs])
-        old = {id(n) for n in self.kept}
-        if any(self._belongs(n) for n in nodes if id(n) in old):
-            return ""
         try:
-            graph.nodes[:] = ordered(nodes)
+            nodes = ordered(nodes)
         except CircleError:  # what stands between the copies reads some and feeds others
             return ""
+        if self._is_one_left(nodes):
+            return ""
+        graph.nodes[:] = nodes
         self.touched.update(read.data for read in copies.reads.values())
         what = "reverse " if copies.reverse else ""
         return f"{hint}: unrolled over {copies.n} steps: rolled into a {what}loop over the sequence"
 
-    def _belongs(self, node: Node) -> bool:
-        """Is a node one of a copy that is gone."""
+    def _is_one_left(self, nodes: Sequence[Node]) -> bool:
+        """Is there a node still, in this order of all, that belongs to a copy before the last."""
         copies = self.copies
-        levels = {copies.level.get(v, -1) for v in node.outputs if v not in copies.reads}
-        return any(0 <= t < copies.n - 1 for t in levels)
+        level = {v: copies.time(read.position) for v, read in copies.reads.items()}
+        for node in nodes:
+            values = [v for v in node.outputs if v not in copies.reads]
+            at = max((level.get(v, -1) for v in of_node(node)), default=-1)
+            if values and 0 <= at < copies.n - 1:
+                return True
+            level.update(dict.fromkeys(values, at))
+        return False
 
     # ---- what is read of the copies -----------------------------------------------------------------------
 
@@ -207,36 +219,49 @@ class _Rolled:
         if any(copies.known.extent(v, axis) != 1 for v in node.inputs):
             return None
         for turned in (False, True):
-            values = node.inputs[::-1] if turned else node.inputs
-            places = {copies.places[t].get(values[t]) for t in range(copies.whole, copies.model + 1)}
-            place = places.pop() if len(places) == 1 else None
-            if place is None or place.node < 0:
-                continue
-            if any(late.get(place) != values[t] for t, late in copies.late.items()):
-                continue
-            if all(copies.early.get((place, t), values[t]) == values[t] for t in range(copies.whole)):
-                copies.early.update({(place, t): values[t] for t in range(copies.whole)})
-                return self._unwidened(_Stack(place, axis, turned, True))
+            for lag in (0, 1):
+                found = self._stacked_as(node, _Stack(Place(0), axis, turned, True, lag))
+                if found is not None:
+                    return found
         return None
 
-    def _unwidened(self, stack: _Stack) -> _Stack:
-        """A value that an Unsqueeze gives the axis of its stack is stacked without."""
+    def _stacked_as(self, node: Node, stack: _Stack) -> _Stack | None:
+        """The stack with its place, if the node is one that reads in this direction, so many copies back."""
+        copies, lag = self.copies, stack.lag
+        values = dict(enumerate(node.inputs[::-1] if stack.turned else node.inputs, -lag))
+        places = {copies.places[t].get(values[t]) for t in range(copies.whole, copies.model + 1)}
+        place = places.pop() if len(places) == 1 else None
+        if place is None or place.node < 0:
+            return None
+        if any(late.get(place) != values[t] for t, late in copies.late.items() if t in values):
+            return None
+        early = {(place, t): values[t] for t in range(-lag, copies.whole)}
+        if any(copies.early.get(key, value) != value for key, value in early.items()):
+            return None
+        stack, early = self._unwidened(replace(stack, place=place), early)
+        if lag:
+            copies.shown_late[stack.place] = lag
+        copies.early.update(early)
+        return stack
+
+    def _unwidened(self, stack: _Stack, early: _Early) -> tuple[_Stack, _Early]:
+        """A value that an Unsqueeze gives the axis of its stack is stacked without. early: the stack in the first copies."""
         copies = self.copies
         node, source = copies.steps[copies.model][stack.place.node], copies.sources[stack.place.node][0]
         axes = copies.known.const(node.inputs[1]) if node.op == "Unsqueeze" and not node.domain else None
         rank = copies.known.rank(node.outputs[0])
         if axes is None or axes.size != 1 or int(axes.reshape(-1)[0]) % rank != stack.axis:
-            return stack
+            return stack, early
         if not isinstance(source, Inside):
-            return stack
-        inner = source.place
-        for t in range(copies.whole):  # the first copies have their own Unsqueeze
-            wide = copies.maker.get(copies.early.get((stack.place, t), ""))
-            if wide is None or wide.op != "Unsqueeze":
-                return stack
-            if copies.early.setdefault((inner, t), wide.inputs[0]) != wide.inputs[0]:
-                return stack
-        return replace(stack, place=inner, joined=False)
+            return stack, early
+        inner: _Early = {}
+        for (_, t), value in early.items():  # the first copies have their own Unsqueeze
+            wide = copies.maker.get(value)
+            key = source.place, t
+            if wide is None or wide.op != "Unsqueeze" or copies.early.get(key, wide.inputs[0]) != wide.inputs[0]:
+                return stack, early
+            inner[key] = wide.inputs[0]
+        return replace(stack, place=source.place, joined=False), {**early, **inner}
 
     def _read_elsewhere(self) -> bool:
         """Values of the copies that other nodes read: last ones, or one of each copy."""
@@ -311,7 +336,7 @@ class _Rolled:
         if not body.fill():
             return None
         states = [(place, lag) for place, most in self.lags.items() for lag in range(1, most + 1)]
-        results = [body.result(stack.place, stack.axis if stack.joined else None) for stack in self.stacked]
+        results = [body.result(stack) for stack in self.stacked]
         ends = [body.end(place, lag) for place, lag in states]
         inputs = [starts[state] for state in states]
         inner = [body.states[state] for state in states]
@@ -447,9 +472,10 @@ class _Body:
         source = self.values[place] if lag == 1 else self.states[place, lag - 1]
         return self._add("Identity", [source], self._dtype(place))
 
-    def result(self, place: Place, axis: int | None) -> str:
+    def result(self, stack: _Stack) -> str:
         """What is stacked, without the axis of the stack."""
-        if axis is None:
-            return self._add("Identity", [self.values[place]], self._dtype(place))
-        axes = self._const(np.array([axis], np.int64))
-        return self._add("Squeeze", [self.values[place], axes], self._dtype(place))
+        value = self.states[stack.place, 1] if stack.lag else self.values[stack.place]
+        if not stack.joined:
+            return self._add("Identity", [value], self._dtype(stack.place))
+        axes = self._const(np.array([stack.axis], np.int64))
+        return self._add("Squeeze", [value, axes], self._dtype(stack.place))
