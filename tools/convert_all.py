@@ -12,6 +12,7 @@ input at once. --write puts the table into docs/convert.md.
 from __future__ import annotations
 
 import argparse
+import atexit
 import json
 import re
 import shutil
@@ -23,11 +24,14 @@ from collections import Counter
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+import numpy as np
 from verify_all import TESTS, ways
 
 import lstm_infer
+from lstm_infer.conversion import c as c_form
 from lstm_infer.conversion.convert import FORMS
 from lstm_infer.conversion.report import WrongResultError
+from lstm_infer.drive.inputs import Inputs, stream_spec
 
 sys.path.insert(0, str(TESTS))
 import shared_files
@@ -66,6 +70,44 @@ def left_out(model, form):
     return ""
 
 
+def for_c(model):
+    """Options for what is refused in C only since its sizes are fixed: those that the analysis has tried for what the file leaves
+    open; or where a first state is computed from inputs without time, those inputs as drawn constants."""
+    spec, roles = stream_spec(model), model._roles
+    shapes = {port.name: port.shape for port in model._ports}
+    places = {place for place in roles.stay_open() if place not in roles.known_sizes}
+    sizes = {
+        name: tuple(
+            roles.open_sizes[name, axis] if (name, axis) in places else n for axis, n in enumerate(shapes[name])
+        )
+        for name in sorted({name for name, _ in places})
+    }
+    yield {"inputs": {name: tuple(n if isinstance(n, int) else None for n in shape) for name, shape in sizes.items()}}
+    if spec.side:
+        drawn = Inputs(model).draw(np.random.default_rng(0), 4, roles.batch_size or 1)
+        yield {"constants": {name: drawn[name] for name in spec.side}}
+
+
+def attempts(path, folder, options, form, asked):
+    """What becomes of a file with these options; and, for C alone, with those that fix sizes or first states besides."""
+    first = attempt(path, folder, options, form, asked)
+    yield first
+    if form != "c" or first.status != "refused":
+        return
+    try:
+        more = [*for_c(lstm_infer.load(path, **options, **asked["load"]))]
+    except lstm_infer.LstmInferError:
+        return
+    for way in more:
+        merged = {**options, **way}
+        for key in set(options) & set(way):
+            merged[key] = {**options[key], **way[key]}
+        found = attempt(path, folder, merged, form, asked)
+        yield found
+        if found.status == "ok":
+            return
+
+
 def attempt(path, folder, options, form, asked):
     """One conversion."""
     began, name = time.perf_counter(), path.stem
@@ -91,9 +133,16 @@ def attempt(path, folder, options, form, asked):
     return done
 
 
+def shown(value):
+    """Options as text: an array by its shape."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key!r}: {shown(one)}" for key, one in value.items()) + "}"
+    return f"drawn {value.dtype}{list(value.shape)}" if isinstance(value, np.ndarray) and value.size > 1 else str(value)
+
+
 def line(found):
     """One row of the output."""
-    options = " ".join(f"{key}={value}" for key, value in found.options.items())
+    options = " ".join(f"{key}={shown(value)}" for key, value in found.options.items())
     said = f"{found.largest:8.1e}" if found.status == "ok" else found.why
     return f"{found.file:34} {found.status:8} {found.seconds:6.1f} s  {said}  {options}".rstrip()
 
@@ -130,8 +179,15 @@ def table(form, rows, asked):
     lines += ["", *(f"- `{row.file}` is {row.status}: {row.why}" for row in bad)] if bad else []
     ways_only = [row for row in files.values() if row.status == "ok" and row.options]
     if ways_only:
-        lines += ["", "Converted with options only, as they stream with these only:", ""]
-        lines += [f"- `{row.file}`: {', '.join(f'{k}={v}' for k, v in row.options.items())}" for row in ways_only]
+        why = (
+            "as C has fixed sizes, or as they stream with these only"
+            if form == "c"
+            else "as they stream with these only"
+        )
+        lines += ["", f"Converted with options only, {why}:", ""]
+        lines += [
+            f"- `{row.file}`: {', '.join(f'{k}={shown(v)}' for k, v in row.options.items())}" for row in ways_only
+        ]
     fixed = [row for row in files.values() if "(" in row.facts.get("batch", "")]
     if fixed:
         lines += ["", "For one signal at a time, though the source takes several:", ""]
@@ -142,7 +198,7 @@ def table(form, rows, asked):
 def write(form, text):
     """Put the table between its marks."""
     doc = DOC.read_text(encoding="utf-8")
-    begin, end = f"<!-- convert_all {form} -->\n", f"<!-- end {form} -->"
+    begin, end = f"<!-- convert_all {form} -->\n", f"<!-- end {form} -->"  # of C: form and set
     parts = re.compile(re.escape(begin) + ".*?" + re.escape(end), re.S)
     if not parts.search(doc):
         raise SystemExit(f"{DOC} has no {begin.strip()}")
@@ -163,21 +219,26 @@ def main():
     given = {key: value for key, value in vars(args).items() if value is not None}
     asked = {"convert": {k: given[k] for k in ("chunk", "opset", "batch") if k in given}}
     asked["load"] = {k: given[k] for k in ("isa", "precision") if k in given}
+    if args.form == "c":  # what it is written for
+        asked["convert"] |= {k: asked["load"].pop(k) for k in ("isa",) if k in asked["load"]}
+        c_form.FORM.kept = Path(tempfile.mkdtemp(prefix="objects"))
+        atexit.register(shutil.rmtree, c_form.FORM.kept, ignore_errors=True)
     warnings.simplefilter("ignore")  # repaired sizes warn, rightly
     folders = {str(path): path for path in args.paths} or FOLDERS
     options, rows = ways(), []
     for name, folder in folders.items():
         for path in sorted(folder.glob("*.onnx")) if folder.is_dir() else [folder]:
             for way in ({}, *options.get(path.stem, ())):
-                rows.append(attempt(path, name, way, args.form, asked))
-                if rows[-1].status != "left out":
-                    print(line(rows[-1]), flush=True)
+                for found in attempts(path, name, way, args.form, asked):
+                    rows.append(found)
+                    if found.status != "left out":
+                        print(line(found), flush=True)
     if args.json:
         args.json.write_text(json.dumps([asdict(row) for row in rows], default=str, indent=1) + "\n", encoding="utf-8")
     text = table(args.form, rows, asked)
     print("", text, sep="\n")
     if args.write:
-        write(args.form, text)
+        write(f"c {args.isa or 'scalar'}" if args.form == "c" else args.form, text)
     counts = Counter(row.status for row in by_file(rows).values())
     return int(counts["wrong"] > 0 or counts["refused"] > MOST_REFUSED)
 

@@ -29,6 +29,8 @@ class CForm:
     name, suffix = "c", ""
     takes: Mapping[str, Any] = {"chunk": 1, "batch": 1, "name": None, "isa": "scalar"}
     allowed = "nothing: the same bits"
+    kept: Path | None = None
+    """Where objects of the kernels stay from conversion to conversion, for who makes many of one name; None: nowhere."""
 
     def write(self, model: Model, folder: Path, asked: Asked) -> Written:
         options, main = _options(asked), folder / "folder"
@@ -37,7 +39,7 @@ class CForm:
 
     def prove(self, model: Model, written: Written, asked: Asked) -> Proof:
         assert isinstance(written, CWritten) and written.folder is not None
-        return prove(written.folder, written.main)
+        return prove(written.folder, written.main, kept=self.kept)
 
 
 def _options(asked: Asked) -> COptions:
