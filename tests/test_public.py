@@ -19,7 +19,7 @@ def model() -> lstm_infer.Model:
 def test_a_model_shows_public_things_only(model: lstm_infer.Model) -> None:
     public = sorted(name for name in dir(model) if not name.startswith("_"))
     data = ["inputs", "isa", "layers", "nbytes", "outputs", "repaired", "rewritten", "states", "streaming"]
-    assert public == sorted([*data, "pool", "run", "stream", "summary"])
+    assert public == sorted([*data, "iter_many", "pool", "run", "run_many", "stream", "summary"])
 
 
 @pytest.mark.parametrize("name", ["roles", "note", "repaired", "rewritten", "isa"])

@@ -2,12 +2,28 @@
 
 from libc.stdint cimport int64_t, uint32_t
 
-from lstm_infer._rig cimport Rig
+from lstm_infer._rig cimport Cursor, Order, Rig
+from lstm_infer._stream cimport Held
+
+cdef enum:
+    MAX_THREADS = 64
 
 
 cdef struct Slot:
     uint32_t generation  # odd: open
     uint32_t stamp  # the call that named it last
+
+
+cdef class Share:
+    cdef Rig rig
+    cdef Order order
+    cdef Cursor cursor[MAX_THREADS]
+    cdef int64_t code[MAX_THREADS]
+    cdef char *memory
+    cdef char *scratch
+    cdef long stopped
+    cdef readonly int n_parts
+    cdef tuple kept  # arrays and rows: alive as long as a part may run
 
 
 cdef class PoolCore:
@@ -24,6 +40,7 @@ cdef class PoolCore:
     cdef uint32_t now
     cdef list free
     cdef readonly int64_t n_open
+    cdef int threads
 
     cdef int enter(self) except -1
     cdef int count(self) except -1
@@ -31,4 +48,5 @@ cdef class PoolCore:
     cdef void leave(self) noexcept
     cdef char *row(self, int64_t slot) noexcept nogil
     cdef int64_t find(self, int64_t id, bint once) noexcept
+    cdef int64_t spread(self, Rig rig, object ids, Order *order, const Held *held, int64_t n, object result) except -1
     cdef object go(self, Rig rig, object ids, object x, object out, bint chunk)

@@ -1,7 +1,7 @@
 """Signals that lie row by row in slabs, and calls over any of them in one crossing into C."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, NoReturn, TypeVar, overload
+from typing import Any, NoReturn, TypeVar, final, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -11,6 +11,17 @@ from ._rig import Layout, Rig
 
 Result = TypeVar("Result")
 Out = TypeVar("Out", bound=NDArray[Any] | Mapping[str, NDArray[Any]])
+
+@final
+class Share:
+    """A call in parts, for a thread each. Made by a pool."""
+
+    @property
+    def n_parts(self) -> int: ...
+    def run(self, part: int) -> None:
+        """Do one part."""
+    def stop(self) -> None:
+        """No part goes on for long."""
 
 class PoolCore:
     """Rows of states by id, and the calls over them. One call at a time; others wait."""
@@ -79,6 +90,10 @@ class PoolCore:
         self, ids: Mapping[int, NDArray[Any] | Mapping[str, NDArray[Any]]]
     ) -> dict[int, NDArray[Any] | dict[str, NDArray[Any] | None] | None]:
         """Feed T time steps to each of some signals: see the compiled method."""
+    def _use_threads(self, threads: int) -> None:
+        """So many threads do a call that is large enough, that of the caller among them."""
+    def _spread(self, share: Share) -> None:
+        """Hook: run all parts of a call."""
     def _slow(self, ids: Any, frames: Any, out: Any, chunk: bool) -> Any:
         """Hook: a call that is not for the fast road."""
     def _failed(self, error: StepError, ids: Any, frames: Any, chunk: bool) -> NoReturn:

@@ -7,8 +7,8 @@ from cpython.pythread cimport (
     PyThread_get_thread_ident, PyThread_release_lock, PyThread_type_lock,
 )
 from cpython.ref cimport Py_DECREF
-from libc.stdint cimport int64_t, uint32_t
-from libc.stdlib cimport free, realloc
+from libc.stdint cimport int64_t, uint32_t, uintptr_t
+from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcpy, memset
 
 cimport numpy as cnp
@@ -16,7 +16,7 @@ cimport numpy as cnp
 from lstm_infer._arrays cimport *
 from lstm_infer._core cimport address, step_error
 from lstm_infer._rig cimport Cursor, Layout, Order, Rig, lines, shifted
-from lstm_infer._stream cimport Held, Scratch, give_scratch, take_scratch
+from lstm_infer._stream cimport LINE, Held, Scratch, give_scratch, take_scratch
 
 import numpy as np
 
@@ -26,6 +26,7 @@ from lstm_infer.errors import BudgetError, StateError
 cnp.import_array()
 
 cdef int64_t LOOK_EVERY = 50_000_000  # work after which signals are looked for: some milliseconds
+cdef int64_t SPREAD_FROM = 6_000_000  # work from which on threads share a call: some 300 us
 cdef int64_t SLAB_BYTES = 1 << 18
 
 cdef extern from *:
@@ -43,10 +44,37 @@ cdef extern from "Python.h":
 
 
 @cython.auto_pickle(False)
+@cython.final
+cdef class Share:
+    """A call in parts, for a thread each: rows of their own, memory to work in of their own."""
+
+    def __dealloc__(self):
+        free(self.memory)
+
+    def run(self, int part):
+        """Do one part; the first one looks for signals."""
+        cdef int64_t code = 0
+        if part < 0 or part >= self.n_parts:
+            raise ValueError(f"part: 0 to {self.n_parts - 1} expected, got {part}")
+        cdef Cursor *cursor = &self.cursor[part]
+        while cursor.row < cursor.stop and not code and not self.stopped:
+            with nogil:
+                code = self.rig.advance(&self.order, cursor, self.scratch + part * lines(self.rig.scratch_bytes),
+                                        LOOK_EVERY)
+            if part == 0 and look_for_signals():
+                raised()
+        self.code[part] = code
+
+    def stop(self):
+        """No part goes on for long."""
+        self.stopped = True
+
+
+@cython.auto_pickle(False)
 cdef class PoolCore:
     def __cinit__(self, *args, **kwargs):
         self.lock = PyThread_allocate_lock()
-        self.slabs, self.free = [], []
+        self.slabs, self.free, self.threads = [], [], 1
         if self.lock == NULL:
             raise MemoryError
 
@@ -318,6 +346,48 @@ cdef class PoolCore:
                 self.leave()
         return self._slow(ids, chunks, out, True) if result is None else result
 
+    def _use_threads(self, int threads):
+        """So many threads do a call that is large enough, that of the caller among them."""
+        if threads < 1 or threads > MAX_THREADS:
+            raise ValueError(f"threads: 1 to {MAX_THREADS} expected, got {threads}")
+        self.threads = threads
+
+    cdef int64_t spread(self, Rig rig, object ids, Order *order, const Held *held, int64_t n, object result) except -1:
+        """A call in parts. What a step that failed returned; -2: an id is not open or named twice, nothing was done."""
+        cdef Share share = Share.__new__(Share)
+        cdef int64_t slot, each, i, table = lines(2 * n * sizeof(char *))
+        cdef const int64_t *id = <const int64_t *>LI_DATA(<PyObject *>ids)
+        cdef char *after
+        cdef int k, n_parts = <int>min(<int64_t>self.threads, n)
+        share.memory = <char *>malloc(LINE + table + n * self.row_bytes + n_parts * lines(rig.scratch_bytes))
+        if share.memory == NULL:
+            raise MemoryError(f"{n * self.row_bytes + n_parts * rig.scratch_bytes} bytes to work in")
+        share.rig, share.order = rig, order[0]
+        share.order.rows = <char **>(share.memory + LINE - <uintptr_t>share.memory % LINE)
+        share.order.after = share.order.rows + n
+        after = <char *>share.order.rows + table
+        share.scratch = after + n * self.row_bytes
+        self.count()
+        for i in range(n):
+            slot = self.find(id[i], True)
+            if slot < 0:
+                return -2
+            share.order.rows[i], share.order.after[i] = self.row(slot), after + i * self.row_bytes
+        each = (n + n_parts - 1) // n_parts
+        if each > 16:  # batches of even sizes
+            each = (each + 15) // 16 * 16
+        share.n_parts = <int>((n + each - 1) // each)
+        for k in range(share.n_parts):
+            share.cursor[k] = Cursor(k * each, min(n, (k + 1) * each), 0, 0, 0)
+        share.kept = (self, result, *[<object>held.array[i] for i in range(held.n)])
+        self._spread(share)
+        for k in range(share.n_parts):
+            if share.code[k]:
+                return share.code[k]
+        for i in range(n):
+            memcpy(share.order.rows[i], share.order.after[i], self.row_bytes)
+        return 0
+
     cdef object go(self, Rig rig, object ids, object x, object out, bint chunk):
         """A call on the fast road, with nobody else in the pool; None: it is not for it, and nothing was done."""
         cdef Held held
@@ -341,6 +411,11 @@ cdef class PoolCore:
             if result is None:
                 return None
             work = rig.work(n, order.n_frames)
+            if self.threads > 1 and n > 1 and work >= SPREAD_FROM:
+                code = self.spread(rig, ids, &order, &held, n, result)
+                if code == -2:
+                    return None
+                return self._failed(step_error(code), ids, x, chunk) if code else result
             release, staged = work >= rig.release_from, rig.can_fail or work > LOOK_EVERY
             table = lines(2 * n * sizeof(char *)) + (n * self.row_bytes if staged else 0)
             scratch = take_scratch(rig.scratch_bytes + table)
@@ -382,6 +457,9 @@ cdef class PoolCore:
         if code:
             return self._failed(step_error(code), ids, x, chunk)
         return result
+
+    def _spread(self, share):
+        raise NotImplementedError("_spread")
 
     def _slow(self, ids, frames, out, chunk):
         raise NotImplementedError("_slow")

@@ -120,4 +120,4 @@ cdef class Rig:
 
 
 cdef void shifted(const Part *parts, int n_parts, int64_t index, char *block, char *row, bint inwards) noexcept nogil
-cdef int64_t lines(int64_t n_bytes) noexcept
+cdef int64_t lines(int64_t n_bytes) noexcept nogil

@@ -115,7 +115,7 @@ cdef void shift_all(const Lane *lane, char *block, char **rows, bint inwards) no
                 li_copy(rows[i] + part.far, near + i * part.between, part.loops.run)
 
 
-cdef int64_t lines(int64_t n_bytes) noexcept:
+cdef int64_t lines(int64_t n_bytes) noexcept nogil:
     return (n_bytes + LINE - 1) // LINE * LINE
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from .errors import ArgumentError, BudgetError, DtypeError
 
-__all__ = ["array", "items", "named", "names", "number", "refuse_masked", "shown"]
+__all__ = ["array", "flag", "items", "named", "names", "number", "refuse_masked", "shown"]
 
 MOST_SHOWN = 80
 """Characters of a value in a message."""
@@ -64,6 +64,13 @@ def number(what: str, value: Any, low: int | None = None) -> int:
             f"{what}: a whole number{'' if low is None else f' from {low} on'} expected, got {shown(value)}"
         )
     return int(value)
+
+
+def flag(what: str, value: Any) -> bool:
+    """True or False."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise ArgumentError(f"{what}: True or False expected, got {shown(value)}")
+    return bool(value)
 
 
 def refuse_masked(what: str, value: Any) -> None:

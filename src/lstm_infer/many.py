@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import sys
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
-from numpy.typing import ArrayLike
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from . import given
 from .answer import MAX_CHUNK, Answer
+from .errors import FeedError, LstmInferError, NotStreamableError
 from .fingerprint import Fingerprint
 from .graph.budget import within_memory
+from .graph.ir import Port
 from .pool import StreamPool
 from .pools.batches import Batches
+from .pools.sequences import One, checked, of_sequence, side_by_side
 from .streams.asked import Asked, Sizes
 from .streams.plan import StreamPlan
 
 __all__ = ["ManySignals"]
+
+Sequence = NDArray[Any] | Mapping[str, NDArray[Any]]
+Result = NDArray[Any] | dict[str, NDArray[Any]]
+
+MOST_THREADS = 64
+"""More are not used."""
+SAY_EVERY_S = 0.2
 
 
 class ManySignals:
@@ -25,6 +39,7 @@ class ManySignals:
 
     _streams: Answer
     _fingerprint: Fingerprint
+    _ports: list[Port]
 
     def _replan(self, asked: Asked, sizes: Sizes) -> StreamPlan:
         """The plan of the same stream for other extents of open axes."""
@@ -35,6 +50,7 @@ class ManySignals:
         self,
         *,
         reserve: int = 0,
+        threads: int = 1,
         inputs: Mapping[str, ArrayLike] | None = None,
         max_chunk: int = MAX_CHUNK,
     ) -> StreamPool:
@@ -44,6 +60,9 @@ class ManySignals:
         ----------
         reserve : int
             Room for so many signals is made now, and what calls of as many need.
+        threads : int
+            So many share a call that is large enough (from about 0.3 ms on), that of the caller among them; they sleep between
+            calls and end with the pool. The bits do not depend on it.
         inputs : dict of input name to array, optional
             Inputs without a time axis, as `stream` takes them for one signal: the same for all signals of the pool.
         max_chunk : int
@@ -57,7 +76,135 @@ class ManySignals:
         bound = {} if inputs is None else given.named("inputs", inputs)
         reserve, max_chunk = given.number("reserve", reserve, 0), given.number("max_chunk", max_chunk, 1)
 
+        threads = min(given.number("threads", threads, 1), MOST_THREADS)
+
         def opened(batch: int, inputs: Mapping[str, ArrayLike], max_chunk: int) -> tuple[Asked, StreamPlan]:
             return self._streams.open(batch, {}, inputs, max_chunk)
 
-        return StreamPool(self, Batches(opened, self._replan, bound, max_chunk), reserve)
+        return StreamPool(self, Batches(opened, self._replan, bound, max_chunk), reserve, threads)
+
+    def run_many(
+        self,
+        sequences: Iterable[Sequence],
+        *,
+        threads: int = 1,
+        progress: bool = False,
+        inputs: Mapping[str, ArrayLike] | None = None,
+    ) -> list[Result]:
+        """Run whole sequences of unequal length, each from the first state; the results in their order.
+
+        Parameters
+        ----------
+        sequences : iterable of arrays, or of dicts of input name to array
+            Each as `Stream.run` takes it, of one signal; of a model that does not stream, as `run` takes it.
+        threads : int
+            As in `pool`.
+        progress : bool
+            Say on the standard error how many are done.
+        inputs : dict of input name to array, optional
+            As in `stream`.
+
+        Returns
+        -------
+        list of arrays, or of dicts of output name to array
+            What one stream gives from `run` on the whole, and `flush`. An array where an array was given and one comes out.
+
+        Raises
+        ------
+        FeedError, ShapeError, DtypeError, StateError, ArgumentError
+            A sequence does not fit; says which. Nothing was run then.
+
+        Notes
+        -----
+        Models that look ahead or stride over time, and those that do not stream, are run one sequence at a time.
+        """
+        given_all = list(given.items("sequences", sequences))
+        results: list[Any] = [None] * len(given_all)
+        began = said = time.monotonic()
+        show = given.flag("progress", progress)
+        for done, (index, result) in enumerate(self.iter_many(given_all, threads=threads, inputs=inputs), 1):
+            results[index] = result
+            now = time.monotonic()
+            if show and (now - said > SAY_EVERY_S or done == len(results)):
+                said = now
+                print(f"\r{done} of {len(results)} sequences, {now - began:.1f} s", end="", file=sys.stderr, flush=True)
+        if show:
+            print(file=sys.stderr)
+        return results
+
+    def iter_many(
+        self,
+        sequences: Iterable[Sequence],
+        *,
+        threads: int = 1,
+        inputs: Mapping[str, ArrayLike] | None = None,
+    ) -> Iterator[tuple[int, Result]]:
+        """The same as they come: (place in `sequences`, result), the longest ones first.
+
+        Parameters, errors and results are those of `run_many`.
+        """
+        given_all = list(given.items("sequences", sequences))
+        threads = given.number("threads", threads, 1)
+        try:
+            pool = self.pool(threads=threads, inputs=inputs)
+        except NotStreamableError:
+            if inputs:
+                raise
+            return self._whole(given_all)
+        plan = pool._batches.plan
+        ones = [checked(plan, index, sequence) for index, sequence in enumerate(given_all)]
+        return self._through(pool, plan, ones, min(threads, MOST_THREADS), inputs)
+
+    # ---- inside -----------------------------------------------------------------------------------------
+
+    def _through(
+        self,
+        pool: StreamPool,
+        plan: StreamPlan,
+        ones: list[One],
+        threads: int,
+        inputs: Mapping[str, ArrayLike] | None,
+    ) -> Iterator[tuple[int, Result]]:
+        together = [one for one in ones if one.steps > 0] if plan.call is not None else []
+        for one in side_by_side(pool, plan, together, threads):
+            yield one.index, one.answer()
+        for one in ones:
+            if plan.call is None or one.steps <= 0:
+                yield one.index, self._alone(one, inputs)
+
+    def _alone(self, one: One, inputs: Mapping[str, ArrayLike] | None) -> Any:
+        """A sequence through a stream of its own."""
+        stream = self.stream(inputs=inputs)  # type: ignore[attr-defined]
+        try:
+            made = stream.run(dict(one.feeds))
+            if stream._plan.spec.steady:
+                found = made
+            else:
+                tail = stream.flush()
+                outputs = stream._plan.spec.outputs
+                tail = tail if isinstance(tail, dict) else {outputs[0].name: tail}
+                found = {
+                    o.name: np.concatenate([made[o.name], tail[o.name]], o.axis)
+                    if o.kind == "time"
+                    else made[o.name]
+                    if tail[o.name] is None
+                    else tail[o.name]
+                    for o in outputs
+                }
+        except LstmInferError as error:
+            raise of_sequence(one.index, error) from None
+        one.results = found
+        return one.answer()
+
+    def _whole(self, sequences: list[Any]) -> Iterator[tuple[int, Result]]:
+        """Those of a model that does not stream."""
+        names = [port.name for port in self._ports]
+        for index, sequence in enumerate(sequences):
+            named = isinstance(sequence, Mapping)
+            if not named and len(names) != 1:
+                raise of_sequence(index, FeedError(f"this model takes {len(names)} inputs; feed a dict with {names}"))
+            try:
+                made = self.run(sequence if named else {names[0]: sequence})  # type: ignore[attr-defined]
+            except LstmInferError as error:
+                raise of_sequence(index, error) from None
+            yield index, made if named or len(made) != 1 else next(iter(made.values()))

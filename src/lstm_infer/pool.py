@@ -43,8 +43,8 @@ class StreamPool(Signals):
 
     __slots__ = ("__weakref__",)
 
-    def __init__(self, source: Source, batches: Batches, reserve: int = 0) -> None:
-        super().__init__(source, batches, reserve)
+    def __init__(self, source: Source, batches: Batches, reserve: int = 0, threads: int = 1) -> None:
+        super().__init__(source, batches, reserve, threads)
         _POOLS.add(self)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -262,6 +262,7 @@ class StreamPool(Signals):
 def _in_the_child() -> None:
     """A fork has one thread: what another one had begun in a pool is never ended there."""
     for pool in list(_POOLS):
+        pool._workers = None  # threads do not live on in a child
         if not pool._forked():
             pool._shut(HALFWAY)
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .. import _pool
 from ..errors import StateError
 from ..stream import Stream
 from ..streams.asked import Source
@@ -17,6 +19,7 @@ from ..streams.snapshot import put
 from .batches import Batches
 from .calls import Calls, Where
 from .told import no_such, one_id
+from .workers import Workers
 
 __all__ = ["Signals"]
 
@@ -26,16 +29,26 @@ CLOSED = "the pool is closed; model.pool() makes a new one"
 class Signals(Calls):
     """A pool as far as its signals go; every method is called with nobody else in the pool."""
 
-    __slots__ = ("_firsts", "_why_closed")
+    __slots__ = ("_firsts", "_threads", "_why_closed", "_workers")
 
-    def __init__(self, source: Source, batches: Batches, reserve: int = 0) -> None:
+    _workers: Workers | None
+
+    def __init__(self, source: Source, batches: Batches, reserve: int = 0, threads: int = 1) -> None:
         self._source, self._batches, self._arena, self._why_closed = source, batches, None, ""
         self._where: dict[int, Where] = {}
         self._firsts: dict[int, NDArray[np.uint8]] = {}
         """By slot: the first rows of signals that did not begin as all others do."""
+        self._workers, self._threads = None, threads
+        self._use_threads(threads)
         self._begin(batches.one.layout.row_bytes)
         self._equip(batches.rig(max(reserve, 1)))
         self._reserve(reserve)
+
+    def _spread(self, share: _pool.Share) -> None:
+        if self._workers is None:
+            self._workers = Workers(self._threads - 1)
+            weakref.finalize(self, self._workers.end)
+        self._workers.spread(share)
 
     def _check_open(self) -> None:
         if self._why_closed:
@@ -115,4 +128,7 @@ class Signals(Calls):
         for id in self._ids().tolist():
             self._drop(self._slot(id))
         self._why_closed = why
+        if self._workers is not None:
+            self._workers.end()
+            self._workers = None
         self._equip(None)

@@ -1,0 +1,111 @@
+"""Whole sequences of unequal length through a pool: one joins as another ends.
+
+The longest come first, so that those that run side by side end at nearly the same time.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import LstmInferError
+from ..streams import shapes
+from ..streams.plan import StreamPlan
+from ..streams.shapes import Arrays
+from .signals import Signals
+
+__all__ = ["One", "checked", "of_sequence", "side_by_side"]
+
+ABREAST = 64
+"""Sequences side by side for each thread: as many as the largest batch."""
+MOST_STEPS = 64
+"""Of one call."""
+
+
+class One:
+    """A sequence: its place in what the caller gave, what is fed, and how far it is."""
+
+    def __init__(self, index: int, feeds: Arrays, steps: int, named: bool) -> None:
+        self.index, self.feeds, self.steps, self.named = index, feeds, steps, named
+        self.at = 0
+        self.results: dict[str, NDArray[Any]] = {}
+
+    def part(self, plan: StreamPlan, name: str, stop: int) -> NDArray[Any]:
+        """The steps of an input up to `stop`."""
+        array, axis = self.feeds[name], _steps_axis(plan, name)
+        return array if axis is None else array[(slice(None),) * axis + (slice(self.at, stop),)]
+
+    def take(self, plan: StreamPlan, made: Mapping[str, NDArray[Any]], row: int, stop: int) -> None:
+        """The outputs of a call, at their place in those of the whole sequence."""
+        for o in plan.spec.outputs:
+            found = made[o.name][row]
+            axis = 0 if plan.spec.mode == "frame" else o.axis if o.kind == "time" else None
+            if axis is None:
+                self.results[o.name] = found
+                continue
+            if o.name not in self.results:
+                shape = (*found.shape[:axis], self.steps, *found.shape[axis + 1 :])
+                self.results[o.name] = np.empty(shape, found.dtype)
+            self.results[o.name][(slice(None),) * axis + (slice(self.at, stop),)] = found
+
+    def answer(self) -> Any:
+        """An array where an array was given and one comes out, else a dict by name."""
+        return self.results if self.named or len(self.results) != 1 else next(iter(self.results.values()))
+
+
+def checked(plan: StreamPlan, index: int, sequence: Any) -> One:
+    """A sequence as `Stream.run` takes it; an error says which one it is."""
+    try:
+        feeds = shapes.checked_feeds(plan, sequence)
+        new = shapes.other_sizes(plan, feeds, 1 if plan.spec.mode == "frame" else 0)
+        steps = -1 if new else shapes.chunk_length(plan, feeds)
+    except LstmInferError as error:
+        raise of_sequence(index, error) from None
+    return One(index, feeds, steps, isinstance(sequence, Mapping))
+
+
+def of_sequence(index: int, error: LstmInferError) -> LstmInferError:
+    """The same error, with the sequence that it is about."""
+    found = error.kept()
+    found.args = (f"sequence {index}: {error}", *error.args[1:])
+    return found
+
+
+def side_by_side(pool: Signals, plan: StreamPlan, sequences: Sequence[One], threads: int) -> Iterator[One]:
+    """Run them all; each as it ends."""
+    waiting = deque(sorted(sequences, key=lambda one: -one.steps))
+    running: dict[int, One] = {}
+    while waiting or running:
+        while waiting and len(running) < ABREAST * threads:
+            running[pool._alone(lambda: pool._opened({}))] = waiting.popleft()
+        n = min(MOST_STEPS, *(one.steps - one.at for one in running.values()))
+        names = next(iter(running.values())).feeds
+        x = {name: np.stack([one.part(plan, name, one.at + n) for one in running.values()]) for name in names}
+        try:
+            made = pool.run(np.fromiter(running, np.int64, len(running)), x)
+        except LstmInferError as error:
+            for id, one in running.items():
+                if str(error).startswith(f"signal {id}: "):
+                    error.args = (str(error).removeprefix(f"signal {id}: "),)
+                    raise of_sequence(one.index, error) from None
+            raise
+        ended = []
+        for row, (id, one) in enumerate(running.items()):
+            one.take(plan, made, row, one.at + n)
+            one.at += n
+            if one.at == one.steps:
+                ended.append(id)
+        for id in ended:
+            slot = pool._slot(id)
+            pool._alone(lambda slot=slot: pool._drop(slot))  # type: ignore[misc]
+            yield running.pop(id)
+
+
+def _steps_axis(plan: StreamPlan, name: str) -> int | None:
+    if plan.spec.mode == "frame":
+        return 0 if name in plan.spec.streamed else None
+    return shapes.time_axis(plan, name)
