@@ -348,3 +348,27 @@ def test_a_step_with_out_keeps_no_memory(model: lstm_infer.Model) -> None:
     for _ in range(200):
         pool.step(ids, x, out)
     assert sys.getallocatedblocks() - before < 20
+
+
+def test_an_output_without_axes_stays_an_array() -> None:
+    """One number a frame: an array without axes, as a stream gives it."""
+    n, info = every_road.n, every_road.helper.make_tensor_value_info
+    nodes = [
+        n("Mul", ["h", "half"], ["h2"]),
+        n("Add", ["h2", "x"], ["hn"]),
+        n("ReduceSum", ["hn"], ["y"], keepdims=0),
+    ]
+    ports = [(name, every_road.FLOAT, [3]) for name in ("x", "h", "hn")]
+    weights = [every_road.numpy_helper.from_array(np.float32(0.5), "half")]
+    graph = every_road.helper.make_graph(
+        nodes, "g", [info(*p) for p in ports[:2]], [info("y", every_road.FLOAT, []), info(*ports[2])], weights
+    )
+    opsets = [every_road.helper.make_opsetid("", 17)]
+    model = lstm_infer.load(every_road.helper.make_model(graph, opset_imports=opsets, ir_version=8), states={"h": "hn"})
+    pool, x = model.pool(), np.arange(3, dtype=np.float32)
+    a, b = pool.open(), pool.open()
+    want = model.stream().step(x)
+    assert isinstance(want, np.ndarray) and want.shape == ()
+    for found in (pool.step({a: x, b: x})[a], pool.step({a: x, b: {"x": x}})[b]["y"]):
+        assert isinstance(found, np.ndarray) and found.shape == ()
+    assert pool.step([a, b], np.stack([x, x])).shape == (2,)

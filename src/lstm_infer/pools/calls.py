@@ -93,6 +93,9 @@ class Calls(_pool.PoolCore):
     def _each(self, frames: Mapping[Any, Any], chunk: bool) -> dict[Any, Any]:
         """The dict form."""
         self._check_open()
+        quick = self._alike(frames, chunk)
+        if quick is not None:
+            return quick
         for id in frames:
             if self._slot(one_id(id)) < 0:
                 raise no_such(one_id(id))
@@ -118,6 +121,29 @@ class Calls(_pool.PoolCore):
         self._kept(slots, body)
         return dict(zip(frames, results, strict=True))
 
+    def _alike(self, frames: Mapping[Any, Any], chunk: bool) -> dict[Any, Any] | None:
+        """The dict form where every frame is an array like the first: the array form. None: they are not, or it is for the
+        general path, which says what is wrong."""
+        rig, arrays = self._batches.rig(len(frames)), list(frames.values())
+        if rig is None or not arrays or any(type(id) is not int for id in frames):
+            return None
+        first = arrays[0]
+        if type(first) is not np.ndarray or any(
+            type(a) is not np.ndarray or a.shape != first.shape or a.dtype != first.dtype for a in arrays
+        ):
+            return None
+        try:
+            ids = np.fromiter(frames, np.int64, len(arrays))
+        except OverflowError:
+            return None
+        result = self._fast(rig, ids, np.stack(arrays), None, chunk)
+        if result is None:
+            return None
+        if isinstance(result, dict):
+            rows = [dict(zip(result, row, strict=True)) for row in zip(*map(_split, result.values()), strict=True)]
+            return dict(zip(frames, rows, strict=True))
+        return dict(zip(frames, _split(result), strict=True))
+
     # ---- what both do ----
 
     def _rows_of(self, batches: Batches, ids: Ids, slots: Ids, feeds: Arrays, chunk: bool) -> dict[str, Rows]:
@@ -126,7 +152,7 @@ class Calls(_pool.PoolCore):
         if rig is not None:
             result = self._fast(rig, ids, dict(feeds), None, chunk)
             if result is not None:
-                return {name: list(array) for name, array in result.items()}
+                return {name: [*_split(array)] for name, array in result.items()}
         feeds, dropped = _with_time(batches, feeds) if not chunk else (feeds, False)
         made: dict[str, Rows] = {o.name: [None] * len(ids) for o in batches.spec.outputs}
         phases = dict[Phase, list[int]]()
@@ -247,6 +273,11 @@ class Calls(_pool.PoolCore):
             except LstmInferError as own:
                 raise named(id, own) from None
         raise error
+
+
+def _split(array: NDArray[Any]) -> list[NDArray[Any]]:
+    """The rows of an array, as arrays also where each is one number."""
+    return list(array) if array.ndim > 1 else [array[k, ...] for k in range(len(array))]
 
 
 def _stepped(row: NDArray[Any] | None, axis: int, dropped: bool) -> NDArray[Any] | None:
