@@ -61,6 +61,11 @@ class Calls(_pool.PoolCore):
     def _many(self, ids: Ids, frames: Any, out: Any, chunk: bool) -> Any:
         """The array form."""
         self._check_open()
+        rig = self._batches.rig(len(ids))
+        result = None if rig is None else self._fast(rig, ids, frames, out, chunk)
+        if result is not None:
+            self._equip(rig)
+            return result
         slots, n = self._found(ids), len(ids)
         feeds = shared_feeds(self._batches.plan, frames, n)
         one = {name: array[0] if n else np.empty(array.shape[1:], array.dtype) for name, array in feeds.items()}

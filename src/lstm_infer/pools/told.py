@@ -39,7 +39,13 @@ def id_array(value: Any) -> Ids:
         return np.ascontiguousarray(value, np.int64)
     if isinstance(value, (int, np.integer)) or not hasattr(value, "__iter__"):
         raise ArgumentError(f"ids: a sequence of ids expected, got {given.shown(value)}")
-    return np.array([one_id(id) for id in given.items("ids", value)], np.int64)
+    found = given.items("ids", value)
+    if all(type(id) is int for id in found):
+        try:
+            return np.array(found, np.int64)
+        except OverflowError:
+            pass
+    return np.array([one_id(id) for id in found], np.int64)
 
 
 def no_such(id: int) -> StateError:
