@@ -278,15 +278,15 @@ cdef class PoolCore:
         ----------
         ids : int64 [N], or any sequence of ids; or dict of id to frame
             Each once, in any order. The dict form takes what `Stream.step` takes for each signal, and no `frames`.
-        frames : array [N, *frame], or dict of input name to such
+        frames : array ``[N, *frame]``, or dict of input name to such
             The frames of `Model.stream(batch=1)`, side by side along a new first axis: their time axis kept at 1 or
             dropped.
         out : array, or dict of output name to array, optional
-            As in `Stream.step`, [N, *out]. Nothing is allocated then.
+            As in `Stream.step`, ``[N, *out]``. Nothing is allocated then.
 
         Returns
         -------
-        array [N, *out], or dict of output name to such
+        array ``[N, *out]``, or dict of output name to such
             Where `ids` is a dict: a dict of id to what `Stream.step` returns. An output that does not exist yet is NaN
             in an array, and None in a dict of ids.
 
@@ -319,12 +319,12 @@ cdef class PoolCore:
         ----------
         ids, out
             As in `step`; chunks of the dict form may differ in length.
-        chunks : array [N, *chunk], or dict of input name to such
+        chunks : array ``[N, *chunk]``, or dict of input name to such
             The chunks of `Model.stream(batch=1)`, all of one length, side by side along a new first axis.
 
         Returns
         -------
-        array [N, *out], or dict of output name to such
+        array ``[N, *out]``, or dict of output name to such
             As in `step`. Where the model looks ahead or strides over time: the steps that are complete; the array form
             then wants signals of equal phase.
 
