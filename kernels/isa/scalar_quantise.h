@@ -37,7 +37,8 @@ static inline void widen(range *r, const float *x, int64_t step, int64_t n)
     }
 }
 
-static inline float between(float lo, float x, float hi) { return x < lo ? lo : x > hi ? hi : x; }
+/* lo for a NaN: x may have changed since its range was found, where a plan of a file lays it on what is written. */
+static inline float between(float lo, float x, float hi) { return x > lo ? x < hi ? x : hi : lo; }
 
 /* Scale and zero point of a range, as ONNX DynamicQuantizeLinear, less 128. */
 static inline void quantise_range(quantiser *how, range r)
