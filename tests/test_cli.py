@@ -14,6 +14,7 @@ import pytest
 import lstm_infer
 import stream_models
 from lstm_infer.cli import command as cli
+from lstm_infer.cli import values
 from lstm_infer.cli.wav import read_wav, write_wav
 from lstm_infer.drive import timing
 from lstm_infer.drive.tables import plain_table
@@ -61,7 +62,6 @@ def test_version_and_wrong_arguments(capsys):
     assert lstm_infer.__version__ in capsys.readouterr().out
     for argv in (
         ["nothing"],
-        [],
         ["run", "model.onnx"],
         ["verify", "m", "--constants", "sr"],
         ["bench", "m", "--rounds", "0"],
@@ -178,9 +178,9 @@ def test_options_of_load_arrive(path, capsys):
 
 
 def test_constants_are_numbers_lists_and_truths():
-    assert cli._constant("sr=16000") == ("sr", 16000)
-    assert cli._constant("a=b=0.5,1") == ("a=b", [0.5, 1])
-    assert cli._constant("on=true") == ("on", True)
+    assert values.constant("sr=16000") == ("sr", 16000)
+    assert values.constant("a=b=0.5,1") == ("a=b", [0.5, 1])
+    assert values.constant("on=true") == ("on", True)
 
 
 # ---- run ------------------------------------------------------------------------------------------------

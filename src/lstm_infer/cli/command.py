@@ -17,6 +17,7 @@ import lstm_infer
 from ..conversion.report import WrongResultError
 from ..errors import LstmInferError
 from .tables import progress
+from .values import above_zero, axis, constant, kind, named_file, pair, pair_or_file, positive, shape
 
 __all__ = ["main"]
 
@@ -31,8 +32,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv : sequence of str, optional
         Arguments without the command's name; default sys.argv.
     """
+    given = sys.argv[1:] if argv is None else argv
+    if not given:
+        _parser().print_help()
+        return FINE
     try:
-        args = _parser().parse_args(argv)
+        args = _parser().parse_args(given)
     except SystemExit as stop:  # --help, --version, a wrong argument: argparse has said what
         return int(stop.code or 0)
     try:
@@ -67,14 +72,29 @@ def _parser() -> argparse.ArgumentParser:
         prog="lstm-infer",
         description="Gives a recurrent ONNX model a memory: looks at it, streams files through it, checks and times it "
         "beside onnxruntime.",
-        epilog="Begin with:  lstm-infer inspect model.onnx   or, without a model of your own:  lstm-infer demo\n"
-        "Exit status: 0 fine, 1 found wrong (verify, bench, demo), 2 could not.",
+        epilog="Begin with:\n"
+        "  lstm-infer demo                          without a model of your own: a guitar amplifier, checked and timed\n"
+        "  lstm-infer inspect model.onnx            what it takes, gives and carries, and a snippet to paste\n"
+        "  lstm-infer verify model.onnx             is it right, beside onnxruntime\n"
+        "  lstm-infer convert model.onnx model.lsi  a file that opens in milliseconds\n"
+        "  lstm-infer COMMAND --help                each has examples\n"
+        "Exit status: 0 fine, 1 found wrong (verify, bench, convert, demo, doctor), 2 could not.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"lstm_infer {lstm_infer.__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
-    for add in (_add_inspect, _add_verify, _add_bench, _add_precision, _add_convert, _add_run, _add_demo, _add_isa):
+    for add in (
+        _add_inspect,
+        _add_verify,
+        _add_bench,
+        _add_precision,
+        _add_convert,
+        _add_run,
+        _add_demo,
+        _add_isa,
+        _add_doctor,
+    ):
         add(commands)
     return parser
 
@@ -111,13 +131,13 @@ def _add_bench(commands: Any) -> None:
         "lstm-infer bench model.onnx --rounds 9\nlstm-infer bench model.onnx --profile",
     )  # fmt: skip
     _model_options(bench)
-    bench.add_argument("--rounds", type=_positive, default=5, metavar="N", help="interleaved rounds (default 5)")
+    bench.add_argument("--rounds", type=positive, default=5, metavar="N", help="interleaved rounds (default 5)")
     bench.add_argument(
-        "--threads", type=_positive, default=1, metavar="N", help="threads of both sides (default 1, pinned)"
+        "--threads", type=positive, default=1, metavar="N", help="threads of both sides (default 1, pinned)"
     )
     bench.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the inputs")
     bench.add_argument("--profile", action="store_true", help="the time of each kernel of a stream's step, ours alone")
-    bench.add_argument("--steps", type=_positive, metavar="N", help="with --profile: of a whole run of N time steps")
+    bench.add_argument("--steps", type=positive, metavar="N", help="with --profile: of a whole run of N time steps")
 
 
 def _add_precision(commands: Any) -> None:
@@ -131,10 +151,10 @@ def _add_precision(commands: Any) -> None:
     )  # fmt: skip
     _model_options(precision, precision=False)
     precision.add_argument(
-        "--input", action="append", type=_named_file, default=[], metavar="[NAME=]FILE",
+        "--input", action="append", type=named_file, default=[], metavar="[NAME=]FILE",
         help="data as lstm-infer run takes it, or .npy files by input name",
     )  # fmt: skip
-    precision.add_argument("--within", type=_above_zero, metavar="ERROR", help="find the cheapest mix inside: 1e-3")
+    precision.add_argument("--within", type=above_zero, metavar="ERROR", help="find the cheapest mix inside: 1e-3")
     precision.add_argument("--seed", type=int, default=0, metavar="N", help="of the noise, where no data is given")
     precision.add_argument(
         "--steps", type=int, default=100_000, metavar="N", help="of the long run (default 100000, some seconds at most)"
@@ -155,14 +175,14 @@ def _add_convert(commands: Any) -> None:
     )  # fmt: skip
     convert.add_argument("--to", choices=("native", "onnx", "c"), help="default: by the suffix of OUT")
     convert.add_argument("--force", action="store_true", help="write over what is there")
-    convert.add_argument("--chunk", type=_positive, metavar="N", help="onnx, c: steps of one call (default 1)")
-    convert.add_argument("--batch", type=_positive, metavar="N", help="c: signals in lockstep (default 1)")
-    convert.add_argument("--opset", type=_positive, metavar="N", help="onnx: version of the operators")
+    convert.add_argument("--chunk", type=positive, metavar="N", help="onnx, c: steps of one call (default 1)")
+    convert.add_argument("--batch", type=positive, metavar="N", help="c: signals in lockstep (default 1)")
+    convert.add_argument("--opset", type=positive, metavar="N", help="onnx: version of the operators")
     convert.add_argument(
         "--name", metavar="NAME", help="c: what functions and files are called (default: the folder's)"
     )
     convert.add_argument("--seed", type=int, default=0, metavar="N", help="of the signals that are run (default 0)")
-    _model_options(convert, states=_pair_or_file)
+    _model_options(convert, states=pair_or_file)
     convert.add_argument("out", type=Path, metavar="OUT", help="the file, for c the folder")
 
 
@@ -180,14 +200,14 @@ def _add_run(commands: Any) -> None:
     run.add_argument("--output", type=Path, required=True, metavar="FILE", help=".npy, .npz, .csv or .wav")
     run.add_argument("--select", metavar="NAME", help="write this output only")
     run.add_argument(
-        "--chunk", type=_positive, default=256, metavar="N", help="steps at once (default 256); no bit depends on it"
+        "--chunk", type=positive, default=256, metavar="N", help="steps at once (default 256); no bit depends on it"
     )
     run.add_argument("--whole", action="store_true", help="run once over the whole input, no stream")
     run.add_argument("--initial", type=Path, metavar="FILE.npz", help="first states, by name")
     run.add_argument(
         "--final", type=Path, metavar="FILE.npz", help="write the last states there, to go on from with --initial"
     )
-    run.add_argument("--rate", type=_positive, metavar="HZ", help="sample rate of a .wav output (default: the input's)")
+    run.add_argument("--rate", type=positive, metavar="HZ", help="sample rate of a .wav output (default: the input's)")
 
 
 def _add_demo(commands: Any) -> None:
@@ -212,6 +232,15 @@ def _add_isa(commands: Any) -> None:
     )  # fmt: skip
 
 
+def _add_doctor(commands: Any) -> None:
+    _command(
+        commands, "doctor", _do_doctor, "versions, instruction sets, a self-check: what to send with a report",
+        "Says what is installed and what can run here, lets every instruction set step the demo's model, writes and opens\n"
+        "a native file, and compares with onnxruntime where that is installed. Some seconds. Exit status 1 where it is wrong.",
+        "lstm-infer doctor --json",
+    )  # fmt: skip
+
+
 def _command(
     commands: Any, name: str, call: Callable[[argparse.Namespace], int], short: str, long: str, examples: str
 ) -> argparse.ArgumentParser:
@@ -231,102 +260,27 @@ def _model_options(
     parser.add_argument("model", type=Path, metavar="MODEL", help="an .onnx file")
     group = parser.add_argument_group("how the model is loaded")
     group.add_argument(
-        "--constants", action="append", type=_constant, default=[], metavar="NAME=VALUE",
+        "--constants", action="append", type=constant, default=[], metavar="NAME=VALUE",
         help="make an input a constant: sr=16000, or gains=0.5,1",
     )  # fmt: skip
     group.add_argument(
-        "--states", action="append", type=states or _pair, default=[], metavar="INPUT=OUTPUT",
+        "--states", action="append", type=states or pair, default=[], metavar="INPUT=OUTPUT",
         help="this output holds the next value of this input: h0=hn"
         + "; FILE.npz: onnx, where the first states are written" * (states is not None),
     )  # fmt: skip
     group.add_argument(
-        "--time-axis", action="append", type=_axis, default=[], metavar="INPUT=AXIS", help="where time is: x=1"
+        "--time-axis", action="append", type=axis, default=[], metavar="INPUT=AXIS", help="where time is: x=1"
     )  # fmt: skip
     group.add_argument(
-        "--shape", action="append", type=_shape, default=[], metavar="INPUT=SIZES",
+        "--shape", action="append", type=shape, default=[], metavar="INPUT=SIZES",
         help="fix sizes the file leaves open, ? keeps one open: x=1,?,80",
     )  # fmt: skip
     if precision:
         group.add_argument(
-            "--precision", action="append", type=_kind, default=[], metavar="[NODE=]KIND",
+            "--precision", action="append", type=kind, default=[], metavar="[NODE=]KIND",
             help="how weights are held: f32, f16 or int8; with a name, those of one node",
         )  # fmt: skip
     group.add_argument("--isa", metavar="NAME", help="force an instruction set; lstm-infer isa lists them")
-
-
-def _pair(text: str) -> tuple[str, str]:
-    name, mark, value = text.rpartition("=")  # names hold odd characters; values here do not
-    if not mark or not name or not value:
-        raise argparse.ArgumentTypeError(f"expected NAME=VALUE, got {text!r}")
-    return name, value
-
-
-def _pair_or_file(text: str) -> tuple[str, str] | Path:
-    return Path(text) if "=" not in text and text.endswith(".npz") else _pair(text)
-
-
-def _number(text: str) -> int | float | bool:
-    if text.lower() in ("true", "false"):
-        return text.lower() == "true"
-    try:
-        return int(text)
-    except ValueError:
-        return float(text)
-
-
-def _constant(text: str) -> tuple[str, Any]:
-    name, value = _pair(text)
-    try:
-        numbers = [_number(part) for part in value.split(",")]
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"expected NAME=NUMBER or NAME=NUMBER,NUMBER, got {text!r}") from None
-    return name, numbers if "," in value else numbers[0]
-
-
-def _axis(text: str) -> tuple[str, int]:
-    name, value = _pair(text)
-    try:
-        return name, int(value)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"expected INPUT=AXIS, got {text!r}") from None
-
-
-def _kind(text: str) -> tuple[str, str]:
-    name, _, kind = text.rpartition("=")
-    return name or "*", kind
-
-
-def _named_file(text: str) -> tuple[str, Path]:
-    name, _, file = text.rpartition("=")
-    return name, Path(file)
-
-
-def _above_zero(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"expected a number above 0, got {text!r}")
-    return value
-
-
-def _shape(text: str) -> tuple[str, tuple[int | None, ...]]:
-    name, value = _pair(text)
-    try:
-        return name, tuple(None if size == "?" else int(size) for size in value.split(","))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"expected INPUT=SIZE,SIZE, got {text!r}") from None
-
-
-def _positive(text: str) -> int:
-    try:
-        value = int(text)
-    except ValueError:
-        value = 0
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"expected a number from 1 on, got {text!r}")
-    return value
 
 
 def _load_options(args: argparse.Namespace) -> dict[str, Any]:
@@ -467,6 +421,14 @@ def _do_isa(args: argparse.Namespace) -> int:
     else:
         print(lstm_infer.show_isa())
     return FINE
+
+
+def _do_doctor(args: argparse.Namespace) -> int:
+    from .doctor import doctor
+
+    found = doctor()
+    print(json.dumps(found.to_dict(), indent=2) if args.json else str(found))
+    return FINE if found.ok else WRONG
 
 
 def _teller(args: argparse.Namespace) -> Callable[[str], None] | None:
