@@ -22,8 +22,8 @@ __all__ = ["One", "checked", "of_sequence", "side_by_side"]
 
 ABREAST = 64
 """Sequences side by side for each thread: as many as the largest batch."""
-MOST_STEPS = 64
-"""Of one call."""
+LEAST_STEPS, MOST_STEPS = 32, 256
+"""Of one call. Where fewer are left of a sequence it is fed its last frame again, and what that gives is dropped."""
 
 
 class One:
@@ -34,13 +34,20 @@ class One:
         self.at = 0
         self.results: dict[str, NDArray[Any]] = {}
 
-    def part(self, plan: StreamPlan, name: str, stop: int) -> NDArray[Any]:
-        """The steps of an input up to `stop`."""
-        array, axis = self.feeds[name], _steps_axis(plan, name)
-        return array if axis is None else array[(slice(None),) * axis + (slice(self.at, stop),)]
+    def put(self, x: NDArray[Any], name: str, axis: int | None, n: int) -> None:
+        """The next n steps of an input."""
+        array = self.feeds[name]
+        if axis is None:
+            x[...] = array
+            return
+        front, there = (slice(None),) * axis, min(n, self.steps - self.at)
+        x[(*front, slice(0, there))] = array[(*front, slice(self.at, self.at + there))]
+        if there < n:
+            x[(*front, slice(there, n))] = array[(*front, slice(self.steps - 1, self.steps))]
 
-    def take(self, plan: StreamPlan, made: Mapping[str, NDArray[Any]], row: int, stop: int) -> None:
-        """The outputs of a call, at their place in those of the whole sequence."""
+    def take(self, plan: StreamPlan, made: Mapping[str, NDArray[Any]], row: int, n: int) -> None:
+        """The outputs of a call of n steps, at their place in those of the whole sequence."""
+        stop = min(self.at + n, self.steps)
         for o in plan.spec.outputs:
             found = made[o.name][row]
             axis = 0 if plan.spec.mode == "frame" else o.axis if o.kind == "time" else None
@@ -50,7 +57,9 @@ class One:
             if o.name not in self.results:
                 shape = (*found.shape[:axis], self.steps, *found.shape[axis + 1 :])
                 self.results[o.name] = np.empty(shape, found.dtype)
-            self.results[o.name][(slice(None),) * axis + (slice(self.at, stop),)] = found
+            front = (slice(None),) * axis
+            self.results[o.name][(*front, slice(self.at, stop))] = found[(*front, slice(0, stop - self.at))]
+        self.at = stop
 
     def answer(self) -> Any:
         """An array where an array was given and one comes out, else a dict by name."""
@@ -79,12 +88,15 @@ def side_by_side(pool: Signals, plan: StreamPlan, sequences: Sequence[One], thre
     """Run them all; each as it ends."""
     waiting = deque(sorted(sequences, key=lambda one: -one.steps))
     running: dict[int, One] = {}
+    spare = may_go_on(plan)
     while waiting or running:
         while waiting and len(running) < ABREAST * threads:
             running[pool._alone(lambda: pool._opened({}))] = waiting.popleft()
-        n = min(MOST_STEPS, *(one.steps - one.at for one in running.values()))
-        names = next(iter(running.values())).feeds
-        x = {name: np.stack([one.part(plan, name, one.at + n) for one in running.values()]) for name in names}
+        left = [one.steps - one.at for one in running.values()]
+        n = min(MOST_STEPS, min(left))
+        if spare and n < LEAST_STEPS:
+            n = min(LEAST_STEPS, max(left))
+        x = _stacked(plan, list(running.values()), n)
         try:
             made = pool.run(np.fromiter(running, np.int64, len(running)), x)
         except LstmInferError as error:
@@ -95,14 +107,33 @@ def side_by_side(pool: Signals, plan: StreamPlan, sequences: Sequence[One], thre
             raise
         ended = []
         for row, (id, one) in enumerate(running.items()):
-            one.take(plan, made, row, one.at + n)
-            one.at += n
+            one.take(plan, made, row, n)
             if one.at == one.steps:
                 ended.append(id)
         for id in ended:
             slot = pool._slot(id)
             pool._alone(lambda slot=slot: pool._drop(slot))  # type: ignore[misc]
             yield running.pop(id)
+
+
+def may_go_on(plan: StreamPlan) -> bool:
+    """May a sequence be fed beyond its end: no output is the value at the end, and nothing is refused for its values."""
+    return all(o.kind in ("time", "frame") for o in plan.spec.outputs) and not any(
+        block.program.can_fail for block in plan.blocks
+    )
+
+
+def _stacked(plan: StreamPlan, ones: Sequence[One], n: int) -> dict[str, NDArray[Any]]:
+    """The next n steps of each, side by side."""
+    made = {}
+    for name, first in ones[0].feeds.items():
+        axis, shape = _steps_axis(plan, name), list(first.shape)
+        if axis is not None:
+            shape[axis] = n
+        made[name] = np.empty((len(ones), *shape), first.dtype)
+        for row, one in enumerate(ones):
+            one.put(made[name][row], name, axis, n)
+    return made
 
 
 def _steps_axis(plan: StreamPlan, name: str) -> int | None:
