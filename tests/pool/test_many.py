@@ -15,9 +15,15 @@ import pytest
 import every_road
 import lstm_infer
 import stream_models
-from lstm_infer import ArgumentError, DtypeError, FeedError, ShapeError, StreamPool, _pool
+from lstm_infer import ArgumentError, DtypeError, FeedError, ShapeError, StreamPool, _pool, many
 
 I = stream_models.INPUTS
+
+
+@pytest.fixture(autouse=True)
+def side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The models here are small: they would be run one by one."""
+    monkeypatch.setattr(many, "WORTH", 0)
 
 
 def whole(stream: lstm_infer.Stream, fed: Any) -> dict[str, Any]:
@@ -45,7 +51,7 @@ def test_each_sequence_has_the_bits_that_it_has_alone(name: str) -> None:
             assert found[out].shape == value.shape and found[out].tobytes() == value.tobytes()
 
 
-def test_arrays_in_arrays_out_and_in_what_order() -> None:
+def test_arrays_in_arrays_out_and_in_what_order(monkeypatch: pytest.MonkeyPatch) -> None:
     model = lstm_infer.load(stream_models.hidden_state())
     rng = np.random.default_rng(0)
     sequences = [rng.uniform(-1, 1, (n, 1, I)).astype(np.float32) for n in (3, 200, 0, 64, 65)]
@@ -57,6 +63,9 @@ def test_arrays_in_arrays_out_and_in_what_order() -> None:
     assert sorted(index for index, _ in come) == [0, 1, 2, 3, 4] and come[-1][0] == 2
     assert all(y.tobytes() == want[index].tobytes() for index, y in come)
     assert model.run_many([]) == []
+    monkeypatch.setattr(many, "WORTH", 1 << 60)
+    alone = list(model.iter_many(sequences))
+    assert [(index, y.tobytes()) for index, y in alone] == [(index, y.tobytes()) for index, y in enumerate(want)]
 
 
 @pytest.mark.parametrize("build", [stream_models.last_step, stream_models.both_ways, stream_models.centred_conv])
