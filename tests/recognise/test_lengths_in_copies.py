@@ -6,6 +6,8 @@ as many: a condition that holds in every copy at the sizes of the example need n
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import onnxruntime
 import pytest
@@ -146,3 +148,27 @@ def test_the_state_before_is_shown(body, reverse: bool, behind: bool) -> None:
         if not reverse:
             stream = model.stream(batch=2)
             tolerances.exact(np.concatenate([stream.run(x[:, :1]), stream.run(x[:, 1:])], 1), got)
+
+
+def bias_of_the_length(b, t, x, states, limit: int, scaled: bool):
+    """A cell whose bias is chosen, or scaled, by the length."""
+    if t == 0:
+        b.R, one, two = (b.const(b.rng.normal(0, 0.5, s).astype(np.float32)) for s in ((H, H), H, H))
+        grown = b.do("Mul", one, b.do("Cast", b.do("Min", length(b), b.const(limit)), to=1))
+        b.bias = grown if scaled else b.do("Where", b.do("Greater", length(b), b.const(limit)), one, two)
+    given = b.do("Add", b.do("MatMul", x, b.W), b.bias)
+    return (h := b.do("Tanh", b.do("Add", given, b.do("MatMul", states[0], b.R)))), [h]
+
+
+@pytest.mark.parametrize("reads", ["Split", "Gather"])
+@pytest.mark.parametrize("scaled", [False, True])
+@pytest.mark.parametrize("limit", [5, 9])
+def test_no_weight_is_folded_from_a_length(limit: int, scaled: bool, reads: str) -> None:
+    def made(n: int) -> bytes:
+        return Unroller(partial(bias_of_the_length, limit=limit, scaled=scaled), n, {"reads": reads}).model()
+
+    model = lstm_infer.load(made(STEPS))
+    for n in LENGTHS:
+        x = np.random.default_rng(n).normal(size=(2, n, 3)).astype(np.float32)
+        want = onnxruntime.InferenceSession(made(n)).run(None, {"x": x})[0]
+        tolerances.like_onnxruntime(model.run({"x": x})["y"], want)

@@ -20,7 +20,6 @@ from .forms import Forms
 from .known import Known
 from .positions import Read
 from .replay import outer_values
-from .settled import unsettled
 
 __all__ = ["Before", "Copies", "Count", "Here", "Inside", "Outside", "Place", "of_node"]
 
@@ -118,7 +117,6 @@ class Copies:
         self._assigned: dict[str, int] = {}
         self.forms = Forms()
         self.maker = {v: node for node in self.graph.nodes for v in node.outputs if v}
-        self.unsettled = unsettled(self.graph, self.known)
 
     def agree(self) -> bool:
         """Find the copies; are they copies of one body, and is it one that goes on."""
@@ -278,15 +276,11 @@ class Copies:
         return True
 
     def _number(self, value: str) -> Array | None:
-        return self._const(value) if self.known.sure else None
-
-    def _const(self, value: str) -> Array | None:
-        """A value that is one constant at every size, walked or not."""
-        return None if value in self.unsettled else self.known.const(value)
+        return self.known.const(value) if self.known.sure else None
 
     def _equal(self, a: str, b: str) -> bool:
         """Are two constants one."""
-        x, y = (self._const(v) for v in (a, b))
+        x, y = (self.known.const(v) for v in (a, b))
         return x is not None and y is not None and (x is y or self.forms.content(x) == self.forms.content(y))
 
     def _find_counts(self) -> bool:
@@ -321,7 +315,7 @@ class Copies:
                     late.update({Place(k, i): v for i, v in enumerate(found.outputs) if v})
 
     def _mark(self, value: str) -> str:
-        const = self._const(value)
+        const = self.known.const(value)
         return value if const is None else self.forms.content(const)
 
     def _mark_late(self, source: Source, where: Count, t: int) -> str | None:

@@ -16,6 +16,7 @@ from ..graph.fact import Fact
 from ..graph.ir import Array, Graph, Node, Port
 from ..walk.walk import node_facts, walk
 from .example import example_of, feeds_at
+from .settled import unsettled
 
 __all__ = ["Known", "know"]
 
@@ -29,6 +30,8 @@ class Known:
     walks: list[dict[str, Fact]]
     sure: bool = True
     """Every open size was tried at two values: what is constant does not follow a size."""
+    unsettled: frozenset[str] = frozenset()
+    """Values that are the same in all walks, and need not be at other sizes."""
     _consts: dict[str, Array | None] = field(default_factory=dict)
 
     def has(self, name: str) -> bool:
@@ -37,8 +40,9 @@ class Known:
 
     def const(self, name: str) -> Array | None:
         """The content of a value that is the same at every size."""
-        if not name or not self.has(name):
-            return None
+        return self._same(name) if name and self.has(name) and name not in self.unsettled else None
+
+    def _same(self, name: str) -> Array | None:
         if name not in self._consts:
             first, *others = (facts[name].const for facts in self.walks)
             same = first is not None and all(
@@ -92,7 +96,11 @@ class Known:
             walks = [walk(graph, {**facts, **own}).facts for facts, own in zip(self.walks, inputs, strict=True)]
         except LstmInferError:
             return None
-        return Known(walks, self.sure)
+        return Known(walks, self.sure)._settle(graph, self.unsettled)
+
+    def _settle(self, graph: Graph, outer: frozenset[str] = frozenset()) -> Known:
+        self.unsettled = unsettled(graph, self.has, self._same, self.sure, outer)
+        return self
 
 
 def know(graph: Graph, inputs: Sequence[Port], constants: Mapping[str, Array]) -> Known | None:
@@ -117,4 +125,4 @@ def know(graph: Graph, inputs: Sequence[Port], constants: Mapping[str, Array]) -
                 walks.append(dict(walk(graph, feeds_at(inputs, constants, sizes)).facts))
                 sure = held is None
                 break
-    return Known(walks, sure)
+    return Known(walks, sure)._settle(graph)

@@ -14,7 +14,7 @@ from ..graph.ir import Array, Graph, Node, Port
 from ..ops.registry import attr
 from .fold import fold
 from .known import Known, know
-from .positions import is_worth_it, reads_of
+from .positions import FEWEST, is_worth_it, reads_of
 
 __all__ = ["settle_comparisons"]
 
@@ -74,29 +74,34 @@ class _Lengths:
                     self.least[at] = max(self.least.get(at, 0), reached)
 
     def said(self) -> dict[str, bool]:
-        """Comparisons that give the same at every length that the file runs at. Where one of an axis is not sure, none is
-        taken: the copies of a loop are to stay alike."""
-        found: dict[Axis, dict[str, bool | None]] = {}
+        """Comparisons that give the same at every length that the file runs at, where they are those of the steps of a loop:
+        `length > t` for one t after the other. A number that is compared alone is the model's own, and means what it says
+        when the loop is rolled up."""
+        found: dict[Axis, dict[str, tuple[int, bool] | None]] = {}
         for node in self.graph.nodes:
             if not node.domain and node.op in _MIRRORED and len(node.inputs) == 2:
                 for value, other, op in ((*node.inputs, node.op), (*node.inputs[::-1], _MIRRORED[node.op])):
                     at = self._length(value)
                     if at is not None:
-                        found.setdefault(at, {})[node.outputs[0]] = self._holds(self.least.get(at, 0), op, other)
-        sure = (said for said in found.values() if None not in said.values())
-        return {value: bool(holds) for said in sure for value, holds in said.items()}
+                        found.setdefault(at, {})[node.outputs[0]] = self._above(op, other)
+        said: dict[str, bool] = {}
+        for at, compared in found.items():
+            sure = {value: one for value, one in compared.items() if one is not None}
+            steps, least = {limit for limit, _ in sure.values()}, self.least.get(at, 0)
+            in_order = len(steps) >= FEWEST and max(steps) - min(steps) == len(steps) - 1
+            if sure.keys() == compared.keys() and in_order and 0 <= min(steps) <= 1 and least - 2 <= max(steps) < least:
+                said |= {value: holds for value, (_, holds) in sure.items()}
+        return said
 
-    def _holds(self, least: int, op: str, other: str) -> bool | None:
-        """What `length op other` gives for an axis that is not shorter than `least`; None where that is not sure."""
+    def _above(self, op: str, other: str) -> tuple[int, bool] | None:
+        """`length op other` as (t, is it `length > t` or its opposite); None where other is no number."""
         number = self.graph.consts.get(other)
-        if not least or number is None or number.size != 1 or number.dtype.kind not in "iuf":
+        if number is None or number.size != 1 or number.dtype.kind not in "iuf":
             return None
         limit = float(number.reshape(-1)[0])
-        if (op == "Greater" and least > limit) or (op == "GreaterOrEqual" and least >= limit):
-            return True
-        if (op == "LessOrEqual" and least > limit) or (op == "Less" and least >= limit):
-            return False
-        return None
+        if not limit.is_integer():
+            return None
+        return int(limit) - (op in ("GreaterOrEqual", "Less")), op in ("Greater", "GreaterOrEqual")
 
     def _length(self, value: str) -> Axis | None:
         """The axis whose extent a single number is."""
