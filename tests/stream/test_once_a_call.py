@@ -72,3 +72,33 @@ def test_what_a_call_began_with_is_given_out_at_every_step(moved: str) -> None:
         stream = model.stream()
         for a, b in pairwise(cuts):
             tolerances.exact(stream.run(x[a:b])["was"], was[b - 1], f"cut at {list(cuts)}, up to {b}")
+
+
+def test_a_state_that_runs_over_what_is_bound_moves_at_every_step() -> None:
+    """u is streamed; x is a sequence of another length beside it, over which a recurrence moves a state on once a call."""
+    rng = np.random.default_rng(3)
+    consts = {name: rng.uniform(-1, 1, shape) for name, shape in (
+        ("W", (1, 12, 3)), ("R", (1, 12, 4)), ("V", (1, 12, 2)), ("S", (1, 12, 4)),
+    )}  # fmt: skip
+    nodes = [
+        helper.make_node("GRU", ["u", "W", "R"], ["y"], hidden_size=4),
+        helper.make_node("LogSoftmax", ["x"], ["whole"], axis=0),
+        helper.make_node("GRU", ["whole", "V", "S", "", "", "h"], ["", "hn"], hidden_size=4),
+    ]
+    ports = [helper.make_tensor_value_info(n, TensorProto.FLOAT, s) for n, s in (
+        ("u", ["T", "B", 3]), ("x", ["S", "B", 2]), ("h", [1, "B", 4]), ("y", ["T", 1, "B", 4]), ("hn", [1, "B", 4]),
+    )]  # fmt: skip
+    held = [numpy_helper.from_array(value.astype(np.float32), name) for name, value in consts.items()]
+    graph = helper.make_graph(nodes, "g", ports[:3], ports[3:], held)
+    data = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
+    model = lstm_infer.load(data)
+    x, u = (rng.uniform(-1, 1, (n, 1, width)).astype(np.float32) for n, width in ((5, 2), (9, 3)))
+    found = []
+    for cuts in ([], [4], [1, 2, 7]):
+        stream = model.stream(inputs={"x": x})
+        parts = [stream.run(u[a:b]) for a, b in pairwise([0, *cuts, 9])]
+        parts = [part["y"] if isinstance(part, dict) else part for part in parts]
+        found.append((np.concatenate(parts), stream.state["h"]))
+    for y, h in found[1:]:
+        tolerances.exact(y, found[0][0])
+        tolerances.exact(h, found[0][1])

@@ -69,12 +69,20 @@ class CarriedStates:
         while todo:
             value = todo.pop()
             maker = self._ground.makers.get(value)
-            if maker is None or maker.name in seen or carries.carries(maker) or has_time(value):
+            if maker is None or maker.name in seen or has_time(value):
+                continue
+            if carries.carries(maker):
+                if not self._follows(maker, has_time):
+                    raise refusal(maker, "moves a state on once a call, along what does not follow time", EachCallError)
                 continue
             if not registry.moves(maker):
                 raise refusal(maker, "changes a state once a call, behind the sequence", EachCallError)
             seen.add(maker.name)
             todo += [name for name in maker.inputs if name in self._ground.makers]
+
+    def _follows(self, node: Node, has_time: Callable[[str], bool]) -> bool:
+        """Does a recurrence run over the time of the stream: not over a sequence that is bound beside it."""
+        return self._of_one_step(node) or any(has_time(node.inputs[i]) for i, _ in carries.runs_over(node))
 
     def _passed_in(self, node: Node, init: str) -> bool:
         """Does the graph itself pass the state in; refused where the sequence decides about it."""
