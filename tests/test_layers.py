@@ -37,18 +37,28 @@ DIRECT = {
     "recognise": {"analysis"},
     "lower": {"walk"},
     "streams": {"analysis", "lower", "_stream", "_states", "fingerprint", "given"},
-    "stream": {"streams"},
+    "stream": {"streams", "later"},
     "pools": {"stream", "_pool"},  # batches of many signals
     "pool": {"pools"},
-    "many": {"pool", "answer"},  # what a model does with many signals
+    "many": {"pool", "answer", "later"},  # what a model does with many signals
     "feeds": {"analysis", "given"},
     "summary": {"analysis"},
     "infos": {"analysis"},
     "fingerprint": {"graph"},
     "programs": {"streams"},  # made when first used, kept by sizes
     "answer": {"programs", "feeds"},  # the analysis, asked once
-    "native": {"feeds"},  # a file as it runs
-    "model": {"importer", "native", "recognise", "many", "answer", "summary", "infos", "fingerprint", "isa"},
+    "native": {"feeds", "streams", "later"},  # a file as it runs
+    "later": set(),
+    "parts": {
+        "importer",
+        "native",
+        "recognise",
+        "answer",
+        "summary",
+        "infos",
+        "fingerprint",
+    },  # all that a model is made with
+    "model": {"parts", "many", "isa", "later"},
     "drive": {"model"},  # signals through a model, calls in turns
     "comparison": {"drive"},  # one precision beside another
     "conversion": {"drive"},  # a model in another form

@@ -35,6 +35,7 @@ import stream_models
 from lstm_infer.conversion.native import write_native
 from lstm_infer.errors import LstmInferError
 from lstm_infer.native.container import HEADER
+from lstm_infer.native.plans import MappedPlan
 
 ODD: list[Any] = [
     0, 1, 2, 3, -1, 7, 15, 16, 17, 63, 64, 127, 255, 256, 65535, 2**31 - 1, 2**31, 2**32 - 1, 2**40, 2**62, 2**63 - 1, 2**63,
@@ -82,6 +83,12 @@ class Parts:
         for block in blocks if isinstance(blocks, list) else []:
             if isinstance(block, list) and len(block) == 5 and all(type(n) is int for n in block[2:4]):
                 block[4] = crc32(out[max(block[2], 0) : max(block[2] + block[3], 0)])
+        plans = self.documents.get("plans")
+        streams = plans.get("streams") if isinstance(plans, dict) else None
+        firsts = [s.get("first") for s in streams if isinstance(s, dict)] if isinstance(streams, list) else []
+        for span in [*firsts, plans.get("words") if isinstance(plans, dict) else None]:
+            if isinstance(span, list) and len(span) == 3 and all(type(n) is int for n in span[:2]):
+                span[2] = crc32(out[max(span[0], 0) : max(span[0] + span[1], 0)])
         for name, document in self.documents.items():
             places[name] = self._put(document)
         head = self._put({**self.head, "documents": {**places, **(spans or {})}})
@@ -105,7 +112,9 @@ def mutated(rng: random.Random, data: bytes) -> bytes:
     spans = None
     for _ in range(rng.choice((1, 1, 1, 2, 4))):
         what = rng.random()
-        if what < 0.75:
+        if what < 0.25:
+            _word(rng, parts)
+        elif what < 0.75:
             _change(rng, parts.documents[rng.choice(sorted(parts.documents))])
         elif what < 0.85:
             blocks = parts.documents["model"].get("blocks")
@@ -118,6 +127,18 @@ def mutated(rng: random.Random, data: bytes) -> bytes:
         else:
             spans = {rng.choice(sorted(parts.documents)): [rng.choice(ODD), rng.choice(ODD), rng.choice(ODD)]}
     return parts.sealed(spans)
+
+
+def _word(rng: random.Random, parts: Parts) -> None:
+    """A word of the plans becomes another."""
+    plans = parts.documents.get("plans")
+    span = plans.get("words") if isinstance(plans, dict) else None
+    start, length, _ = span if isinstance(span, list) and len(span) == 3 else (0, 0, 0)
+    if type(start) is int and type(length) is int and 64 <= start <= start + length <= len(parts.data) and length >= 8:
+        at = start + rng.randrange(length // 8) * 8
+        old = int.from_bytes(parts.data[at : at + 8], "little", signed=True)
+        number = rng.choice((old + 1, old - 1, old + 64, old * 2, -old, rng.choice([n for n in ODD if type(n) is int])))
+        parts.data[at : at + 8] = (number % 2**64).to_bytes(8, "little")
 
 
 def _raw(rng: random.Random, data: bytearray) -> bytes:
@@ -179,9 +200,14 @@ def tried(data: bytes) -> str:
     found = []
     try:
         stream = model.stream()
-        facts = {name: stream._plan.step_facts[name] for name in stream._plan.fed.streamed}
-        if all(prod(fact.shape) < MOST for fact in facts.values()):
-            stream.step({name: np.zeros(fact.shape, fact.dtype) for name, fact in facts.items()})
+        plan = stream._plan
+        if isinstance(plan, MappedPlan):
+            ports = [(name, dtype, shape) for name, dtype, shape, *_ in plan.inputs]
+        else:
+            ports = [(name, plan.step_facts[name].dtype, plan.step_facts[name].shape) for name in plan.fed.streamed]
+        if all(prod(shape) < MOST for *_, shape in ports):
+            for _ in range(2):
+                stream.step({name: np.ones(shape, dtype) for name, dtype, shape in ports})
         stream.restore(stream.snapshot())
         found.append("streams")
     except LstmInferError:

@@ -23,13 +23,10 @@ from .ops.registry import is_random
 from .program.draws import Draws
 from .programs import Programs
 from .streams.asked import Asked, Sizes
+from .streams.general import MAX_CHUNK
 from .streams.plan import StreamPlan
 
-__all__ = ["MAX_CHUNK", "Answer"]
-
-MAX_CHUNK = 64
-"""Longest block of a stream, where the caller does not say."""
-
+__all__ = ["Answer"]
 
 SMALL_BYTES = 256
 KEPT_OPENED = 16

@@ -28,7 +28,6 @@ __all__ = [
     "fed_ports",
     "held_ports",
     "load_options",
-    "refuse_fixed",
 ]
 
 
@@ -64,15 +63,6 @@ def load_options(
         None if seed is None else given.number("seed", seed, 0),
         asked_precision(precision),
     )
-
-
-def refuse_fixed(options: Options) -> None:
-    """What is fixed when a model is converted cannot be said again."""
-    for name in ("inputs", "constants", "states", "time_axis", "seed"):
-        if getattr(options, name) not in (None, {}):
-            raise ArgumentError(f"{name}: was fixed when the model was converted; load the file that it was made from")
-    if options.precision != Precision():
-        raise ArgumentError("precision: was fixed when the model was converted; load the file that it was made from")
 
 
 REST = "*"

@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Set
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .errors import ArgumentError, BudgetError, DtypeError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 __all__ = ["array", "flag", "items", "named", "names", "number", "refuse_masked", "shown"]
 

@@ -5,27 +5,36 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
 
 from . import given
-from .answer import MAX_CHUNK, Answer
 from .errors import FeedError, LstmInferError, NotStreamableError
-from .fingerprint import Fingerprint
 from .graph.budget import within_memory
-from .graph.ir import Port
-from .pool import StreamPool
-from .pools.batches import Batches
-from .pools.sequences import One, checked, of_sequence, side_by_side
-from .streams.asked import Asked, Sizes
-from .streams.plan import StreamPlan
+from .later import Later
+from .streams.general import MAX_CHUNK
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+    from . import pool as pools
+    from .answer import Answer
+    from .fingerprint import Fingerprint
+    from .graph.ir import Port
+    from .pool import StreamPool
+    from .pools import batches
+    from .pools import sequences as whole
+    from .pools.sequences import One
+    from .streams.asked import Asked, Sizes
+    from .streams.plan import StreamPlan
+
+    Sequence = NDArray[Any] | Mapping[str, NDArray[Any]]
+    Result = NDArray[Any] | dict[str, NDArray[Any]]
+else:
+    pools, batches, whole = Later("pool"), Later("pools.batches"), Later("pools.sequences")
 
 __all__ = ["ManySignals"]
-
-Sequence = NDArray[Any] | Mapping[str, NDArray[Any]]
-Result = NDArray[Any] | dict[str, NDArray[Any]]
 
 MOST_THREADS = 64
 """More are not used."""
@@ -83,7 +92,7 @@ class ManySignals:
         def opened(batch: int, inputs: Mapping[str, ArrayLike], max_chunk: int) -> tuple[Asked, StreamPlan]:
             return self._streams.open(batch, {}, inputs, max_chunk)
 
-        return StreamPool(self, Batches(opened, self._replan, bound, max_chunk), reserve, threads)
+        return pools.StreamPool(self, batches.Batches(opened, self._replan, bound, max_chunk), reserve, threads)
 
     def run_many(
         self,
@@ -154,7 +163,7 @@ class ManySignals:
                 raise
             return self._whole(given_all)
         plan = pool._batches.plan
-        ones = [checked(plan, index, sequence) for index, sequence in enumerate(given_all)]
+        ones = [whole.checked(plan, index, sequence) for index, sequence in enumerate(given_all)]
         return self._through(pool, plan, ones, min(threads, MOST_THREADS), inputs)
 
     # ---- inside -----------------------------------------------------------------------------------------
@@ -169,7 +178,7 @@ class ManySignals:
     ) -> Iterator[tuple[int, Result]]:
         pays = plan.call is not None and plan.blocks[-1].work >= WORTH
         together = [one for one in ones if one.steps > 0] if pays else []
-        for one in side_by_side(pool, plan, together, threads):
+        for one in whole.side_by_side(pool, plan, together, threads):
             yield one.index, one.answer()
         for one in ones:
             if not pays or one.steps <= 0:
@@ -195,7 +204,7 @@ class ManySignals:
                     for o in outputs
                 }
         except LstmInferError as error:
-            raise of_sequence(one.index, error) from None
+            raise whole.of_sequence(one.index, error) from None
         one.results = found
         return one.answer()
 
@@ -205,9 +214,11 @@ class ManySignals:
         for index, sequence in enumerate(sequences):
             named = isinstance(sequence, Mapping)
             if not named and len(names) != 1:
-                raise of_sequence(index, FeedError(f"this model takes {len(names)} inputs; feed a dict with {names}"))
+                raise whole.of_sequence(
+                    index, FeedError(f"this model takes {len(names)} inputs; feed a dict with {names}")
+                )
             try:
                 made = self.run(sequence if named else {names[0]: sequence})  # type: ignore[attr-defined]
             except LstmInferError as error:
-                raise of_sequence(index, error) from None
+                raise whole.of_sequence(index, error) from None
             yield index, made if named or len(made) != 1 else next(iter(made.values()))

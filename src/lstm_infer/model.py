@@ -3,53 +3,40 @@
 from __future__ import annotations
 
 import os
-import threading
+from _thread import RLock  # `threading` is a tenth of the time that a mapped file takes to load
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
 
 from . import given
-from .analysis.find_roles import find_roles
-from .analysis.roles import Roles
-from .analysis.spec import StreamSpec
-from .answer import MAX_CHUNK, Answer
 from .errors import ArgumentError, BudgetError, FeedError, LstmInferError, NotStreamableError, ShapeError
-from .feeds import (
-    Options,
-    asked_precision,
-    check_fixed,
-    check_sizes,
-    checked_feeds,
-    fed_ports,
-    held_ports,
-    load_options,
-    refuse_fixed,
-)
-from .fingerprint import Fingerprint
 from .graph.budget import NO_MEMORY, TOO_DEEP, Allowance, open_budget, within_memory
-from .graph.fact import Fact
-from .graph.ir import Graph, Node, Port
-from .graph.weights import held_bytes, hold_weights
-from .infos import input_infos, output_infos
 from .isa import choose_isa
+from .later import Later
 from .many import ManySignals
-from .native.reader import Restored, native, restored
-from .ops import recurrent, registry
-from .ops.registry import is_built
-from .program.program import Program
-from .program.store import ConstStore
-from .programs import Programs
-from .recognise import pad_delays, rewrite, thaw, warn_once
-from .records import InputInfo, LayerInfo, OutputInfo, StateInfo, StreamInfo
+from .native.container import native
+from .native.mapped import Mapped
+from .native.plans import plans_of
 from .stream import Stream
-from .summary import summarize
-from .walk.remembered import remembering
+from .streams.general import MAX_CHUNK
 
 if TYPE_CHECKING:
     import onnx
+    from numpy.typing import ArrayLike, NDArray
+
+    from . import parts
+    from .analysis.roles import Roles
+    from .analysis.spec import StreamSpec
+    from .feeds import Options
+    from .graph.fact import Fact
+    from .graph.ir import Graph, Node, Port
+    from .native.container import Container
+    from .native.reader import Restored
+    from .program.program import Program
+    from .records import InputInfo, LayerInfo, OutputInfo, StateInfo, StreamInfo
+else:
+    parts = Later("parts")
 
 __all__ = ["Model", "load"]
 
@@ -107,24 +94,23 @@ def load(
     ArgumentError
         An argument is of another kind than what stands here, or not built.
     """
-    from .importer import read
 
     if given.number("threads", threads) != 1:
         raise ArgumentError(
             f"threads: {threads} are not built; this version runs every call in its own thread (threads=1)"
         )
-    options = load_options(isa, inputs, constants, states, time_axis, seed, precision)
     file = native(source)
     if file is not None:
-        refuse_fixed(options)
-        with open_budget(Allowance()), within_memory("load"), file.judged():
-            before = restored(file, options.isa)
-            return Model(before.graph, before.options, before=before)
+        _refuse_fixed(
+            inputs=inputs, constants=constants, states=states, time_axis=time_axis, seed=seed, precision=precision
+        )
+        return _from_file(file, isa)
+    options = parts.load_options(isa, inputs, constants, states, time_axis, seed, precision)
     with open_budget(Allowance()), within_memory("load"):
-        return Model(read(source, is_built), options)
+        return Model(parts.read(source, parts.is_built), options)
 
 
-class Model(ManySignals):
+class Model(ManySignals, Mapped):
     """A loaded model: immutable, picklable, shared freely between threads. Made by `load`."""
 
     __slots__ = (
@@ -147,14 +133,15 @@ class Model(ManySignals):
 
     def __init__(self, graph: Graph, options: Options, *, shares: bool = False, before: Restored | None = None) -> None:
         """shares: another model has the same graph. before: it was rewritten before it was converted."""
+        self._plans = getattr(self, "_plans", {})
         self._graph, self._options = graph, options
-        store = before.store if before is not None else ConstStore(options.precision, drops=not shares)
-        self._programs = Programs(graph, choose_isa(options.isa), options.seed, store)
-        self._lock = threading.RLock()
-        self._fingerprint = Fingerprint(graph.signature, str(options.precision), options.constants)
-        self._ports = fed_ports(graph, options)
+        store = before.store if before is not None else parts.ConstStore(options.precision, drops=not shares)
+        self._programs = parts.Programs(graph, choose_isa(options.isa), options.seed, store)
+        self._lock = RLock()
+        self._fingerprint = parts.Fingerprint(graph.signature, str(options.precision), options.constants)
+        self._ports = parts.fed_ports(graph, options)
         self._repaired: tuple[str, ...] = () if before is None else before.repaired
-        with open_budget(graph.allowance), remembering(graph) as walks:
+        with open_budget(graph.allowance), parts.remembering(graph) as walks:
             if before is None:
                 self._repaired = _rewritten(graph, self._ports, options)
             self._prepare()
@@ -163,16 +150,16 @@ class Model(ManySignals):
     def _prepare(self) -> None:
         """Find out what the inputs mean."""
         graph, options = self._graph, self._options
-        self._ports = held_ports(self._ports, graph)
+        self._ports = parts.held_ports(self._ports, graph)
         self._rewritten: tuple[str, ...] = tuple(graph.notes)
         self._quick = [(p.name, p.dtype, -1 if p.shape is None else len(p.shape)) for p in self._ports]
         options.precision.check(node.name for node in self._weighted())
         self._output_names = tuple(p.name for p in graph.outputs)
         self._default_ports = [
-            Port(n, a.dtype, a.shape) for n, a in graph.defaults.items() if n not in options.constants
+            parts.Port(n, a.dtype, a.shape) for n, a in graph.defaults.items() if n not in options.constants
         ]
-        self._walked_roles = find_roles(graph, self._ports, options.constants, options.time_axis)
-        self._streams = Answer(graph, self._walked_roles, self._ports, options, self._programs)
+        self._walked_roles = parts.find_roles(graph, self._ports, options.constants, options.time_axis)
+        self._streams = parts.Answer(graph, self._walked_roles, self._ports, options, self._programs)
         self._refuse_unbuilt()
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -195,7 +182,7 @@ class Model(ManySignals):
     @property
     def nbytes(self) -> int:
         """Bytes of constants: as the kernels read them, and those of the graph that are not held so alone."""
-        return self._programs.store.n_bytes + sum(held_bytes(graph.consts) for graph in self._graph.graphs())
+        return self._programs.store.n_bytes + sum(parts.held_bytes(graph.consts) for graph in self._graph.graphs())
 
     @property
     def rewritten(self) -> tuple[str, ...]:
@@ -213,18 +200,18 @@ class Model(ManySignals):
         Those that no call has packed so far are not among them."""
         held = self._programs.store.layers
         found = [held[node.name] for node in self._weighted() if node.name in held]
-        return tuple(LayerInfo(h.node, h.op, h.n_weights, h.kind, h.why) for h in found)
+        return tuple(parts.LayerInfo(h.node, h.op, h.n_weights, h.kind, h.why) for h in found)
 
     @property
     def inputs(self) -> tuple[InputInfo, ...]:
         """The inputs in the graph's order, without those turned into constants."""
-        return input_infos(self._ports, self._roles)
+        return parts.input_infos(self._ports, self._roles)
 
     @property
     @within_memory("the analysis")
     def outputs(self) -> tuple[OutputInfo, ...]:
         """The outputs in the graph's order."""
-        return output_infos(self._graph.outputs, self._streams.reading())
+        return parts.output_infos(self._graph.outputs, self._streams.reading())
 
     @property
     def states(self) -> tuple[StateInfo, ...]:
@@ -242,7 +229,7 @@ class Model(ManySignals):
             It needs its whole input at once; says which node and why.
         """
         spec = self._streams.spec()
-        return StreamInfo(
+        return parts.StreamInfo(
             spec.mode, tuple(spec.streamed), tuple(spec.side), dict(spec.pairs), {o.name: o.kind for o in spec.outputs},
             spec.lag, spec.rate, spec.steady, spec.stepwise,
         )  # fmt: skip
@@ -334,6 +321,10 @@ class Model(ManySignals):
         FeedError, ShapeError, DtypeError
             `initial` or `inputs` do not fit.
         """
+        if self._plans and initial is None and inputs is None and type(batch) is int and type(max_chunk) is int:
+            mapped = self._plans.get((batch, max_chunk))
+            if mapped is not None:
+                return Stream(self, mapped.asked, mapped)  # type: ignore[arg-type]
         first = {} if initial is None else given.named("initial", initial)
         first = {name: given.array(f"initial: {name!r}", value) for name, value in first.items()}
         bound = {} if inputs is None else given.named("inputs", inputs)
@@ -348,13 +339,13 @@ class Model(ManySignals):
             spec = self._streams.answer()
         except LstmInferError as error:  # which output holds which state is the caller's to say: here is what there is
             spec = error.kept()
-        return summarize(self._graph, self.inputs, self.outputs, spec, self._roles, self.layers, self.isa)
+        return parts.summarize(self._graph, self.inputs, self.outputs, spec, self._roles, self.layers, self.isa)
 
     # ---- inside -----------------------------------------------------------------------------------------
 
     def _held_as(self, precision: str | Mapping[str, str]) -> Model:
         """The same graph, not read again, with its weights held otherwise."""
-        options = replace(self._options, precision=asked_precision(precision))
+        options = parts.replace(self._options, precision=parts.asked_precision(precision))
         with open_budget(Allowance()), within_memory("load"):
             made = Model(self._graph, options, shares=True)
         made._repaired = self._repaired
@@ -362,7 +353,7 @@ class Model(ManySignals):
 
     def _weighted(self) -> Iterator[Node]:
         """The nodes whose weights `precision` is about."""
-        return (node for node in self._graph.walk() if registry.weights(node))
+        return (node for node in self._graph.walk() if parts.registry.weights(node))
 
     def _refuse_unbuilt(self) -> None:
         """What cannot be run is refused at load: a walk meets every node that a run would."""
@@ -370,7 +361,7 @@ class Model(ManySignals):
         if roles.contradicts:
             raise ShapeError(f"{roles.walkable}; the graph contradicts itself at every size of its inputs")
         if roles.walkable:
-            recurrent.check_attributes(self._graph.walk())
+            parts.recurrent.check_attributes(self._graph.walk())
         else:  # held: weights are packed now, and every later program finds them
             self._first = self._program(roles.feeds(*roles.analysis_sizes()), self._output_names)
 
@@ -382,7 +373,7 @@ class Model(ManySignals):
     def _checked(self, feeds: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
         """The inputs in order, then those with a default that are fed all the same; every one checked."""
         ports = [*self._ports, *(p for p in self._default_ports if p.name in feeds)]
-        return checked_feeds(ports, feeds, self._options)
+        return parts.checked_feeds(ports, feeds, self._options)
 
     def _checked_outputs(self, outputs: Sequence[str]) -> tuple[str, ...]:
         for name in given.names("outputs", outputs):
@@ -400,10 +391,10 @@ class Model(ManySignals):
         if found is not None:
             return found
         names = [*(port.name for port in self._ports), *extra]
-        check_fixed(self._ports, arrays, self._graph)
-        check_sizes(self._ports, arrays, lambda name, axis: self._roles.opens(name, axis))
-        facts = {name: Fact.of(array) for name, array in self._options.constants.items()}
-        facts |= {name: Fact(array.shape, array.dtype) for name, array in zip(names, arrays, strict=True)}
+        parts.check_fixed(self._ports, arrays, self._graph)
+        parts.check_sizes(self._ports, arrays, lambda name, axis: self._roles.opens(name, axis))
+        facts = {name: parts.Fact.of(array) for name, array in self._options.constants.items()}
+        facts |= {name: parts.Fact(array.shape, array.dtype) for name, array in zip(names, arrays, strict=True)}
         return self._programs.keep(key, self._programs.build(facts, names, wanted, self._streams.draws(facts)))
 
     def _program(self, facts: Mapping[str, Fact], wanted: Sequence[str]) -> Program:
@@ -413,10 +404,27 @@ class Model(ManySignals):
 
 def _rewritten(graph: Graph, ports: Sequence[Port], options: Options) -> tuple[str, ...]:
     """Bring a graph into the form that the planner knows best; the frozen sizes that were opened."""
-    graph.notes += rewrite(graph, ports, options.constants, options.states)
-    repaired = tuple(thaw(graph, ports, options.constants))
+    graph.notes += parts.rewrite(graph, ports, options.constants, options.states)
+    repaired = tuple(parts.thaw(graph, ports, options.constants))
     if repaired:
-        pad_delays(graph, ports, options.constants)
-    warn_once(repaired, graph)
-    hold_weights(graph, registry.weights)
+        parts.pad_delays(graph, ports, options.constants)
+    parts.warn_once(repaired, graph)
+    parts.hold_weights(graph, parts.registry.weights)
     return repaired
+
+
+def _refuse_fixed(**asked: Any) -> None:
+    """What is fixed when a model is converted cannot be said again."""
+    for name, value in asked.items():
+        if value is not None and value != ("f32" if name == "precision" else {}):
+            raise ArgumentError(f"{name}: was fixed when the model was converted; load the file that it was made from")
+
+
+def _from_file(file: Container, isa: str | None) -> Model:
+    """The model in a native file."""
+    with open_budget(Allowance()), within_memory("load"), file.judged():
+        found = plans_of(file, choose_isa(isa))
+        if found:
+            return Model._mapped(file, isa, found)
+        before = parts.restored(file, isa)
+        return Model(before.graph, before.options, before=before)

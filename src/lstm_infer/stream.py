@@ -7,19 +7,24 @@ it does not take (a lag, a stride, other sizes, steps on the host) goes through 
 from __future__ import annotations
 
 from collections.abc import Mapping, MutableMapping, Sequence
-from typing import Any
-
-from numpy.typing import ArrayLike, NDArray
+from typing import TYPE_CHECKING, Any
 
 from . import given
-from .fingerprint import Sign
 from .graph.budget import within_memory
-from .records import StateInfo
-from .streams.asked import Asked, Sizes, Source
+from .later import Later
 from .streams.general import GeneralPath, Standing
 from .streams.named import States, check_state, checked_rows, memory_of, reset_rows
-from .streams.plan import StreamPlan
-from .streams.snapshot import put, take
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+    from .fingerprint import Sign
+    from .records import StateInfo
+    from .streams import snapshot as snapshots
+    from .streams.asked import Asked, Sizes, Source
+    from .streams.plan import StreamPlan
+else:
+    snapshots = Later("streams.snapshot")
 
 __all__ = ["Stream"]
 
@@ -45,7 +50,7 @@ class Stream(GeneralPath):
     def __reduce__(self) -> tuple[Any, ...]:
         plan, signs = self._plan, self._signs
         shared = self._first is plan.first_state()
-        first = None if shared else take(plan, signs, plan.first_phase, False, self._first, None)
+        first = None if shared else snapshots.take(plan, signs, plan.first_phase, False, self._first, None)
         return _reopened, (self._source, self._asked, dict(plan.fed.sizes), first, self.snapshot())
 
     def __copy__(self) -> Stream:
@@ -125,7 +130,7 @@ class Stream(GeneralPath):
 
         def body(now: Standing) -> tuple[bytes, Standing]:
             which = None if rows is None else checked_rows(now.plan.batch, rows, once=True)
-            return take(now.plan, self._signs, now.phase, now.flushed, self._state, which), now
+            return snapshots.take(now.plan, self._signs, now.phase, now.flushed, self._state, which), now
 
         return self._alone(body, False)
 
@@ -143,7 +148,7 @@ class Stream(GeneralPath):
 
         def body(now: Standing) -> tuple[None, Standing]:
             which = None if rows is None else checked_rows(now.plan.batch, rows, once=True)
-            phase, flushed = put(now.plan, self._signs, snapshot, now.phase, now.flushed, self._state, which)
+            phase, flushed = snapshots.put(now.plan, self._signs, snapshot, now.phase, now.flushed, self._state, which)
             return None, Standing(now.plan, phase, flushed)
 
         self._alone(body)

@@ -11,7 +11,7 @@ import stream_models
 from lstm_infer import load
 from lstm_infer.cli.command import main
 from lstm_infer.conversion.native import write_native
-from lstm_infer.native.reader import native
+from lstm_infer.native.container import native
 
 
 @pytest.fixture

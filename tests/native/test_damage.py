@@ -14,8 +14,7 @@ import lstm_infer
 import stream_models
 from lstm_infer import FormatError
 from lstm_infer.conversion.native import write_native
-from lstm_infer.native.container import HEADER
-from lstm_infer.native.reader import native
+from lstm_infer.native.container import HEADER, native
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tools"))
 
@@ -77,7 +76,7 @@ def test_another_byte_order_is_refused_by_name(data: bytes) -> None:
 
 def test_checksums_of_weights_are_held_when_a_file_is_checked(data: bytes) -> None:
     file = native(data)
-    assert file is not None and file.check() == 3 + len(file.blocks)
+    assert file is not None and file.check() == 4 + 2 + len(file.blocks)
     _, _, start, length, _ = max(file.blocks, key=lambda block: block[3])
     damaged = bytearray(data)
     damaged[start + length // 2] ^= 64

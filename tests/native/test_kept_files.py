@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import lstm_infer
-from lstm_infer.native.reader import native
+from lstm_infer.native.container import native
 
 KEPT = sorted((Path(__file__).parents[1] / "data" / "format").glob("v*/*.lsi"))
 

@@ -16,7 +16,7 @@ from ..drive.inputs import Feeds
 from ..errors import LstmInferError
 from ..graph.ir import Graph
 from ..model import load
-from ..native.reader import native
+from ..native.container import native
 from ..ops import recurrent
 from ..ops.registry import is_random
 

@@ -16,7 +16,7 @@ from ..drive.inputs import Feeds, Inputs
 from ..errors import LstmInferError
 from ..frozen import frozen
 from ..model import Model
-from ..native.reader import native
+from ..native.container import native
 from ..ops import carries
 from .exposed import Exposed, expose
 from .peer import Reference

@@ -16,7 +16,7 @@ import lstm_infer
 
 from ..drive.compare import ABSOLUTE, RELATIVE, compare
 from ..model import Model
-from ..native.reader import native
+from ..native.container import native
 from .checks import Check
 from .peer import MissingPeerError, open_session, seeded
 from .report import VerifyReport, VerifyRow

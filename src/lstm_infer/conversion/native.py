@@ -19,12 +19,16 @@ from ..errors import ConvertError, LstmInferError
 from ..graph.ir import Array, Graph, Node
 from ..graph.weights import MARKS, Weight, as_weight, mark
 from ..model import Model, load
-from ..native.container import ALIGN, DTYPES, HEADER, MAGIC, ORDER, VERSION
-from ..native.reader import native
+from ..native.container import ALIGN, DTYPES, HEADER, MAGIC, ORDER, VERSION, native
+from ..native.plans import PLANS, layout_sign, plan_key
 from ..ops.registry import is_random
+from ..program.assemble import Placed, Words, words
 from ..program.store import Panels
 from ..program.unpacking import Piece, Unpack
 from ..program.views import View
+from ..streams.general import MAX_CHUNK
+from ..streams.gil import RELEASE_FROM
+from ..streams.road import ports_of
 from .form import Asked, Proof, Written
 from .proof import Live, live_cases, matched, whole_cases
 from .report import Checked
@@ -112,6 +116,7 @@ class _Writer:
             {"block": self._block(array)} if (weight := as_weight(array)) is None else self._weight(weight)
             for array in self._constants
         ]
+        plans = self._plans()
         said = {
             "options": self._options(), "source": [digest.hex() for digest in graph.signature],
             "notes": list(model.rewritten), "repaired": list(model.repaired), "held": held,
@@ -119,7 +124,10 @@ class _Writer:
             "panels": [{"block": block, "kind": key.kind, "of": self._plain(key.of)} for key, _, block in self._panels],
             "blocks": self._blocks,
         }  # fmt: skip
-        documents = {"graph": self._document(shown), "model": self._document(said)}
+        documents = {"graph": self._document(shown)}
+        if plans is not None:
+            documents[PLANS] = self._document(plans)
+        documents["model"] = self._document(said)
         start, length, checksum = self._document({"by": f"lstm_infer {__version__}", "documents": documents})
         fields = (MAGIC, ORDER, *VERSION, self._at, start, length, checksum, 0, 0)
         own = crc32(HEADER.pack(*fields)[: HEADER.size - 4])
@@ -228,6 +236,46 @@ class _Writer:
             return ["float", float(value) if np.isfinite(value) else str(float(value))]
         return ["text", value] if isinstance(value, str) else None
 
+    # ---- plans ------------------------------------------------------------------------------------------
+
+    def _plans(self) -> dict[str, Any] | None:
+        """The plan of the usual stream: one signal, with nothing but its frames."""
+        model = self._model
+        try:
+            spec = stream_spec(model)
+            if not isinstance(spec, StreamSpec) or spec.side:
+                return None
+            _, plan = model._streams.open(1, {}, {}, MAX_CHUNK)
+        except LstmInferError:
+            return None
+        first = plan.first_state()
+        if plan.call is None or not plan.is_settled:
+            return None
+        rows: list[Any] = []
+        used: dict[int, int] = {}
+        blocks, arena = [], 0
+        for block in plan.blocks:
+            found = plan.placed(block.n, plan.first_phase)
+            arena = max(arena, found.arena_bytes)
+
+            def address(view: View, found: Placed = found) -> tuple[int, int]:
+                if view.buffer.kind != "const":
+                    return found.address(view)
+                start, length = self._blocks[self._block(view.buffer.keep[0])][2:4]
+                used[start] = length
+                return 0, start + view.byte_offset
+
+            made = _steps(words(found.calls, address, found.n_bases), rows)
+            blocks.append({"n": block.n, "work": block.work, "nodes": list(block.program.nodes[0]), "plan": made})
+        constants = np.array(sorted(used.items()), np.int64).reshape(-1)
+        inputs, outputs = ports_of(plan.spec, plan.fed.streamed, plan.step_facts, plan.out_facts)
+        return {"key": plan_key(), "words": self._put(np.concatenate([constants, *rows]).astype("<i8").data), "streams": [{
+            "batch": 1, "max_chunk": MAX_CHUNK, "arena": arena, "first": self._put(first.data), "constants": len(used),
+            "layout": layout_sign(plan),
+            "inputs": [_shown(port) for port in inputs], "outputs": [_shown(port) for port in outputs], "blocks": blocks,
+            "release_from": RELEASE_FROM, "can_fail": any(block.program.can_fail for block in plan.blocks),
+        }]}  # fmt: skip
+
     def _options(self) -> dict[str, Any]:
         asked = self._model._options
         return {
@@ -236,6 +284,20 @@ class _Writer:
             "states": asked.states, "time_axis": asked.time_axis, "seed": asked.seed,
             "precision": [asked.precision.rest, [list(pair) for pair in asked.precision.named]],
         }  # fmt: skip
+
+
+def _steps(made: Words, rows: list[Any]) -> dict[str, Any]:
+    """Steps by slots and numbers of words; the words go to `rows`."""
+    steps = []
+    for slot, row in made.steps:
+        rows.append(np.asarray(row, np.int64))
+        steps.append([slot, len(row)])
+    return {"steps": steps, "nested": [_steps(inner, rows) for inner in made.nested]}
+
+
+def _shown(port: Any) -> list[Any]:
+    name, dtype, shape, time, every = port
+    return [name, np.dtype(dtype).name, list(shape), time, every]
 
 
 def _port(port: Any) -> list[Any]:

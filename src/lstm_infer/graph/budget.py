@@ -17,10 +17,9 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from functools import wraps
-from typing import ParamSpec, TypeVar
+from typing import NamedTuple, ParamSpec, TypeVar
 
 from ..errors import BudgetError
-from ..frozen import frozen
 
 __all__ = [
     "NO_MEMORY",
@@ -64,8 +63,7 @@ HELD_BYTES = 1 << 26
 """All constants that a walk computes may take this much, and four times the file's bytes."""
 
 
-@frozen
-class Allowance:
+class Allowance(NamedTuple):
     """What a file may cost."""
 
     work: int = FLOOR

@@ -3,7 +3,6 @@ against what there is."""
 
 from __future__ import annotations
 
-import json
 import mmap
 import os
 import struct
@@ -12,18 +11,28 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from math import prod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .. import _core
 from ..errors import FormatError, LstmInferError, MissingFileError
-from ..graph.ir import Array
+from .text import read_json
 from .values import Value
 
-__all__ = ["ALIGN", "DTYPES", "HEADER", "MAGIC", "ORDER", "VERSION", "Container", "is_native", "opened"]
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ..graph.ir import Array
+
+    Bytes = NDArray[np.uint8]
+    Span = tuple[int, int, int]
+    """Where a part begins, its length, its checksum."""
+    Block = tuple[np.dtype[Any], tuple[int, ...], int, int, int]
+    """Element type, shape, and the span."""
+
+__all__ = ["ALIGN", "DTYPES", "HEADER", "MAGIC", "ORDER", "VERSION", "Container", "is_native", "native", "opened"]
 
 MAGIC = b"\x89LSI\r\n\x1a\n"
 ORDER = 0x01020304
@@ -44,12 +53,6 @@ CHECKED_BYTES = 4096
 """Blocks up to this size are held against their checksums when a file is opened; larger ones by `check` alone."""
 
 _ODD = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, AssertionError)
-
-Bytes = NDArray[np.uint8]
-Span = tuple[int, int, int]
-"""Where a part begins, its length, its checksum."""
-Block = tuple[np.dtype[Any], tuple[int, ...], int, int, int]
-"""Element type, shape, and the span."""
 
 
 def is_native(start: bytes) -> bool:
@@ -128,6 +131,15 @@ class Container:
             raise self.wrong(f"there is no document {name!r}")
         return self._document(self._documents[name], f"the document {name!r}")
 
+    def part(self, value: Value, dtype: type[Any]) -> NDArray[Any]:
+        """Numbers that stand in the file, held against their checksum."""
+        start, length, checksum = self._span(value)
+        part = self.memory[start : start + length]
+        self._check(part, checksum, value.where)
+        if length % np.dtype(dtype).itemsize:
+            raise value.wrong(f"whole numbers of {np.dtype(dtype)}")
+        return part.view(dtype)
+
     @cached_property
     def model(self) -> Value:
         """The document that describes blocks, constants and options."""
@@ -146,7 +158,11 @@ class Container:
             self._check(self.memory[start : start + length], checksum, what)
         for number, (_, _, start, length, checksum) in enumerate(self.blocks):
             self._check(self.memory[start : start + length], checksum, f"block {number}")
-        return len(self._parts) + len(self.blocks)
+        plans = self.document("plans") if self.has("plans") else None
+        spans = [] if plans is None else [plans["words"], *(stream["first"] for stream in plans["streams"].items())]
+        for span in spans:
+            self.part(span, np.uint8)
+        return len(self._parts) + len(self.blocks) + len(spans)
 
     def number(self, value: Value) -> int:
         """The number of a block."""
@@ -205,10 +221,34 @@ class Container:
         part = self.memory[start : start + length]
         self._check(part, checksum, what)
         try:
-            return Value(json.loads(part.tobytes().decode()), what, self.wrong)
+            return Value(read_json(part.tobytes().decode()), what, self.wrong)
         except (ValueError, RecursionError) as error:
             raise self.wrong(f"{what} is no JSON ({type(error).__name__})") from error
 
     def _check(self, part: Bytes, checksum: int, what: str) -> None:
         if crc32(part.data) != checksum:
             raise self.wrong(f"{what} does not fit its checksum")
+
+
+def native(source: object) -> Container | None:
+    """The frame of a native file, checked; None: something else.
+
+    Raises
+    ------
+    FormatError
+        It is one, but damaged, of a newer version, or in another byte order.
+    MissingFileError
+        There is no such file.
+    """
+    memory: Bytes | None
+    if isinstance(source, (str, os.PathLike)):
+        label = os.fsdecode(source)
+        memory = opened(label)
+        if memory is None and label.lower().endswith(".lsi") and os.path.isfile(label):
+            raise FormatError(f"{label}: does not begin as a native file; is it cut short?")
+    elif isinstance(source, (bytes, bytearray, memoryview)):
+        label = f"the model ({len(source)} bytes)"
+        memory = np.frombuffer(source, np.uint8) if is_native(bytes(source[:16])) else None
+    else:
+        return None
+    return None if memory is None else Container(memory, label)

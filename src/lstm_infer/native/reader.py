@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -10,7 +9,6 @@ import numpy as np
 
 from .. import _core
 from .. import ops as _ops  # noqa: F401  (registers the operators)
-from ..errors import FormatError
 from ..feeds import Options
 from ..frozen import frozen
 from ..graph.ir import Array, Graph, Node
@@ -21,11 +19,11 @@ from ..program.precision import KINDS, Held, Precision
 from ..program.store import PANEL_DTYPES, ConstStore, Panels
 from ..program.unpacking import Piece, Unpack
 from ..program.views import View
-from .container import DTYPES, MOST_AXES, Bytes, Container, is_native, opened
+from .container import DTYPES, MOST_AXES, Container
 from .graphs import graph_of
 from .values import Value
 
-__all__ = ["Restored", "native", "restored"]
+__all__ = ["Restored", "restored"]
 
 MOST = 2**40
 """Elements of anything."""
@@ -39,30 +37,6 @@ class Restored:
     options: Options
     store: ConstStore
     repaired: tuple[str, ...]
-
-
-def native(source: object) -> Container | None:
-    """The frame of a native file, checked; None: something else.
-
-    Raises
-    ------
-    FormatError
-        It is one, but damaged, of a newer version, or in another byte order.
-    MissingFileError
-        There is no such file.
-    """
-    memory: Bytes | None
-    if isinstance(source, (str, os.PathLike)):
-        label = os.fsdecode(source)
-        memory = opened(label)
-        if memory is None and label.lower().endswith(".lsi") and os.path.isfile(label):
-            raise FormatError(f"{label}: does not begin as a native file; is it cut short?")
-    elif isinstance(source, (bytes, bytearray, memoryview)):
-        label = f"the model ({len(source)} bytes)"
-        memory = np.frombuffer(source, np.uint8) if is_native(bytes(source[:16])) else None
-    else:
-        return None
-    return None if memory is None else Container(memory, label)
 
 
 def restored(container: Container, isa: str | None) -> Restored:

@@ -7,7 +7,7 @@ what is said of a call that is wrong. A call is all or nothing: the rows of its 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,9 +21,11 @@ from ..streams import shapes
 from ..streams.asked import Source
 from ..streams.block import Phase
 from ..streams.general import FLUSHED, Standing, joined, piece
-from ..streams.shapes import Arrays
 from .batches import Batch, Batches
 from .told import Ids, check_frame, id_array, named, no_such, one_id, rows_of, shared_feeds, twice
+
+if TYPE_CHECKING:
+    from ..streams.shapes import Arrays
 
 __all__ = ["Calls", "Where"]
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 from ..errors import LstmInferError
 from ..streams import shapes
 from ..streams.plan import StreamPlan
-from ..streams.shapes import Arrays
 from .signals import Signals
+
+if TYPE_CHECKING:
+    from ..streams.shapes import Arrays
 
 __all__ = ["One", "checked", "of_sequence", "side_by_side"]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,9 @@ from .. import given
 from ..errors import ArgumentError, FeedError, LstmInferError, ShapeError, StateError
 from ..streams import shapes
 from ..streams.plan import StreamPlan
-from ..streams.shapes import Arrays
+
+if TYPE_CHECKING:
+    from ..streams.shapes import Arrays
 
 __all__ = ["Ids", "check_frame", "id_array", "named", "no_such", "one_id", "rows_of", "shared_feeds", "twice"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import groupby
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from .place import number_slices, place
 from .program import BASE_ARENA, BASE_CONST, BASE_FIRST, BASE_STATE, Program
 from .views import View
 
-__all__ = ["Placed", "assemble", "placed"]
+__all__ = ["Placed", "Words", "assemble", "placed", "words"]
 
 
 @frozen
@@ -39,7 +39,7 @@ class Placed:
 
     def plan(self, calls: Sequence[AnyCall]) -> _core.Plan:
         """These of its calls for C; none of them a call of NumPy."""
-        return _plan(self.isa, calls, self.address, self.n_bases)
+        return _plan(self.isa, words(calls, self.address, self.n_bases))
 
     def segments(self, calls: Sequence[AnyCall]) -> list[tuple[_core.Plan | HostCall, tuple[str, ...]]]:
         """These of its calls, as few plans as calls of NumPy between them allow, and the node that each came from."""
@@ -82,13 +82,24 @@ def assemble(b: Builder, n_inputs: int, outputs: Sequence[Fact]) -> Program:
     )
 
 
-def _plan(isa: str, calls: Sequence[AnyCall], address: Callable[[View], tuple[int, int]], n_bases: int) -> _core.Plan:
-    """Steps as words for C; loops and branches hold the plans of their bodies."""
-    nested: list[_core.Plan] = []
+class Words(NamedTuple):
+    """Steps as words for C, and what their loops and branches run."""
+
+    steps: list[tuple[str, Any]]
+    nested: list[Words]
+
+
+def _plan(isa: str, made: Words) -> _core.Plan:
+    return _core.Plan(isa, made.steps, [_plan(isa, inner) for inner in made.nested])
+
+
+def words(calls: Sequence[AnyCall], address: Callable[[View], tuple[int, int]], n_bases: int) -> Words:
+    """Steps as words for C. address: base and offset in bytes."""
+    nested: list[Words] = []
     coded: list[tuple[str, Any]] = []
 
     def inner(part: Sequence[AnyCall], bases: int) -> int:
-        nested.append(_plan(isa, part, address, bases))
+        nested.append(words(part, address, bases))
         return len(nested) - 1
 
     def at(view: View | None) -> tuple[int, int]:
@@ -96,20 +107,20 @@ def _plan(isa: str, calls: Sequence[AnyCall], address: Callable[[View], tuple[in
 
     for call in calls:
         if isinstance(call, LoopCall):
-            words = [inner(call.body, n_bases + len(call.slices)), *at(call.own[0])]
+            row = [inner(call.body, n_bases + len(call.slices)), *at(call.own[0])]
             for view in (call.trips, call.go, call.iter):
-                words += at(view)
-            words += [call.limit, n_bases, len(call.slices)]
+                row += at(view)
+            row += [call.limit, n_bases, len(call.slices)]
             for piece in call.slices:
-                words += [*at(piece.at), piece.advance]
-            coded.append(("loop", np.array(words, np.int64)))
+                row += [*at(piece.at), piece.advance]
+            coded.append(("loop", np.array(row, np.int64)))
         elif isinstance(call, BranchCall):
-            words = [-1 if part is None else inner(part, n_bases) for part in call.lists]
-            coded.append(("branch", np.array([*words, *at(call.cond)], np.int64)))
+            row = [-1 if part is None else inner(part, n_bases) for part in call.lists]
+            coded.append(("branch", np.array([*row, *at(call.cond)], np.int64)))
         else:
             assert not isinstance(call, HostCall)
             coded.append(encode(call, address))
-    return _core.Plan(isa, coded, nested)
+    return Words(coded, nested)
 
 
 def _address(view: View, n_inputs: int, n_bases: int) -> tuple[int, int]:

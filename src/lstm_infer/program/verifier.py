@@ -8,13 +8,17 @@ it all takes. Looks at words and sizes only, never at data, and allocates next t
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .. import _core
 from ..errors import FormatError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Table = NDArray[np.int64]
 
 __all__ = ["Memories", "PlanWords", "verify"]
 
@@ -25,8 +29,6 @@ MOST_STEPS = 1 << 18
 MOST_DEPTH = 16
 _ENTER = 16
 _FAR = 1 << 59
-
-Table = NDArray[np.int64]
 
 
 class PlanWords:

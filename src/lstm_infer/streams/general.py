@@ -6,42 +6,44 @@ What `_stream.StreamCore` does not take in C comes here: it is checked, cut into
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .. import _core, _stream
 from ..errors import ShapeError, StateError
 from ..graph.budget import within_memory
-from ..program.program import step_failed
 from . import shapes
-from .asked import Asked, Source
-from .block import Block, Phase
-from .plan import StreamPlan
-from .shapes import Arrays
 
-__all__ = ["FLUSHED", "Frames", "GeneralPath", "Results", "Standing", "joined", "piece"]
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from .asked import Asked, Source
+    from .block import Block, Phase
+    from .plan import StreamPlan
+    from .shapes import Arrays
+
+    Frames = NDArray[Any] | Mapping[str, NDArray[Any]]
+    Results = NDArray[Any] | dict[str, NDArray[Any] | None]
+    Body = Callable[[Any], tuple[Any, Any]]
+    """What is done alone in a stream, by the compiled frame around it: from where it stands to a result and where it then
+    stands."""
+
+__all__ = ["FLUSHED", "MAX_CHUNK", "GeneralPath", "Standing", "joined", "piece"]
+
+MAX_CHUNK = 64
+"""Longest block of a stream, where the caller does not say."""
 
 FLUSHED = "the stream was flushed; reset() begins a new signal"
 
-Frames = NDArray[Any] | Mapping[str, NDArray[Any]]
-Results = NDArray[Any] | dict[str, NDArray[Any] | None]
 
-
-Body = Callable[[Any], tuple[Any, Any]]
-"""What is done alone in a stream, by the compiled frame around it: from where it stands to a result and where it then
-stands."""
-
-
-@dataclass(frozen=True, eq=False)
 class Standing:
     """Where a stream stands, besides its state: replaced as a whole, so that a call sees whether it is still there."""
 
-    plan: StreamPlan
-    phase: Phase
-    flushed: bool
+    __slots__ = ("flushed", "phase", "plan")
+
+    def __init__(self, plan: StreamPlan, phase: Phase, flushed: bool) -> None:
+        self.plan, self.phase, self.flushed = plan, phase, flushed
 
 
 class GeneralPath(_stream.StreamCore):
@@ -67,6 +69,8 @@ class GeneralPath(_stream.StreamCore):
         return now
 
     def _step_failed(self, error: _core.StepError, nodes: Sequence[str]) -> NoReturn:
+        from ..program.program import step_failed  # what it takes is not needed before
+
         raise step_failed(error, nodes)
 
     # ---- calls ------------------------------------------------------------------------------------------

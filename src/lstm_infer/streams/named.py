@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
 
 from .. import given
 from ..errors import DtypeError, FeedError, ShapeError, StateError
-from ..program.views import View
-from ..records import StateInfo
-from .plan import StreamPlan
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+    from ..program.views import View
+    from ..records import StateInfo
+    from .plan import StreamPlan
+
+    Block = NDArray[np.uint8]
+    Places = Mapping[str, tuple[NDArray[Any], StateInfo]]
+    """By name: the memory of a state, and what it is."""
 
 __all__ = ["States", "check_state", "checked_rows", "memory_of", "reset_rows"]
-
-Block = NDArray[np.uint8]
-Places = Mapping[str, tuple[NDArray[Any], StateInfo]]
-"""By name: the memory of a state, and what it is."""
 
 
 def memory_of(view: View, block: Block) -> NDArray[Any]:
@@ -74,7 +77,7 @@ def checked_rows(batch: int, rows: Any, *, once: bool = False) -> tuple[int, ...
     return found
 
 
-class States(MutableMapping[str, NDArray[Any]]):
+class States(MutableMapping[str, "NDArray[Any]"]):
     """The states of a stream by name: copies out, checked values in."""
 
     def __init__(

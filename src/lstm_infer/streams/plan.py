@@ -131,6 +131,11 @@ class StreamPlan:
         nodes = {node.name: node for node in self.reference.one.nodes}
         return memories(self.spec, nodes, self.layout.slots, self.states)
 
+    @property
+    def is_settled(self) -> bool:
+        """Is the first state the same for all streams."""
+        return self._first is not None
+
     def first_state(self) -> NDArray[np.uint8]:
         """The state block before the first step: read-only, one for all streams; one for each where numbers are drawn and
         nobody gave a seed."""

@@ -19,7 +19,7 @@ from ..program.store import ConstStore
 from .block import Block
 from .gil import RELEASE_FROM
 
-__all__ = ["Port", "call_of", "input_port", "output_port"]
+__all__ = ["Port", "call_of", "input_port", "output_port", "ports_of"]
 
 MOST_PORTS = 61
 
@@ -43,8 +43,7 @@ def call_of(
         if plan is None or block.present != tuple(outputs):
             return None
         plans.append((block.n, plan))
-    ins = [input_port(spec, name, fact, name in streamed) for name, fact in inputs.items()]
-    outs = [output_port(spec, o.name, o.kind, o.axis, outputs[o.name]) for o in spec.outputs]
+    ins, outs = ports_of(spec, streamed, inputs, outputs)
     ports = [*ins, *outs]
     if not plans or not outs or len(ports) > MOST_PORTS or not any(every for *_, every in ins):
         return None
@@ -62,6 +61,14 @@ def call_of(
         nodes=[block.program.nodes[0] for block in blocks],
         can_fail=any(block.program.can_fail for block in blocks),
     )
+
+
+def ports_of(
+    spec: StreamSpec, streamed: Sequence[str], inputs: Mapping[str, Fact], outputs: Mapping[str, Fact]
+) -> tuple[list[Port], list[Port]]:
+    """The inputs and the outputs of a call."""
+    ins = [input_port(spec, name, fact, name in streamed) for name, fact in inputs.items()]
+    return ins, [output_port(spec, o.name, o.kind, o.axis, outputs[o.name]) for o in spec.outputs]
 
 
 def input_port(spec: StreamSpec, name: str, fact: Fact, streamed: bool) -> Port:

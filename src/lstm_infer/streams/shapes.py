@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .. import given
 from ..errors import DtypeError, FeedError, ShapeError
-from .block import Block
-from .plan import StreamPlan
 
-__all__ = ["Arrays", "Shapes", "check_out", "checked_feeds", "chunk_length", "other_sizes", "run_shapes", "step_arrays",
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from .block import Block
+    from .plan import StreamPlan
+
+    Arrays = Mapping[str, NDArray[Any]]
+    Shapes = Mapping[str, tuple[int, ...] | None]
+    """By output; None: it does not exist yet."""
+
+__all__ = ["check_out", "checked_feeds", "chunk_length", "other_sizes", "run_shapes", "step_arrays",
            "targets", "time_axis"]  # fmt: skip
-
-Arrays = Mapping[str, NDArray[Any]]
-Shapes = Mapping[str, "tuple[int, ...] | None"]
-"""By output; None: it does not exist yet."""
 
 
 def time_axis(plan: StreamPlan, name: str) -> int | None:

@@ -1,0 +1,56 @@
+"""A model before it is made: streams of the plans in its file run at once, all else is made when something of it is asked for."""
+
+from __future__ import annotations
+
+from _thread import RLock  # `threading` is a tenth of the time that a mapped file takes to load
+from typing import TYPE_CHECKING, Any
+
+from ..graph.budget import Allowance, open_budget, within_memory
+from ..later import Later
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    from . import reader
+    from .container import Container
+    from .plans import MappedPlan
+else:
+    reader = Later("native.reader")
+
+__all__ = ["Mapped"]
+
+_OWN = ("_file", "_plans", "__weakref__")
+"""What there is from the beginning."""
+_MAKING = RLock()
+
+
+class Mapped:
+    """What `Model` stands on. `_plans`: those of streams, by batch and `max_chunk`."""
+
+    __slots__ = ("_file", "_plans")
+
+    _file: tuple[Container, str | None]
+    _plans: dict[tuple[int, int], MappedPlan]
+
+    @classmethod
+    def _mapped(cls, file: Container, isa: str | None, plans: dict[tuple[int, int], MappedPlan]) -> Self:
+        """One of which nothing is made but these plans."""
+        model = cls.__new__(cls)
+        model._file = file, isa
+        model._plans = {key: plan.bound(model) for key, plan in plans.items()}
+        return model
+
+    if not TYPE_CHECKING:  # a type checker that saw this would believe in every name
+
+        def __getattr__(self, name: str) -> Any:
+            """What is not made so far: all of it is, then."""
+            if name not in type(self).__slots__ or name in _OWN:
+                raise AttributeError(name)
+            file, isa = self._file
+            with _MAKING, open_budget(Allowance()), within_memory("load"), file.judged():
+                try:
+                    return object.__getattribute__(self, name)  # another thread was first
+                except AttributeError:
+                    before = reader.restored(file, isa)
+                    self.__init__(before.graph, before.options, before=before)
+                    return object.__getattribute__(self, name)

@@ -1,0 +1,68 @@
+"""All that a model is made with. It takes a third of a second to import, and a mapped file with a plan that fits does without:
+`model` asks for it when the first thing is needed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from .analysis.find_roles import find_roles
+from .answer import Answer
+from .feeds import (
+    asked_precision,
+    check_fixed,
+    check_sizes,
+    checked_feeds,
+    fed_ports,
+    held_ports,
+    load_options,
+)
+from .fingerprint import Fingerprint
+from .graph.fact import Fact
+from .graph.ir import Port
+from .graph.weights import held_bytes, hold_weights
+from .importer import read
+from .infos import input_infos, output_infos
+from .native.reader import restored
+from .ops import recurrent, registry
+from .ops.registry import is_built
+from .program.store import ConstStore
+from .programs import Programs
+from .recognise import pad_delays, rewrite, thaw, warn_once
+from .records import LayerInfo, StreamInfo
+from .summary import summarize
+from .walk.remembered import remembering
+
+__all__ = [
+    "Answer",
+    "ConstStore",
+    "Fact",
+    "Fingerprint",
+    "LayerInfo",
+    "Port",
+    "Programs",
+    "StreamInfo",
+    "asked_precision",
+    "check_fixed",
+    "check_sizes",
+    "checked_feeds",
+    "fed_ports",
+    "find_roles",
+    "held_bytes",
+    "held_ports",
+    "hold_weights",
+    "input_infos",
+    "is_built",
+    "load_options",
+    "output_infos",
+    "pad_delays",
+    "read",
+    "recurrent",
+    "registry",
+    "remembering",
+    "replace",
+    "restored",
+    "rewrite",
+    "summarize",
+    "thaw",
+    "warn_once",
+]  # fmt: skip
