@@ -209,3 +209,9 @@ def test_axes_that_hang_together():
 
     arrays = [np.zeros((2, 7)), np.zeros(2), np.zeros((1, 2, 4))]
     assert find_groups(shapes, arrays) == [((0, 0), (1, 0), (2, 1)), ((0, 1),)]
+
+
+def test_the_example_runs():
+    import runpy
+
+    runpy.run_path(str(shared_files.ROOT / "examples" / "torch_to_live.py"))
