@@ -320,7 +320,7 @@ class _Exports:
         """The module with tensors in order in and out."""
         one, torch = self.one, self.torch
 
-        class Flat(torch.nn.Module):  # type: ignore[misc, name-defined]
+        class Flat(torch.nn.Module):  # type: ignore[name-defined]
             def __init__(self) -> None:
                 super().__init__()
                 self.module = one.module
