@@ -9,7 +9,6 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from types import SimpleNamespace
 
 import numpy as np
 
@@ -89,18 +88,15 @@ def _kept(name, placed, calls):
             top = -(-(top + content.nbytes + GAP) // 64) * 64
         return base, constants[id(buffer)][0] + view.byte_offset
 
-    def words_of(isa, steps, nested):
-        return PlanWords(steps, nested)
-
-    core, assemble._core = assemble._core, SimpleNamespace(Plan=words_of)
-    try:
-        plan = assemble._plan(placed.isa, calls, address, placed.n_bases)
-    finally:
-        assemble._core = core
+    plan = _words_of(assemble.words(calls, address, placed.n_bases))
     sizes = [ports.get(base, 0) for base in range(BASE_FIRST, placed.n_bases)]
     n_in = placed.n_inputs
     held = dict(constants.values())
     return Kept(name, placed.isa, plan, placed.state_bytes, placed.arena_bytes, sizes[:n_in], sizes[n_in:], held)
+
+
+def _words_of(made) -> PlanWords:
+    return PlanWords(made.steps, [_words_of(inner) for inner in made.nested])
 
 
 def plans_of(path, *, steps: int = 5, batches=(1, 3), **options) -> list[Kept]:
