@@ -28,7 +28,7 @@ cdef extern from *:
     #define LI_WRITEABLE(o) PyArray_ISWRITEABLE((PyArrayObject *)(o))
 
     /* A new array of a dtype object, C-contiguous; the cheapest way that NumPy has. */
-    static inline PyObject *li_new_array(PyObject *dtype, int rank, const npy_intp *dims)
+    CYTHON_UNUSED static inline PyObject *li_new_array(PyObject *dtype, int rank, const npy_intp *dims)
     {
         Py_INCREF(dtype); /* it takes one */
         return PyArray_NewFromDescr(&PyArray_Type, (PyArray_Descr *)dtype, rank, dims, NULL, NULL, 0, NULL);
