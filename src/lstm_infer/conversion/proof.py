@@ -151,15 +151,13 @@ def whole_cases(
             yield Whole(f"whole{said}", feeds, want, T, B)
 
 
-def matched(case: Whole | Live, got: Mapping[str, NDArray[Any] | None], *, bits: bool, case_name: str = "") -> Checked:
+def matched(case: Whole | Live, got: Mapping[str, NDArray[Any] | None], *, bits: bool) -> Checked:
     """One comparison: of bits, or within the tolerance of `verify`."""
     largest = excess = 0.0
     details = []
     for name, want in case.want.items():
         error, over, detail = compare(got.get(name), want, bits=bits)
-        if bits and not error and not detail and over == 0:
-            over = 0.0
         largest, excess = max(largest, error), max(excess, over)
         if detail:
             details.append(f"{name}: {detail}")
-    return Checked(case_name or case.case, case.steps, case.signals, largest, excess, "; ".join(details))
+    return Checked(case.case, case.steps, case.signals, largest, excess, "; ".join(details))

@@ -34,6 +34,8 @@ class Framework:
     arrays: Arrays
     """The inputs at the sizes of the export."""
     groups: Sequence[Axes]
+    slow: frozenset[str] = frozenset()
+    """The ways that are not tried for a stream alone, where another was right for whole runs."""
 
 
 def export_sizes(arrays: Arrays, groups: Sequence[Axes]) -> list[int]:
@@ -60,7 +62,7 @@ def first_right(of: Framework, options: Mapping[str, Any]) -> Model:
     trials = _trials(of)
     problems, whole = [], None
     for way, export in of.ways.items():
-        if whole is not None and way.endswith("(slow)"):
+        if whole is not None and way in of.slow:
             break
         try:
             data = export()

@@ -258,7 +258,7 @@ class _Exports:
 
     def first_right(self, groups: Sequence[Axes], options: Mapping[str, Any], *, grow: bool = True) -> Model:
         """The first export that is right with these axes open; grow: at sizes that no constant of a module has by chance."""
-        ways = {"tracing": self.traced, "TorchScript": self.scripted, "torch.export (slow)": self.through_export}
+        ways = {"tracing": self.traced, "TorchScript": self.scripted, "torch.export": self.through_export}
         return first_right(self._framework(groups, ways, grow), options)
 
     def opens(self, group: Axes) -> bool:
@@ -280,7 +280,7 @@ class _Exports:
         for n, group in enumerate(groups):
             for index, axis in group:
                 self.open.setdefault(index, {})[axis] = f"size_{n}"
-        return Framework("module", self.one.eager, ways, arrays, groups)
+        return Framework("module", self.one.eager, ways, arrays, groups, frozenset({"torch.export"}))
 
     def traced(self) -> bytes:
         return self._old_exporter(self._flat(), self.tensors)
