@@ -36,7 +36,7 @@ DIRECT = {
     "analysis": {"walk", "records"},
     "recognise": {"analysis"},
     "lower": {"walk"},
-    "streams": {"analysis", "lower", "_stream", "_states", "fingerprint", "given"},
+    "streams": {"analysis", "lower", "_stream", "_states", "fingerprint", "given", "later"},
     "stream": {"streams", "later"},
     "pools": {"stream", "_pool"},  # batches of many signals
     "pool": {"pools"},

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any, TypeVar
 
 __all__ = [
@@ -38,7 +37,9 @@ class LstmInferError(Exception):
 
     def kept(self: _Error) -> _Error:
         """The same, to be kept or raised again: without the frames that it came through and all that they hold."""
-        return copy.copy(self)
+        again: _Error = _again(type(self), self.args)  # type: ignore[assignment]
+        again.__dict__.update(vars(self))
+        return again
 
 
 def _again(kind: type[LstmInferError], args: tuple[object, ...]) -> LstmInferError:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import given
 from .errors import FeedError, LstmInferError, NotStreamableError
 from .graph.budget import within_memory
 from .later import Later
@@ -18,6 +17,7 @@ from .streams.general import MAX_CHUNK
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
+    from . import given
     from . import pool as pools
     from .answer import Answer
     from .fingerprint import Fingerprint
@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     Sequence = NDArray[Any] | Mapping[str, NDArray[Any]]
     Result = NDArray[Any] | dict[str, NDArray[Any]]
 else:
-    pools, batches, whole = Later("pool"), Later("pools.batches"), Later("pools.sequences")
+    given, pools, batches = Later("given"), Later("pool"), Later("pools.batches")
+    whole = Later("pools.sequences")
 
 __all__ = ["ManySignals"]
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import given
 from .errors import ArgumentError, BudgetError, FeedError, LstmInferError, NotStreamableError, ShapeError
 from .graph.budget import NO_MEMORY, TOO_DEEP, Allowance, open_budget, within_memory
 from .isa import choose_isa
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     import onnx
     from numpy.typing import ArrayLike, NDArray
 
-    from . import parts
+    from . import given, parts
     from .analysis.roles import Roles
     from .analysis.spec import StreamSpec
     from .feeds import Options
@@ -36,7 +35,7 @@ if TYPE_CHECKING:
     from .program.program import Program
     from .records import InputInfo, LayerInfo, OutputInfo, StateInfo, StreamInfo
 else:
-    parts = Later("parts")
+    given, parts = Later("given"), Later("parts")
 
 __all__ = ["Model", "load"]
 
@@ -95,7 +94,7 @@ def load(
         An argument is of another kind than what stands here, or not built.
     """
 
-    if given.number("threads", threads) != 1:
+    if (type(threads) is not int or threads != 1) and given.number("threads", threads) != 1:
         raise ArgumentError(
             f"threads: {threads} are not built; this version runs every call in its own thread (threads=1)"
         )

@@ -9,22 +9,22 @@ from __future__ import annotations
 from collections.abc import Mapping, MutableMapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from . import given
 from .graph.budget import within_memory
 from .later import Later
 from .streams.general import GeneralPath, Standing
-from .streams.named import States, check_state, checked_rows, memory_of, reset_rows
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
+    from . import given
     from .fingerprint import Sign
     from .records import StateInfo
+    from .streams import named
     from .streams import snapshot as snapshots
     from .streams.asked import Asked, Sizes, Source
     from .streams.plan import StreamPlan
 else:
-    snapshots = Later("streams.snapshot")
+    given, named, snapshots = Later("given"), Later("streams.named"), Later("streams.snapshot")
 
 __all__ = ["Stream"]
 
@@ -80,7 +80,7 @@ class Stream(GeneralPath):
     @within_memory("the state")
     def state(self) -> MutableMapping[str, NDArray[Any]]:
         """The states by name: reading copies, assigning an entry (or a whole dict) sets them."""
-        return States(self._places, self._copy_state, self._set_states)
+        return named.States(self._places, self._copy_state, self._set_states)
 
     @state.setter
     def state(self, values: Mapping[str, ArrayLike]) -> None:
@@ -102,7 +102,7 @@ class Stream(GeneralPath):
 
         def body(now: Standing) -> tuple[None, Standing]:
             if rows is not None:
-                reset_rows(now.plan, checked_rows(now.plan.batch, rows), self._state, self._first)
+                named.reset_rows(now.plan, named.checked_rows(now.plan.batch, rows), self._state, self._first)
                 return None, now
             self._state[:] = self._first
             return None, Standing(now.plan, now.plan.first_phase, False)
@@ -129,7 +129,7 @@ class Stream(GeneralPath):
         """
 
         def body(now: Standing) -> tuple[bytes, Standing]:
-            which = None if rows is None else checked_rows(now.plan.batch, rows, once=True)
+            which = None if rows is None else named.checked_rows(now.plan.batch, rows, once=True)
             return snapshots.take(now.plan, self._signs, now.phase, now.flushed, self._state, which), now
 
         return self._alone(body, False)
@@ -147,7 +147,7 @@ class Stream(GeneralPath):
         """
 
         def body(now: Standing) -> tuple[None, Standing]:
-            which = None if rows is None else checked_rows(now.plan.batch, rows, once=True)
+            which = None if rows is None else named.checked_rows(now.plan.batch, rows, once=True)
             phase, flushed = snapshots.put(now.plan, self._signs, snapshot, now.phase, now.flushed, self._state, which)
             return None, Standing(now.plan, phase, flushed)
 
@@ -173,18 +173,18 @@ class Stream(GeneralPath):
     @property
     def _places(self) -> dict[str, tuple[NDArray[Any], StateInfo]]:
         """Where the states lie, by name."""
-        return {name: (memory_of(view, self._state), info) for name, (view, info) in self._plan.states.items()}
+        return {name: (named.memory_of(view, self._state), info) for name, (view, info) in self._plan.states.items()}
 
     @within_memory("the state")
     def _copy_state(self, name: str) -> NDArray[Any]:
         view, info = self._plan.states[name]
-        return self._alone(lambda now: (memory_of(view, self._state).astype(info.dtype, copy=True), now))
+        return self._alone(lambda now: (named.memory_of(view, self._state).astype(info.dtype, copy=True), now))
 
     @within_memory("the state")
     def _set_states(self, values: Mapping[str, ArrayLike]) -> None:
         """All of them or, where one does not fit, none."""
         places = self._places
-        checked = [check_state(places, name, value) for name, value in given.named("state", values).items()]
+        checked = [named.check_state(places, name, value) for name, value in given.named("state", values).items()]
 
         def body(now: Standing) -> tuple[None, Standing]:
             for memory, array in checked:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from functools import wraps
-from typing import NamedTuple, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 
 from ..errors import BudgetError
 
@@ -63,12 +63,13 @@ HELD_BYTES = 1 << 26
 """All constants that a walk computes may take this much, and four times the file's bytes."""
 
 
-class Allowance(NamedTuple):
+class Allowance:
     """What a file may cost."""
 
-    work: int = FLOOR
-    fold_work: int = FOLD_WORK
-    held_bytes: int = HELD_BYTES
+    __slots__ = ("fold_work", "held_bytes", "work")
+
+    def __init__(self, work: int = FLOOR, fold_work: int = FOLD_WORK, held_bytes: int = HELD_BYTES) -> None:
+        self.work, self.fold_work, self.held_bytes = work, fold_work, held_bytes
 
     @classmethod
     def of(cls, n_nodes: int, n_bytes: int) -> Allowance:

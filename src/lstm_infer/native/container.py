@@ -18,8 +18,7 @@ import numpy as np
 
 from .. import _core
 from ..errors import FormatError, LstmInferError, MissingFileError
-from .text import read_json
-from .values import Value
+from .values import Value, read_json
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -13,11 +13,12 @@ import numpy as np
 from .. import _core, _stream
 from ..errors import ShapeError, StateError
 from ..graph.budget import within_memory
-from . import shapes
+from ..later import Later
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from . import shapes
     from .asked import Asked, Source
     from .block import Block, Phase
     from .plan import StreamPlan
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     Body = Callable[[Any], tuple[Any, Any]]
     """What is done alone in a stream, by the compiled frame around it: from where it stands to a result and where it then
     stands."""
+else:
+    shapes = Later("streams.shapes")
 
 __all__ = ["FLUSHED", "MAX_CHUNK", "GeneralPath", "Standing", "joined", "piece"]
 
