@@ -21,7 +21,8 @@ DIRECT = {
     "bounds": {"errors"},
     "_core": {"bounds"},
     "_check": {"_core"},
-    "_stream": {"_core"},
+    "views": {"errors"},  # arrays of others
+    "_stream": {"_core", "views"},
     "_states": {"bounds"},
     "_rig": {"_core"},
     "_pool": {"_rig", "_stream"},
@@ -36,12 +37,12 @@ DIRECT = {
     "analysis": {"walk", "records"},
     "recognise": {"analysis"},
     "lower": {"walk"},
-    "streams": {"analysis", "lower", "_stream", "_states", "fingerprint", "given", "later"},
+    "streams": {"analysis", "lower", "_stream", "_states", "fingerprint", "given", "later", "views"},
     "stream": {"streams", "later"},
     "pools": {"stream", "_pool"},  # batches of many signals
     "pool": {"pools"},
     "many": {"pool", "answer", "later"},  # what a model does with many signals
-    "feeds": {"analysis", "given"},
+    "feeds": {"analysis", "given", "views"},
     "summary": {"analysis"},
     "infos": {"analysis"},
     "fingerprint": {"graph"},

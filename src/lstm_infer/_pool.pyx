@@ -280,7 +280,7 @@ cdef class PoolCore:
             Each once, in any order. The dict form takes what `Stream.step` takes for each signal, and no `frames`.
         frames : array ``[N, *frame]``, or dict of input name to such
             The frames of `Model.stream(batch=1)`, side by side along a new first axis: their time axis kept at 1 or
-            dropped.
+            dropped. Of the kinds that `Stream.step` takes.
         out : array, or dict of output name to array, optional
             As in `Stream.step`, ``[N, *out]``. Nothing is allocated then.
 

@@ -90,6 +90,7 @@ cdef class StreamCore:
     cdef object kept  # the state: alive as long as its address is
     cdef object standing  # of the subclass: whatever a call changes besides the state
 
+    cdef object around(self, object x, object out, bint chunk)
     cdef object go(self, object x, object out, bint chunk)
 
 cdef Scratch *take_scratch(int64_t n_bytes) noexcept

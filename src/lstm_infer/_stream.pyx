@@ -22,6 +22,7 @@ import numpy as np
 
 from lstm_infer import bounds
 from lstm_infer.errors import BudgetError, StateError
+from lstm_infer.views import views_of
 
 cnp.import_array()
 
@@ -355,11 +356,11 @@ cdef class StreamCore:
         Parameters
         ----------
         x : array, or dict of input name to array
-            One frame in the model's own layout and declared dtype, its time axis dropped or kept at 1; a dict where
-            there is more than one streamed input, or a side input goes along with the frame.
+            One frame in the model's own layout and declared dtype, its time axis dropped or kept at 1; a dict for
+            several inputs. Also tensors on the CPU, buffers and what has `__dlpack__`: read where they lie.
         out : array, or dict of output name to array, optional
-            Filled and returned: dtype and shape of the result, C-contiguous, apart from `x` and from each
-            other. Nothing is allocated then.
+            Filled and returned: dtype and shape of the result, C-contiguous, apart from `x` and from each other.
+            Nothing is allocated then, where all are arrays of NumPy.
 
         Returns
         -------
@@ -385,7 +386,7 @@ cdef class StreamCore:
         A call that raises leaves the stream as it was before.
         """
         result = self.go(x, out, False)
-        return self._alone(self._step_slow(x, out)) if result is None else result
+        return self.around(x, out, False) if result is None else result
 
     def run(self, x, out=None):
         """Feed a chunk of T time steps, T >= 0: the same bits as T calls of `step`.
@@ -413,7 +414,7 @@ cdef class StreamCore:
         A call that raises leaves the stream as it was before, however many steps had gone well.
         """
         result = self.go(x, out, True)
-        return self._alone(self._run_slow(x, out)) if result is None else result
+        return self.around(x, out, True) if result is None else result
 
     def flush(self):
         """The outputs that are still behind (`lag`), as the whole run gives them; then only `reset` goes on.
@@ -426,6 +427,16 @@ cdef class StreamCore:
             The stream was flushed before.
         """
         return self._alone(self._flush_slow())
+
+    cdef object around(self, object x, object out, bint chunk):
+        """What the fast road does not take: arrays of others go on it as views, all else is the general path's."""
+        cdef object given = out, result = None
+        x, out, other = views_of(x, out)
+        if other:
+            result = self.go(x, out, chunk)
+        if result is None:
+            result = self._alone((self._run_slow if chunk else self._step_slow)(x, out))
+        return result if given is None else given
 
     cdef object go(self, object x, object out, bint chunk):
         """A call on the fast road; None: it is not for it, and nothing was done."""
@@ -483,15 +494,6 @@ cdef class StreamCore:
         if code:
             return self._step_failed(step_error(code), call.nodes[failed])
         return result
-
-    def _step_slow(self, x, out):
-        raise NotImplementedError("_step_slow")
-
-    def _run_slow(self, x, out):
-        raise NotImplementedError("_run_slow")
-
-    def _flush_slow(self):
-        raise NotImplementedError("_flush_slow")
 
     def _step_failed(self, error, nodes):
         raise error

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from . import given
+from . import given, views
 from .analysis.meeting import meeting_point
 from .analysis.spec import StreamSpec
 from .errors import ArgumentError, DtypeError, FeedError, ShapeError, StateError
@@ -146,13 +146,12 @@ def _cast_constant(port: Port, value: Array) -> Array:
 
 def _feed(port: Port, array: Any) -> NDArray[Any]:
     """One fed array, checked against its port, in C order and native byte order."""
-    if not isinstance(array, np.ndarray):
-        raise DtypeError(
-            f"input {port.name!r} takes a NumPy array of {port.dtype}, got {type(array).__name__}; use np.asarray"
-        )
+    array = views.view(f"input {port.name!r}", port.dtype, array)
     given.refuse_masked(f"input {port.name!r}", array)
     if array.dtype != port.dtype and array.dtype.newbyteorder("=") != port.dtype:
-        raise DtypeError(f"input {port.name!r} takes {port.dtype}, got {array.dtype}; convert it with astype")
+        raise DtypeError(
+            f"input {port.name!r} takes {port.dtype}, got {array.dtype}; convert it with x.astype(np.{port.dtype})"
+        )
     if port.shape is not None:
         fits = len(port.shape) == array.ndim
         if not fits:

@@ -239,7 +239,7 @@ class Model(ManySignals, Mapped):
         Parameters
         ----------
         feeds : dict of name to array
-            In the declared dtypes. Any strides.
+            In the declared dtypes, any strides; also tensors on the CPU, buffers and what has `__dlpack__`.
         outputs : names, optional
             Only these, in this order; default all.
 

@@ -107,7 +107,7 @@ def test_shapes_and_dtypes(model: lstm_infer.Model) -> None:
         (ShapeError, lambda: pool.step(ids, x[..., :2]), "input 'x' takes"),
         (ShapeError, lambda: pool.run(ids, x[..., :2]), "input 'x' takes"),
         (DtypeError, lambda: pool.step(ids, x.astype(np.float64)), "takes float32, got float64"),
-        (DtypeError, lambda: pool.step(ids, x.tolist()), "takes a NumPy array"),
+        (DtypeError, lambda: pool.step(ids, x.tolist()), "takes an array of float32, got list"),
         (FeedError, lambda: pool.step(ids, {"x": x, "z": x}), "no input 'z'"),
         (FeedError, lambda: pool.step(ids, {}), "input 'x' is missing"),
         (ShapeError, lambda: pool.step(ids, x, np.empty((2, 1, 1, stream_models.CLASSES), np.float32)), "out: "),

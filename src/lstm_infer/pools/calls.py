@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import _core, _pool, given
+from .. import _core, _pool, given, views
 from ..errors import ArgumentError, DtypeError, LstmInferError, ShapeError, StateError
 from ..graph.budget import within_memory
 from ..program.program import step_failed
@@ -52,7 +52,9 @@ class Calls(_pool.PoolCore):
     def _slow(self, ids: Any, frames: Any, out: Any, chunk: bool) -> Any:
         if frames is not None:
             array = id_array(ids)
-            return self._alone(lambda: self._many(array, frames, out, chunk))
+            fed, filled, _ = views.views_of(frames, out)
+            made = self._alone(lambda: self._many(array, fed, filled, chunk))
+            return made if out is None else out
         if not isinstance(ids, Mapping):
             raise ArgumentError(f"ids, frames or {{id: frame}} expected, got {given.shown(ids)} alone")
         if out is not None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import given
+from .. import given, views
 from ..errors import ArgumentError, FeedError, LstmInferError, ShapeError, StateError
 from ..streams import shapes
 from ..streams.plan import StreamPlan
@@ -32,6 +32,7 @@ def id_array(value: Any) -> Ids:
     """Several, as int64 [N]."""
     if isinstance(value, Mapping):
         raise ArgumentError("ids: a dict of ids is the other form: step({id: frame}), without frames beside it")
+    value = views.viewed(value)
     if isinstance(value, np.ndarray):
         given.refuse_masked("ids", value)
         if value.dtype.kind not in "iu" and value.size:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .. import given
+from .. import given, views
 from ..errors import DtypeError, FeedError, ShapeError
 
 if TYPE_CHECKING:
@@ -47,15 +47,12 @@ def checked_feeds(plan: StreamPlan, x: Any) -> dict[str, NDArray[Any]]:
             raise FeedError(f"input {name!r} is missing{hint}; the stream takes {names}")
     found: dict[str, NDArray[Any]] = {}
     for name in names:
-        array, want = x[name], plan.step_facts[name].dtype
-        if not isinstance(array, np.ndarray):
-            raise DtypeError(
-                f"input {name!r} takes a NumPy array of {want}, got {type(array).__name__}; use np.asarray"
-            )
+        want = plan.step_facts[name].dtype
+        array = views.view(f"input {name!r}", want, x[name])
         given.refuse_masked(f"input {name!r}", array)
         mine = np.ndarray.view(array, np.ndarray)  # nobody else can give this one another shape or dtype
         if mine.dtype != want:
-            raise DtypeError(f"input {name!r} takes {want}, got {mine.dtype}; convert it with astype")
+            raise DtypeError(f"input {name!r} takes {want}, got {mine.dtype}; convert it with x.astype(np.{want})")
         found[name] = mine
     return found
 
@@ -176,19 +173,21 @@ def check_out(plan: StreamPlan, out: Any, shapes: Shapes, feeds: Arrays) -> None
         if name not in shapes:
             raise FeedError(f"out: there is no output {name!r}; the stream returns {sorted(shapes)}")
         shape, dtype = shapes[name], plan.out_facts[name].dtype
-        if not isinstance(target, np.ndarray) or target.dtype != dtype or not target.dtype.isnative:
-            got = target.dtype if isinstance(target, np.ndarray) else type(target).__name__
-            raise DtypeError(f"out: output {name!r} takes a NumPy array of {dtype}, got {got}")
+        target = views.view(f"out: output {name!r}", dtype, target)
+        if target.dtype != dtype or not target.dtype.isnative:
+            raise DtypeError(f"out: output {name!r} takes an array of {dtype}, got {target.dtype}")
         if shape is None:
             raise ShapeError(f"out: output {name!r} does not exist before the first step")
         if target.shape != shape:
             raise ShapeError(f"out: output {name!r} has shape {list(shape)}, got {list(target.shape)}")
         if not target.flags.writeable:
-            raise FeedError(f"out: the array for output {name!r} is read-only")
+            raise FeedError(f"out: the array for output {name!r} is read-only; give one that may be written to")
         if not target.flags.c_contiguous or not target.flags.aligned:
-            raise FeedError(f"out: the array for output {name!r} is not C-contiguous and aligned")
+            raise FeedError(
+                f"out: the array for output {name!r} is not C-contiguous and aligned; fill a new one and copy"
+            )
         if any(np.may_share_memory(target, array) for array in feeds.values()):
-            raise FeedError(f"out: the array for output {name!r} shares memory with an input")
+            raise FeedError(f"out: the array for output {name!r} shares memory with an input; give it its own")
         for other, array in before.items():
             if np.may_share_memory(target, array):
                 raise FeedError(f"out: the arrays for the outputs {other!r} and {name!r} share memory")

@@ -1,0 +1,97 @@
+"""Arrays of others as arrays of NumPy, without a copy: tensors of torch, what has `__dlpack__`, what has a buffer.
+
+Whatever takes arrays takes these too. They are looked at where an exact array is not given: that costs an exact one nothing.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .errors import DtypeError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["view", "viewed", "views_of"]
+
+CPU = 1
+"""What `__dlpack_device__` says of memory that this engine can read: kDLCPU of dlpack.h."""
+
+
+def view(what: str, want: object, value: Any) -> NDArray[Any]:
+    """One array of others; an error that names the remedy where it is none. `want`: the dtype that is taken."""
+    if isinstance(value, np.ndarray):
+        return value
+    try:
+        return _view(value)
+    except Exception as error:  # what strangers raise
+        raise DtypeError(f"{what} takes an array of {want}, got {_why_not(want, value, error)}") from None
+
+
+def views_of(x: Any, out: Any) -> tuple[Any, Any, bool]:
+    """What a call is given, arrays of others as views, also inside a dict; and whether there were any. What cannot be viewed
+    stays as it is: who looks for the names of inputs says what is wrong."""
+    new_x, new_out = _viewed(x), _viewed(out)
+    return new_x, new_out, new_x is not x or new_out is not out
+
+
+def _viewed(value: Any) -> Any:
+    if type(value) is not dict:
+        return viewed(value)
+    found = {name: viewed(one) for name, one in value.items()}
+    return found if any(found[name] is not value[name] for name in found) else value
+
+
+def viewed(value: Any) -> Any:
+    """One of others as a view; what cannot be viewed stays as it is."""
+    if value is None or isinstance(value, (np.ndarray, list, tuple)):
+        return value
+    try:
+        return _view(value)
+    except Exception:  # what strangers raise
+        return value
+
+
+def _view(value: Any) -> NDArray[Any]:
+    """The same memory. Raises whatever the other side raises, TypeError where there is none."""
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(value, torch.Tensor):
+        found: NDArray[Any] = value.numpy()  # a third of what DLPack takes, and never a copy
+        return found
+    if hasattr(type(value), "__dlpack__"):
+        return np.from_dlpack(value)
+    return np.asarray(memoryview(value))
+
+
+def _why_not(want: object, value: Any, error: Exception) -> str:
+    """What was given, and what to do."""
+    kind = type(value).__name__
+    device = _device(value)
+    try:
+        grad = bool(getattr(value, "requires_grad", False))
+    except Exception:  # whatever a stranger's attribute does
+        grad = False
+    if grad:
+        return f"a {kind} that requires grad; give x.detach()"
+    if device:
+        return f"a {kind} on the device {device}; this engine runs on the CPU: give x.cpu()"
+    if isinstance(value, (list, tuple, int, float, complex)):
+        return f"{kind}; write np.asarray(x, np.{want})"
+    if hasattr(type(value), "__dlpack__"):
+        of = getattr(value, "dtype", kind)
+        return f"a {kind} of {of} that cannot be read as an array ({error}); convert it to {want} first"
+    return f"{kind}; give a NumPy array, a tensor on the CPU or a buffer: np.asarray(x, np.{want})"
+
+
+def _device(value: Any) -> str:
+    """Where a tensor lies; "" for the CPU, and for what is none."""
+    try:
+        if value.__dlpack_device__()[0] == CPU:
+            return ""
+        return str(getattr(value, "device", None) or f"{value.__dlpack_device__()} of DLPack")
+    except Exception:  # no tensor, or one whose device DLPack does not know
+        named = str(getattr(value, "device", "cpu"))
+        return "" if named == "cpu" else named
