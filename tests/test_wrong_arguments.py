@@ -205,6 +205,9 @@ def calls(model):
         "Model.stream max_chunk": lambda v: model.stream(max_chunk=v),
         "Model.pool reserve": lambda v: model.pool(reserve=v if type(v) is not int else min(v, 9)),
         "Model.pool threads": lambda v: model.pool(threads=v),
+        "Model.pool max_wait": lambda v: model.pool(max_wait=v),
+        "Model.pool max_batch": lambda v: model.pool(max_batch=v),
+        "Model.pool max_pending": lambda v: model.pool(max_pending=v),
         "Model.run_many": lambda v: model.run_many(v),
         "Model.run_many of one": lambda v: model.run_many([v]),
         "Model.run_many of one x": lambda v: model.run_many([{"x": v}]),
@@ -293,6 +296,10 @@ def pool_calls(model, lag):
         "StreamPool.step out y": lambda v: pool().step(ids, frame, {"y": v}),
         "StreamPool.step of one": lambda v: pool().step({id: v}),
         "StreamPool.step of one x": lambda v: pool().step({id: {"x": v}}),
+        "StreamPool.submit": lambda v: pool().submit(v, frame[0]).result(20),
+        "StreamPool.submit frame": lambda v: pool().submit(id, v).result(20),
+        "StreamPool.submit frame x": lambda v: pool().submit(id, {"x": v}).result(20),
+        "StreamPool.astep": lambda v: pool().astep(v, frame[0]),
         "StreamPool.run": lambda v: pool().run(v),
         "StreamPool.run ids": lambda v: pool().run(v, frame),
         "StreamPool.run chunks": lambda v: pool().run(ids, v),
@@ -485,6 +492,13 @@ def test_a_call_that_needs_more_memory_than_there_is(call):
     }[call]
     with pytest.raises(LstmInferError):
         made()
+
+
+def test_a_frame_that_cannot_be_copied():
+    pool = lstm_infer.load(stream_models.hidden_state()).pool()
+    for frame in (HUGE, {"x": HUGE}):
+        with pytest.raises(LstmInferError, match="memory"):
+            pool.submit(pool.open(), frame)
 
 
 # Behind a flush.

@@ -18,6 +18,7 @@ from .errors import (
     NotStreamableError,
     OnnxImportError,
     OpenSizeError,
+    QueueFullError,
     ShapeError,
     StateError,
     UnsupportedOpError,
@@ -43,7 +44,9 @@ __all__ = [
     "OnnxImportError",
     "OpenSizeError",
     "OutputInfo",
+    "PoolStats",
     "PrecisionReport",
+    "QueueFullError",
     "Report",
     "ShapeError",
     "StateError",
@@ -72,7 +75,7 @@ if TYPE_CHECKING:
     from .isa import show_isa
     from .model import Model, load
     from .pool import StreamPool
-    from .records import InputInfo, LayerInfo, OutputInfo, StateInfo, StreamInfo
+    from .records import InputInfo, LayerInfo, OutputInfo, PoolStats, StateInfo, StreamInfo
     from .stream import Stream
 else:  # a type checker that saw this would believe in every name
     _HOMES = {
@@ -85,7 +88,7 @@ else:  # a type checker that saw this would believe in every name
         "InferenceSession": "doors.onnxruntime",
         "show_isa": "isa",
         **dict.fromkeys(("Model", "load"), "model"),
-        **dict.fromkeys(("InputInfo", "LayerInfo", "OutputInfo", "StateInfo", "StreamInfo"), "records"),
+        **dict.fromkeys(("InputInfo", "LayerInfo", "OutputInfo", "PoolStats", "StateInfo", "StreamInfo"), "records"),
         "Stream": "stream",
         "StreamPool": "pool",
     }

@@ -17,6 +17,7 @@ __all__ = [
     "NotStreamableError",
     "OnnxImportError",
     "OpenSizeError",
+    "QueueFullError",
     "ShapeError",
     "StateError",
     "UnsupportedOpError",
@@ -89,6 +90,10 @@ class DtypeError(LstmInferError, TypeError):
 
 class FeedError(LstmInferError, KeyError):
     """An input or output name is unknown, missing or given twice."""
+
+
+class QueueFullError(LstmInferError):
+    """More frames are submitted to a pool than may wait in it."""
 
 
 class StateError(LstmInferError):

@@ -14,7 +14,7 @@ from .errors import ArgumentError, BudgetError, DtypeError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["array", "flag", "items", "named", "names", "number", "refuse_masked", "shown"]
+__all__ = ["array", "flag", "items", "named", "names", "number", "refuse_masked", "seconds", "shown"]
 
 MOST_SHOWN = 80
 """Characters of a value in a message."""
@@ -66,6 +66,17 @@ def number(what: str, value: Any, low: int | None = None) -> int:
             f"{what}: a whole number{'' if low is None else f' from {low} on'} expected, got {shown(value)}"
         )
     return int(value)
+
+
+def seconds(what: str, value: Any) -> float:
+    """A time from 0 on."""
+    if (
+        isinstance(value, (bool, np.bool_))
+        or not isinstance(value, (int, float, np.integer, np.floating))
+        or not 0 <= value < float("inf")
+    ):
+        raise ArgumentError(f"{what}: seconds from 0 on expected, got {shown(value)}")
+    return float(value)
 
 
 def flag(what: str, value: Any) -> bool:

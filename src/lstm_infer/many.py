@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from .fingerprint import Fingerprint
     from .graph.ir import Port
     from .pool import StreamPool
-    from .pools import batches
+    from .pools import batches, collector
     from .pools import sequences as whole
     from .pools.sequences import One
     from .streams.asked import Asked, Sizes
@@ -33,12 +33,14 @@ if TYPE_CHECKING:
     Result = NDArray[Any] | dict[str, NDArray[Any]]
 else:
     given, pools, batches = Later("given"), Later("pool"), Later("pools.batches")
-    whole = Later("pools.sequences")
+    whole, collector = Later("pools.sequences"), Later("pools.collector")
 
 __all__ = ["ManySignals"]
 
 MOST_THREADS = 64
 """More are not used."""
+MAX_WAIT, MAX_BATCH, MAX_PENDING = 0.002, 64, 16384
+"""Frames of `submit`: 64 is the largest plan of a pool; in 2 ms 500 callers bring half of that, 32 ms each."""
 SAY_EVERY_S = 0.2
 WORTH = 4000
 """Work of a step from which on sequences are faster side by side: a stream takes the small ones at 0.1 us a step."""
@@ -65,6 +67,9 @@ class ManySignals:
         threads: int = 1,
         inputs: Mapping[str, ArrayLike] | None = None,
         max_chunk: int = MAX_CHUNK,
+        max_wait: float = MAX_WAIT,
+        max_batch: int = MAX_BATCH,
+        max_pending: int = MAX_PENDING,
     ) -> StreamPool:
         """Many live signals of one file, that join and leave at any call and are stepped together.
 
@@ -79,6 +84,12 @@ class ManySignals:
             Inputs without a time axis, as `stream` takes them for one signal: the same for all signals of the pool.
         max_chunk : int
             As in `stream`.
+        max_wait : float
+            Seconds that a frame of `submit` or `astep` waits for others at most before a step begins; 0: for none.
+        max_batch : int
+            So many are not kept waiting, nor are more stepped at once.
+        max_pending : int
+            So many wait at most; `submit` refuses what comes then.
 
         Raises
         ------
@@ -89,11 +100,14 @@ class ManySignals:
         reserve, max_chunk = given.number("reserve", reserve, 0), given.number("max_chunk", max_chunk, 1)
 
         threads = min(given.number("threads", threads, 1), MOST_THREADS)
+        max_batch, max_pending = given.number("max_batch", max_batch, 1), given.number("max_pending", max_pending, 1)
+        collects = collector.Collector(given.seconds("max_wait", max_wait), max_batch, max_pending)
 
         def opened(batch: int, inputs: Mapping[str, ArrayLike], max_chunk: int) -> tuple[Asked, StreamPlan]:
             return self._streams.open(batch, {}, inputs, max_chunk)
 
-        return pools.StreamPool(self, batches.Batches(opened, self._replan, bound, max_chunk), reserve, threads)
+        made = batches.Batches(opened, self._replan, bound, max_chunk)
+        return pools.StreamPool(self, made, reserve, threads, collects)
 
     def run_many(
         self,

@@ -18,7 +18,8 @@ from . import given
 from .errors import ArgumentError
 from .graph.budget import within_memory
 from .pools.batches import Batches
-from .pools.signals import Signals
+from .pools.collect import Collecting
+from .pools.collector import Collector
 from .pools.told import id_array, one_id
 from .stream import Stream
 from .streams.asked import Source
@@ -33,7 +34,7 @@ HALFWAY = (
 )
 
 
-class StreamPool(Signals):
+class StreamPool(Collecting):
     """Live signals by id. Made by `Model.pool`; any number of threads may use it, and one call runs at a time.
 
     Notes
@@ -43,8 +44,8 @@ class StreamPool(Signals):
 
     __slots__ = ("__weakref__",)
 
-    def __init__(self, source: Source, batches: Batches, reserve: int = 0, threads: int = 1) -> None:
-        super().__init__(source, batches, reserve, threads)
+    def __init__(self, source: Source, batches: Batches, reserve: int, threads: int, collector: Collector) -> None:
+        super().__init__(source, batches, reserve, threads, collector)
         _POOLS.add(self)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -263,6 +264,7 @@ def _in_the_child() -> None:
     """A fork has one thread: what another one had begun in a pool is never ended there."""
     for pool in list(_POOLS):
         pool._workers = None  # threads do not live on in a child
+        pool._collect_with(pool._collector.another())
         if not pool._forked():
             pool._shut(HALFWAY)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["InputInfo", "LayerInfo", "OutputInfo", "StateInfo", "StreamInfo"]
+__all__ = ["InputInfo", "LayerInfo", "OutputInfo", "PoolStats", "StateInfo", "StreamInfo"]
 
 
 @dataclass(frozen=True)
@@ -115,3 +115,37 @@ class StreamInfo:
     rate: int
     steady: bool
     stepwise: bool
+
+
+@dataclass(frozen=True)
+class PoolStats:
+    """How `StreamPool.submit` and `StreamPool.astep` fare. Times are in seconds, of the last 4,096 frames; 0 before the first.
+
+    Attributes
+    ----------
+    pending : int
+        Frames that wait now.
+    calls, frames : int
+        Batches that were stepped, and frames in them.
+    failed, cancelled : int
+        Frames of these that ended in an error; frames that were taken out before they were stepped.
+    wait_p50, wait_p99 : float
+        From when a frame was submitted until its batch began.
+    latency_p50, latency_p99 : float
+        From when it was submitted until its answer was there.
+    """
+
+    pending: int
+    calls: int
+    frames: int
+    failed: int
+    cancelled: int
+    wait_p50: float
+    wait_p99: float
+    latency_p50: float
+    latency_p99: float
+
+    @property
+    def mean_batch(self) -> float:
+        """Frames of a batch on the average."""
+        return self.frames / self.calls if self.calls else 0.0

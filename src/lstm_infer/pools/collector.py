@@ -1,0 +1,256 @@
+"""Frames that wait to be stepped together, and the thread that steps them.
+
+Whoever brings a frame appends it to a deque, and rings where it is the one that the thread waits for. All else is done by the
+thread alone, so that there is no lock that a signal handler or a finalizer could stand inside of. While nothing waits, it
+sleeps and holds nothing of the pool: a pool is alive through the frames that wait in it.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections import deque
+from collections.abc import Iterator
+from contextlib import suppress
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import LstmInferError, QueueFullError, StateError
+from ..records import PoolStats
+from .told import no_such
+
+if TYPE_CHECKING:
+    import asyncio
+
+__all__ = ["Collector", "Entry"]
+
+Entry = tuple[Any, int, Any, "asyncio.AbstractEventLoop | None", float, Any]
+"""The future (of asyncio where there is a loop, else of concurrent.futures), id, frame, loop, when it came, the pool."""
+Answer = tuple[Any, "asyncio.AbstractEventLoop | None", Any, "Exception | None"]
+
+NEVER = sys.maxsize
+KEPT = 4096
+"""Frames whose times the percentiles are taken of: those of the last second or less of a busy server."""
+LONGEST = 86400.0
+"""Seconds of one sleep; then it looks again."""
+
+
+class Collector:
+    """What waits for a step of one pool. `waits` frames are in the hands of the thread, others have just arrived."""
+
+    def __init__(self, max_wait: float, max_batch: int, max_pending: int) -> None:
+        self.max_wait, self.max_batch, self.max_pending = max_wait, max_batch, max_pending
+        self._arrived = deque[Entry]()
+        self._ready = deque[Entry]()
+        """The first frame of each signal, the oldest first."""
+        self._behind: dict[int, deque[Entry] | None] = {}
+        """By id of those that are ready: the frames after the first one."""
+        self._waits = 0
+        self._ring_at = NEVER
+        """So many that have arrived wake the thread."""
+        self._bell = threading.Lock()
+        self._bell.acquire()
+        self._starting, self._started, self._ended = threading.Lock(), False, ""
+        self._calls = self._frames = self._failed = self._cancelled = 0
+        self._times: NDArray[np.float64] | None = None
+
+    # ---- for whoever brings frames; never waits ----
+
+    def add(self, entry: Entry) -> None:
+        """One more frame."""
+        arrived = self._arrived
+        if (
+            len(arrived) + self._waits >= self.max_pending
+        ):  # threads that come at the same instant may pass it by one each
+            raise QueueFullError(
+                f"{self.max_pending} frames wait in the pool already (max_pending): they come faster than they are stepped; "
+                "wait for answers before more are submitted, or make the pool with threads= or a larger max_pending="
+            )
+        if not self._started:
+            self._start()
+        arrived.append(entry)
+        if len(arrived) >= self._ring_at:
+            self._ring()
+        if self._ended:
+            self._drop(arrived)
+
+    def end(self, why: str = "") -> None:
+        """No more steps: what waits fails, and the thread ends."""
+        self._ended = why or "the pool is gone"
+        self._ring()
+
+    def another(self) -> Collector:
+        """Of the same settings, for the child of a fork: what waits here is stepped by the parent."""
+        return Collector(self.max_wait, self.max_batch, self.max_pending)
+
+    def stats(self) -> PoolStats:
+        """What it has done so far."""
+        waits, latencies = (0.0, 0.0), (0.0, 0.0)
+        if self._times is not None and self._frames:
+            times = self._times[:, : min(self._frames, KEPT)].copy()
+            (w50, l50), (w99, l99) = np.percentile(times, [50, 99], axis=1).tolist()
+            waits, latencies = (w50, w99), (l50, l99)
+        pending = len(self._arrived) + self._waits
+        return PoolStats(
+            pending, self._calls, self._frames, self._failed, self._cancelled, *waits, *latencies
+        )  # fmt: skip
+
+    def _start(self) -> None:
+        if self._starting.acquire(blocking=False):  # whoever is second leaves his frame to the thread of the first
+            try:
+                self._times = np.zeros((2, KEPT))
+                threading.Thread(target=self._work, name="lstm_infer collector", daemon=True).start()
+            except BaseException:
+                self._starting.release()
+                raise
+            self._started = True
+
+    def _ring(self) -> None:
+        self._ring_at = NEVER
+        with suppress(RuntimeError):  # it rings already
+            self._bell.release()
+
+    # ---- the thread ----
+
+    def _work(self) -> None:
+        try:
+            while self._due():
+                self._step(self._next())
+        finally:
+            self._ended = self._ended or "the thread of the pool ended by an error"
+            left = [entry for more in self._behind.values() for entry in more or ()]
+            for entries in (self._ready, deque(left), self._arrived):
+                self._drop(entries)
+            self._behind.clear()
+            self._waits = 0
+
+    def _due(self) -> bool:
+        """Sleep until there is a batch to step; False: until the end."""
+        ready, arrived = self._ready, self._arrived
+        while not self._ended:
+            self._sort()
+            if ready:
+                left = ready[0][4] + self.max_wait - perf_counter()
+                if len(ready) >= self.max_batch or left <= 0:
+                    return True
+                self._ring_at, left = self.max_batch - len(ready), min(left, LONGEST)
+            else:
+                self._ring_at, left = 1, -1
+            if len(arrived) < self._ring_at and not self._ended:  # what comes from here on rings
+                self._bell.acquire(timeout=left)
+            self._ring_at = NEVER
+        return False
+
+    def _sort(self) -> None:
+        """What has arrived: the first of its signal, or behind others."""
+        arrived, ready, behind = self._arrived, self._ready, self._behind
+        while arrived:
+            self._waits += 1
+            entry = arrived.popleft()
+            if entry[1] not in behind:
+                behind[entry[1]] = None
+                ready.append(entry)
+            else:
+                more = behind[entry[1]]
+                if more is None:
+                    more = behind[entry[1]] = deque()
+                more.append(entry)
+
+    def _next(self) -> list[Entry]:
+        """The next batch: one frame of a signal, those that were cancelled left out."""
+        ready, behind = self._ready, self._behind
+        batch, after = list[Entry](), list[Entry]()
+        while ready and len(batch) < self.max_batch:
+            entry = ready.popleft()
+            self._waits -= 1
+            more = behind[entry[1]]
+            if more:
+                after.append(more.popleft())
+            else:
+                del behind[entry[1]]
+            future = entry[0]
+            if future.done() if entry[3] is not None else not future.set_running_or_notify_cancel():
+                self._cancelled += 1
+            else:
+                batch.append(entry)
+        ready.extendleft(reversed(after))
+        return batch
+
+    def _step(self, batch: list[Entry]) -> None:
+        """Step a batch, and hand out the answers."""
+        if not batch:
+            return
+        began = perf_counter()
+        answers = [*_answers(batch)]
+        self._calls += 1
+        self._failed += sum(error is not None for *_, error in answers)
+        assert self._times is not None
+        places = np.arange(self._frames, self._frames + len(batch)) % KEPT
+        came = np.array([entry[4] for entry in batch])
+        self._times[0, places], self._times[1, places] = began - came, perf_counter() - came
+        self._frames += len(batch)
+        _hand_out(answers)
+
+    def _drop(self, entries: deque[Entry]) -> None:
+        """These are not stepped."""
+        answers = list[Answer]()
+        with suppress(IndexError):  # another thread may do the same
+            while True:
+                future, id, _, loop, _, _ = entries.popleft()
+                if loop is not None or future.set_running_or_notify_cancel():
+                    answers.append(
+                        (future, loop, None, StateError(f"signal {id}: its frame was not stepped: {self._ended}"))
+                    )
+        _hand_out(answers)
+
+
+def _answers(entries: list[Entry]) -> Iterator[Answer]:
+    """What each of these frames gives. Where a call fails, halves of it find those that it fails on."""
+    pool = entries[0][5]
+    gone = [entry for entry in entries if pool._slot(entry[1]) < 0]
+    for future, id, _, loop, _, _ in gone:
+        yield future, loop, None, no_such(id)
+    if gone:
+        entries = [entry for entry in entries if entry not in gone]
+    if not entries:
+        return
+    try:
+        made = pool.step({entry[1]: entry[2] for entry in entries})
+    except Exception as error:
+        if len(entries) > 1:
+            half = len(entries) // 2
+            yield from _answers(entries[:half])
+            yield from _answers(entries[half:])
+        else:
+            kept = error.kept() if isinstance(error, LstmInferError) else error.with_traceback(None)
+            yield entries[0][0], entries[0][3], None, kept
+        return
+    for (future, _, _, loop, _, _), value in zip(entries, made.values(), strict=True):
+        yield future, loop, value, None
+
+
+def _hand_out(answers: list[Answer]) -> None:
+    """Each loop is woken once."""
+    loops: dict[Any, list[Answer]] = {}
+    for answer in answers:
+        if answer[1] is not None:
+            loops.setdefault(answer[1], []).append(answer)
+    for loop, those in loops.items():
+        with suppress(RuntimeError):  # it was closed: nobody waits for these
+            loop.call_soon_threadsafe(_settle, those)
+    if len(loops) != 1 or len(answers) != len(next(iter(loops.values()))):
+        _settle([answer for answer in answers if answer[1] is None])
+
+
+def _settle(answers: list[Answer]) -> None:
+    """Futures of one loop, in that loop; or those of none."""
+    for future, _, value, error in answers:
+        if future.done():  # cancelled since
+            continue
+        if error is None:
+            future.set_result(value)
+        else:
+            future.set_exception(error)
