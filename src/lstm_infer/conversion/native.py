@@ -11,7 +11,7 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import __version__
+from .. import __version__, _core
 from ..analysis.spec import StreamSpec
 from ..drive.driver import named, one_or_all
 from ..drive.inputs import stream_spec
@@ -120,7 +120,7 @@ class _Writer:
         said = {
             "options": self._options(), "source": [digest.hex() for digest in graph.signature],
             "notes": list(model.rewritten), "repaired": list(model.repaired), "held": held,
-            "constants": described,
+            "constants": described, "units": _core.UNITS,
             "panels": [{"block": block, "kind": key.kind, "of": self._plain(key.of)} for key, _, block in self._panels],
             "blocks": self._blocks,
         }  # fmt: skip

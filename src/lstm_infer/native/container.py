@@ -36,7 +36,7 @@ __all__ = ["ALIGN", "DTYPES", "HEADER", "MAGIC", "ORDER", "VERSION", "Container"
 MAGIC = b"\x89LSI\r\n\x1a\n"
 ORDER = 0x01020304
 """As the file's byte order shows it."""
-VERSION = (1, 0)
+VERSION = (1, 1)
 ALIGN = 64
 HEADER = struct.Struct("<8s I HH QQQ I 12x I I")
 """Magic, byte order, version (major, minor), length of the file, where the head begins, its length, its checksum, 0, and the

@@ -9,6 +9,7 @@ import numpy as np
 
 from .. import _core
 from .. import ops as _ops  # noqa: F401  (registers the operators)
+from ..errors import FormatError
 from ..feeds import Options
 from ..frozen import frozen
 from ..graph.ir import Array, Graph, Node
@@ -58,6 +59,11 @@ class _Reader:
     def __init__(self, container: Container) -> None:
         self._file, head = container, container.model
         self._head = head
+        units = head.named().get("units")
+        if units is not None and units.number(1, MOST) != _core.UNITS:
+            raise FormatError(
+                f"{container.label}: its panels hold {units.raw} units, this release reads {_core.UNITS}; convert the model again"
+            )
         self._precision = _precision(head["options"]["precision"])
         self._store = ConstStore(self._precision)
         self._panels = head["panels"].items()
