@@ -7,7 +7,7 @@ from cpython.pythread cimport (
     PyThread_get_thread_ident, PyThread_release_lock, PyThread_type_lock,
 )
 from cpython.ref cimport Py_DECREF
-from libc.stdint cimport int64_t, uint32_t, uintptr_t
+from libc.stdint cimport INT64_MAX, int64_t, uint32_t, uintptr_t
 from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcpy, memset
 
@@ -435,12 +435,12 @@ cdef class PoolCore:
                 if staged:
                     order.after[i] = scratch.memory + rig.scratch_bytes + table - (n - i) * self.row_bytes
             cursor.row, cursor.stop, cursor.at, cursor.lane, cursor.block = 0, n, 0, 0, 0
-            budget = LOOK_EVERY
+            budget = LOOK_EVERY if staged else INT64_MAX  # what cannot be taken back is not interrupted
             while cursor.row < n and not code and not stopped:
                 if release:
                     with nogil:
                         code = rig.advance(&order, &cursor, scratch.memory, budget)
-                    stopped = look_for_signals() != 0
+                    stopped = staged and look_for_signals() != 0
                 else:
                     code = rig.advance(&order, &cursor, scratch.memory, budget)
             if staged and not code and not stopped:
