@@ -367,6 +367,56 @@ def test_a_code_repeated_as_often_as_the_example_has_steps(op):
     assert layer.run(11, 2)[0].shape == (2, 6, 8)
 
 
+def joined(layer, kind):
+    """The last step, at as many positions as the example has steps, or what as many copies of a cell make of it."""
+    last = layer.do("Gather", "s", [-1], axis=1)
+    if kind == "one value":
+        return layer.do("Concat", *[last] * 6, axis=1)
+    if kind == "stacked":
+        flat = layer.do("Squeeze", last, [1])
+        return layer.do("Concat", *[layer.do("Unsqueeze", flat, [1]) for _ in range(6)], axis=1)
+    if kind == "index":
+        return layer.do("Gather", last, [0] * 6, axis=1)
+    if kind == "ones":
+        return layer.do("MatMul", np.ones((6, 1), np.float32), last)
+    steps = []
+    for _ in range(6):
+        last = layer.do("Tanh", layer.do("MatMul", last, np.eye(8)[::-1]))
+        steps.append(layer.do("Sigmoid", last) if kind == "heads" else last)
+    return layer.do("Concat", *steps, axis=1)
+
+
+@pytest.mark.parametrize("kind", ["one value", "stacked", "index", "ones", "copies", "heads"])
+def test_a_code_joined_as_often_as_the_example_has_steps(kind):
+    """As an unrolled decoder leaves it: refused at other lengths where the file declares the example's."""
+    layer = Layer(["B", 6])
+    layer.do("Tanh", joined(layer, kind), out="y")
+    assert layer.run(6, 2)[0].shape == (2, 6, 8)
+    for steps in (1, 5, 12):
+        with pytest.raises(lstm_infer.ShapeError, match="holds 6"):
+            layer.run(steps, 2)
+    layer = Layer(["B", "T"])
+    layer.do("Tanh", joined(layer, kind), out="y")
+    assert layer.run(11, 2)[0].shape == (2, 6, 8)
+
+
+@pytest.mark.parametrize("kind", ["heads of one value", "scales"])
+def test_what_is_joined_but_is_no_loop_counts_nothing(kind):
+    """Six heads of the last step, or six means of the sequence."""
+    layer = Layer(["B", 6])
+    last = layer.do("Gather", "s", [-1], axis=1)
+    parts = []
+    for n in range(6):
+        if kind == "scales":
+            last = layer.do(
+                "Add", last, layer.do("ReduceMax", layer.do("Mul", "s", np.float32(n)), axes=[1], keepdims=1)
+            )
+        parts.append(last if kind == "scales" else layer.do("MatMul", last, np.eye(8) * np.float32(n)))
+    layer.do("Concat", *parts, axis=1, out="y")
+    for steps in (1, 6, 11):
+        assert layer.run(steps, 2)[0].shape == (2, 6, 8)
+
+
 def test_a_sum_divided_by_the_steps_of_the_example_holds_them():
     layer = Layer(["B", 6])
     layer.do("Div", layer.do("ReduceSum", "s", [1], keepdims=0), np.float32(6), out="y")

@@ -1,4 +1,5 @@
-"""Counts that may be the example's: a value repeated as often as the example has steps, a sum divided by so many.
+"""Counts that may be the example's: a value repeated as often as the example has steps, a loop unrolled so often behind
+them, a sum divided by so many.
 
 Such a number fits every size: an autoencoder that repeats its last code T times runs at any length and answers with the
 example's. Nothing in the file says whose number it is, so the input keeps the length that the file declares.
@@ -12,10 +13,11 @@ import numpy as np
 
 from ..analysis.axes import links, trace
 from ..analysis.labels import Trace
+from ..graph.fact import Fact
 from ..graph.ir import Node
 from ..ops import carries
 from ..ops.common import pass_broadcast
-from ..ops.registry import find, moves
+from ..ops.registry import attr, find, moves
 from ..walk.walk import Walk
 from .example import Example
 
@@ -46,6 +48,7 @@ def uncounted(example: Example, labels: Mapping[int, str], probes: Sequence[int]
 def _counting(example: Example, native: Walk, longer: Walk, label: int, n: int) -> Iterator[Node]:
     traced = trace(example.inputs, native)
     again = {node.name: node for node in longer.nodes}
+    makers = {value: node for node in native.nodes for value in node.outputs if value}
     for node in native.nodes:
         other = again.get(node.name)
         if other is None:
@@ -61,8 +64,10 @@ def _counting(example: Example, native: Walk, longer: Walk, label: int, n: int) 
             for axis, (x, y) in enumerate(zip(shape, after, strict=True))
             if x == y == n > 1
         }
-        if any(_repeats(node, names[0][0], native, traced, axis) for axis in kept) or _divides(
-            node, native, traced, label, n
+        if (
+            any(_repeats(node, names[0][0], native, traced, axis) for axis in kept)
+            or any(_unrolls(node, native, traced, makers, label, axis) for axis in kept)
+            or _divides(node, native, traced, label, n)
         ):
             yield node
 
@@ -89,11 +94,73 @@ def _repeats(node: Node, name: str, walked: Walk, traced: Trace, axis: int) -> b
     shapes = [(fact.shape[-back] if len(fact.shape) >= back else 1, fact.const is None) for fact in ins if fact]
     if moves(node) == "repeat":
         return shapes[0][0] == 1
+    if node.domain == "" and node.op in ("Gather", "MatMul", "Resize"):
+        return _repeats_otherwise(node, ins, back)
     if find(node).flow is pass_broadcast:
         fed = [extent for extent, is_fed in shapes if is_fed]
         return bool(fed) and all(extent == 1 for extent in fed)
     first = ins[0]
     return carries.carries(node) and first is not None and first.const is not None and axis == 0
+
+
+def _repeats_otherwise(node: Node, ins: Sequence[Fact | None], back: int) -> bool:
+    """Is one position of a value read over and over, multiplied by a row of one number, or enlarged; `back`: the axis,
+    from the end."""
+    first, second = ins[0], ins[1] if len(ins) > 1 else None
+    if node.op == "Resize":
+        return first is not None and first.shape[-back] == 1
+    if first is None or second is None:
+        return False
+    if node.op == "Gather":
+        index, rank = second.const, len(first.shape) - 1 + len(second.shape)
+        at = rank - back - int(attr(node, "axis", 0)) % len(first.shape)
+        return index is not None and 0 <= at < index.ndim and index.min() == index.max()
+    ones = second if first.const is None else first
+    return back <= 2 and ones.const is not None and first.shape[-1] == 1 and ones.const.min() == ones.const.max()
+
+
+def _unrolls(node: Node, walked: Walk, traced: Trace, makers: Mapping[str, Node], label: int, axis: int) -> bool:
+    """Are the positions of an axis joined of one value, or of what copies of a loop behind the sequence made: each reads
+    something that the one before it made, and nothing more of the sequence."""
+    out = traced.axes.get(node.outputs[0])
+    if node.op != "Concat" or node.domain or out is None or any(f.label for f in out[axis]):
+        return False
+    shapes = {walked.facts[value].shape for value in node.inputs}
+    at = int(attr(node, "axis", 0)) % len(out)
+    if at != axis or len(shapes) != 1 or shapes.pop()[axis] != 1:
+        return False
+    if not all(traced.depends(value, label) for value in node.inputs):
+        return False
+    if len({_moved(value, makers) for value in node.inputs}) == 1:
+        return True
+    behind, before = set[int](), set[int]()
+    for k, value in enumerate(node.inputs):
+        cone = _cone(value, makers)
+        more = {at: one for at, one in cone.items() if at not in behind}
+        timed = (traced.find(v, label) is not None for one in more.values() for v in one.outputs if v)
+        if not more or (k and (before.isdisjoint(cone) or any(timed))):
+            return False
+        behind, before = behind | more.keys(), set(more)
+    return len(node.inputs) > 2
+
+
+def _cone(value: str, makers: Mapping[str, Node]) -> dict[int, Node]:
+    """The nodes that a value is computed by."""
+    found: dict[int, Node] = {}
+    todo = [value]
+    while todo:
+        node = makers.get(todo.pop())
+        if node is not None and id(node) not in found:
+            found[id(node)] = node
+            todo += node.inputs
+    return found
+
+
+def _moved(value: str, makers: Mapping[str, Node]) -> str:
+    """The value that this one is, at other axes."""
+    while value in makers and moves(makers[value]) == "axes":
+        value = makers[value].inputs[0]
+    return value
 
 
 def _divides(node: Node, walked: Walk, traced: Trace, label: int, n: int) -> bool:
