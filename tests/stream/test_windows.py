@@ -139,6 +139,49 @@ def test_padding_reaches_the_windows_behind_a_split_of_channels():
     tolerances.exact(np.concatenate(parts), made.run({"x": x})["y"], "step by step")
 
 
+@pytest.mark.parametrize("kinds", [[FLOAT], [FLOAT, FLOAT], [TensorProto.FLOAT16, FLOAT]], ids=str)
+@pytest.mark.parametrize("pads", [(2, 0), (1, 1)], ids=str)
+def test_padding_goes_through_casts_between_floats(pads, kinds):
+    """As Keras leaves them with a causal Conv, also those that change nothing."""
+    rest, weights = gru(4)
+    names = ["p", *(f"p{k}" for k in range(len(kinds)))]
+    nodes = [
+        helper.make_node("Pad", ["x", "pads"], ["p"], name="pad"),
+        *(helper.make_node("Cast", [names[k]], [names[k + 1]], to=kind) for k, kind in enumerate(kinds)),
+        helper.make_node("Conv", [names[-1], "K"], ["c"], name="conv"),
+        helper.make_node("Transpose", ["c"], ["t"], perm=[2, 0, 1]),
+        *rest,
+        helper.make_node("Identity", ["h"], ["y"]),
+    ]
+    ends = np.array([0, 0, pads[0], 0, 0, pads[1]], np.int64)
+    made = model(nodes, ["B", 3, "T"], ["T", "B", HIDDEN], {**weights, "pads": ends, "K": draw(4, 3, 3)})
+    x = draw(2, 3, 11)
+    for cuts in (range(1, 11), [4, 5]):
+        stream = made.stream(batch=2)
+        parts = [stream.run(np.ascontiguousarray(part)) for part in np.split(x, cuts, 2)]
+        parts += [stream.flush()] if stream.lag else []
+        assert stream.lag == pads[1]
+        tolerances.exact(np.concatenate(parts), made.run({"x": x})["y"], f"cut at {list(cuts)}")
+
+
+def test_a_cast_to_integers_behind_padding_is_refused_by_name():
+    """It changes the padding where that is no whole number."""
+    rest, weights = gru(3)
+    nodes = [
+        helper.make_node("Pad", ["x", "pads", "half"], ["p"], name="pad"),
+        helper.make_node("Cast", ["p"], ["i"], to=TensorProto.INT32),
+        helper.make_node("Cast", ["i"], ["f"], to=FLOAT),
+        helper.make_node("Conv", ["f", "K"], ["c"], name="conv"),
+        helper.make_node("Transpose", ["c"], ["t"], perm=[2, 0, 1]),
+        *rest,
+        helper.make_node("Identity", ["h"], ["y"]),
+    ]
+    pads = np.array([0, 0, 2, 0, 0, 0], np.int64)
+    held = {**weights, "pads": pads, "half": np.float32(1.5), "K": draw(3, 3, 3)}
+    with pytest.raises(lstm_infer.NotStreamableError, match="'pad'"):
+        model(nodes, ["B", 3, "T"], ["T", "B", HIDDEN], held).stream()
+
+
 def test_a_value_at_the_end_waits_for_the_padding_behind_it():
     rest, weights = gru(4)
     nodes = [

@@ -20,8 +20,10 @@ LARGEST_CROP = 4096
 
 
 def moves(ground: Ground, node: Node) -> bool:
-    """Does a node leave every value of a sequence as it is, and every step in its place."""
+    """Does a node leave every value of a sequence as it is, and every step in its place; a cast between floats does."""
     kind = registry.moves(node)
+    if kind == "cast":
+        return all(ground.walked.facts[value].dtype.kind == "f" for value in (node.inputs[0], node.outputs[0]))
     return kind == "axes" or (kind == "part" and node.op != "Gather" and ground.along_time(node) == {"same"})
 
 
@@ -169,7 +171,7 @@ class Windows:
     def _window_before(self, value: str) -> Node | None:
         """The window that makes a value, also behind moves of its axes."""
         maker = self._ground.makers.get(value)
-        while maker is not None and registry.moves(maker) == "axes":
+        while maker is not None and registry.moves(maker) in ("axes", "cast"):
             maker = self._ground.makers.get(maker.inputs[0])
         return maker if maker is not None and maker.name in self.windows and maker.op != "Pad" else None
 

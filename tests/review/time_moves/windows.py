@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from graph_nodes import END, Impossible
+from onnx import TensorProto
 
 
 def to_channels(g):
@@ -78,6 +79,8 @@ def residual(g):
     kernel = g.pick.choice([2, 3])
     lead = g.pick.choice([kernel - 1, 1])
     padded = g.do("Pad", name, g.ints(0, 0, lead, 0, 0, kernel - 1 - lead))
+    if len(g.nodes) % 2:  # as Keras leaves it; not drawn, so that the numbers of graphs stay
+        padded = g.do("Cast", padded, to=TensorProto.FLOAT)
     made = g.do("Conv", padded, g.floats(c, c, kernel), kernel_shape=[kernel])
     g.put(g.do("Add", name, made), [b, c, t])
 
