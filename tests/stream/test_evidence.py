@@ -611,6 +611,38 @@ def test_a_cell_whose_input_and_h_stand_alike_is_carried_whole_or_refused(order:
         assert dict(lstm_infer.load(data, states=want).streaming.pairs) == want
 
 
+NORMED = [
+    *(f"MatMul x K -> {k}x" for k in "ifgo"), *(f"MatMul h Q -> {k}h" for k in "ifgo"),
+    *(f"Add {k}x {k}h -> {k}s" for k in "ifgo"), "Sigmoid fs -> f", "Exp is -> i", "Tanh gs -> g", "Sigmoid os -> o",
+    "Mul f c -> fc", "Mul i g -> ig", "Add fc ig -> c2", "Mul f n -> fn", "Add fn i -> n2",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("last", [["Mul o c2 -> p", "Div p n2 -> h2"], ["Div c2 n2 -> p", "Mul o p -> h2"],
+                                  ["Add n2 slow -> d", "Div c2 d -> p", "Mul o p -> h2"]])  # fmt: skip
+@pytest.mark.parametrize("order", [None, "other"])
+def test_the_h_of_a_cell_that_is_divided_is_asked_for_or_carried(order: str | None, last: list[str]) -> None:
+    """The scalar cell of an xLSTM that gives out its states alone: h and c / n with a gate, whatever they are called."""
+    nodes = [*NORMED, *last]
+    inputs = [X, *(port(name, 1, H) for name in "hcn")]
+    outputs = [port(name, 1, H) for name in ("h2", "c2", "n2")]
+    want = {"h": "h2", "c": "c2", "n": "n2"}
+    assert dict(lstm_infer.load(build(nodes, inputs, outputs, order=order)).streaming.pairs) == want
+    neutral = {name: f"v{k}" for k, name in enumerate((*"xhcn", *want.values()))}
+    with pytest.raises(StateError, match=f"'{neutral['h']}' -> '{neutral['h2']}'"):
+        lstm_infer.load(build(nodes, inputs, outputs, neutral, order)).stream()
+
+
+def test_what_is_shown_has_the_pairs_that_names_make() -> None:
+    """Two delays of a filter: more than one reading is valid, and names that rhyme are no evidence; but they are shown."""
+    nodes = ["Mul x slow -> a", "Add a z1 -> y", "Mul y quarter -> b", "Mul x quarter -> d", "Add b d -> e",
+             "Add e z2 -> z1_out", "Sub d b -> z2_out"]  # fmt: skip
+    inputs = [X, port("z1", 1, N), port("z2", 1, N)]
+    outputs = [Y, port("z1_out", 1, N), port("z2_out", 1, N)]
+    with pytest.raises(StateError, match=r'such as .*"z1": "z1_out", "z2": "z2_out"'):
+        lstm_infer.load(build(nodes, inputs, outputs)).stream()
+
+
 def test_how_far_a_state_moved_is_not_its_next_value() -> None:
     nodes = [*GRU, "MatMul h2 M -> y", "Sub h2 h -> delta"]
     model = lstm_infer.load(build(nodes, [X, port("h", 1, H)], [Y, port("delta", 1, H)]))

@@ -104,8 +104,9 @@ def _drives(scene: Scene, mine: Mapping[int, int], name: str, target: int) -> bo
 
 
 def _score(decided: Decided, edges: Mapping[str, Mapping[int, int]], one: Assignment) -> Score:
-    """What speaks against a reading: outputs that look like next values and are none, inputs that drive nothing though
-    they are fed; answers that are fed back; weak pairs; then the order of the ports, signals before states."""
+    """What speaks against a reading: names that go together and are taken apart; outputs that look like next values and are
+    none, inputs that drive nothing though they are fed; answers that are fed back; weak pairs; then the order of the
+    ports, signals before states."""
     scene = decided.scene
     states = {**decided.pairs, **one}
     held = set(states.values())
@@ -127,5 +128,15 @@ def _score(decided: Decided, edges: Mapping[str, Mapping[int, int]], one: Assign
     at = [scene.index[name] for name in one]
     order = [states[name] for name in scene.inputs if name in states]
     crossed = sum(a > b for i, a in enumerate(order) for b in order[i + 1 :])
-    first = -said if decided.doubted else 0  # where the flow may be read in several ways, names that say come first
-    return first, missed + idle, -said, back, weak, crossed, -sum(at)
+    rhymed = sum(bool(scene.partners[scene.row[name], k]) for name, k in one.items())
+    apart = _taken_apart(scene, states)
+    return -said, apart, missed + idle - 2 * rhymed, -rhymed, back, weak, crossed, -sum(at)
+
+
+def _taken_apart(scene: Scene, states: Mapping[str, int]) -> int:
+    """How many pairs have an input or an output that goes by its name with another one."""
+    close = scene.partners
+    return sum(
+        not close[scene.row[name], k] and bool(close[scene.row[name]].any() or close[:, k].any())
+        for name, k in states.items()
+    )

@@ -62,18 +62,38 @@ def _delayed(decided: Decided) -> Edges:
 
 
 def _halves(decided: Decided) -> Edges:
-    """An output is a gate times a function of a sure next value, itself a sum of products: h = o * H(c), of a cell that
-    was not recognised since its input and its h stand alike. The inputs that may be that h."""
+    """An output is a gate times a function of a sure next value, itself a sum of products: h = o * H(c), or o * c / n, of a
+    cell that was not recognised since its input and its h stand alike. The inputs that may be that h."""
     scene = decided.scene
     found: Edges = {}
-    made = {core for k in decided.sure for core in scene.targets[k].cores if _blends(scene, core)}
+    sure = {core for k in decided.sure for core in scene.targets[k].cores}
+    made = {core for core in sure if _blends(scene, core)}
     for k in decided.free_targets() if made else ():
-        node = scene.makers.get(scene.targets[k].value)
-        if node is None or node.op != "Mul" or not any(_squashed(scene, value) in made for value in node.inputs):
+        times, over = _factors(scene, scene.targets[k].value)
+        half = any(_squashed(scene, value) in made for value in times)
+        normed = any(_inside(scene, value) in sure for value in over) and any(value in made for value in times)
+        if not ((half or normed) and len(times) > 1):
             continue
         for i in np.flatnonzero(decided.free()[:, k] & (scene.levels[:, k] == ANY)).tolist():
             found.setdefault(scene.inputs[i], set()).add(k)
     return found
+
+
+def _factors(scene: Scene, value: str) -> tuple[list[str], list[str]]:
+    """What a value is the product of, and what that is divided by."""
+    node = scene.makers.get(value)
+    if node is None or node.op not in ("Mul", "Div") or node.domain:
+        return [value], []
+    ends = [_factors(scene, root(v, scene.makers, scene.walked)) for v in node.inputs]
+    (times, over), (others, under) = ends[0], ends[1] if node.op == "Mul" else ends[1][::-1]
+    return times + others, over + under
+
+
+def _inside(scene: Scene, value: str) -> str:
+    """The value that this one is a function of, element by element, or itself."""
+    while inner := _squashed(scene, value):
+        value = inner
+    return value
 
 
 def _blends(scene: Scene, value: str) -> bool:
