@@ -20,7 +20,7 @@ from .follow import follow
 from .frames import frame_spec, loop_spec
 from .ground import Ground
 from .refusal import EachCallError, MixedError, refuse_unknown
-from .remedies import remedy, unrolled
+from .remedies import frames_inside, remedy, unrolled
 from .roles import Roles
 from .spec import StreamSpec
 from .states import OpenStatesError, Pairs, pair_states
@@ -110,6 +110,9 @@ def _analyse(graph: Graph, roles: Roles, states: Mapping[str, str] | None, seen:
             roles = replace(roles, time_size=1)
             seen.append(roles)
             return _analyse(graph, roles, states, seen)
+        if one := frames_inside(roles, lambda other: analyse(graph, other, states)):
+            seen.append(one.roles)
+            return one
         raise NotStreamableError(str(refusal), node=refusal.node, op=refusal.op, reason=refusal.reason) from None
 
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from ..errors import LstmInferError, NotStreamableError
-from ..graph.ir import Graph
+from ..graph.ir import Graph, Node
 from ..ops import carries, recurrent
 from ..ops.control import Repeat
+from .axes import trace
 from .find_roles import find_roles
+from .ground import time_label
 from .roles import Roles
 from .spec import StreamSpec
 
-__all__ = ["remedy", "unrolled"]
+__all__ = ["frames_inside", "remedy", "unrolled"]
 
 MOST_AXES = 4
 """So many axes are tried as time."""
@@ -46,6 +48,32 @@ def _as_frames(roles: Roles, analyse: Callable[[Roles], StreamSpec]) -> str:
     if not isinstance(spec, StreamSpec) or spec.mode != "frame" or not spec.streamed:
         return ""
     return "Where each call is one frame, load(..., time_axis={}) streams it from call to call"
+
+
+def frames_inside(roles: Roles, analyse: Callable[[Roles], StreamSpec]) -> StreamSpec | None:
+    """How a model streams from call to call of which only recurrences that run both ways run over what looks like time:
+    the bands of a frame. Its own steps are the calls: the states of other recurrences are fed and given out."""
+    if roles.chosen or roles.switches or not roles.time:
+        return None
+    walked = roles.walk(*roles.analysis_sizes())
+    traced = trace(roles.inputs, walked)
+    label = time_label(roles, traced)
+    over, others = list[Node](), list[Node]()
+    for node in carries.recurrences(walked.nodes):
+        along = any(traced.find(node.inputs[i], label) == axis for i, axis in carries.runs_over(node))
+        (over if along else others).append(node)
+    if not over or not others or not all(map(_backwards, over)):
+        return None
+    spec = _tried(roles, {}, analyse)
+    if not isinstance(spec, StreamSpec) or spec.mode != "frame" or not spec.streamed:
+        return None
+
+    def fed(nodes: Sequence[Node]) -> bool:
+        starts = (n.inputs[i] for n in nodes for _, i, _ in carries.states(n) if i < len(n.inputs) and n.inputs[i])
+        made_of = {traced.sources[label][0] for value in starts for label in traced.deps.get(value, ())}
+        return not made_of.isdisjoint(spec.pairs)
+
+    return spec if fed(others) and not fed(over) else None
 
 
 def _backwards(node: object) -> bool:

@@ -38,6 +38,8 @@ class Roles:
     """The batch at which it is analysed, where that is free: none that a Reshape's target may be taken for."""
     runs_over: list[dict[str, int]] = field(default_factory=list)
     """Input axes that recurrences run over, whatever the caller chose as time."""
+    chosen: bool = False
+    """The caller said which axes are time."""
     candidates: list[dict[str, int]] = field(default_factory=list)
     """Every independent time axis that was found; streaming needs exactly one."""
     bases: dict[Place, int] = field(default_factory=dict)

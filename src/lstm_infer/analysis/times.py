@@ -45,7 +45,7 @@ def find_time(roles: Roles, walked: Walk, traced: Trace, given: Mapping[str, int
     roles.sequences = frozenset(name for place in found for name in place)
     roles.runs_over = found
     if given is not None:
-        roles.candidates, roles.time = [dict(given)], dict(given)
+        roles.chosen, roles.candidates, roles.time = True, [dict(given)], dict(given)
     else:
         forward = [place for place in found if place not in closed]
         found = forward if len(forward) == 1 else found
