@@ -143,8 +143,8 @@ def padded_in_front(seed=0):
     return _finish(nodes, [("x", FLOAT, ["B", "T", INPUTS])], [("y", FLOAT, ["B", "T", CLASSES])], weights)
 
 
-def switched(seed=0):
-    """x [T, B, I], h0, c0, which -> y, hn, cn: a scalar input chooses one of two LSTMs."""
+def switched(seed=0, wider=1):
+    """x [T, B, I], h0, c0, which -> y, hn, cn: a scalar input chooses one of two LSTMs, which may take more features."""
 
     def branch(name, weights):
         node = helper.make_node("LSTM", ["x", weights, "R", "B", "", "h0", "c0"],
@@ -155,12 +155,13 @@ def switched(seed=0):
     choice = helper.make_node("If", ["is_one"], ["Y", "hn", "cn"], name="choice",
                               then_branch=branch("a", "W"), else_branch=branch("b", "W2"))  # fmt: skip
     equal = helper.make_node("Equal", ["which", "rate"], ["is_one"])
-    weights = _lstm_weights(seed) | {"W2": _lstm_weights(seed + 1)["W"], "rate": np.array(1, np.int64)}
+    weights = _lstm_weights(seed) | {"rate": np.array(1, np.int64)}
+    weights["W2"] = np.concatenate([_lstm_weights(seed + 1)["W"]] * wider, 2)
     state = [1, "B", HIDDEN]
     return _finish(
         [equal, choice, *_HEAD],
         [
-            ("x", FLOAT, ["T", "B", INPUTS]),
+            ("x", FLOAT, ["T", "B", INPUTS if wider == 1 else None]),
             ("h0", FLOAT, state),
             ("c0", FLOAT, state),
             ("which", TensorProto.INT64, []),
@@ -168,6 +169,22 @@ def switched(seed=0):
         [("y", FLOAT, ["T", "B", CLASSES]), ("hn", FLOAT, state), ("cn", FLOAT, state)],
         weights,
     )
+
+
+def switched_sizes(seed=0):
+    """x [T, B, ?], which -> y: as `switched`, and the other LSTM takes twice as many features."""
+    weights = _lstm_weights(seed)
+
+    def branch(name, w):
+        node = helper.make_node("LSTM", ["x", w, "R", "B"], [f"Y{name}"], name=name, hidden_size=HIDDEN)
+        return helper.make_graph([node], name, [], [helper.make_tensor_value_info(f"Y{name}", FLOAT, None)])
+
+    choice = helper.make_node("If", ["is_one"], ["Y"], name="choice",
+                              then_branch=branch("a", "W"), else_branch=branch("b", "W2"))  # fmt: skip
+    equal = helper.make_node("Equal", ["which", "rate"], ["is_one"])
+    weights |= {"W2": np.concatenate([weights["W"]] * 2, 2), "rate": np.array(1, np.int64)}
+    ports = [("x", FLOAT, ["T", "B", None]), ("which", TensorProto.INT64, [])]
+    return _finish([equal, choice, *_HEAD], ports, [("y", FLOAT, ["T", "B", CLASSES])], weights)
 
 
 def cascade(seed=0):

@@ -8,12 +8,10 @@ from typing import Any
 
 import numpy as np
 
-import lstm_infer
-
 from ..analysis.spec import StreamSpec
 from ..drive.compare import Loose
 from ..drive.driver import Driver, as_state, named, one_or_all
-from ..drive.inputs import Feeds, Inputs, choices, spec_or_error
+from ..drive.inputs import Feeds, Inputs, settings, spec_or_error
 from ..errors import LstmInferError, ShapeError, StateError
 from ..model import Model
 from ..ops import registry
@@ -47,7 +45,7 @@ class Check:
     def report(self, n_seeds: int) -> VerifyReport:
         """Do it all."""
         lengths, batches = self._sizes()
-        for inputs in settings(self.source, self.model):
+        for inputs in settings(self.model):
             self.inputs = inputs
             self.setting = "".join(f", {name}={value}" for name, value in inputs.chosen.items())
             self._choose_sign(self.other.frozen[0] or lengths[-1], self.other.frozen[1] or batches[0])
@@ -297,24 +295,6 @@ class Check:
     def _where(self, T: int, B: int, seed: int) -> str:
         timed = bool(self.inputs.roles.time) or isinstance(self.spec, StreamSpec)
         return f"T={T}, " * timed + f"B={B}, seed {seed}{self.setting}"
-
-
-def settings(source: Any, model: Model) -> Iterator[Inputs]:
-    """Inputs for every choice of networks that scalar inputs make, at the sizes which that network takes."""
-    options = model._options
-    for chosen in choices(model):
-        sizes = {}
-        if chosen:
-            fixed = {name: shape for name, shape in options.inputs.items() if name not in chosen}
-            constants = {**options.constants, **chosen}
-            try:
-                one = lstm_infer.load(
-                    source, inputs=fixed, constants=constants, states=options.states, time_axis=options.time_axis
-                )
-                sizes = one._roles.open_sizes
-            except LstmInferError:
-                pass  # what runs will say
-        yield Inputs(model, chosen, sizes)
 
 
 def _with(sizes: tuple[int, ...], frozen: int | None) -> tuple[int, ...]:

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from ..analysis.spec import StreamSpec
 from ..drive.compare import compare
 from ..drive.driver import Driver, named, one_or_all
-from ..drive.inputs import Feeds, Inputs, choices, stream_spec
-from ..errors import LstmInferError
+from ..drive.inputs import Feeds, settings, stream_spec
+from ..errors import LstmInferError, NotStreamableError
 from ..frozen import frozen
 from ..model import Model
 from .report import Checked
@@ -80,17 +80,22 @@ def live_cases(model: Model, seed: int, *, steps: int, signals: int = 1) -> Iter
     spec = stream_spec(model)
     if not isinstance(spec, StreamSpec):
         raise spec.kept()
-    for chosen in choices(model):
-        drive = Driver(model, Inputs(model, chosen), spec)
+    for inputs in settings(model):
+        drive = Driver(model, inputs, spec)
         rng = np.random.default_rng(seed)
         T, B = steps, drive.inputs.sizes(1, signals)[1]  # a file of one step streams as many as it is fed
         feeds = drive.signal(rng, T + BEFORE, B)
-        said = "".join(f", {name}={value}" for name, value in chosen.items())
+        said = "".join(f", {name}={value}" for name, value in inputs.chosen.items())
         side = {name: feeds[name] for name in spec.side}
         begin: Feeds = {}
         for case in ("in pieces", "from other states"):
             signal = _cut(drive, feeds, BEFORE * (case != "in pieces"), T)
-            stream = model.stream(B, initial=begin, inputs=side)
+            try:
+                stream = model.stream(B, initial=begin, inputs=side)
+            except NotStreamableError:
+                if inputs.chosen:
+                    break  # this network alone does not stream
+                raise
             first = {name: np.array(value) for name, value in stream.state.items()}
             result = named(stream.run(one_or_all({x: signal[x] for x in spec.streamed})), spec)
             last = {name: np.array(value) for name, value in stream.state.items()}
@@ -139,9 +144,8 @@ def whole_cases(
     LstmInferError
         Nothing can be drawn for the model.
     """
-    for chosen in choices(model):
-        inputs = Inputs(model, chosen)
-        said = "".join(f", {name}={value}" for name, value in chosen.items())
+    for inputs in settings(model):
+        said = "".join(f", {name}={value}" for name, value in inputs.chosen.items())
         for T, B in dict.fromkeys(inputs.sizes(T, B) for T, B in sizes):
             feeds = inputs.draw(np.random.default_rng(seed), T, B)
             try:

@@ -7,11 +7,13 @@ every other integer is 0 or 1: what a file means by them is not written in it.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..analysis.find_roles import find_roles
 from ..analysis.settings import switch_values
 from ..analysis.spec import StreamSpec
 from ..errors import LstmInferError, NotStreamableError, ShapeError
@@ -21,7 +23,7 @@ from ..model import Model
 from ..ops.registry import find
 from ..walk.walk import Walk
 
-__all__ = ["Feeds", "Inputs", "choices", "spec_or_error", "stream_spec"]
+__all__ = ["Feeds", "Inputs", "choices", "settings", "spec_or_error", "stream_spec"]
 
 Feeds = dict[str, NDArray[Any]]
 
@@ -43,6 +45,18 @@ def choices(model: Model) -> list[Feeds]:
     """Settings of the scalar inputs that choose between networks: one for each choice, one empty where none does."""
     roles = model._roles
     return list(roles.switches or switch_values(roles)) or [{}]
+
+
+def settings(model: Model) -> Iterator[Inputs]:
+    """Inputs for every choice of networks that scalar inputs make, at the sizes which that network takes."""
+    options, graph = model._options, model._graph
+    for chosen in choices(model):
+        sizes: Mapping[tuple[str, int], int] = {}
+        if chosen:
+            ports = [port for port in model._ports if port.name not in chosen]
+            with suppress(LstmInferError):  # what runs will say
+                sizes = find_roles(graph, ports, {**options.constants, **chosen}, options.time_axis).open_sizes
+        yield Inputs(model, chosen, sizes)
 
 
 @frozen

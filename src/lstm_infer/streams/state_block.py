@@ -13,7 +13,7 @@ import numpy as np
 
 from ..analysis.pairing.scene import NextState
 from ..analysis.spec import StreamSpec
-from ..errors import FeedError
+from ..errors import FeedError, NotStreamableError
 from ..frozen import frozen
 from ..graph.ir import Node
 from ..lower import builder
@@ -106,6 +106,9 @@ def place_states(fed: Fed, one: Walk, static: set[str], capacity: Mapping[Kept, 
     for name in spec.pairs:
         layout.slot(InputState(name), one.facts[name].shape, one.facts[name].dtype)
     nodes = {node.name: node for node in one.nodes}
+    for name in (*(carried.node for carried in spec.carried), *spec.windows):
+        if name not in nodes and name not in spec.pad_nodes:
+            raise _other_network(fed, name)
     for carried in spec.carried:
         if carried.what == DRAWN:
             rows = fed.batch if spec.draws[carried.node].has("signal") else 1
@@ -125,6 +128,15 @@ def place_states(fed: Fed, one: Walk, static: set[str], capacity: Mapping[Kept, 
             layout.slot(Static(value), one.facts[value].shape, one.facts[value].dtype)
     layout.closed = True
     return layout
+
+
+def _other_network(fed: Fed, node: str) -> NotStreamableError:
+    """Bound inputs choose a network that the analysis did not read."""
+    chosen = {name: fact.const.item() for name, fact in fed.known.items() if fact.const is not None}
+    why = f"it carries a state, and does not run with the inputs {chosen}"
+    return NotStreamableError(
+        f"node {node!r}: {why}; choose the network with load(..., constants={chosen})", node=node, reason=why
+    )
 
 
 def _place_steps(

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...drive.driver import named, one_or_all
-from ...drive.inputs import Inputs, choices
+from ...drive.inputs import settings
 from ...model import Model
 from ...stream import Stream
 from .source import Source
@@ -52,7 +52,7 @@ def recorded(
 
 def _calls(model: Model, source: Source, stream: Stream, calls: int, rng: np.random.Generator) -> Iterator[bytes]:
     """A record of each call."""
-    inputs = Inputs(model, next(iter(choices(model)), None))
+    inputs = next(settings(model))
     chunk, spec = source.options.chunk, source.schedule.plan.spec
     for _ in range(calls):
         if spec.mode == "frame":
