@@ -372,3 +372,17 @@ def test_an_output_without_axes_stays_an_array() -> None:
     for found in (pool.step({a: x, b: x})[a], pool.step({a: x, b: {"x": x}})[b]["y"]):
         assert isinstance(found, np.ndarray) and found.shape == ()
     assert pool.step([a, b], np.stack([x, x])).shape == (2,)
+
+
+def test_the_dict_form_keeps_the_plans_of_the_sizes_that_are_fed() -> None:
+    """Of an axis that the file leaves open: the second call plans nothing."""
+    road = every_road.ROADS["open size"]()
+    pool = road.load().pool()
+    ids = [pool.open() for _ in range(3)]
+    x = road.signal(0, 1)["x"][0]
+    fed, before = dict.fromkeys(ids, x), pool._batches
+    pool.step(fed)
+    plans = pool._batches
+    assert plans is not before
+    pool.step(fed)
+    assert pool._batches is plans

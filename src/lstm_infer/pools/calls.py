@@ -126,6 +126,7 @@ class Calls(_pool.PoolCore):
                 for k, i in enumerate(which):
                     row = {name: rows[k] for name, rows in made.items()}
                     results[i] = row if told[i][2] or len(row) != 1 else next(iter(row.values()))
+                self._batches = batches  # of the sizes that are fed: the next call finds its plans
 
         self._kept(slots, body)
         return dict(zip(frames, results, strict=True))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .. import views
 from ..errors import BudgetError, StateError
 from ..graph.budget import NO_MEMORY
 from ..records import PoolStats
@@ -117,10 +118,7 @@ class Collecting(Signals):
         if self._slot(number) < 0:
             raise no_such(number)
         try:
-            if isinstance(frame, np.ndarray):
-                frame = frame.copy()
-            elif isinstance(frame, Mapping):
-                frame = {name: a.copy() if isinstance(a, np.ndarray) else a for name, a in frame.items()}
+            frame = frame.copy() if type(frame) is np.ndarray else _copied(frame)
         except MemoryError as error:
             raise BudgetError(NO_MEMORY.format("the frame", error)) from error
         self._collector.add((future, number, frame, loop, perf_counter(), self))
@@ -132,3 +130,11 @@ class Collecting(Signals):
     def _shut(self, why: str = CLOSED) -> None:
         super()._shut(why)
         self._collector.end(why)
+
+
+def _copied(frame: Any) -> Any:
+    """A frame of which nobody else holds the memory; what is no array stays as it is, for who says so."""
+    if isinstance(frame, Mapping):
+        return {name: _copied(one) for name, one in frame.items()}
+    array = views.viewed(frame)
+    return array.copy() if isinstance(array, np.ndarray) else frame
