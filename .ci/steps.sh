@@ -80,11 +80,14 @@ step_sdist() {
 step_lint() {
     dev_tools ruff mypy cython-lint onnx check-jsonschema
     export PATH=$WORK/dev/bin:$PATH # cython-lint calls pycodestyle by name
-    local failed=0 # all four are shown, whichever fails
+    local failed=0 # all are shown, whichever fails
     ruff check --output-format concise . || failed=1
     ruff format --check . || failed=1
     mypy --strict src || failed=1
     cython-lint src || failed=1
+    # a user's script and what is revealed in it: pytest and the package as the user has them, mypy from here
+    PYTHONPATH=$("$USER_PYTHON" -c 'import site; print(site.getsitepackages()[0])') \
+        "$WORK/dev/bin/python" -m pytest tests/typing || failed=1
     check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml || failed=1
     return $failed
 }

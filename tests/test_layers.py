@@ -22,15 +22,16 @@ DIRECT = {
     "_core": {"bounds"},
     "_check": {"_core"},
     "views": {"errors"},  # arrays of others
-    "_stream": {"_core", "views"},
+    "typing": set(),  # types of the public interface
+    "_stream": {"_core", "views", "typing"},
     "_states": {"bounds"},
     "_rig": {"_core"},
-    "_pool": {"_rig", "_stream"},
+    "_pool": {"_rig", "_stream", "typing"},
     "isa": {"_core"},
     "given": {"errors"},
     "records": {"errors", "frozen"},
     "graph": {"errors", "frozen"},
-    "importer": {"graph"},
+    "importer": {"graph", "typing"},
     "program": {"graph", "_core"},  # what operators lower themselves to
     "ops": {"program"},  # each operator brings its shape, value, time and calls
     "walk": {"ops"},

@@ -1,16 +1,18 @@
 """Signals that lie row by row in slabs, and calls over any of them in one crossing into C."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NoReturn, TypeVar, final, overload
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from ._core import StepError
 from ._rig import Layout, Rig
+from .typing import Array, ArrayIn, Feeds, Out
 
 Result = TypeVar("Result")
-Out = TypeVar("Out", bound=NDArray[Any] | Mapping[str, NDArray[Any]])
+Ids = Iterable[int] | ArrayIn
+"""int64 [N], or any sequence of ids."""
 
 @final
 class Share:
@@ -67,28 +69,30 @@ class PoolCore:
     def _fast(self, rig: Rig, ids: Any, x: Any, out: Any, chunk: bool) -> Any:
         """A call inside `_alone`; None: not for this road, and nothing was done."""
     @overload
-    def step(
-        self, ids: ArrayLike, frames: NDArray[Any], out: None = None
-    ) -> NDArray[Any] | dict[str, NDArray[Any]]: ...
+    def step(self, ids: Ids, frames: ArrayIn, out: None = None) -> Array | dict[str, Array]: ...
     @overload
-    def step(self, ids: ArrayLike, frames: Mapping[str, NDArray[Any]], out: None = None) -> dict[str, NDArray[Any]]: ...
+    def step(self, ids: Ids, frames: Feeds, out: None = None) -> dict[str, Array]: ...
     @overload
-    def step(self, ids: ArrayLike, frames: NDArray[Any] | Mapping[str, NDArray[Any]], out: Out) -> Out: ...
+    def step(self, ids: Ids, frames: ArrayIn | Feeds, out: Out) -> Out: ...
     @overload
-    def step(
-        self, ids: Mapping[int, NDArray[Any] | Mapping[str, NDArray[Any]]]
-    ) -> dict[int, NDArray[Any] | dict[str, NDArray[Any] | None] | None]:
+    def step(self, ids: Mapping[int, Feeds]) -> dict[int, dict[str, Array | None]]: ...
+    @overload
+    def step(self, ids: Mapping[int, ArrayIn]) -> dict[int, Array | dict[str, Array | None] | None]: ...
+    @overload
+    def step(self, ids: Mapping[int, ArrayIn | Feeds]) -> dict[int, Array | dict[str, Array | None] | None]:
         """Feed one time step to each of some signals: see the compiled method."""
     @overload
-    def run(self, ids: ArrayLike, chunks: NDArray[Any], out: None = None) -> NDArray[Any] | dict[str, NDArray[Any]]: ...
+    def run(self, ids: Ids, chunks: ArrayIn, out: None = None) -> Array | dict[str, Array]: ...
     @overload
-    def run(self, ids: ArrayLike, chunks: Mapping[str, NDArray[Any]], out: None = None) -> dict[str, NDArray[Any]]: ...
+    def run(self, ids: Ids, chunks: Feeds, out: None = None) -> dict[str, Array]: ...
     @overload
-    def run(self, ids: ArrayLike, chunks: NDArray[Any] | Mapping[str, NDArray[Any]], out: Out) -> Out: ...
+    def run(self, ids: Ids, chunks: ArrayIn | Feeds, out: Out) -> Out: ...
     @overload
-    def run(
-        self, ids: Mapping[int, NDArray[Any] | Mapping[str, NDArray[Any]]]
-    ) -> dict[int, NDArray[Any] | dict[str, NDArray[Any] | None] | None]:
+    def run(self, ids: Mapping[int, Feeds]) -> dict[int, dict[str, Array | None]]: ...
+    @overload
+    def run(self, ids: Mapping[int, ArrayIn]) -> dict[int, Array | dict[str, Array | None] | None]: ...
+    @overload
+    def run(self, ids: Mapping[int, ArrayIn | Feeds]) -> dict[int, Array | dict[str, Array | None] | None]:
         """Feed T time steps to each of some signals: see the compiled method."""
     def _use_threads(self, threads: int) -> None:
         """So many threads do a call that is large enough, that of the caller among them."""

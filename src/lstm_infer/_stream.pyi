@@ -1,15 +1,15 @@
 """A call of a stream in one crossing into C, and what every stream has of it."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn, TypeVar, final, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ._core import Base, Plan, StepError
+from .typing import Array, ArrayIn, Feeds, Out
 
 Result = TypeVar("Result")
-Out = TypeVar("Out", bound=NDArray[Any] | Mapping[str, NDArray[Any]])
 Port = tuple[str, object, tuple[int, ...], int, bool]
 """Name, dtype, shape of one step, time axis (-1: none), and whether it has something for every step."""
 
@@ -93,16 +93,16 @@ class StreamCore:
             Another thread is inside the stream.
         """
     @overload
-    def step(self, x: NDArray[Any], out: None = None) -> NDArray[Any] | dict[str, NDArray[Any] | None]: ...
+    def step(self, x: ArrayIn, out: None = None) -> Array | dict[str, Array | None]: ...
     @overload
-    def step(self, x: Mapping[str, NDArray[Any]], out: None = None) -> dict[str, NDArray[Any] | None]: ...
+    def step(self, x: Feeds, out: None = None) -> dict[str, Array | None]: ...
     @overload
-    def step(self, x: NDArray[Any] | Mapping[str, NDArray[Any]], out: Out) -> Out:
+    def step(self, x: ArrayIn | Feeds, out: Out) -> Out:
         """Run one step.
 
         Parameters
         ----------
-        x : array, or dict of arrays by input: of the port's dtype, native, aligned, C-contiguous
+        x : array, or dict of arrays by input: of the port's dtype
             The step shape, with the time axis kept at 1 or dropped; the outputs follow.
         out : array, or dict of arrays by output, optional
             Filled and returned: dtype and shape of the outputs, C-contiguous, writeable, apart from all others.
@@ -117,16 +117,16 @@ class StreamCore:
         What users read, with all that a stream takes, is the docstring of the compiled method.
         """
     @overload
-    def run(self, x: NDArray[Any], out: None = None) -> NDArray[Any] | dict[str, NDArray[Any] | None]: ...
+    def run(self, x: ArrayIn, out: None = None) -> Array | dict[str, Array | None]: ...
     @overload
-    def run(self, x: Mapping[str, NDArray[Any]], out: None = None) -> dict[str, NDArray[Any] | None]: ...
+    def run(self, x: Feeds, out: None = None) -> dict[str, Array | None]: ...
     @overload
-    def run(self, x: NDArray[Any] | Mapping[str, NDArray[Any]], out: Out) -> Out:
+    def run(self, x: ArrayIn | Feeds, out: Out) -> Out:
         """Run T steps, T >= 0 being the extent of the time axis (or of a new leading axis in a frame model).
 
         Parameters and errors as in `step`.
         """
-    def flush(self) -> NDArray[Any] | dict[str, NDArray[Any] | None]:
+    def flush(self) -> Array | dict[str, Array | None]:
         """The outputs that are still behind (`lag`), as the whole run gives them; then only `reset` goes on.
 
         Where nothing is ever behind, since each step gives its outputs at once, there are none, and the stream goes on.

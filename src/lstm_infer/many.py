@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from .later import Later
 from .streams.general import MAX_CHUNK
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import ArrayLike
 
     from . import given
     from . import pool as pools
@@ -28,9 +28,10 @@ if TYPE_CHECKING:
     from .pools.sequences import One
     from .streams.asked import Asked, Sizes
     from .streams.plan import StreamPlan
+    from .typing import Array, ArrayIn, Feeds
 
-    Sequence = NDArray[Any] | Mapping[str, NDArray[Any]]
-    Result = NDArray[Any] | dict[str, NDArray[Any]]
+    Named = dict[str, Array | None]
+    Result = Array | Named
 else:
     given, pools, batches = Later("given"), Later("pool"), Later("pools.batches")
     whole, collector = Later("pools.sequences"), Later("pools.collector")
@@ -109,14 +110,34 @@ class ManySignals:
         made = batches.Batches(opened, self._replan, bound, max_chunk)
         return pools.StreamPool(self, made, reserve, threads, collects)
 
+    @overload
     def run_many(
         self,
-        sequences: Iterable[Sequence],
+        sequences: Iterable[Feeds],
         *,
         threads: int = 1,
         progress: bool = False,
         inputs: Mapping[str, ArrayLike] | None = None,
-    ) -> list[Result]:
+    ) -> list[Named]: ...
+
+    @overload
+    def run_many(
+        self,
+        sequences: Iterable[ArrayIn | Feeds],
+        *,
+        threads: int = 1,
+        progress: bool = False,
+        inputs: Mapping[str, ArrayLike] | None = None,
+    ) -> list[Result]: ...
+
+    def run_many(
+        self,
+        sequences: Iterable[ArrayIn | Feeds],
+        *,
+        threads: int = 1,
+        progress: bool = False,
+        inputs: Mapping[str, ArrayLike] | None = None,
+    ) -> list[Named] | list[Result]:
         """Run whole sequences of unequal length, each from the first state; the results in their order.
 
         Parameters
@@ -160,7 +181,7 @@ class ManySignals:
 
     def iter_many(
         self,
-        sequences: Iterable[Sequence],
+        sequences: Iterable[ArrayIn | Feeds],
         *,
         threads: int = 1,
         inputs: Mapping[str, ArrayLike] | None = None,

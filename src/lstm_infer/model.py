@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from _thread import RLock  # `threading` is a tenth of the time that a mapped file takes to load
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -21,7 +20,6 @@ from .stream import Stream
 from .streams.general import MAX_CHUNK
 
 if TYPE_CHECKING:
-    import onnx
     from numpy.typing import ArrayLike, NDArray
 
     from . import given, parts
@@ -34,6 +32,7 @@ if TYPE_CHECKING:
     from .native.reader import Restored
     from .program.program import Program
     from .records import InputInfo, LayerInfo, OutputInfo, StateInfo, StreamInfo
+    from .typing import Array, Feeds, Isa, Precision, Source
 else:
     given, parts = Later("given"), Later("parts")
 
@@ -41,10 +40,10 @@ __all__ = ["Model", "load"]
 
 
 def load(
-    source: str | os.PathLike[str] | bytes | onnx.ModelProto,
+    source: Source,
     *,
-    precision: str | Mapping[str, str] = "f32",
-    isa: str | None = None,
+    precision: Precision | Mapping[str, Precision] = "f32",
+    isa: Isa | None = None,
     threads: int = 1,
     inputs: Mapping[str, Sequence[int | None]] | None = None,
     constants: Mapping[str, ArrayLike] | None = None,
@@ -174,9 +173,9 @@ class Model(ManySignals, Mapped):
         return f"<lstm_infer.Model {self._graph.name!r}: {len(self.inputs)} inputs, {len(self.outputs)} outputs, {self.isa}>"
 
     @property
-    def isa(self) -> str:
+    def isa(self) -> Isa:
         """The instruction set whose kernels run."""
-        return self._programs.isa
+        return cast("Isa", self._programs.isa)
 
     @property
     def nbytes(self) -> int:
@@ -233,7 +232,7 @@ class Model(ManySignals, Mapped):
             spec.lag, spec.rate, spec.steady, spec.stepwise,
         )  # fmt: skip
 
-    def run(self, feeds: Mapping[str, NDArray[Any]], outputs: Sequence[str] | None = None) -> dict[str, NDArray[Any]]:
+    def run(self, feeds: Feeds, outputs: Sequence[str] | None = None) -> dict[str, Array]:
         """Run the whole graph once, every input fed, as ONNX says.
 
         Parameters

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import os
 import weakref
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -24,6 +24,9 @@ from .pools.told import id_array, one_id
 from .stream import Stream
 from .streams.asked import Source
 from .streams.snapshot import take
+
+if TYPE_CHECKING:
+    from .typing import Array, ArrayIn
 
 __all__ = ["StreamPool"]
 
@@ -122,7 +125,7 @@ class StreamPool(Collecting):
         self._alone(body)
 
     @within_memory("the pool")
-    def reset(self, ids: Any) -> None:
+    def reset(self, ids: int | Iterable[int] | ArrayIn) -> None:
         """Back to the first state: one signal, or several.
 
         Parameters
@@ -150,7 +153,7 @@ class StreamPool(Collecting):
         self._alone(body)
 
     @within_memory("the pool")
-    def flush(self, id: int) -> NDArray[Any] | dict[str, NDArray[Any] | None]:
+    def flush(self, id: int) -> Array | dict[str, Array | None]:
         """The outputs of a signal that are still behind, as `Stream.flush` gives them; then only `reset` goes on.
 
         Raises
@@ -166,7 +169,7 @@ class StreamPool(Collecting):
             self._returned(slot, stream)
             return result
 
-        found: NDArray[Any] | dict[str, NDArray[Any] | None] = self._alone(body)
+        found: Array | dict[str, Array | None] = self._alone(body)
         return found
 
     # ---- in and out ----

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     import onnx
 
-    from ..drive.driver import LoadOptions
+    from ..typing import CheckOptions
 
 __all__ = ["BenchReport", "BenchRow", "bench", "bench_step", "chunk_calls", "step_calls", "wants_int8"]
 
@@ -126,7 +126,7 @@ def bench(
     threads: int = 1,
     seed: int = 0,
     say: Callable[[str], None] | None = None,
-    **options: Unpack[LoadOptions],
+    **options: Unpack[CheckOptions],
 ) -> BenchReport:
     """Time a model beside onnxruntime: a streaming step, a chunk, and a whole run, batch 1.
 

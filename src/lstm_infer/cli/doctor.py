@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -20,6 +20,9 @@ import lstm_infer
 from .._core import list_isas
 from ..isa import choose_isa
 from .demo.show import MODEL
+
+if TYPE_CHECKING:
+    from ..typing import Isa
 
 __all__ = ["Diagnosis", "doctor"]
 
@@ -106,7 +109,7 @@ def _signal() -> Any:
 
 
 def _stepped(isa: str, results: dict[str, Any]) -> str:
-    stream = lstm_infer.load(MODEL, isa=isa).stream()
+    stream = lstm_infer.load(MODEL, isa=cast("Isa", isa)).stream()
     x = _signal()
     alone = np.stack([stream.step(frame) for frame in x])
     stream.reset()

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
     import onnx
 
-    from ..drive.driver import LoadOptions
+    from ..typing import CheckOptions
 
 __all__ = ["Bounds", "CallProfile", "StepTime", "bounds", "profile"]
 
@@ -128,7 +128,7 @@ def profile(
     model: Model | None = None,
     steps: int | None = None,
     seed: int = 0,
-    **options: Unpack[LoadOptions],
+    **options: Unpack[CheckOptions],
 ) -> CallProfile:
     """Take a call apart: a stream's step, batch 1; a chunk where the model looks ahead; a run where it does not stream.
 

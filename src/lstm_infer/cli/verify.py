@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     import onnx
 
-    from ..drive.driver import LoadOptions
+    from ..typing import CheckOptions
 
 __all__ = [
     "ABSOLUTE", "RELATIVE", "MissingPeerError", "VerifyReport", "VerifyRow", "compare", "open_session", "verify",
@@ -41,7 +41,7 @@ def verify(
     seed: int = 0,
     n_seeds: int = 3,
     say: Callable[[str], None] | None = None,
-    **options: Unpack[LoadOptions],
+    **options: Unpack[CheckOptions],
 ) -> VerifyReport:
     """Compare the engine with onnxruntime on random inputs.
 
@@ -79,7 +79,7 @@ def verify(
     found.versions = versions()
     if given is None and found.allowed and not found.ok and file is None:
         say("the same with the weights as they are in the file")
-        exact: LoadOptions = {**options, "precision": "f32"}
+        exact: CheckOptions = {**options, "precision": "f32"}
         _excuse(found, lambda: verify(source, seed=seed, n_seeds=n_seeds, **exact))
     return found
 

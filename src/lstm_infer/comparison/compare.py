@@ -8,8 +8,6 @@ from dataclasses import replace
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
-from numpy.typing import ArrayLike, NDArray
-
 from .. import given
 from ..drive.inputs import stream_spec
 from ..errors import ArgumentError, NotStreamableError
@@ -21,21 +19,9 @@ from .measure import errors, growth, outputs_of, step_times
 from .records import GrowthPoint, LayerError, Mix, OutputError, PrecisionReport, PrecisionRow
 
 if TYPE_CHECKING:
-    from typing import TypedDict, Unpack
+    from typing import Unpack
 
-    import onnx
-
-    class LoadOptions(TypedDict, total=False):
-        """The options of `load`, but for `precision`."""
-
-        isa: str | None
-        threads: int
-        inputs: Mapping[str, Sequence[int | None]] | None
-        constants: Mapping[str, ArrayLike] | None
-        states: Mapping[str, str] | None
-        time_axis: Mapping[str, int] | None
-        seed: int | None
-
+    from ..typing import Array, CompareOptions, Precision, Source
 
 __all__ = ["compare_precision"]
 
@@ -45,15 +31,15 @@ ROUNDS = 5
 
 
 def compare_precision(
-    source: str | os.PathLike[str] | bytes | onnx.ModelProto,
-    feeds: Mapping[str, NDArray[Any]] | NDArray[Any] | None = None,
+    source: Source,
+    feeds: Mapping[str, Array] | Array | None = None,
     *,
-    precisions: Sequence[str] = KINDS,
+    precisions: Sequence[Precision] = KINDS,
     within: float | None = None,
     long_run: int = LONG_STEPS,
     seconds: float = LONG_S,
     say: Callable[[str], None] | None = None,
-    **load_options: Unpack[LoadOptions],
+    **load_options: Unpack[CompareOptions],
 ) -> PrecisionReport:
     """Compare ways to hold the weights of a model: error against f32, bytes and time; also layer by layer.
 

@@ -202,7 +202,7 @@ class PrecisionReport:
         """What to give `load(precision=)`; None where `within` was not asked for."""
         return None if self.mix is None else dict(self.mix.precision)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Plain values, as JSON takes them; what is not finite is None."""
         plain = asdict(self)
         del plain["feeds"]

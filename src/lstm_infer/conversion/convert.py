@@ -17,7 +17,9 @@ from .form import Asked, Form, Proof, Written
 from .report import Report, WrongResultError
 
 if TYPE_CHECKING:
-    import onnx
+    from typing import Unpack
+
+    from ..typing import ConvertOptions, Format, Source
 
 __all__ = ["FORMS", "convert"]
 
@@ -36,10 +38,10 @@ OPTIONS: Mapping[str, Callable[[str, Any], Any]] = {
 
 
 def convert(
-    source: str | os.PathLike[str] | bytes | onnx.ModelProto | Model,
+    source: Source | Model,
     path: str | os.PathLike[str],
     *,
-    to: str | None = None,
+    to: Format | None = None,
     chunk: int | None = None,
     batch: int | None = None,
     opset: int | None = None,
@@ -48,7 +50,7 @@ def convert(
     force: bool = False,
     seed: int = 0,
     say: Callable[[str], None] | None = None,
-    **load_options: Any,
+    **load_options: Unpack[ConvertOptions],
 ) -> Report:
     """Write a model in another form, and check it beside its source.
 

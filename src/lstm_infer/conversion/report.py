@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from math import isfinite
-from typing import Any
 
 from ..drive.tables import plain_table
 from ..errors import ConvertError
@@ -87,7 +86,7 @@ class Report:
         """Largest difference from the source over all checks."""
         return max((check.largest for check in self.checks), default=0.0)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """The report as JSON takes it; an infinite error is null."""
         found = asdict(self)
         for check in found["checks"]:

@@ -18,18 +18,21 @@ from .exported import Framework, check_names, export_sizes, first_right
 from .open_axes import Arrays, Axes
 
 if TYPE_CHECKING:
+    from typing import Unpack
+
     from ..model import Model
+    from ..typing import ExportOptions
 
 __all__ = ["from_keras"]
 
 
 def from_keras(
-    model: Any,
+    model: object,
     *,
     states: Mapping[str, str] | None = None,
     input_names: Sequence[str] | None = None,
     output_names: Sequence[str] | None = None,
-    **load_options: Any,
+    **load_options: Unpack[ExportOptions],
 ) -> Model:
     """Load a Keras 3 model.
 

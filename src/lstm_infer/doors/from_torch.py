@@ -18,8 +18,10 @@ from .open_axes import Arrays, Axes, Shapes, find_groups, grown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Unpack
 
     from ..model import Model
+    from ..typing import ExportOptions
 
 __all__ = ["from_torch"]
 
@@ -27,14 +29,14 @@ OPSET = 17
 
 
 def from_torch(
-    module: Any,
-    example_inputs: Any,
+    module: object,
+    example_inputs: object,
     *,
     states: Mapping[str, str] | None = None,
-    dynamic: Any = None,
+    dynamic: object = None,
     input_names: Sequence[str] | None = None,
     output_names: Sequence[str] | None = None,
-    **load_options: Any,
+    **load_options: Unpack[ExportOptions],
 ) -> Model:
     """Load a PyTorch module.
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,9 +18,13 @@ from .ort_options import ModelMetadata, SessionOptions, say_unused
 from .ort_values import IOBinding, OrtValue, type_name
 
 if TYPE_CHECKING:
-    import onnx
+    from typing import Unpack
+
+    from ..typing import Array, LoadOptions, Source
 
 __all__ = ["InferenceSession", "NodeArg", "set_seed"]
+
+UserData = TypeVar("UserData")
 
 PROVIDER = "CPUExecutionProvider"
 _seed: list[int] = []
@@ -66,11 +69,11 @@ class InferenceSession:
 
     def __init__(
         self,
-        path_or_bytes: str | os.PathLike[str] | bytes | onnx.ModelProto,
+        path_or_bytes: Source,
         sess_options: object = None,
         providers: Sequence[object] | None = None,
         provider_options: Sequence[object] | None = None,
-        **options: Any,
+        **options: Unpack[LoadOptions],
     ) -> None:
         mine = sess_options if isinstance(sess_options, SessionOptions) else SessionOptions()
         say_unused(_unused(mine, providers, options))
@@ -80,7 +83,8 @@ class InferenceSession:
         self._ports = [_fixed(port, mine._sizes) for port in self.model._graph.inputs]
         if any(port not in self.model._graph.inputs for port in self._ports):
             sizes = {p.name: [n if isinstance(n, int) else None for n in p.shape or ()] for p in self._ports if p.shape}
-            self.model = load(path_or_bytes, **{**options, "inputs": {**sizes, **(options.get("inputs") or {})}})
+            options["inputs"] = {**sizes, **(options.get("inputs") or {})}
+            self.model = load(path_or_bytes, **options)
         self._graph, self._sess_options = self.model._graph, mine if sess_options is None else sess_options
 
     def get_inputs(self) -> list[NodeArg]:
@@ -99,7 +103,7 @@ class InferenceSession:
         """What the file says of itself."""
         return ModelMetadata(**self._graph.meta)
 
-    def get_session_options(self) -> Any:
+    def get_session_options(self) -> object:
         """The options that the session was made with."""
         return self._sess_options
 
@@ -124,8 +128,8 @@ class InferenceSession:
         """Nothing happens: there is no fallback."""
 
     def run(
-        self, output_names: Sequence[str] | None, input_feed: Mapping[str, Any], run_options: object = None
-    ) -> list[NDArray[Any]]:
+        self, output_names: Sequence[str] | None, input_feed: Mapping[str, object], run_options: object = None
+    ) -> list[Array]:
         """Run once; returns the outputs in order. Lists and numbers are taken in the type of their input.
 
         Raises
@@ -154,9 +158,9 @@ class InferenceSession:
     def run_async(
         self,
         output_names: Sequence[str] | None,
-        input_feed: Mapping[str, Any],
-        callback: Callable[[list[NDArray[Any]], Any, str], object],
-        user_data: Any,
+        input_feed: Mapping[str, object],
+        callback: Callable[[list[Array], UserData, str], object],
+        user_data: UserData,
         run_options: object = None,
     ) -> None:
         """Run in a thread of its own; callback(results, user_data, message of an error or "")."""

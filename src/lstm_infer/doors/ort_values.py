@@ -68,7 +68,7 @@ class OrtValue:
 
     @classmethod
     def ortvalue_from_shape_and_type(
-        cls, shape: Sequence[int], element_type: Any, device_type: str = "cpu", device_id: int = 0
+        cls, shape: Sequence[int], element_type: object, device_type: str = "cpu", device_id: int = 0
     ) -> OrtValue:
         """A value to be filled; zeros."""
         _on_cpu(device_type)
@@ -133,10 +133,10 @@ class OrtValue:
             )
         self._array[...] = array
 
-    def __dlpack__(self, **options: Any) -> Any:
+    def __dlpack__(self, **options: Any) -> object:
         return self._array.__dlpack__(**options)
 
-    def __dlpack_device__(self) -> Any:
+    def __dlpack_device__(self) -> tuple[int, int]:
         return self._array.__dlpack_device__()
 
 
@@ -163,7 +163,7 @@ class IOBinding:
         self._bind_input(name, _value("ortvalue", ortvalue)._array)
 
     def bind_input(
-        self, name: str, device_type: str, device_id: int, element_type: Any, shape: Sequence[int], buffer_ptr: int
+        self, name: str, device_type: str, device_id: int, element_type: object, shape: Sequence[int], buffer_ptr: int
     ) -> None:
         """Memory at an address."""
         _on_cpu(device_type)
@@ -174,7 +174,7 @@ class IOBinding:
         name: str,
         device_type: str = "cpu",
         device_id: int = 0,
-        element_type: Any = None,
+        element_type: object = None,
         shape: Sequence[int] | None = None,
         buffer_ptr: int | None = None,
     ) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from itertools import pairwise
-from typing import Any, TypedDict
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from ..analysis.spec import StreamSpec
 from ..errors import ShapeError
@@ -16,21 +16,10 @@ from ..model import Model
 from ..stream import Stream
 from .inputs import Feeds, Inputs
 
-__all__ = ["Driver", "LoadOptions", "as_state", "constant_feeds", "named", "one_or_all"]
+__all__ = ["Driver", "as_state", "constant_feeds", "named", "one_or_all"]
 
 SINGLE = 4
 """Steps that follow one another one a call, wherever the other cuts are."""
-
-
-class LoadOptions(TypedDict, total=False):
-    """The options of `load` that `verify` and `bench` hand on."""
-
-    isa: str | None
-    inputs: Mapping[str, Sequence[int | None]] | None
-    constants: Mapping[str, ArrayLike] | None
-    states: Mapping[str, str] | None
-    time_axis: Mapping[str, int] | None
-    precision: str | Mapping[str, str]
 
 
 def constant_feeds(inputs: Inputs) -> Feeds:

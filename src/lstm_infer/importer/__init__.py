@@ -6,7 +6,6 @@ inlined, names unique, nodes in order, and nothing in it that no output needs.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -14,14 +13,12 @@ from lstm_infer.errors import LstmInferError, OnnxImportError
 from lstm_infer.graph.ir import Graph
 
 if TYPE_CHECKING:
-    import onnx
+    from lstm_infer.typing import Source
 
 __all__ = ["read"]
 
 
-def read(
-    source: str | os.PathLike[str] | bytes | onnx.ModelProto, built: Callable[[str, str, int], bool] | None = None
-) -> Graph:
+def read(source: Source, built: Callable[[str, str, int], bool] | None = None) -> Graph:
     """Read an ONNX model.
 
     Parameters

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from ..graph.ir import Array
 
 __all__ = ["KINDS", "SLOT", "Held", "Precision", "decide", "exact_f16", "within_f16"]
 
-KINDS = ("f32", "f16", "int8")
+KINDS: Final = ("f32", "f16", "int8")
 """What may be asked for."""
 SLOT = {"f32": "f32", "f16": "f16", "int8": "i8"}
 """How the slots for it end."""
