@@ -1,12 +1,14 @@
-"""Some of 10^4 signals of a pool, beside a batch in lockstep of as many and a stream for each.
+"""Some of 10^4 signals of a pool, beside a batch in lockstep of as many, a stream for each, and frames that come one by one.
 
 python -m benchmarks.pool [--quick] [--json]
 
 Microseconds a call, each returning new arrays; the outputs of pool and streams are compared bit for bit in the same run.
+`submit` and `astep`: as many frames, each submitted by itself and stepped with the others, until the last answer is there.
 """
 
 from __future__ import annotations
 
+import asyncio
 import sys
 import time
 from collections.abc import Callable
@@ -62,11 +64,23 @@ def measured(model: Model, alive: int, n: int, rounds: int) -> tuple[dict[str, f
         for stream, frame in zip(streams, frames, strict=True):
             stream.step(frame)
 
+    collects = model.pool(reserve=n, max_batch=n, max_wait=60)  # the last one makes it full
+    mine = [collects.open() for _ in range(n)]
+
+    def submit() -> None:
+        for future in [collects.submit(id, frame) for id, frame in zip(mine, frames, strict=True)]:
+            future.result()
+
+    async def astep() -> None:
+        await asyncio.gather(*[collects.astep(id, frame) for id, frame in zip(mine, frames, strict=True)])
+
     calls = {"lockstep": lambda: batch.step(wide), "pool": lambda: pool.step(next(orders), x), "streams": each}
-    best: dict[str, float] = dict.fromkeys(calls, float("inf"))
-    for _ in range(rounds):
-        for what, call in calls.items():
-            best[what] = min(best[what], per_call(call))
+    with collects, asyncio.Runner() as runner:
+        calls |= {"submit": submit, "astep": lambda: runner.run(astep())}
+        best: dict[str, float] = dict.fromkeys(calls, float("inf"))
+        for _ in range(rounds):
+            for what, call in calls.items():
+                best[what] = min(best[what], per_call(call))
     return best, alike
 
 
@@ -97,7 +111,7 @@ def main() -> int:
                 data.append({"net": name, "signals": n, **best, "target": limit, "same_bits": alike})
     said = conditions(model.isa, threads=1, core=core, rounds=rounds)
     said["method"] = f"least of {rounds} rounds in turns, us a call, new arrays; {alive} signals in the pool; no peer"
-    head = ["net", "signals", "lockstep", "pool", "streams", "target", "to streams", ""]
+    head = ["net", "signals", "lockstep", "pool", "streams", "submit", "astep", "target", "to streams", ""]
     return finish(args, head, rows, said, data, ok)
 
 

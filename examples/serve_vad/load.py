@@ -289,7 +289,7 @@ def main() -> int:
     options = parser.parse_args()
     server, url = start(options)
     try:
-        found = asyncio.run(measured(options, server.pid, url))
+        found = asyncio.run(measured(options, server.pid, url))  # uvloop sleeps in whole milliseconds
     finally:
         server.terminate()
         server.wait(20)

@@ -30,7 +30,7 @@ from picows import (
     WSUpgradeResponseWithListener,
     ws_create_server,
 )
-from vad import HOP_BYTES, Windows, load
+from vad import HOP_BYTES, Windows, load, run
 
 import lstm_infer
 
@@ -150,6 +150,6 @@ if __name__ == "__main__":
     gc.freeze()  # what is here now stays
     gc.set_threshold(20_000, 20, 100)  # answers on their way are no cycles
     try:
-        asyncio.run(main(parser.parse_args()))
+        run(main(parser.parse_args()))
     except KeyboardInterrupt:
         print("stopped")

@@ -10,6 +10,13 @@ from onnx import TensorProto, helper, numpy_helper
 
 import lstm_infer
 
+__all__ = ["HOP_BYTES", "HOP_S", "RATE", "SILENCE", "SPEECH", "Windows", "alone", "chatter", "load", "run"]
+
+try:
+    from uvloop import run
+except ImportError:  # there is none for Windows
+    from asyncio import run
+
 RATE, CONTEXT, HOP = 16000, 64, 512
 """Each window: the last 64 samples of the one before, and 512 new ones. They come as 16-bit integers, 32 ms at a time."""
 HOP_BYTES, HOP_S = 2 * HOP, HOP / RATE

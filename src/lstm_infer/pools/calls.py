@@ -146,7 +146,9 @@ class Calls(_pool.PoolCore):
             ids = np.fromiter(frames, np.int64, len(arrays))
         except OverflowError:
             return None
-        result = self._fast(rig, ids, np.stack(arrays), None, chunk)
+        # twice as fast as np.stack, which makes a view of each
+        whole = np.concatenate(arrays).reshape(len(arrays), *first.shape) if first.ndim else np.stack(arrays)
+        result = self._fast(rig, ids, whole, None, chunk)
         if result is None:
             return None
         if isinstance(result, dict):

@@ -10,7 +10,6 @@ from __future__ import annotations
 import sys
 import threading
 from collections import deque
-from collections.abc import Iterator
 from contextlib import suppress
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -184,7 +183,7 @@ class Collector:
         if not batch:
             return
         began = perf_counter()
-        answers = [*_answers(batch)]
+        answers = _answers(batch)
         self._calls += 1
         self._failed += sum(error is not None for *_, error in answers)
         assert self._times is not None
@@ -207,29 +206,24 @@ class Collector:
         _hand_out(answers)
 
 
-def _answers(entries: list[Entry]) -> Iterator[Answer]:
+def _answers(entries: list[Entry]) -> list[Answer]:
     """What each of these frames gives. Where a call fails, halves of it find those that it fails on."""
     pool = entries[0][5]
-    gone = [entry for entry in entries if pool._slot(entry[1]) < 0]
-    for future, id, _, loop, _, _ in gone:
-        yield future, loop, None, no_such(id)
-    if gone:
-        entries = [entry for entry in entries if entry not in gone]
-    if not entries:
-        return
+    known = [entry for entry in entries if pool._slot(entry[1]) >= 0]
+    gone = [] if len(known) == len(entries) else [entry for entry in entries if entry not in known]
+    answers: list[Answer] = [(entry[0], entry[3], None, no_such(entry[1])) for entry in gone]
+    if not known:
+        return answers
     try:
-        made = pool.step({entry[1]: entry[2] for entry in entries})
+        made = pool.step({entry[1]: entry[2] for entry in known})
     except Exception as error:
-        if len(entries) > 1:
-            half = len(entries) // 2
-            yield from _answers(entries[:half])
-            yield from _answers(entries[half:])
-        else:
-            kept = error.kept() if isinstance(error, LstmInferError) else error.with_traceback(None)
-            yield entries[0][0], entries[0][3], None, kept
-        return
-    for (future, _, _, loop, _, _), value in zip(entries, made.values(), strict=True):
-        yield future, loop, value, None
+        if len(known) > 1:
+            half = len(known) // 2
+            return answers + _answers(known[:half]) + _answers(known[half:])
+        kept = error.kept() if isinstance(error, LstmInferError) else error.with_traceback(None)
+        return [*answers, (known[0][0], known[0][3], None, kept)]
+    answers += [(entry[0], entry[3], value, None) for entry, value in zip(known, made.values(), strict=True)]
+    return answers
 
 
 def _hand_out(answers: list[Answer]) -> None:
