@@ -126,3 +126,34 @@ def test_what_is_no_delay_is_refused_with_the_reason():
     """Rows of ones in front: where time is the first axis, it is the Concat that stops it."""
     with pytest.raises(lstm_infer.NotStreamableError, match=r"Where time is axis 0 of 'x', node .*joins along time"):
         lstm_infer.load(model("ones")).stream()
+
+
+@pytest.mark.parametrize("limit", [5, 20])
+def test_what_is_joined_in_front_is_what_the_length_says(limit):
+    """Zeros at the lengths that were walked, ones at others."""
+    rng = np.random.default_rng(3)
+    consts = {
+        "W": rng.uniform(-0.6, 0.6, (1, 4 * H, I)).astype(np.float32),
+        "R": rng.uniform(-0.6, 0.6, (1, 4 * H, H)).astype(np.float32),
+        "limit": np.array(limit), "first": np.array(0), "zeros": np.zeros((1, 1, I), np.float32),
+        "ones": np.ones((1, 1, I), np.float32), "begin": np.array([0]), "end": np.array([-1]), "axis": np.array([0]),
+        "one": np.array([1]),
+    }  # fmt: skip
+    nodes = [
+        N("Shape", ["x"], ["shape"]), N("Gather", ["shape", "first"], ["T"], axis=0), N("Greater", ["T", "limit"], ["long"]),
+        N("Where", ["long", "ones", "zeros"], ["front"]), N("Slice", ["x", "begin", "end", "axis"], ["cut"]),
+        N("Concat", ["front", "cut"], ["moved"], axis=0), N("LSTM", ["moved", "W", "R"], ["Y"], hidden_size=H),
+        N("Squeeze", ["Y", "one"], ["y"]),
+    ]  # fmt: skip
+    ports = [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["T", 1, I])]
+    outs = [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)]
+    held = [numpy_helper.from_array(value, name) for name, value in consts.items()]
+    graph = helper.make_graph(nodes, "g", ports, outs, held)
+    data = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
+    made = lstm_infer.load(data)
+    for steps in (3, 7, 12, 25):
+        x = rng.normal(0, 1, (steps, 1, I)).astype(np.float32)
+        want = onnxruntime_run(data, {"x": x})["y"]
+        tolerances.like_onnxruntime(made.run({"x": x})["y"], want, f"{steps} steps")
+    with pytest.raises(lstm_infer.NotStreamableError):
+        made.stream()

@@ -14,10 +14,13 @@ N, F, H = 7, 3, 4
 READS = ("Gather", "Gather of one row", "Slice", "Slice without axes")
 
 
-def looped(most: int | None, read: str, *, open_axis: bool = False, carried: bool = False) -> bytes:
+def looped(
+    most: int | None, read: str, *, open_axis: bool = False, carried: bool = False, limit: int | None = None
+) -> bytes:
     """h = tanh(x[t] W + h R), with as many iterations as M or the condition allow.
 
     most: M, None where there is none. carried: R goes through the loop unchanged and is cut inside, along two axes.
+    limit: a Slice takes two rows where the sequence is longer, and their sum is the step's.
     """
     rng = np.random.default_rng(1)
     node, info = helper.make_node, helper.make_tensor_value_info
@@ -32,11 +35,12 @@ def looped(most: int | None, read: str, *, open_axis: bool = False, carried: boo
     if read == "Gather":
         body += [node("Gather", ["x", "i"], ["row"], axis=0)]
     else:
-        body += [node("Unsqueeze", ["i", "axis"], ["at"]), node("Add", ["at", "ones"], ["end"])]
+        body += [node("Unsqueeze", ["i", "axis"], ["at"]), node("Add", ["at", "width"], ["end"])]
         axes = ["axis"] if read == "Slice" else []
         body += [node("Gather", ["x", "at"], ["cut"], axis=0)] if "one row" in read else []
         body += [node("Slice", ["x", "at", "end", *axes], ["cut"])] if "Slice" in read else []
-        body += [node("Squeeze", ["cut", "axis"], ["row"])]
+        body += [node("Squeeze", ["cut", "axis"], ["row"]) if limit is None else
+                 node("ReduceSum", ["cut", "axis"], ["row"], keepdims=0)]  # fmt: skip
     body += [node("Slice", ["Rc" if carried else "R", "from", "to"], ["R0"])]
     body += [node("MatMul", ["row", "W"], ["a"]), node("MatMul", ["h", "R0"], ["b"]), node("Add", ["a", "b"], ["ab"])]
     body += [node("Tanh", ["ab"], ["hn"])] + ([node("Identity", ["Rc"], ["Rn"])] if carried else [])
@@ -54,6 +58,12 @@ def looped(most: int | None, read: str, *, open_axis: bool = False, carried: boo
         nodes += [node("Shape", ["x"], ["shape"]), node("Gather", ["shape", "i0"], ["steps"], axis=0)]
     else:
         consts["steps"] = np.array(N)
+    if limit is None:
+        nodes += [node("Identity", ["ones"], ["width"])]
+    else:
+        consts["limit"] = np.array(limit)
+        nodes += [node("Greater", ["steps", "limit"], ["long"]), node("Cast", ["long"], ["more"], to=TensorProto.INT64),
+                  node("Add", ["ones", "more"], ["width"])]  # fmt: skip
     given = ["M" if most is not None else "", "go", "i0", "h0", *(["R"] if carried else [])]
     nodes += [node("Loop", given, ["il", "last", *(["Rl"] if carried else []), "y"], body=inner)]
     T = "T" if open_axis else N
@@ -92,5 +102,20 @@ def test_a_loop_that_ends_before_the_sequence_is_no_loop_over_it() -> None:
     x = np.random.default_rng(0).normal(size=(N, 1, F)).astype(np.float32)
     want = onnxruntime.InferenceSession(data).run(None, {"x": x})
     tolerances.like_onnxruntime(model.run({"x": x})["last"], want[1], "last")
+    with pytest.raises(lstm_infer.NotStreamableError):
+        model.stream()
+
+
+@pytest.mark.parametrize("read", ["Slice", "Slice without axes"])
+@pytest.mark.parametrize("limit", [5, 20])
+def test_what_is_read_is_as_wide_as_the_length_says(limit: int, read: str) -> None:
+    """x[i : i + 1 + (T > limit)]: one row at the lengths that were walked is not one row at all."""
+    data = looped(2**63 - 1, read, open_axis=True, limit=limit)
+    model, session = lstm_infer.load(data), onnxruntime.InferenceSession(data)
+    for T in (3, N, 12, 25):
+        x = np.random.default_rng(T).normal(size=(T, 1, F)).astype(np.float32)
+        got = model.run({"x": x})
+        for wanted, name in zip(session.run(None, {"x": x}), ("y", "last"), strict=True):
+            tolerances.like_onnxruntime(got[name], wanted, f"{T} steps, {name}")
     with pytest.raises(lstm_infer.NotStreamableError):
         model.stream()

@@ -7,7 +7,7 @@ for drawn sequences of several magnitudes and at all sizes that the graph was wa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from itertools import islice, product
@@ -44,12 +44,34 @@ def first_states(
     if any(not found for found in choices):
         return None
     wanted = {**shown, **{key: v for key, v in copies.early.items() if 0 <= key[1] < copies.whole}}
+    if not _of_the_body(copies):
+        return None
     for firsts in islice(_orders(choices), MOST_TRIES):
         chosen = dict(zip(states, firsts, strict=True))
         if copies.whole == 0 or _gives(copies, chosen, wanted):
             maker = _Maker(copies, const, names)
             return maker.nodes, {state: maker.value(state, first) for state, first in chosen.items()}
     return None
+
+
+def _of_the_body(copies: Copies) -> bool:
+    """Do the first copies read nothing that follows a length and that the body does not read: what is tried at the lengths
+    that were walked may be another thing at others."""
+    body = _unsettled(copies, [copies.steps[copies.model]])
+    return _unsettled(copies, copies.steps[: copies.whole]) <= body
+
+
+def _unsettled(copies: Copies, steps: Iterable[Sequence[Node]]) -> set[str]:
+    """What nodes read, also through what is outside of all copies, and is the same only at the lengths that were walked."""
+    todo, seen = [v for step in steps for node in step for v in of_node(node)], set[str]()
+    while todo:
+        value = todo.pop()
+        if value in seen:
+            continue
+        seen.add(value)
+        if value in copies.maker and copies.level.get(value, -1) < 0:
+            todo += of_node(copies.maker[value])
+    return seen & copies.known.unsettled
 
 
 def _orders(choices: list[list[First]]) -> Iterator[tuple[First, ...]]:

@@ -88,7 +88,7 @@ def _of_concat(
     follows = steps == 1 or _extent(one.get(front), axis) == 1
     if int(attr(node, "axis", 0)) % rank != axis or not follows:
         return None
-    if not all(_zeros(facts[front], axis, steps) for facts in known.walks):
+    if front in known.unsettled or not all(_zeros(facts[front], axis, steps) for facts in known.walks):
         return None
     pads = [0] * (2 * rank)
     pads[axis] = steps

@@ -71,6 +71,8 @@ def _cone(edit: Editor, ends: Iterable[str], bases: set[str]) -> list[Node] | No
         node = edit.maker.get(name)
         if node is None or is_control(node) or find(node).random or not edit.known.has(name):
             return None
+        if not edit.known.unsettled.isdisjoint(node.outputs):
+            return None  # at the lengths that were walked it is what it is, and may be another at others
         if id(node) not in found:
             found[id(node)] = node
             todo += node.inputs

@@ -99,7 +99,8 @@ class Known:
         return Known(walks, self.sure)._settle(graph, self.unsettled)
 
     def _settle(self, graph: Graph, outer: frozenset[str] = frozenset()) -> Known:
-        self.unsettled = unsettled(graph, self.has, self._same, self.sure, outer)
+        several = self.sure and len(self.walks) > 1  # a size that is declared may be opened yet
+        self.unsettled = unsettled(graph, self.has, self._same, several, outer)
         return self
 
 

@@ -59,7 +59,7 @@ def normalise(graph: Graph, inputs: Sequence[Port], constants: Mapping[str, Arra
         nodes: list[Node] = []
         for node in g.nodes:
             if node.op == "Loop" and node.domain == "":
-                made = _Loop(node, g, scope).scan()
+                made = _Loop(node, g, graph, scope).scan()
             elif node.op == "Scan" and node.domain == "":
                 made = _scan(node)
             else:
@@ -129,8 +129,8 @@ class _Read:
 
 
 class _Loop:
-    def __init__(self, node: Node, graph: Graph, scope: Scope) -> None:
-        self.node, self.graph, self.scope = node, graph, scope
+    def __init__(self, node: Node, graph: Graph, root: Graph, scope: Scope) -> None:
+        self.node, self.graph, self.root, self.scope = node, graph, root, scope
         body = node.attrs.get("body")
         assert isinstance(body, Graph)
         self.body = body
@@ -193,7 +193,7 @@ class _Loop:
             return None
         if node.op == "Slice":
             ends = self.sequence(node.inputs[2], n)
-            if ends is None or not np.array_equal(ends, at + 1):
+            if ends is None or not np.array_equal(ends, at + 1) or not self.counts_like(node.inputs[2], index):
                 return None
         if np.array_equal(at, np.arange(n)):
             return _Read(node, data, axis, False, index, keeps)
@@ -214,10 +214,34 @@ class _Loop:
             return 0
         return self.known(node.inputs[3])
 
+    def counts_like(self, end: str, begin: str) -> bool:
+        """Is the end of what is read made of numbers of the file and of what its begin is made of, which is checked at
+        every length: i + 1, not i + 1 + (T > 12)."""
+        return self.leaves(end) <= self.leaves(begin)
+
+    def leaves(self, name: str) -> set[str]:
+        """What a value of the body is computed from, without constants of the file."""
+        found, todo, seen = set[str](), [name], set[str]()
+        while todo:
+            value = todo.pop()
+            if not value or value in seen or self.held(value) is not None:
+                continue
+            seen.add(value)
+            if value in self.made:
+                todo += self.made[value].inputs
+            else:
+                found.add(self.fixed.get(value, value))
+        return {value for value in found if self.held(value) is None}
+
+    def held(self, name: str) -> Array | None:
+        """A constant of the file; what a length makes is none, though a walk knows it."""
+        for graph in (self.body, self.graph, self.root):
+            if name in graph.consts:
+                return graph.consts[name]
+        return None
+
     def known(self, name: str) -> int | None:
-        const = self.body.consts.get(name)
-        if const is None and name not in self.made and name in self.scope.facts:
-            const = self.scope.facts[name].const
+        const = self.held(name) if name not in self.made else None
         return None if const is None or const.size != 1 else int(const.reshape(-1)[0])
 
     def sequence(self, name: str, n: int) -> Array | None:

@@ -154,6 +154,8 @@ class Editor:
         source, known = node.inputs[0], self.known
         if not known.has(source) or not known.has(name):
             return None
+        if any(v and known.const(v) is None for v in node.inputs[1:]):
+            return None  # it follows a size
         found: list[Part | None] = []
         for facts in known.walks:
             try:
