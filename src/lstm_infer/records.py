@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
 
-__all__ = ["InputInfo", "LayerInfo", "OutputInfo", "PoolStats", "StateInfo", "StreamInfo"]
+__all__ = ["InputInfo", "LayerInfo", "OutputInfo", "PoolStats", "StateInfo", "StreamInfo", "shown_shape"]
 
 
 @dataclass(frozen=True)
@@ -37,8 +38,9 @@ class StateInfo:
         The graph input that seeds it, else made from its node's name.
     output : str or None
         The graph output that holds its next value.
-    shape : tuple of int
-        At the batch size the model declares (1 where it is open).
+    shape : tuple of int or None
+        At the batch size the model declares (1 where it is open). None: an axis that the file leaves open otherwise; a
+        stream has it at the size of what it was given (`Stream.state`).
     dtype : numpy.dtype
     batch_axis : int or None
     kind : str
@@ -49,7 +51,7 @@ class StateInfo:
 
     name: str
     output: str | None
-    shape: tuple[int, ...]
+    shape: tuple[int | None, ...]
     dtype: np.dtype[Any]
     batch_axis: int | None
     kind: str
@@ -149,3 +151,10 @@ class PoolStats:
     def mean_batch(self) -> float:
         """Frames of a batch on the average."""
         return self.frames / self.calls if self.calls else 0.0
+
+
+def shown_shape(info: StateInfo, batch: int, size: int) -> tuple[int, ...]:
+    """The shape in which a state of so many numbers is shown: at most one axis is open, which has what the others leave."""
+    extents = [batch if a == info.batch_axis else n for a, n in enumerate(info.shape)]
+    rest = size // max(prod(n for n in extents if n is not None), 1)
+    return tuple(rest if n is None else n for n in extents)

@@ -65,7 +65,8 @@ def summarize(
         for state in spec.states:
             goes = f" -> {state.output}" if state.output else ""
             why = f" ({state.evidence})" if state.evidence else ""
-            lines.append(f"  {state.name}{goes}: {state.dtype} {list(state.shape)}, starts {_STARTS[state.kind]}{why}")
+            shape = ", ".join("?" if n is None else str(n) for n in state.shape)
+            lines.append(f"  {state.name}{goes}: {state.dtype} [{shape}], starts {_STARTS[state.kind]}{why}")
     if graph.notes:
         lines += ["rewritten:", *(f"  {note}" for note in graph.notes)]
     drawn = dict.fromkeys(str(node) for node in graph.walk() if is_random(node))

@@ -278,3 +278,41 @@ def test_widths_that_are_sizes_to_start_from(width, layout):
     text = lstm_infer.load(model).summary()
     assert "could not be found" not in text
     assert "direction is bidirectional" in text
+
+
+def test_the_open_size_of_a_state_is_shown_as_open():
+    """Of a cache of any length, and of what a recurrence over the bands of a signal holds for each of them."""
+    nodes = [
+        ("Slice", "k one end one", "kept", {}), ("Unsqueeze", "x one", "new", {}), ("Concat", "kept new", "k_out", {"axis": 1}),
+        ("ReduceMean", "k_out", "y", {"axes": [1], "keepdims": 0}),
+    ]  # fmt: skip
+    consts = {"one": ints(1), "end": ints(2**31 - 1)}
+    cache = lstm_infer.load(model(nodes, {"x": ["B", 4], "k": ["B", "P", 4]}, consts, ("y", "k_out")))
+    assert [state.shape for state in cache.states] == [(1, None, 4)]
+    assert "k -> k_out: float32 [1, ?, 4]" in cache.summary()
+    for size in (3, 6):
+        stream = cache.stream(2, initial={"k": np.ones((2, size, 4), np.float32)})
+        stream.step(np.zeros((2, 4), np.float32))
+        assert stream.state["k"].shape == (2, size, 4)
+    fixed = lstm_infer.load(model(nodes, {"x": ["B", 4], "k": ["B", 5, 4]}, consts, ("y", "k_out")))
+    assert [state.shape for state in fixed.states] == [(1, 5, 4)]
+
+
+def test_the_states_of_open_bands_are_made_when_their_number_is_said():
+    nodes = [
+        ("Transpose", "x", "t", {"perm": [1, 0, 2, 3]}), ("Reshape", "t rows", "u", {}), rnn(), ("Squeeze", "Y one", "s", {}),
+        ("Shape", "t", "shape", {}), ("Slice", "shape zero three zero", "lead", {}), ("Concat", "lead h", "back", {"axis": 0}),
+        ("Reshape", "s back", "v", {}), ("Transpose", "v", "y", {"perm": [1, 0, 2, 3]}),
+    ]  # fmt: skip
+    consts = {**RNN, "rows": ints(0, -1, F), "one": ints(1), "zero": ints(0), "three": ints(3), "h": ints(H)}
+    data = model(nodes, {"x": ["B", "T", "bands", F]}, consts, ("y",))
+    made = lstm_infer.load(data)
+    assert [state.shape for state in made.states] == [(1, None, H)]
+    x = weights(2, 6, 3, F)
+    with pytest.raises(ShapeError, match=r"inputs=\{'x': \(None, None, 3, 40\)\}"):
+        made.stream(2).run(x)
+    told = lstm_infer.load(data, inputs={"x": (None, None, 3, F)})
+    stream = told.stream(2)
+    whole = told.run({"x": x})["y"]
+    np.testing.assert_array_equal(np.concatenate([stream.run(x[:, :2]), stream.run(x[:, 2:])], 1), whole)
+    assert [value.shape for value in stream.state.values()] == [(2, 3, H)]

@@ -12,10 +12,14 @@ from ..graph.ir import Node
 from ..ops import carries, recurrent, registry
 from ..records import StateInfo
 from .ground import Ground
+from .labels import Factor
 from .refusal import EachCallError, mixed, refusal
 from .spec import Carried
 
 __all__ = ["CarriedStates"]
+
+Shown = tuple[int | None, ...]
+"""The shape in which a state is shown; None where an axis is open."""
 
 
 class CarriedStates:
@@ -56,11 +60,12 @@ class CarriedStates:
             raise mixed(node, "sums over")
         label = f"{node.name}.sum"
         self.carried.append(Carried(node.name, "sum", "", label, None))
-        shape, dtype, _ = carries.state_memory(node, self._ground.walked.facts, "sum")
+        memory, dtype, _ = carries.state_memory(node, self._ground.walked.facts, "sum")
+        shape: Shown = memory
         place = self._batch_place(source)
         batch = None
         if place is not None and place != axis:
-            shape, batch = self._signals(shape, place - (place > axis), source, place)
+            shape, batch = self._signals(memory, place - (place > axis), source, place)
         self._info(label, None, shape, dtype, batch, "zero")
 
     def check_handed_back(self, value: str, has_time: Callable[[str], bool]) -> None:
@@ -114,14 +119,15 @@ class CarriedStates:
         const = facts[init].const if init else None
         zero = not init or (const is not None and not const.any())
         kind = "zero" if zero else "computed" if const is None else "constant"
-        shape, dtype, axis = carries.state_memory(node, facts, what)
+        memory, dtype, axis = carries.state_memory(node, facts, what)
+        shape: Shown = memory
         place = carries.batch_axis(node)
         if axis is not None and place is not None:
-            shape, axis = self._signals(shape, axis, node.inputs[place[0]], place[1])
+            shape, axis = self._signals(memory, axis, node.inputs[place[0]], place[1])
         self._info(label, public, shape, dtype, axis, kind)
 
     def _info(
-        self, label: str, public: str | None, shape: tuple[int, ...], dtype: np.dtype[Any], batch: int | None, kind: str
+        self, label: str, public: str | None, shape: Shown, dtype: np.dtype[Any], batch: int | None, kind: str
     ) -> None:
         if batch is not None:
             shape = (*shape[:batch], self._ground.roles.batch_size or 1, *shape[batch + 1 :])
@@ -147,18 +153,21 @@ class CarriedStates:
         batch = self._batch_label()
         return self._ground.traced.find(value, batch) if batch else None
 
-    def _signals(
-        self, shape: tuple[int, ...], axis: int, source: str, place: int
-    ) -> tuple[tuple[int, ...], int | None]:
+    def _signals(self, shape: tuple[int, ...], axis: int, source: str, place: int) -> tuple[Shown, int | None]:
         """A state's shape and batch axis where the batch of its recurrence is that of the stream, or a product with it
         (the bands of a signal): such a product is shown as the axes it consists of."""
         batch, traced = self._batch_label(), self._ground.traced
-        if not batch:
-            return shape, None
         factors = [f for f in traced.axes[source][place] if f.label or f.extent != 1]
-        if traced.find(source, batch) != place or prod(f.extent for f in factors) != shape[axis]:
-            return shape, None
+        extents = [self._shown(f) for f in factors]
+        alone: Shown = (*shape[:axis], None if None in extents else shape[axis], *shape[axis + 1 :])
+        if not batch or traced.find(source, batch) != place or prod(f.extent for f in factors) != shape[axis]:
+            return alone, None
         inside = next(i for i, f in enumerate(factors) if f.label and traced.root(f.label) == batch)
-        if factors[inside].extent != self._ground.roles.analysis_sizes()[1]:
-            return shape, None
-        return (*shape[:axis], *(f.extent for f in factors), *shape[axis + 1 :]), axis + inside
+        if factors[inside].extent != self._ground.roles.analysis_sizes()[1] or extents.count(None) > 1:
+            return alone, None
+        return (*shape[:axis], *extents, *shape[axis + 1 :]), axis + inside
+
+    def _shown(self, factor: Factor) -> int | None:
+        """The extent of a part of an axis; None where the file leaves it open, and nothing else says it."""
+        places = self._ground.traced.inputs_of(factor.label) if factor.label else []
+        return None if self._ground.roles.unknown().intersection(places) else factor.extent

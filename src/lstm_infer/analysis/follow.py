@@ -49,11 +49,12 @@ def visible(graph: Graph, pairs: Mapping[str, str]) -> list[str]:
 
 def input_states(roles: Roles, walked: Walk, pairs: Pairs) -> list[StateInfo]:
     """The states that the graph passes in and out."""
-    found = []
+    found, unknown = [], roles.unknown()
     for port in roles.inputs:
         if port.name in pairs:
             axis = roles.batch.get(port.name)
-            shape = list(walked.facts[port.name].shape)
+            walked_at = enumerate(walked.facts[port.name].shape)
+            shape = [None if (port.name, a) in unknown else n for a, n in walked_at]
             if axis is not None:
                 shape[axis] = roles.batch_size or 1
             why = pairs.next[port.name].evidence

@@ -89,6 +89,10 @@ class Roles:
             place for place in self.open_sizes if place[1] not in (self.time.get(place[0]), self.batch.get(place[0]))
         ]
 
+    def unknown(self) -> set[Place]:
+        """Those of them of which weights and constants do not say the size either."""
+        return set(self.stay_open()) - self.known_sizes
+
     def without_states(self, pairs: Collection[str]) -> Roles:
         """The same, when it is known which inputs are states: what they have is not time."""
         return replace(self, time={name: axis for name, axis in self.time.items() if name not in pairs})

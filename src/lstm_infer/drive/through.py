@@ -146,7 +146,11 @@ def _run_whole(model: Model, feeds: Feeds, notes: list[str]) -> Outcome:
     for state in model.states:
         if state.kind == "input" and state.name not in feeds:
             shape = [B if a == state.batch_axis else n for a, n in enumerate(state.shape)]
-            feeds[state.name] = np.zeros(shape, state.dtype)
+            if None in shape:
+                raise FeedError(
+                    f"nothing in the file says the size of state {state.name!r} {shape}; give its first value"
+                )
+            feeds[state.name] = np.zeros([n for n in shape if n is not None], state.dtype)
             notes.append(f"state {state.name!r} starts at zero")
     arrays = model.run(feeds)
     return Outcome(arrays, {o.name: o.time_axis for o in model.outputs}, False, 0, {}, notes)

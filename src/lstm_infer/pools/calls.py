@@ -250,7 +250,7 @@ class Calls(_pool.PoolCore):
             return now
         other = now.of_sizes(new)
         if other.one.layout.row_bytes != now.one.layout.row_bytes:
-            raise ShapeError(f"the states of this pool do not fit the sizes {new}; make a new pool for them")
+            raise shapes.no_fit(now.plan, new, "pool")
         return other
 
     def _refuse_flushed(self, ids: Ids, slots: Ids) -> None:

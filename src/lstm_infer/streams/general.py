@@ -154,7 +154,7 @@ class GeneralPath(_stream.StreamCore):
             return plan
         other = self._source._replan(self._asked, {**plan.fed.sizes, **new})
         if {k: v.shape for k, v in other.layout.slots.items()} != {k: v.shape for k, v in plan.layout.slots.items()}:
-            raise ShapeError(f"the states of this stream do not fit the sizes {new}; make a new stream for them")
+            raise shapes.no_fit(plan, new, "stream")
         return other
 
     def _made(

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     Shapes = Mapping[str, tuple[int, ...] | None]
     """By output; None: it does not exist yet."""
 
-__all__ = ["check_out", "checked_feeds", "chunk_length", "other_sizes", "run_shapes", "step_arrays",
+__all__ = ["check_out", "checked_feeds", "chunk_length", "no_fit", "other_sizes", "run_shapes", "step_arrays",
            "targets", "time_axis"]  # fmt: skip
 
 
@@ -114,6 +114,19 @@ def other_sizes(plan: StreamPlan, feeds: Arrays, lead: int) -> dict[tuple[str, i
             if array.ndim == len(want) + skip and plan.fed.is_open(name, axis) and array.shape[axis + skip] != size:
                 found[name, axis] = array.shape[axis + skip]
     return found
+
+
+def no_fit(plan: StreamPlan, sizes: dict[tuple[str, int], int], what: str) -> ShapeError:
+    """The error of states that were made before any frame showed these sizes, with what makes them in time."""
+    shapes = {port.name: port.shape or () for port in plan.spec.roles.inputs if any(port.name == n for n, _ in sizes)}
+    said = {
+        name: tuple(sizes.get((name, a), n if isinstance(n, int) else None) for a, n in enumerate(shape))
+        for name, shape in shapes.items()
+    }
+    return ShapeError(
+        f"the states of this {what} were made for another size than the {', '.join(map(str, sizes.values()))} of "
+        f"{', '.join(repr(name) for name in said)}, which the file leaves open; say it with load(..., inputs={said})"
+    )
 
 
 def _wrong_shape(plan: StreamPlan, name: str, array: NDArray[Any], call: str) -> ShapeError:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import prod
 from typing import Union
 
 import numpy as np
@@ -25,7 +26,7 @@ from ..program.memory import NodeState, StateLayout
 from ..program.program import Program
 from ..program.store import ConstStore
 from ..program.views import View
-from ..records import StateInfo
+from ..records import StateInfo, shown_shape
 from ..walk.walk import Walk
 from .fed import Fed, resized
 
@@ -174,7 +175,7 @@ def public_states(spec: StreamSpec, layout: StateLayout, batch: int) -> dict[str
         carried = hidden.get(info.name)
         view = layout.slots[InputState(info.name) if carried is None else NodeState(carried.node, f"{carried.what}0")]
         if len(info.shape) != len(view.shape):  # its batch is a product, shown by its axes
-            shown = view.reshape([batch if a == info.batch_axis else n for a, n in enumerate(info.shape)])
+            shown = view.reshape(shown_shape(info, batch, prod(view.shape)))
             assert shown is not None
             view = shown
         found[info.name] = view, info

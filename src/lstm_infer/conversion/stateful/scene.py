@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from math import prod
 
 from ...errors import ConvertError
 from ...graph.edit import Names
 from ...graph.fact import Fact
 from ...graph.ir import Node, Port
+from ...records import shown_shape
 from .carry import Carries, Carry, entered
 from .clock import Clock
 from .draft import Draft, held
@@ -70,4 +72,4 @@ class Scene(ABC):
         info = next(info for info in self.spec.states if info.name == label)
         if len(info.shape) == len(shape):
             return shape
-        return tuple(self.batch if a == info.batch_axis else n for a, n in enumerate(info.shape))
+        return shown_shape(info, self.batch, prod(shape))
