@@ -1,8 +1,14 @@
-"""The site: python -m sphinx -W -b html docs OUT. Needs pip install '.[docs]'."""
+"""The site: python -m sphinx -W -b html docs OUT. Needs pip install '.[docs]'.
+
+It runs the examples that need nothing else. With LSTM_INFER_GALLERY=all, and '.[docs,test]' torch onnxscript, it runs all:
+LSTM_INFER_MODELS names the folder with the models of others, those of them that are not there are shown without a result.
+"""
 
 from __future__ import annotations
 
+import os
 import re
+import warnings
 from pathlib import Path
 
 import lstm_infer
@@ -14,13 +20,16 @@ version = release = lstm_infer.__version__
 
 extensions = [
     "myst_parser", "numpydoc", "sphinx.ext.autodoc", "sphinx.ext.autosummary", "sphinx.ext.intersphinx", "sphinx_copybutton",
+    "sphinx_gallery.gen_gallery",
 ]  # fmt: skip
 exclude_patterns = ["_build"]
+suppress_warnings = ["sphinx_gallery.duplicate_filename"]  # train/forecast.py has the name of what it was made for
 html_theme = "furo"
 html_title = f"lstm_infer {version}"
 html_theme_options = {"navigation_with_keys": True}
 html_static_path: list[str] = []
 templates_path = ["_templates"]
+default_role = "code"
 myst_heading_anchors = 3
 myst_enable_extensions = ["colon_fence"]
 autosummary_generate = True
@@ -29,6 +38,37 @@ numpydoc_show_class_members = False
 numpydoc_class_members_toctree = False
 intersphinx_mapping: dict[str, tuple[str, None]] = {}  # filled where the network is there: see below
 nitpicky = False
+
+STORIES = [
+    "stream", "guitar_callback", "control_loop", "policy", "forecast", "anomaly", "keywords", "tagging", "text", "captions",
+]  # fmt: skip
+"""Examples that need nothing but the package and matplotlib."""
+
+OTHERS = ["torch_to_live", "stateful_onnx", "vad_silero", "denoise_dtln"]
+"""Those that need torch, onnxruntime or the models of others: run by LSTM_INFER_GALLERY=all."""
+
+RUN = STORIES + (OTHERS if os.environ.get("LSTM_INFER_GALLERY") == "all" else [])
+
+sphinx_gallery_conf = {
+    "examples_dirs": "../examples",
+    "gallery_dirs": "examples",
+    "filename_pattern": rf"/({'|'.join(RUN)})\.py$",
+    "ignore_pattern": r"(story|__init__)\.py$",
+    "within_subsection_order": "FileNameSortKey",
+    "nested_sections": False,
+    "image_scrapers": ("matplotlib",),
+    "min_reported_time": 1e6,
+    "show_memory": False,
+    "show_signature": False,
+    "download_all_examples": False,
+    "remove_config_comments": True,
+    "abort_on_example_error": True,
+    "default_thumb_file": str(Path(__file__).with_name("example.png")),
+}
+
+warnings.filterwarnings(
+    "ignore", "the file has .* frozen"
+)  # a reader is told; on a page it would name a folder of the build
 
 OUTSIDE = re.compile(r"\[([^\]]*)\]\(\.\./([^)]*)\)")
 """Links to files of the repository that are no pages."""
@@ -47,7 +87,13 @@ def _readme(app: object, docname: str, source: list[str]) -> None:
         source[0] = re.sub(r"\[([^\]]*)\]\(((?:examples|benchmarks|CONTRIBUTING)[^)]*)\)", r"`\2`", text)
 
 
+def _headers(app: object) -> None:
+    """The header of the gallery is GALLERY_HEADER.rst: a README.md, which folders have for their readers, is none."""
+    app.config.sphinx_gallery_conf["source_suffix"] = {".rst": "restructuredtext"}  # type: ignore[attr-defined]
+
+
 def setup(app: object) -> None:
     """Hooks."""
+    app.connect("builder-inited", _headers, priority=400)  # type: ignore[attr-defined]  # before sphinx-gallery's, of 500
     app.connect("source-read", _readme)  # type: ignore[attr-defined]
     app.connect("source-read", _name_files)  # type: ignore[attr-defined]

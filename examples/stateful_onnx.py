@@ -1,7 +1,13 @@
-"""A stateful ONNX file, streamed by onnxruntime without this package: the demo's amplifier, converted once.
+"""
+A stateful ONNX file without this package
+=========================================
 
-python examples/stateful_onnx.py              # needs onnxruntime; converts the demo's model into a temporary folder
-python examples/stateful_onnx.py step.onnx    # a file that `lstm-infer convert` wrote: nothing but onnxruntime and numpy
+The demo's amplifier, converted once into a file whose states go in and out, then streamed by onnxruntime alone.
+
+.. code-block:: sh
+
+    python examples/stateful_onnx.py              # converts the demo's model into a temporary folder
+    python examples/stateful_onnx.py step.onnx    # a file that `lstm-infer convert` wrote: onnxruntime and numpy are enough
 """
 
 import base64

@@ -1,6 +1,14 @@
-"""Stream a recurrent model: the demo's guitar amplifier, a sample at a time, then in chunks, then two at once.
+"""
+A sample at a time, in chunks, two at once
+==========================================
 
-python examples/stream.py [model.onnx]            # any model that takes float32 [T, B, 1]
+Stream a recurrent model: the demo's guitar amplifier, a sample at a time, then in chunks, then two signals in lockstep; with
+the same bits each time.
+
+.. code-block:: sh
+
+    python examples/stream.py
+    python examples/stream.py model.onnx            # any model that takes float32 [T, B, 1]
 """
 
 import sys

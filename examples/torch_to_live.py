@@ -1,4 +1,13 @@
-"""A PyTorch module, live: exported in memory, checked against itself, fed frame by frame. Needs torch and onnxscript."""
+"""
+A PyTorch module, live
+======================
+
+Exported in memory, checked against itself, fed frame by frame. Needs torch and onnxscript.
+
+.. code-block:: sh
+
+    python examples/torch_to_live.py
+"""
 
 import numpy as np
 import torch

@@ -1,4 +1,10 @@
-"""Train the amplifier model that `lstm-infer demo` plays, and export it with PyTorch's ordinary ONNX exporter.
+"""
+How the demo's amplifier was made
+=================================
+
+The circuit, the training, and PyTorch's ordinary export of the model that `lstm-infer demo` plays.
+
+.. code-block:: sh
 
     pip install lstm_infer torch onnx
     python examples/train_amp.py      # 15 minutes on one core; writes src/lstm_infer/cli/demo/amp.onnx
@@ -161,7 +167,7 @@ def esr(target: Audio, got: Audio) -> float:
 def main() -> None:
     """Make the data, train, report, export."""
     parser = argparse.ArgumentParser(description="Train and export the demo's amplifier model.")
-    home = Path(__file__).resolve().parent.parent / "src" / "lstm_infer" / "demo" / "amp.onnx"
+    home = Path(__file__).resolve().parent.parent / "src" / "lstm_infer" / "cli" / "demo" / "amp.onnx"
     parser.add_argument("--out", type=Path, default=home)
     parser.add_argument("--units", type=int, default=40)
     parser.add_argument("--updates", type=int, default=5600, help="optimiser steps")
