@@ -160,8 +160,10 @@ def _feed(port: Port, array: Any) -> NDArray[Any]:
     return np.ascontiguousarray(array, port.dtype).reshape(array.shape)
 
 
-def checked_feeds(ports: Sequence[Port], feeds: Mapping[str, NDArray[Any]], options: Options) -> list[NDArray[Any]]:
-    """The arrays of these ports in order, every one checked; nothing else may be fed."""
+def checked_feeds(
+    ports: Sequence[Port], feeds: Mapping[str, NDArray[Any]], options: Options, carried: Callable[[str], bool]
+) -> list[NDArray[Any]]:
+    """The arrays of these ports in order, every one checked; nothing else may be fed. `carried`: is it a state."""
     names = [port.name for port in ports]
     for name in feeds:
         if name not in names:
@@ -170,7 +172,8 @@ def checked_feeds(ports: Sequence[Port], feeds: Mapping[str, NDArray[Any]], opti
     arrays = []
     for port in ports:
         if port.name not in feeds:
-            raise FeedError(f"input {port.name!r} is missing; the model takes {names}")
+            hint = "; it is a state, which model.stream() carries from call to call" if carried(port.name) else ""
+            raise FeedError(f"input {port.name!r} is missing; the model takes {names}{hint}")
         arrays.append(_feed(port, feeds[port.name]))
     return arrays
 

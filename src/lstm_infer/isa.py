@@ -26,7 +26,9 @@ def choose_isa(isa: str | None = None) -> str:
     if asked is None:
         return next(name for name, runnable in found.items() if runnable)
     if not isinstance(asked, str) or asked not in found:
-        raise IsaError(f"{source} asks for the instruction set {asked!r}; this build has {', '.join(found)}")
+        raise IsaError(
+            f"{source} asks for {asked!r}, which is no instruction set of a CPU that this build has: {', '.join(found)}"
+        )
     if not found[asked]:
         runnable = ", ".join(name for name, ok in found.items() if ok)
         raise IsaError(

@@ -95,7 +95,8 @@ def load(
 
     if (type(threads) is not int or threads != 1) and given.number("threads", threads) != 1:
         raise ArgumentError(
-            f"threads: {threads} are not built; this version runs every call in its own thread (threads=1)"
+            f"threads: {threads} are not built, every call runs in its own thread (threads=1); model.pool(threads=) and "
+            "model.run_many(threads=) share the work of many signals"
         )
     file = native(source)
     if file is not None:
@@ -260,9 +261,9 @@ class Model(ManySignals, Mapped):
         ArgumentError
             `feeds` is no dict by name, or `outputs` no sequence of names.
         """
-        wanted = self._output_names if outputs is None else self._checked_outputs(outputs)
         if type(feeds) is not dict:
-            feeds = given.named("feeds", feeds)
+            feeds = self._named(feeds, outputs)
+        wanted = self._output_names if outputs is None else self._checked_outputs(outputs)
         try:
             arrays = []
             for name, dtype, ndim in self._quick:
@@ -371,7 +372,17 @@ class Model(ManySignals, Mapped):
     def _checked(self, feeds: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
         """The inputs in order, then those with a default that are fed all the same; every one checked."""
         ports = [*self._ports, *(p for p in self._default_ports if p.name in feeds)]
-        return parts.checked_feeds(ports, feeds, self._options)
+        return parts.checked_feeds(ports, feeds, self._options, lambda name: any(s.name == name for s in self.states))
+
+    def _named(self, feeds: object, outputs: object) -> dict[str, NDArray[Any]]:
+        """Feeds that are no dict."""
+        if isinstance(feeds, Mapping):
+            return given.named("feeds", feeds)
+        names = [port.name for port in self._ports]
+        shown = f"feeds: a dict by name expected, got {given.shown(feeds)}"
+        if isinstance(outputs, Mapping):
+            raise ArgumentError(f"{shown}; write run(feeds, outputs): InferenceSession has the other order")
+        raise ArgumentError(f"{shown}; write run({{{', '.join(f'{name!r}: ...' for name in names)}}})")
 
     def _checked_outputs(self, outputs: Sequence[str]) -> tuple[str, ...]:
         for name in given.names("outputs", outputs):

@@ -75,7 +75,7 @@ def test_paths_that_are_no_files(tmp_path: Path) -> None:
     os.truncate(tmp_path / "huge", 2**31)
     for name, word in (
         ("none", "no such file"),
-        (".", "regular"),
+        (".", "is a folder"),
         ("fifo", "regular"),
         ("huge", "external data"),
         ("a\0b", "zero"),

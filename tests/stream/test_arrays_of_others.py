@@ -119,6 +119,15 @@ def test_pools_take_them(form):
     np.testing.assert_array_equal(model.run_many([form(x)])[0], model.run_many([x])[0])
 
 
+def test_a_frame_that_waits_is_a_copy(form):
+    model = lstm_infer.load(stream_models.hidden_state())
+    x = np.ones((1, stream_models.INPUTS), np.float32)
+    with model.pool(max_wait=0.2) as pool:
+        answer = pool.submit(pool.open(), form(x))
+        x[...] = 7
+        np.testing.assert_array_equal(answer.result(10), model.stream().step(np.ones_like(x)))
+
+
 def test_nothing_is_copied(form):
     mine = np.arange(6, dtype=np.float32).reshape(2, 3)
     assert np.shares_memory(views.view("x", "float32", form(mine)), mine)

@@ -128,7 +128,8 @@ def test_literals_are_what_there_is():
 
 
 PUBLIC = [
-    "isa.py", "model.py", "many.py", "stream.py", "pool.py", "records.py", "typing.py", "_stream.pyi", "_pool.pyi",
+    "isa.py", "model.py", "many.py", "stream.py", "pool.py", "records.py", "pools/collect.py",
+    "typing.py", "_stream.pyi", "_pool.pyi",
     "comparison/compare.py", "comparison/records.py", "conversion/convert.py", "conversion/report.py",
     "doors/from_torch.py", "doors/from_keras.py", "doors/onnxruntime.py", "doors/ort_values.py", "doors/ort_options.py",
 ]  # fmt: skip

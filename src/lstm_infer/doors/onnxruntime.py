@@ -192,7 +192,9 @@ class InferenceSession:
     def _check(port: Port, array: NDArray[Any]) -> None:
         assert port.shape is not None
         if array.dtype != port.dtype:
-            raise DtypeError(f"input {port.name!r} takes {port.dtype}, got {array.dtype}; convert it with astype")
+            raise DtypeError(
+                f"input {port.name!r} takes {port.dtype}, got {array.dtype}; convert it with x.astype(np.{port.dtype})"
+            )
         if len(port.shape) != array.ndim or any(
             isinstance(n, int) and n != m for n, m in zip(port.shape, array.shape, strict=True)
         ):

@@ -155,5 +155,6 @@ def say_unused(names: Iterator[str]) -> None:
     _said.update(new)
     if new:
         warnings.warn(
-            f"options that mean nothing here: {', '.join(new)}; docs/onnxruntime.md says what differs", stacklevel=4
+            f"options that mean nothing here, where all runs on the CPU: {', '.join(new)}; docs/onnxruntime.md says what differs",
+            stacklevel=4,
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 import onnx
@@ -22,11 +23,15 @@ MAX_BYTES = 2**31 - 1
 FROM_TORCH = "lstm_infer.from_torch(module, example_inputs)"
 FROM_KERAS = "lstm_infer.from_keras(model)"
 _ZIPS = (
-    (b"config.json", f"a .keras file; give what keras.saving.load_model returns to {FROM_KERAS}"),
+    (b"metadata.json", f"a .keras file; give what keras.saving.load_model returns to {FROM_KERAS}"),
     (b"/data.pkl", f"a PyTorch file; load it with torch and give the module to {FROM_TORCH}"),
 )
 """By a name that is in the archive."""
 
+_SAVED = (
+    "a TensorFlow SavedModel; convert it with tf2onnx (python -m tf2onnx.convert --saved-model FOLDER --output model.onnx), or "
+    f"give the Keras model to {FROM_KERAS}"
+)
 _LOOKS = (
     (b"PK\x03\x04", f"a zip archive (a PyTorch file is one; from a module: {FROM_TORCH})"),
     (b"\x1f\x8b", "a gzip archive"),
@@ -37,7 +42,7 @@ _LOOKS = (
     (b"\x80\x03", "a Python pickle"),
     (b"\x80\x04", "a Python pickle"),
     (b"\x80\x05", "a Python pickle"),
-    (b"<", "an HTML or XML page"),
+    (b"<", "an HTML or XML page: download the file itself (the raw file), not the page that shows it"),
     (b"{", "JSON text"),
 )
 
@@ -93,7 +98,37 @@ def _remedy(source: object) -> str:
         kind = getattr(sys.modules.get(module), name, None)
         if isinstance(kind, type) and isinstance(source, kind):
             return f"; call {call}"
+    if isinstance(source, Mapping):
+        return f"; weights alone are no model: load them into the module, and call {FROM_TORCH}"
+    if hasattr(source, "get_inputs"):
+        return "; give the path that the session was made from"
     return ""
+
+
+def _no_file(path: str) -> str:
+    """What a path leads to instead, and what to give."""
+    if not os.path.isdir(path):
+        return "is not a regular file; give the path of the .onnx file"
+    names = os.listdir(path)
+    if "saved_model.pb" in names:
+        return f"is {_SAVED}"
+    models = sorted(name for name in names if name.endswith((".onnx", ".lsi")))
+    if models:
+        return f"is a folder; give a file in it: {', '.join(map(repr, models[:3]))}"
+    return "is a folder; give the path of the .onnx file"
+
+
+def _near(path: str) -> str:
+    """Where a file was looked for, and what is there that it may be."""
+    import difflib
+
+    folder, name = os.path.split(os.path.abspath(path))
+    if not os.path.isdir(folder):
+        return f"; there is no folder {folder}"
+    there = [n for n in os.listdir(folder) if n.endswith((".onnx", ".lsi"))]
+    near = difflib.get_close_matches(name, there, 1) or [n for n in there if os.path.splitext(n)[0] == name]
+    where = "" if os.path.isabs(path) else f" in {folder}"
+    return f"{where}; is it {near[0]!r}?" if near else where
 
 
 def _read_file(source: Any) -> bytes:
@@ -112,7 +147,7 @@ def _read(path: str) -> bytes:
             raise OnnxImportError(f"{path!r}: a path cannot hold a zero byte; for a model in memory pass bytes")
         info = os.stat(path)
         if not stat.S_ISREG(info.st_mode):
-            raise OnnxImportError(f"{path}: is not a regular file; give the path of the .onnx file")
+            raise OnnxImportError(f"{path}: {_no_file(path)}")
         if info.st_size > MAX_BYTES:
             raise OnnxImportError(
                 f"{path}: {info.st_size} bytes, but one ONNX file holds at most {MAX_BYTES}; save its weights as external data"
@@ -120,27 +155,27 @@ def _read(path: str) -> bytes:
         with open(path, "rb") as file:
             return file.read(MAX_BYTES)
     except FileNotFoundError as error:
-        raise MissingFileError(f"{path or repr(path)}: no such file") from error
+        raise MissingFileError(f"{path or repr(path)}: no such file{_near(path)}") from error
     except OSError as error:
         raise OnnxImportError(f"{path}: cannot be read: {error.strerror or error}") from error
 
 
 def _decode(data: bytes, label: str) -> onnx.ModelProto:
     if not data:
-        raise OnnxImportError(f"{label}: is empty")
+        raise OnnxImportError(f"{label}: is empty; get the file again, or export it again")
     if len(data) > MAX_BYTES:
         raise OnnxImportError(f"{label}: one ONNX model holds at most {MAX_BYTES} bytes; save weights as external data")
     model = onnx.ModelProto()
     try:
         model.ParseFromString(data)
     except (DecodeError, RuntimeError, ValueError) as error:
-        raise OnnxImportError(f"{label}: is not an ONNX model, or is cut short: {_guess(data)}") from error
+        raise OnnxImportError(f"{label}: is not an ONNX model, or is cut short: {_guess(data, label)}") from error
     if not model.HasField("graph"):
-        raise OnnxImportError(f"{label}: holds no graph, so it is not an ONNX model: {_guess(data)}")
+        raise OnnxImportError(f"{label}: holds no graph, so it is not an ONNX model: {_guess(data, label)}")
     return model
 
 
-def _guess(data: bytes) -> str:
+def _guess(data: bytes, label: str) -> str:
     if data.startswith(b"PK\x03\x04"):
         for inside, name in _ZIPS:
             if inside in data[:4096] or inside in data[-65536:]:
@@ -148,6 +183,10 @@ def _guess(data: bytes) -> str:
     for magic, name in _LOOKS:
         if data.startswith(magic):
             return f"it looks like {name}"
+    if b'{"' in data[8:12] and b"data_offsets" in data[:4096]:
+        return f"it looks like a .safetensors file, weights alone; load them into the module, and call {FROM_TORCH}"
+    if label.endswith("saved_model.pb"):
+        return f"it looks like {_SAVED}"
     if data[4:8] == b"TFL3":
         return f"it looks like a TensorFlow Lite file; convert what it was made from, or give the Keras model to {FROM_KERAS}"
     if data[4:8] == b"ORTM":

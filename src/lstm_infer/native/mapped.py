@@ -22,6 +22,9 @@ __all__ = ["Mapped"]
 _OWN = ("_file", "_plans", "__weakref__")
 """What there is from the beginning."""
 _MAKING = RLock()
+_INSTEAD = dict.fromkeys(
+    ("step", "state", "reset", "flush"), "; a model has no memory: stream = model.stream() has, then stream.step(x)"
+) | dict.fromkeys(("predict", "forward", "infer"), "; it is called run({name: array}), or streamed: model.stream()")
 
 
 class Mapped:
@@ -45,7 +48,9 @@ class Mapped:
         def __getattr__(self, name: str) -> Any:
             """What is not made so far: all of it is, then."""
             if name not in type(self).__slots__ or name in _OWN:
-                raise AttributeError(name)
+                raise AttributeError(
+                    f"{type(self).__name__!r} object has no attribute {name!r}{_INSTEAD.get(name, '')}"
+                )
             file, isa = self._file
             with _MAKING, open_budget(Allowance()), within_memory("load"), file.judged():
                 try:

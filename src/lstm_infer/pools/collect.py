@@ -8,7 +8,6 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .. import views
 from ..errors import BudgetError, StateError
@@ -24,8 +23,10 @@ if TYPE_CHECKING:
     import asyncio
     from concurrent.futures import Future
 
-    Frame = NDArray[Any] | Mapping[str, NDArray[Any]]
-    Result = NDArray[Any] | dict[str, NDArray[Any] | None] | None
+    from ..typing import Array, ArrayIn, Feeds
+
+    Frame = ArrayIn | Feeds
+    Result = Array | dict[str, Array | None] | None
 
 __all__ = ["Collecting"]
 
@@ -118,7 +119,7 @@ class Collecting(Signals):
         if self._slot(number) < 0:
             raise no_such(number)
         try:
-            frame = frame.copy() if type(frame) is np.ndarray else _copied(frame)
+            frame = frame.copy() if type(frame) is np.ndarray else _copied(views.views_of(frame, None)[0])
         except MemoryError as error:
             raise BudgetError(NO_MEMORY.format("the frame", error)) from error
         self._collector.add((future, number, frame, loop, perf_counter(), self))

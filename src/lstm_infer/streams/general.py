@@ -37,7 +37,7 @@ __all__ = ["FLUSHED", "MAX_CHUNK", "GeneralPath", "Standing", "joined", "piece"]
 MAX_CHUNK = 64
 """Longest block of a stream, where the caller does not say."""
 
-FLUSHED = "the stream was flushed; reset() begins a new signal"
+FLUSHED = "the stream was flushed, which ended its signal; reset() begins a new one"
 
 
 class Standing:
@@ -87,9 +87,11 @@ class GeneralPath(_stream.StreamCore):
         if now.flushed:
             raise StateError(FLUSHED)
         if plan.spec.lag or plan.spec.rate != 1:
+            why = [f"looks ahead by {plan.spec.lag} steps"] if plan.spec.lag else []
+            why += [f"gives one step for {plan.spec.rate} that are fed"] if plan.spec.rate != 1 else []
             raise ShapeError(
-                f"step: this model looks ahead by {plan.spec.lag} steps and gives one step for {plan.spec.rate}; "
-                "use run(), which returns what is complete, and flush() at the end"
+                f"step: this model {' and '.join(why)}, so a step is not always answered by a step; use run(), which takes any "
+                "number of steps and returns what is complete, and flush() at the end"
             )
         block = plan.block(1, now.phase)
         made_of = {o.name: f.shape for o, f in zip(plan.spec.outputs, block.program.outputs, strict=True)}

@@ -42,7 +42,9 @@ def check_state(places: Places, name: str, value: ArrayLike) -> tuple[NDArray[An
     memory, info = places[name]
     array = given.array(f"state {name!r}", value)
     if array.dtype != info.dtype:
-        raise DtypeError(f"state {name!r} takes {info.dtype}, got {array.dtype}; convert it with astype")
+        raise DtypeError(
+            f"state {name!r} takes {info.dtype}, got {array.dtype}; convert it with x.astype(np.{info.dtype})"
+        )
     if array.shape != memory.shape:
         lead = array.shape[0] == 1 and array.shape[1:] == memory.shape if array.ndim == memory.ndim + 1 else False
         if not lead:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -59,7 +60,8 @@ def checked_feeds(plan: StreamPlan, x: Any) -> dict[str, NDArray[Any]]:
 
 def _why_not(plan: StreamPlan, name: str) -> str:
     if name in plan.states:
-        return f"; {name!r} is a state the stream carries, set it with stream.state[{name!r}] = ... or initial="
+        begins = f"stream(initial={{{name!r}: ...}})"
+        return f"; {name!r} is a state: leave it out, the stream feeds it back itself, and begins at {begins}"
     bound = name in plan.fed.bound or name in plan.fed.known
     return f"; {name!r} was bound when the stream was made" if bound else ""
 
@@ -147,7 +149,41 @@ def _wrong_shape(plan: StreamPlan, name: str, array: NDArray[Any], call: str) ->
     return ShapeError(
         f"{call}: input {name!r} takes {takes}, got {list(array.shape)}".replace("'T'", "T").replace("'N'", "N")
         + open_text
+        + _hint(plan, name, array.shape, call)
     )
+
+
+def _hint(plan: StreamPlan, name: str, shape: tuple[int, ...], call: str) -> str:
+    """What was probably meant by an array of the wrong shape; "" where nothing looks like it."""
+    want, axis, batch = plan.step_facts[name].shape, time_axis(plan, name), plan.spec.roles.batch.get(name)
+    lead = int(plan.spec.mode == "frame" and name in plan.spec.streamed)
+    if not lead and axis is None:
+        return ""
+    at = axis or 0
+    step = want if lead else want[:at] + want[at + 1 :]
+    chunk: tuple[int | None, ...] = (None, *want) if lead else (*want[:at], None, *want[at + 1 :])
+    found = []
+    if call == "step" and _like(shape, chunk):
+        found.append(f"run() takes these {shape[at]} steps at once")
+    if batch is not None:
+        forms = [(chunk, batch + lead)]
+        if call == "step":
+            forms += [(want, batch), (step, batch - int(not lead and at < batch))]
+        for form, place in forms:
+            if _like(shape, (*form[:place], None, *form[place + 1 :])) and shape[place] > 1:
+                found.append(f"{shape[place]} signals in lockstep take stream(batch={shape[place]})")
+                break
+        without = chunk[: batch + lead] + chunk[batch + lead + 1 :]
+        if want[batch] == 1 and _like(shape, without):
+            found.append(f"steps of one signal go into run(np.expand_dims(x, {batch + lead}))")
+    if not found and call == "step" and math.prod(shape) == math.prod(step):
+        found.append(f"write x.reshape({', '.join(map(str, step))})")
+    return "; " + ", ".join(found) if found else ""
+
+
+def _like(shape: tuple[int, ...], form: tuple[int | None, ...]) -> bool:
+    """Is a shape of this form; None: any extent."""
+    return len(shape) == len(form) and all(n is None or n == m for n, m in zip(form, shape, strict=True))
 
 
 def run_shapes(plan: StreamPlan, blocks: Sequence[Block]) -> Shapes:

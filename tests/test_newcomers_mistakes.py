@@ -1,0 +1,218 @@
+"""What goes wrong in the first hour, and what the message says to do: each remedy stands in the message."""
+
+from __future__ import annotations
+
+import threading
+import zipfile
+
+import numpy as np
+import pytest
+
+import lstm_infer
+import stream_models
+from lstm_infer.errors import (
+    ArgumentError,
+    DtypeError,
+    FeedError,
+    IsaError,
+    LstmInferError,
+    MissingFileError,
+    NotStreamableError,
+    OnnxImportError,
+    ShapeError,
+    StateError,
+)
+
+N, UNITS = stream_models.INPUTS, stream_models.HIDDEN
+FRAME = np.zeros((1, N), np.float32)
+CHUNK = np.zeros((7, 1, N), np.float32)
+
+
+def plain():
+    """A stream of one signal, [T, 1, N]."""
+    return lstm_infer.load(stream_models.hidden_state()).stream()
+
+
+def with_states():
+    """A model whose states are ports."""
+    return lstm_infer.load(stream_models.state_io())
+
+
+def look_ahead():
+    return lstm_infer.load(stream_models.centred_conv()).stream()
+
+
+def after_flush():
+    stream = look_ahead()
+    stream.run(np.zeros((1, N, 9), np.float32))
+    stream.flush()
+    stream.run(np.zeros((1, N, 9), np.float32))
+
+
+def two_threads():
+    """A second thread steps a stream while a first one is inside."""
+    stream, found = plain(), []
+    inside, leave = threading.Event(), threading.Event()
+
+    def hold(now):
+        inside.set()
+        leave.wait(10)
+        return None, now
+
+    first = threading.Thread(target=stream._alone, args=(hold,))
+    first.start()
+    assert inside.wait(10)
+    try:
+        stream.step(FRAME)
+    except LstmInferError as error:
+        found.append(error)
+    finally:
+        leave.set()
+        first.join()
+    raise found[0]
+
+
+MISTAKES = {
+    "float64": (lambda: plain().step(FRAME.astype(float)), DtypeError, "x.astype(np.float32)"),
+    "a list of lists": (lambda: plain().step([[0.0] * N]), DtypeError, "np.asarray(x, np.float32)"),
+    "a chunk into step": (lambda: plain().step(CHUNK), ShapeError, "run() takes these 7 steps at once"),
+    "[T, F] into step": (lambda: plain().step(CHUNK[:, 0]), ShapeError, "run(np.expand_dims(x, 1))"),
+    "[T, F] into run": (lambda: plain().run(CHUNK[:, 0]), ShapeError, "run(np.expand_dims(x, 1))"),
+    "[F] into step": (lambda: plain().step(FRAME[0]), ShapeError, f"x.reshape(1, {N})"),
+    "a batch into a stream of one": (lambda: plain().step(np.zeros((3, N), np.float32)), ShapeError, "stream(batch=3)"),
+    "a batch of chunks": (lambda: plain().run(np.zeros((7, 3, N), np.float32)), ShapeError, "stream(batch=3)"),
+    "another feature size": (lambda: plain().step(FRAME[:, 1:]), ShapeError, f"takes [1, 1, {N}] or [1, {N}], got"),
+    "another name": (lambda: plain().step({"input": FRAME}), FeedError, "the stream takes ['x']"),
+    "h fed by hand": (
+        lambda: with_states().stream().step({"x": FRAME, "h0": np.zeros((1, 1, UNITS), np.float32)}),
+        FeedError,
+        "leave it out, the stream feeds it back itself, and begins at stream(initial={'h0': ...})",
+    ),
+    "no h in run": (lambda: with_states().run({"x": CHUNK}), FeedError, "a state, which model.stream() carries"),
+    "an array into Model.run": (
+        lambda: with_states().run(CHUNK),
+        ArgumentError,
+        "write run({'x': ..., 'h0': ..., 'c0'",
+    ),
+    "the order of onnxruntime": (
+        lambda: with_states().run(None, {"x": CHUNK}),
+        ArgumentError,
+        "write run(feeds, outputs)",
+    ),
+    "step of a model": (lambda: with_states().step(FRAME), AttributeError, "stream = model.stream()"),
+    "predict": (lambda: with_states().predict(FRAME), AttributeError, "it is called run("),
+    "both directions": (
+        lambda: lstm_infer.load(stream_models.both_ways()).stream(),
+        NotStreamableError,
+        "run() takes the whole sequence",
+    ),
+    "step where it looks ahead": (
+        lambda: look_ahead().step(np.zeros((1, N), np.float32)),
+        ShapeError,
+        "looks ahead by 2 steps, so a step is not always answered by a step; use run()",
+    ),
+    "run after flush": (after_flush, StateError, "reset() begins a new one"),
+    "two threads in a stream": (two_threads, StateError, "give each thread a stream of its own (model.stream() or"),
+    "a state of another name": (
+        lambda: with_states().stream(initial={"h": 0}),
+        FeedError,
+        "this stream carries ['c0', 'h0']",
+    ),
+    "a GPU": (lambda: lstm_infer.load(stream_models.frame(), isa="cuda"), IsaError, "no instruction set of a CPU"),
+    "threads of a stream": (
+        lambda: lstm_infer.load(stream_models.frame(), threads=8),
+        ArgumentError,
+        "model.pool(threads=) and model.run_many(threads=)",
+    ),
+    "fp16": (
+        lambda: lstm_infer.load(stream_models.frame(), precision="fp16"),
+        ArgumentError,
+        "one of 'f32', 'f16', 'int8'",
+    ),
+    "weights alone": (lambda: lstm_infer.load({"weight": FRAME}), OnnxImportError, "lstm_infer.from_torch(module"),
+}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_the_message_names_the_remedy(name):
+    make, kind, remedy = MISTAKES[name]
+    with pytest.raises(kind) as caught:
+        make()
+    assert remedy in str(caught.value)
+
+
+def zipped(path, *names):
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in names:
+            archive.writestr(name, b"x" * 200)
+
+
+def folder(path, *names):
+    path.mkdir()
+    for name in names:
+        (path / name).write_bytes(b"\x08\x01")
+
+
+FILES = {
+    "net.pt": (lambda p: zipped(p, "net/data.pkl", "net/version"), "lstm_infer.from_torch(module, example_inputs)"),
+    "net.keras": (lambda p: zipped(p, "metadata.json", "config.json"), "lstm_infer.from_keras(model)"),
+    "net.h5": (lambda p: p.write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(99)), "lstm_infer.from_keras(model)"),
+    "net.tflite": (lambda p: p.write_bytes(b"\x1c\0\0\0TFL3" + bytes(99)), "lstm_infer.from_keras(model)"),
+    "net.ort": (lambda p: p.write_bytes(b"\x1c\0\0\0ORTM" + bytes(99)), "give the .onnx it was made from"),
+    "net.safetensors": (
+        lambda p: p.write_bytes(bytes([50, *bytes(7)]) + b'{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}'),
+        "weights alone; load them into the module",
+    ),
+    "saved": (lambda p: folder(p, "saved_model.pb"), "python -m tf2onnx.convert --saved-model"),
+    "saved_model.pb": (lambda p: p.write_bytes(b"\x08\x01"), "python -m tf2onnx.convert --saved-model"),
+    "models": (lambda p: folder(p, "a.onnx", "readme"), "give a file in it: 'a.onnx'"),
+    "empty": (folder, "give the path of the .onnx file"),
+    "pointer.onnx": (
+        lambda p: p.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:1\n"),
+        "git lfs pull",
+    ),
+    "page.onnx": (lambda p: p.write_text("<!DOCTYPE html><html></html>"), "download the file itself"),
+    "half.onnx": (
+        lambda p: p.write_bytes(stream_models.hidden_state()[:300]),
+        "get the file again, or export it again",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_what_is_no_model_says_what_it_is(name, tmp_path):
+    make, remedy = FILES[name]
+    make(tmp_path / name)
+    with pytest.raises(OnnxImportError) as caught:
+        lstm_infer.load(tmp_path / name)
+    assert remedy in str(caught.value)
+
+
+def test_a_file_that_is_not_there(tmp_path, monkeypatch):
+    (tmp_path / "model_v2.onnx").write_bytes(stream_models.frame())
+    monkeypatch.chdir(tmp_path)
+    for given, said in {
+        "model_v1.onnx": f"no such file in {tmp_path}; is it 'model_v2.onnx'?",
+        "model_v2": "is it 'model_v2.onnx'?",
+        "nothing": f"nothing: no such file in {tmp_path}",
+        "elsewhere/x.onnx": f"there is no folder {tmp_path / 'elsewhere'}",
+    }.items():
+        with pytest.raises(MissingFileError) as caught:
+            lstm_infer.load(given)
+        assert said in str(caught.value)
+
+
+def test_a_provider_that_is_no_cpu_is_named():
+    from lstm_infer.doors import ort_options
+
+    ort_options._said.discard("CUDAExecutionProvider")
+    with pytest.warns(UserWarning, match="all runs on the CPU: CUDAExecutionProvider"):
+        lstm_infer.InferenceSession(stream_models.frame(), providers=["CUDAExecutionProvider"])
+
+
+def test_a_tensor_with_a_gradient():
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    with pytest.raises(DtypeError, match=r"requires grad; give x\.detach\(\)"):
+        plain().step(torch.zeros(1, N, requires_grad=True))
+    with pytest.raises(OnnxImportError, match=r"call lstm_infer\.from_torch\(module, example_inputs\)"):
+        lstm_infer.load(torch.nn.LSTM(N, 3))
