@@ -45,56 +45,62 @@ class Caller(WSListener):  # type: ignore[misc]
     """One connection is one signal of the pool."""
 
     def __init__(self, pool: lstm_infer.StreamPool) -> None:
-        self.pool, self.windows, self.rest, self.waiting = pool, Windows(), b"", 0
+        self.pool, self.windows, self.rest, self.waiting, self.gone = pool, Windows(), b"", 0, False
 
     def on_ws_connected(self, transport: WSTransport) -> None:
         self.transport, self.id = transport, self.pool.open()
+        transport.underlying_transport.set_write_buffer_limits(MOST_UNREAD)
+        self.is_closing = transport.underlying_transport.is_closing
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
         """However the caller went."""
+        self.gone = True
         self.pool.close(self.id)  # what still waits is not stepped
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         kind = frame.msg_type
         if kind is BINARY or kind is WSMsgType.CONTINUATION:
-            self.hear(frame.get_payload_as_bytes())
+            audio = self.rest + frame.get_payload_as_bytes() if self.rest else frame.get_payload_as_bytes()
+            at = 0
+            while len(audio) - at >= HOP_BYTES and not self.gone:
+                self.step(audio[at : at + HOP_BYTES])
+                at += HOP_BYTES
+            self.rest = audio[at:]
         elif kind is WSMsgType.CLOSE:
             transport.send_close(frame.get_close_code(), frame.get_close_message())
             transport.disconnect()
         elif kind is WSMsgType.TEXT:
             self.refuse(WSCloseCode.UNSUPPORTED_DATA, b"send audio as binary messages")
 
-    def hear(self, audio: bytes) -> None:
-        if self.rest or len(audio) != HOP_BYTES:
-            audio = self.rest + audio
-        at = 0
-        while at + HOP_BYTES <= len(audio):
-            window = self.windows.feed(audio[at : at + HOP_BYTES])
-            at += HOP_BYTES
-            if self.waiting >= MOST_AHEAD:
-                return self.refuse(WSCloseCode.POLICY_VIOLATION, b"faster than sound")
-            try:
-                answer = self.pool.astep(self.id, window)
-            except lstm_infer.QueueFullError:
-                return self.refuse(WSCloseCode.TRY_AGAIN_LATER, b"too many callers")
-            self.waiting += 1
-            answer.add_done_callback(self.answer)
-        self.rest = audio[at:]
+    def pause_writing(self) -> None:
+        """So many answers are not read."""
+        self.gone = True
+        self.transport.disconnect(False)
+
+    def step(self, hop: bytes) -> None:
+        if self.waiting >= MOST_AHEAD:
+            return self.refuse(WSCloseCode.POLICY_VIOLATION, b"faster than sound")
+        try:
+            answer = self.pool.astep(self.id, self.windows.feed(hop))
+        except lstm_infer.QueueFullError:
+            return self.refuse(WSCloseCode.TRY_AGAIN_LATER, b"too many callers")
+        self.waiting += 1
+        answer.add_done_callback(self.answer)
         return None
 
     def answer(self, future: Future[Any]) -> None:
         """A step was done: in the event loop, in the order of the windows."""
         self.waiting -= 1
-        if self.transport.is_close_frame_sent or self.transport.underlying_transport.is_closing():
-            future.exception()  # the caller is gone, and the signal perhaps closed
-        elif future.exception() is not None:
-            self.refuse(WSCloseCode.INTERNAL_ERROR, str(future.exception()).encode()[:120])
-        elif self.transport.underlying_transport.get_write_buffer_size() > MOST_UNREAD:
-            self.transport.disconnect(False)
-        else:
+        error = future.exception()
+        if self.gone or self.is_closing():
+            return  # and the signal perhaps closed
+        if error is None:
             self.transport.send(BINARY, future.result().tobytes())
+        else:
+            self.refuse(WSCloseCode.INTERNAL_ERROR, str(error).encode()[:120])
 
     def refuse(self, code: WSCloseCode, why: bytes) -> None:
+        self.gone = True
         self.transport.send_close(code, why)
         self.transport.disconnect()
 

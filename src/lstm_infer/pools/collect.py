@@ -114,7 +114,8 @@ class Collecting(Signals):
     # ---- inside ----
 
     def _await(self, id: int, frame: Any, future: Any, loop: asyncio.AbstractEventLoop | None) -> None:
-        self._check_open()
+        if self._why_closed:
+            raise StateError(self._why_closed)
         number = id if type(id) is int and 0 <= id < 1 << 63 else one_id(id)
         if self._slot(number) < 0:
             raise no_such(number)
