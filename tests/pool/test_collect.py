@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
-import random
 import signal
 import threading
 import time
@@ -504,53 +503,3 @@ def test_a_fork_collects_for_itself(model: lstm_infer.Model) -> None:
     os.close(read)
     os.close(write)
     assert there == waits.result(20).tobytes() == alone(model, x)[1]  # type: ignore[union-attr]
-
-
-def test_all_at_random(model: lstm_infer.Model) -> None:
-    """Signals open, submit, cancel, reset, move and close, beside calls of other threads; each with the bits it has alone."""
-    rng = random.Random(7)
-    pool, fed = model.pool(max_wait=0.0005, max_batch=7), frames(64)
-    twins: dict[int, lstm_infer.Stream] = {}
-    waits: list[tuple[int, Future[Any], int]] = []
-
-    def settle() -> None:
-        """Who was stepped moves its twin."""
-        for id, future, which in waits:
-            assert not wait([future], 20).not_done
-            if id in twins and not future.cancelled():
-                assert future.result().tobytes() == twins[id].step(fed[which]).tobytes()
-        waits.clear()
-        for id, twin in twins.items():
-            assert pool.snapshot(id) == twin.snapshot()
-
-    for _ in range(600):
-        act = rng.choice(["open", "submit", "submit", "submit", "submit", "cancel", "close", "reset", "move", "step"])
-        if act == "open" or not twins:
-            twins[pool.open()] = model.stream()
-            continue
-        id = rng.choice(list(twins))
-        if act == "submit":
-            for _ in range(rng.randrange(1, 4)):
-                which = rng.randrange(64)
-                waits.append((id, pool.submit(id, fed[which]), which))
-        elif act == "cancel" and waits:
-            rng.choice(waits)[1].cancel()
-        elif act == "close" and len(twins) > 3:
-            pool.close(id)
-            for _, future, _ in [w for w in waits if w[0] == id]:
-                assert not wait([future], 20).not_done
-                if not future.cancelled() and future.exception() is not None:
-                    assert isinstance(future.exception(), StateError)
-            waits = [w for w in waits if w[0] != id]
-            del twins[id]
-        elif act in ("reset", "move", "step"):
-            settle()
-            if act == "reset":
-                pool.reset(id)
-                twins[id].reset()
-            elif act == "move":
-                twins[pool.restore(pool.snapshot(id))] = twins[id].fork()
-            else:
-                assert pool.step({id: fed[0]})[id].tobytes() == twins[id].step(fed[0]).tobytes()  # type: ignore
-    settle()
-    assert set(pool.ids.tolist()) == set(twins)
