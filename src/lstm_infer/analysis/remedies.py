@@ -11,6 +11,7 @@ from ..ops.control import Repeat
 from .axes import trace
 from .find_roles import find_roles
 from .ground import time_label
+from .labels import Trace
 from .roles import Roles
 from .spec import StreamSpec
 
@@ -37,7 +38,32 @@ def remedy(roles: Roles, analyse: Callable[[Roles], StreamSpec]) -> str:
                 return f"Where time is {where}, load(..., time_axis={time}) streams it"
         elif isinstance(spec, NotStreamableError) and spec.node and not told:
             told = f"Where time is {where}, node {spec.node!r} ({spec.op}) {spec.reason}"
-    return told if any(carries.carries(node) for node in nodes) else ""
+    return told if any(carries.carries(node) for node in nodes) else _one_step_read(roles)
+
+
+def _one_step_read(roles: Roles) -> str:
+    """A file whose exporter took an example of one step for the whole sequence: all others are never read."""
+    for time in _open_axes(roles, batch=False):
+        try:
+            other = find_roles(roles.graph, roles.inputs, roles.constants, time)
+            walked = other.walk(*other.analysis_sizes())
+        except LstmInferError:
+            continue
+        traced = trace(other.inputs, walked)
+        label = time_label(other, traced)
+
+        def holds(names: Sequence[str], traced: Trace = traced, label: int = label) -> bool:
+            return any(name and traced.find(name, label) is not None for name in names)
+
+        last = [n for n in walked.nodes if holds(n.inputs) and not holds(n.outputs)]
+        picks = [n.op == "Gather" and walked.facts[n.inputs[1]].shape in ((), (1,)) for n in last]
+        if last and all(picks) and not holds([port.name for port in roles.graph.outputs]):
+            name, axis = next(iter(time.items()))
+            return (
+                f"Of axis {axis} of {name!r} the file reads one step only, at {last[0]}: where that is time, its exporter took an "
+                "example of one step; export one of several, or use from_keras or from_torch"
+            )
+    return ""
 
 
 def _as_frames(roles: Roles, analyse: Callable[[Roles], StreamSpec]) -> str:
