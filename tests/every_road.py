@@ -74,7 +74,7 @@ def consts() -> dict[str, Any]:
         "gru_R": random(1, 3 * H, H), "table": random(WORDS, I), "K3": random(I, I, 3), "K5": random(I, I, 5), "D": random(H, 2),
         "one": np.array([1]), "two": np.array([2]), "zero": np.array([0]), "axis0": np.array(0),
         "half": np.float32(0.5), "ten": np.float32(10),
-        "width": np.array([I]), "last": np.array(1),
+        "width": np.array([I]), "last": np.array(1), "rows": np.array([-1, H]), "twice": np.array([-1, 1, H]),
     }  # fmt: skip
 
 
@@ -123,6 +123,26 @@ ROADS: dict[str, Callable[[], Road]] = {
         [("x", FLOAT, [1, I]), ("h", FLOAT, [1, 1, H]), ("c", FLOAT, [1, 1, H])],
         [("y", FLOAT, [1, 2]), ("hn", FLOAT, [1, 1, H]), ("cn", FLOAT, [1, 1, H])],
         {"x": None},
+    ),
+    "rows of a batch": lambda: Road(
+        [*lstm("x"), n("Reshape", ["seq", "rows"], ["flat"]), n("MatMul", ["flat", "D"], ["y"])],
+        [X],
+        [("y", FLOAT, ["N", 2])],
+        ONE,
+        batch=3,
+    ),
+    "two for each step": lambda: Road(
+        [
+            *lstm("x"),
+            n("Tanh", ["seq"], ["other"]),
+            n("Unsqueeze", ["seq", "one"], ["a"]),
+            n("Unsqueeze", ["other", "one"], ["b"]),
+            n("Concat", ["a", "b"], ["both"], axis=1),
+            n("Reshape", ["both", "twice"], ["y"]),
+        ],
+        [("x", FLOAT, ["T", 1, I])],
+        [("y", FLOAT, ["N", 1, H])],
+        ONE,
     ),
     "bound side input": lambda: Road(
         [*lstm("x"), n("Add", ["seq", "speaker"], ["told"]), n("MatMul", ["told", "D"], ["y"])],

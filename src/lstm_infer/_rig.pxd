@@ -63,6 +63,7 @@ cdef struct Port:
     bint every  # has something for every step; else a side input, or the value at the end
     int rank  # of one step of one signal
     int time  # its axis; -1: none
+    npy_intp each  # entries along it of one step
     npy_intp dims[MAX_RANK]
     int64_t step_bytes
 

@@ -167,6 +167,7 @@ cdef class Rig:
             self.port[i].name, self.port[i].dtype = <PyObject *>name, <PyObject *>dtype
             self.port[i].type, self.port[i].every = dtype.num, every
             self.port[i].rank, self.port[i].time = len(shape), time
+            self.port[i].each = shape[time] if time >= 0 else 1
             self.port[i].step_bytes = dtype.itemsize
             for axis, extent in enumerate(shape):
                 self.port[i].dims[<int>axis] = extent
@@ -228,9 +229,9 @@ cdef class Rig:
             dims[1], rank = n_frames, 2
         for axis in range(port.rank):
             if axis == port.time:
-                if form == 1:
+                if form == 1 and port.each == 1:
                     continue
-                dims[rank] = n_frames
+                dims[rank] = n_frames * port.each
             else:
                 dims[rank] = port.dims[axis]
             rank += 1

@@ -35,6 +35,7 @@ cdef struct Port:
     PyObject *dtype
     int type  # NumPy's number of the dtype
     bint every  # has something for every step; else a side input, or the value at the end
+    npy_intp each  # entries along time of one step: more than 1 where the rows of a batch lie in that axis too
     Shape step[2]  # one step: time axis kept at 1, time axis dropped
     Shape chunk
     int64_t step_bytes

@@ -103,8 +103,9 @@ cdef Port port_of(name, dtype, tuple step, int time, bint every) except *:
     cdef Port port
     port.name, port.dtype = <PyObject *>name, <PyObject *>dtype
     port.type, port.every = dtype.num, every
+    port.each = step[time] if time >= 0 else 1
     port.step[0] = shape_of(step, time)
-    port.step[1] = shape_of(step[:time] + step[time + 1:], -1) if time >= 0 else port.step[0]
+    port.step[1] = shape_of(step[:time] + step[time + 1:], -1) if time >= 0 and port.each == 1 else port.step[0]
     port.chunk = port.step[0] if time >= 0 or not every else shape_of((1, *step), 0)
     port.step_bytes = np.zeros(step, dtype).nbytes
     port.rows = 1
@@ -123,7 +124,7 @@ cdef inline bint fits(PyObject *a, const Port *port, const Shape *shape, npy_int
     for i in range(shape.rank):  # a call of memcmp costs more than these few words
         if dims[i] != shape.dims[i] and i != shape.time:
             return False
-    return shape.time < 0 or dims[shape.time] == n
+    return shape.time < 0 or dims[shape.time] == n * port.each
 
 
 cdef inline bint apart(PyObject *a, PyObject *b) noexcept:
@@ -232,10 +233,10 @@ cdef class Call:
 
     cdef inline object new_array(self, const Port *port, const Shape *shape, npy_intp n):
         cdef npy_intp dims[MAX_RANK]
-        if shape.time < 0 or shape.dims[shape.time] == n:
+        if shape.time < 0 or shape.dims[shape.time] == n * port.each:
             return li_new_array(port.dtype, shape.rank, shape.dims)
         memcpy(dims, shape.dims, shape.rank * sizeof(npy_intp))
-        dims[shape.time] = n
+        dims[shape.time] = n * port.each
         return li_new_array(port.dtype, shape.rank, dims)
 
     cdef int64_t work(self, int64_t n_frames, int first) noexcept:

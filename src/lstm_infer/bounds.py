@@ -65,11 +65,11 @@ def plan_steps(
 
 
 def step_shape(dims: tuple[int, ...], time: int, most: int) -> None:
-    """Refuse the shape of one step that has too many axes, or another extent than 1 along time."""
+    """Refuse the shape of one step that has too many axes, or nothing along time."""
     if len(dims) > most or not -1 <= time < len(dims):
         raise ValueError(f"shape {dims}, time axis {time}: at most {most} axes, and time one of them, expected")
-    if time >= 0 and dims[time] != 1:
-        raise ValueError(f"shape {dims}, time axis {time}: extent 1 along it expected")
+    if time >= 0 and dims[time] < 1:
+        raise ValueError(f"shape {dims}, time axis {time}: an entry along it expected")
 
 
 def call(
@@ -92,6 +92,9 @@ def call(
     for name, _, _, time, every in [*inputs, *outputs]:
         if time >= 0 and not every:
             raise ValueError(f"port {name!r} has a time axis, but nothing for every step")
+    for name, _, shape, time, _ in inputs:
+        if 0 <= time < len(shape) and shape[time] != 1:
+            raise ValueError(f"input {name!r}, shape {shape}: extent 1 along time expected")
 
 
 def pieces(

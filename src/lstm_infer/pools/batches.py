@@ -192,6 +192,8 @@ def _ports(plan: StreamPlan) -> tuple[list[Port], list[Port]]:
 
 def _move(port: Port, batch: int | None, steps: int) -> PortMove | None:
     _, dtype, shape, time, every = port
+    if batch is not None and batch == time:  # rows of all signals for each step, one step behind the other
+        shape, batch = (*shape[:time], 1, *shape[time:]), batch + 1
     move = port_move(shape, dtype.itemsize, batch, time if time >= 0 else None, steps)
     return move if move is None or every else (*move[:3], 0, move[4])
 

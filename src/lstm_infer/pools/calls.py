@@ -197,7 +197,8 @@ class Calls(_pool.PoolCore):
         if then != phase or phase != plan.first_phase:
             for slot in slots.tolist():
                 self._where[slot] = then, False
-        return {name: _one_by_one(a, batch.axes[name], int(leading), batch.n) for name, a in results.items()}
+        rows = {o.name for o in plan.spec.outputs if o.kind == "time" and o.axis == batch.axes[o.name]}
+        return {name: _one_by_one(a, batch.axes[name], int(leading), batch.n, name in rows) for name, a in results.items()}
 
     def _blocks(
         self, batch: Batch, slots: Ids, feeds: Arrays, phase: Phase, chunk: bool
@@ -316,10 +317,13 @@ def _side_by_side(array: NDArray[Any], axis: int | None, lead: int) -> NDArray[A
     return np.ascontiguousarray(np.moveaxis(np.squeeze(array, axis + lead + 1), 0, axis + lead))
 
 
-def _one_by_one(array: NDArray[Any] | None, axis: int | None, lead: int, n: int) -> Rows:
-    """And back, each with a batch of one."""
+def _one_by_one(array: NDArray[Any] | None, axis: int | None, lead: int, n: int, rows: bool) -> Rows:
+    """And back, each with a batch of one. rows: the axis holds the signals of a step, then those of the next one."""
     if array is None or axis is None:
         return [array] * n
+    if rows:
+        split = array.reshape(*array.shape[:axis], -1, n, *array.shape[axis + 1 :])
+        return [np.ascontiguousarray(np.take(split, k, axis + 1)) for k in range(n)]
     front = (slice(None),) * (axis + lead)
     return [array[(*front, slice(k, k + 1))].copy() for k in range(n)]
 

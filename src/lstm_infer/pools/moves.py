@@ -41,7 +41,7 @@ def port_move(shape: Sequence[int], item: int, batch: int | None, time: int | No
 
     `time`: the axis with the steps; None where what the port has is one piece for each block.
     """
-    dims = [steps if axis == time else extent for axis, extent in enumerate(shape)]
+    dims = [steps * extent if axis == time else extent for axis, extent in enumerate(shape)]
     near = [item * prod(dims[axis + 1 :]) for axis in range(len(dims))]
     loops: list[Loop] = []
     run = far = item  # far: of what stands inside, as the signal has it, one step of it
@@ -50,7 +50,7 @@ def port_move(shape: Sequence[int], item: int, batch: int | None, time: int | No
         if axis == batch:
             continue
         if axis == time:
-            at_bytes = far
+            at_bytes = far * shape[axis]
         if dims[axis] != 1:
             loop = (dims[axis], near[axis], far, scaled)
             if not loops and near[axis] == run == far and not scaled:
@@ -61,8 +61,7 @@ def port_move(shape: Sequence[int], item: int, batch: int | None, time: int | No
                 loops.insert(0, loop)
         if axis == time:
             scaled = True
-        else:
-            far *= dims[axis]
+        far *= shape[axis]
     if len(loops) > MOST_LOOPS:
         return None
     between = 0 if batch is None else near[batch]

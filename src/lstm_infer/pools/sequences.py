@@ -56,11 +56,13 @@ class One:
             if axis is None:
                 self.results[o.name] = found
                 continue
+            each = found.shape[axis] // n  # entries for a step
             if o.name not in self.results:
-                shape = (*found.shape[:axis], self.steps, *found.shape[axis + 1 :])
+                shape = (*found.shape[:axis], self.steps * each, *found.shape[axis + 1 :])
                 self.results[o.name] = np.empty(shape, found.dtype)
             front = (slice(None),) * axis
-            self.results[o.name][(*front, slice(self.at, stop))] = found[(*front, slice(0, stop - self.at))]
+            there = found[(*front, slice(0, (stop - self.at) * each))]
+            self.results[o.name][(*front, slice(self.at * each, stop * each))] = there
         self.at = stop
 
     def answer(self) -> Any:

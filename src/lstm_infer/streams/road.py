@@ -47,7 +47,9 @@ def call_of(
     ports = [*ins, *outs]
     if not plans or not outs or len(ports) > MOST_PORTS or not any(every for *_, every in ins):
         return None
-    if any(time >= 0 and shape[time] != 1 for _, _, shape, time, _ in ports):
+    if any(time >= 0 and shape[time] != 1 for _, _, shape, time, _ in ins):
+        return None
+    if any(time >= 0 and shape[time] < 1 for _, _, shape, time, _ in outs):
         return None
     return _stream.Call(
         consts=store.anchor,
