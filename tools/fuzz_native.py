@@ -272,7 +272,9 @@ def fuzz(n: int, seed: int, *, only: int | None = None, run: bool = True, say: A
             if only is not None:
                 traceback.print_exc()
             raise AssertionError(f"seed {seed}, case {case}: {type(error).__name__}: {error}") from error
-        assert time.process_time() - began < SECONDS, f"seed {seed}, case {case}: takes {time.process_time() - began:.0f} s"
+        assert time.process_time() - began < SECONDS, (
+            f"seed {seed}, case {case}: takes {time.process_time() - began:.0f} s"
+        )
         if say is not None and case % 5000 == 4999:
             say(f"{case + 1:,}: {dict(counts)}")
     return dict(counts)

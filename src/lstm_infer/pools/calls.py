@@ -198,7 +198,9 @@ class Calls(_pool.PoolCore):
             for slot in slots.tolist():
                 self._where[slot] = then, False
         rows = {o.name for o in plan.spec.outputs if o.kind == "time" and o.axis == batch.axes[o.name]}
-        return {name: _one_by_one(a, batch.axes[name], int(leading), batch.n, name in rows) for name, a in results.items()}
+        return {
+            name: _one_by_one(a, batch.axes[name], int(leading), batch.n, name in rows) for name, a in results.items()
+        }
 
     def _blocks(
         self, batch: Batch, slots: Ids, feeds: Arrays, phase: Phase, chunk: bool

@@ -107,7 +107,7 @@ def place_states(fed: Fed, one: Walk, static: set[str], capacity: Mapping[Kept, 
     for name in spec.pairs:
         layout.slot(InputState(name), one.facts[name].shape, one.facts[name].dtype)
     nodes = {node.name: node for node in one.nodes}
-    for name in (*(carried.node for carried in spec.carried), *spec.windows):
+    for name in (*(carried.node for carried in spec.carried if carried.what != DRAWN), *spec.windows):
         if name not in nodes and name not in spec.pad_nodes:
             raise _other_network(fed, name)
     for carried in spec.carried:
