@@ -74,8 +74,13 @@ OUTSIDE = re.compile(r"\[([^\]]*)\]\(\.\./([^)]*)\)")
 """Links to files of the repository that are no pages."""
 
 
+EMPTY = re.compile(r"^\.\. code-block:: Python\n(?: +:\w+:.*\n)*(?:[ \t]*\n)+(?=\S)", re.MULTILINE)
+"""Blocks of an example of which all is left out: how its picture is drawn."""
+
+
 def _name_files(app: object, docname: str, source: list[str]) -> None:
-    """A link out of the site becomes the path that it names."""
+    """A link out of the site becomes the path that it names; nothing is left of empty blocks."""
+    source[0] = EMPTY.sub("", source[0])
     source[0] = OUTSIDE.sub(lambda m: f"`{m[2]}`" if m[1].strip("`") == m[2] else f"{m[1]} (`{m[2]}`)", source[0])
 
 

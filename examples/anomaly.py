@@ -65,6 +65,9 @@ print(f"a limit on each sensor: {baseline} of {len(faults)}, {wolf['limits']:.1%
 
 # %%
 # Four faults, one of each kind.
+
+
+# sphinx_gallery_start_ignore
 @drawn
 def draw(plt):
     span = np.arange(faults[0][0] - 250, faults[3][0] + 400)
@@ -84,3 +87,9 @@ def draw(plt):
             if ax is axes[0]:
                 ax.text(begin / 60, ax.get_ylim()[1], FAULTS[which - 1], color=COLOURS["bad"], fontsize=8, va="bottom")
     axes[0].set_title(f"The GRU finds {score} of {len(faults)} faults, limits on the sensors {baseline}\n")
+
+
+# sphinx_gallery_end_ignore
+
+# %%
+# The pump and the training: `examples/train/anomaly.py`.

@@ -47,6 +47,9 @@ print(f"captions right in every word: {score:.1%}; of the most similar known dra
 
 # %%
 # Eight drawings, the last two of those that it got wrong, if there are any.
+
+
+# sphinx_gallery_start_ignore
 @drawn
 def draw(plt):
     right = [a == b for a, b in zip(ours, captions, strict=True)]
@@ -61,3 +64,9 @@ def draw(plt):
     fig.suptitle(
         f"{score:.0%} of the captions right in every word (red: wrong); copied from the most similar drawing: {baseline:.0%}"
     )
+
+
+# sphinx_gallery_end_ignore
+
+# %%
+# The drawings and the training: `examples/train/captions.py`.

@@ -87,6 +87,11 @@ print(
 )
 
 
+# %%
+# What was heard, what came out, and what was said.
+
+
+# sphinx_gallery_start_ignore
 @drawn
 def draw(plt):
     _, axes = plt.subplots(3, 1, figsize=(10, 5.4), sharex=True, sharey=True)
@@ -97,3 +102,9 @@ def draw(plt):
     axes[0].set_title(f"heard: {decibel(heard):.1f} dB, behind the best low pass {baseline:.1f} dB")
     axes[1].set_title(f"DTLN: {score:.1f} dB")
     axes[2].set_xlabel("seconds")
+
+
+# sphinx_gallery_end_ignore
+
+# %%
+# The voice: `examples/train/keywords.py`.

@@ -40,6 +40,9 @@ print(
 
 # %%
 # A cold front comes in. The forecast made before it cannot know; those made while it comes in rise to what follows.
+
+
+# sphinx_gallery_start_ignore
 @drawn
 def draw(plt):
     missed = np.abs(forecast[known] - truth)
@@ -71,3 +74,9 @@ def draw(plt):
         title=f"Off by {score:.1f} MW instead of {baseline:.1f}",
     )
     right.legend(fontsize=8)
+
+
+# sphinx_gallery_end_ignore
+
+# %%
+# The load and the training: `examples/train/forecast.py`.

@@ -60,6 +60,9 @@ print(f"error of the LSTM: {score:.1%} of the energy; of the best curve of degre
 
 # %%
 # Left: 12 ms of a chord. Right: how long the blocks took.
+
+
+# sphinx_gallery_start_ignore
 @drawn
 def draw(plt):
     _, (left, right) = plt.subplots(1, 2, figsize=(10, 3.6), width_ratios=(1.3, 1))
@@ -77,3 +80,9 @@ def draw(plt):
     right.text(deadline, right.get_ylim()[1] / 2, "deadline ", color=COLOURS["bad"], fontsize=8, ha="right")
     right.set(xscale="log", yscale="log", xlabel="µs a block of 64 samples", ylabel="blocks")
     right.set_title(f"{middle:.0f} µs of {deadline:.0f}; 99 of 100 blocks in {late:.0f} µs")
+
+
+# sphinx_gallery_end_ignore
+
+# %%
+# The circuit and the training: `examples/train_amp.py`.

@@ -53,6 +53,9 @@ print(f"GRU: {score:.0%} of {len(truth)} words right; nearest spectrum: {baselin
 
 # %%
 # Six seconds of it.
+
+
+# sphinx_gallery_start_ignore
 @drawn
 def draw(plt):
     span = np.arange(600)
@@ -76,3 +79,9 @@ def draw(plt):
         title="Grey: spoken (darker: one of the four). A word is known as it ends",
     )
     below.legend(ncols=4, fontsize=8, loc="upper right")
+
+
+# sphinx_gallery_end_ignore
+
+# %%
+# The voice and the training: `examples/train/keywords.py`.

@@ -28,9 +28,12 @@ COUNT, TICKS = 16, 2000
 def recurrent(told=True):
     """Return a policy: a stream of sixteen in lockstep."""
     stream = model.stream(batch=COUNT)
-    return lambda carts: stream.step({"seen": carts.seen(), "start": told * carts.start[:, None].astype(np.float32)})[
-        "force"
-    ][:, 0]
+
+    def force(carts):
+        start = told * carts.start[:, None].astype(np.float32)
+        return stream.step({"seen": carts.seen(), "start": start})["force"][:, 0]
+
+    return force
 
 
 def memoryless(carts):
@@ -57,6 +60,11 @@ print("where it shall be: " + ", ".join(f"{name} {share:.0%}" for name, share in
 score, baseline = there["GRU"], there["no memory"]
 
 
+# %%
+# Four of the carts, and how all did. Without `start` a cart drives to where the one before it had to go.
+
+
+# sphinx_gallery_start_ignore
 @drawn
 def draw(plt):
     _, (left, right) = plt.subplots(1, 2, figsize=(10, 4.2), width_ratios=(1.8, 1))
@@ -91,3 +99,9 @@ def draw(plt):
         ylabel="time within 10 cm of the aim (%)", ylim=(0, 105), title="Without the mask the past gets in the way"
     )
     right.tick_params(axis="x", labelsize=8)
+
+
+# sphinx_gallery_end_ignore
+
+# %%
+# The carts and the training: `examples/train/policy.py`.

@@ -56,6 +56,11 @@ for name, values in share.items():
 score, live, baseline = (share[name][1] for name in ("bidirectional LSTM", "causal LSTM", "most often"))
 
 
+# %%
+# Three sentences in which the causal one was wrong, before the word came that tells.
+
+
+# sphinx_gallery_start_ignore
 @drawn
 def draw(plt):
     _, (left, below) = plt.subplots(1, 2, figsize=(10, 4), width_ratios=(1, 1.3))
@@ -89,3 +94,9 @@ def draw(plt):
     below.set(xlim=(-1.6, max(map(len, table))), ylim=(-11, 1))
     below.set_title("Word by word, the causal one has to guess (red)")
     below.axis("off")
+
+
+# sphinx_gallery_end_ignore
+
+# %%
+# The sentences and the training: `examples/train/tagging.py`.

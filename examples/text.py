@@ -68,6 +68,11 @@ for temperature in temperatures:
     fresh.append(len(set(lines)) / max(len(lines), 1))
 
 
+# %%
+# Right: where it is surprised by a report that it has not read.
+
+
+# sphinx_gallery_start_ignore
 @drawn
 def draw(plt):
     _, (left, right) = plt.subplots(1, 2, figsize=(10, 3.6), width_ratios=(1, 1.5))
@@ -80,3 +85,9 @@ def draw(plt):
     right.set_xticks(np.arange(59), list(unread[2:61].replace("\n", "↵")), fontsize=7)
     right.set(xlabel="letter of a report that it has not read", ylabel="surprise (bits)")
     right.set_title(f"Surprised where something is chosen: {score:.2f} bits a letter instead of {baseline:.2f}")
+
+
+# sphinx_gallery_end_ignore
+
+# %%
+# The reports and the training: `examples/train/text.py`.

@@ -79,6 +79,11 @@ baseline = max(((loud > limit) == truth).mean() for limit in loud)
 print(f"right in {score:.0%} of the windows of 32 ms; the best limit on the loudness {baseline:.0%}")
 
 
+# %%
+# It lets the machine beep.
+
+
+# sphinx_gallery_start_ignore
 @drawn
 def draw(plt):
     _, (above, below) = plt.subplots(2, 1, figsize=(10, 4.6), sharex=True)
@@ -91,3 +96,9 @@ def draw(plt):
     below.set_title(
         f"Grey: spoken. Silero is right {score:.0%} of the time, the best limit on the loudness {baseline:.0%}"
     )
+
+
+# sphinx_gallery_end_ignore
+
+# %%
+# The voice: `examples/train/keywords.py`.
