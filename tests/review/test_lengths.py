@@ -89,3 +89,46 @@ def test_sizes_that_follow_the_length_are_fine(rng):
     parts = [stream.run(x[a:b]) for a, b in ((0, 1), (1, 6), (6, 9))]
     tolerances.exact(np.concatenate(parts), model.run({"x": x})["Y"])
     assert parts[0].shape == (1, 1, 2, H)
+
+
+def of_lens(rng, *then, inside=()):
+    """sequence_lens of all signals made of "T" by `then`, which gives "n"."""
+    op = helper.make_node
+    nodes = [
+        op("Shape", ["x"], ["sizes"]),
+        op("Gather", ["sizes", "z"], ["T"]),
+        op("Gather", ["sizes", "o"], ["B"]),
+        *then,
+        op("Expand", ["n", "B"], ["each"]),
+        op("Cast", ["each"], ["lens"], to=TensorProto.INT32),
+        *inside,
+        node("LSTM", ["xx" if inside else "x", "W", "R", "", "lens"], ["Y", "h"]),
+    ]
+    outs = [("Y", FLOAT, ["T", 1, "B", H]), ("h", FLOAT, [1, "B", H])]
+    consts = weights(rng, 4) | SCALARS | {"cap": np.array([20]), "K": noise(rng, I, I, 3)}
+    return build(nodes, [X], outs, consts)
+
+
+def test_sequence_lens_that_are_the_length_are_none(rng):
+    """As pack_padded_sequence leaves them where the lengths were made of the input's shape."""
+    model = lstm_infer.load(of_lens(rng, helper.make_node("Identity", ["T"], ["n"])))
+    for batch, steps in ((1, 9), (2, 30)):
+        x = noise(rng, steps, batch, I)
+        whole, stream = model.run({"x": x}), model.stream(batch)
+        parts = [stream.run(np.ascontiguousarray(part)) for part in np.split(x, [1, 2, 7])]
+        tolerances.exact(np.concatenate([part["Y"] for part in parts]), whole["Y"], "pieces")
+        tolerances.exact(parts[-1]["h"], whole["h"], "the end")
+
+
+@pytest.mark.parametrize("how", ["capped", "less", "behind a window"])
+def test_sequence_lens_that_only_follow_the_length_are_refused(rng, how):
+    op = helper.make_node
+    then = {"capped": [op("Min", ["T", "cap"], ["n"])], "less": [op("Sub", ["T", "o"], ["n"])]}
+    inside = [
+        op("Transpose", ["x"], ["channels"], perm=[1, 2, 0]),
+        op("Conv", ["channels", "K"], ["made"], pads=[1, 1]),
+        op("Transpose", ["made"], ["xx"], perm=[2, 0, 1]),
+    ]
+    data = of_lens(rng, *then.get(how, [op("Identity", ["T"], ["n"])]), inside=inside if "window" in how else ())
+    with pytest.raises(NotStreamableError, match="depends on the length"):
+        lstm_infer.load(data).stream()

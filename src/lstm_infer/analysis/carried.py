@@ -11,6 +11,7 @@ import numpy as np
 from ..graph.ir import Node
 from ..ops import carries, recurrent, registry
 from ..records import StateInfo
+from . import lengths
 from .ground import Ground
 from .labels import Factor
 from .refusal import EachCallError, mixed, refusal
@@ -43,6 +44,7 @@ class CarriedStates:
         if not places and not self._of_one_step(node):
             return  # time is its batch, or part of it: nothing is carried
         lens = node.inputs[4] if recurrent.is_recurrent(node) and len(node.inputs) > 4 else ""
+        lens = "" if lens and lengths.takes_all(ground, node) else lens
         if any(p.outer != 1 or (lens and not p.alone) for p in places):
             raise mixed(node, "runs over")
         if lens:

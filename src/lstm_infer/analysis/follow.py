@@ -105,7 +105,8 @@ class _Flow:
         over = carries.carries(node) and any(i in timed for i, _ in carries.runs_over(node))
         if isinstance(node, Repeat) and not any(i in timed for i, _ in carries.runs_over(node)):
             lengths.check_trips(self.ground, node)
-        lengths.check_constants(self.ground, node, timed)
+        steady = all((self.pace.lag(node.inputs[i]), self.pace.rate(node.inputs[i])) == (0, 1) for i in timed)
+        lengths.check_constants(self.ground, node, timed, steady=bool(timed) and steady)
         if timed:
             self._timed(node, timed)
             self.windows.moved(node)

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..graph.ir import Array, Node
 from ..graph.links import Link
-from ..ops import registry
+from ..ops import recurrent, registry
 from ..ops.common import pass_broadcast
 from ..ops.control import Repeat
 from ..ops.registry import attr
@@ -57,9 +57,25 @@ def check_grows(ground: Ground, node: Node) -> None:
             raise refusal(node, "repeats a value from the end of the sequence over the whole sequence")
 
 
-def check_constants(ground: Ground, node: Node, timed: Sequence[int]) -> None:
-    """A constant must not know the position in the sequence or its length."""
+def takes_all(ground: Ground, node: Node) -> bool:
+    """Are the sequence_lens of a recurrence the number of its steps, however many there are: as if there were none."""
+    if not recurrent.is_recurrent(node) or len(node.inputs) < 5 or not node.inputs[4] or not ground.others:
+        return False
+    x, lens = node.inputs[0], node.inputs[4]
+    axis = recurrent.axes(node)[0]
+    for walked in (ground.walked, *ground.others):
+        const = walked.facts[lens].const if lens in walked.facts else None
+        if const is None or x not in walked.facts or not np.all(const == walked.facts[x].shape[axis]):
+            return False
+    return True
+
+
+def check_constants(ground: Ground, node: Node, timed: Sequence[int], *, steady: bool = False) -> None:
+    """A constant must not know the position in the sequence or its length. `steady`: of each step that is fed the node has
+    one, so that lengths that take all of them take those of a chunk too."""
     sizes = registry.find(node).sizes
+    if steady and takes_all(ground, node):
+        sizes = (*sizes, 4)
     for i, value in enumerate(node.inputs):
         if not value or i in sizes or i in timed or _positions(ground, node, i):
             continue
