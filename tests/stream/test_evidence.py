@@ -558,6 +558,34 @@ def test_a_cache_that_leaves_longer_than_it_came_is_no_state(n, beside: bool, na
         lstm_infer.load(data, states={cache: whole}).stream()
 
 
+@pytest.mark.parametrize("neutral", [False, True])
+@pytest.mark.parametrize("beside", [False, True])
+def test_a_cache_off_which_one_step_is_cut_is_one_at_one_step_a_call(beside: bool, neutral: bool) -> None:
+    """x [1, N, T] of which the file leaves T open: behind more steps than one the cache would grow."""
+    nodes = [
+        "Concat cache x -> whole axis=2",
+        "Slice whole from1 end ax2 -> cut",
+        "ReduceSum whole ax2 -> total keepdims=0",
+    ]
+    nodes += ["MatMul total G -> t", "Mul t h -> y", "MatMul t G -> u", "Add h u -> w", "Tanh w -> h2"] if beside else [
+        "MatMul total G -> y"]  # fmt: skip
+    more = ([port("h", 1, N)], [port("h2", 1, N)]) if beside else ([], [])
+    rename = {name: f"v{k}" for k, name in enumerate(("x", "cache", "cut"))} if neutral else {}
+    x, cache, cut = (rename.get(name, name) for name in ("x", "cache", "cut"))
+    data = build(
+        nodes, [port("x", 1, N, "T"), port("cache", 1, N, 2), *more[0]], [Y, port("cut", 1, N, None), *more[1]], rename
+    )
+    with pytest.raises(StateError, match=re.escape(f"inputs={{'{x}': (1, 4, 1)}}")):
+        lstm_infer.load(data).stream()
+    found = lstm_infer.load(data, inputs={x: (1, N, 1)})
+    assert found.streaming.pairs[cache] == cut and found.streaming.inputs == (x,)
+    stream, held = found.stream(), np.zeros((1, N, 2), np.float32)
+    for step in np.random.default_rng(0).normal(0, 1, (4, 1, N, 1)).astype(np.float32):
+        stream.step(step)
+        held = np.concatenate([held, step], 2)[:, :, 1:]
+        np.testing.assert_array_equal(stream.state[cache], held)
+
+
 def test_a_state_of_a_size_that_nothing_says_is_asked_for() -> None:
     nodes = [*JOINED[:2], "Slice whole from1 end ax2 -> cut", *JOINED[2:]]
     data = build(nodes, [X, port("cache", 1, N, "M")], [Y, port("cut", 1, N, "M")])

@@ -5,6 +5,7 @@ Nothing is lowered here: the graph is walked at several lengths, and what every 
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from itertools import islice
@@ -19,6 +20,7 @@ from .drawn import with_draws
 from .follow import follow
 from .frames import frame_spec, loop_spec
 from .ground import Ground
+from .pairing.flow import CACHE
 from .refusal import EachCallError, MixedError, refuse_unknown
 from .remedies import frames_inside, remedy, unrolled
 from .roles import Roles
@@ -97,6 +99,8 @@ def _analyse(graph: Graph, roles: Roles, states: Mapping[str, str] | None, seen:
     roles = roles.without_states(pairs)
     seen.append(roles)
     if not roles.time:
+        if states is None:
+            _refuse_longer(graph, roles, pairs)
         return with_draws(frame_spec(graph, roles, walked, traced, pairs), walked, traced)
     try:
         return with_draws(_fixed(follow(Ground(graph, roles, walked, traced, pairs))), walked, traced)
@@ -136,6 +140,38 @@ def _fixed(spec: StreamSpec) -> StreamSpec:
         why = f"the file is fixed to {size} time steps"
         raise NotStreamableError(f"{why} and cannot be walked at others; use run()", reason=why)
     return spec
+
+
+def _refuse_longer(graph: Graph, roles: Roles, pairs: Pairs) -> None:
+    """Refused where more states are found with one step a call than with as many as the file leaves open: what is cut off a
+    cache is one step, so that behind more of them it comes out longer than it went in.
+
+    Raises
+    ------
+    StateError
+        There is one.
+    """
+    T, B = roles.analysis_sizes()
+    for name in dict.fromkeys(name for name, _ in sorted(roles.unknown()) if name not in pairs):
+        mine = {place for place in roles.unknown() if place[0] == name}
+        one = replace(roles, open_sizes={**roles.open_sizes, **dict.fromkeys(mine, 1)})
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of names that decide: what is only looked at
+                found = pair_states(roles.inputs, graph.outputs, one.walk(T, B), streamed={}, given=None)
+        except LstmInferError:
+            continue
+        more = {
+            state: out for state, out in found.items() if state not in pairs and found.next[state].evidence == CACHE
+        }
+        if more and name not in found and pairs.items() <= found.items():
+            shape = next(port.shape or () for port in roles.inputs if port.name == name)
+            sizes = tuple(1 if (name, a) in mine else n if isinstance(n, int) else None for a, n in enumerate(shape))
+            told = "; ".join(f"{out!r} holds the next value of {state!r}" for state, out in more.items())
+            raise StateError(
+                f"{told} where a call has one step of {name!r}, and grows where it has more, which the file leaves open: fix it "
+                f"with load(..., inputs={{{name!r}: {sizes}}})"
+            )
 
 
 def _walks_one(roles: Roles, B: int) -> bool:

@@ -14,7 +14,9 @@ from .paths import ANY, DIRECT, ELEMENTWISE, MOVE, SUM, UNREACHED
 from .scene import Scene
 from .targets import MOST_TAGGED, leaves
 
-__all__ = ["caches", "counters", "delay_of", "delays", "recurrences"]
+__all__ = ["CACHE", "caches", "counters", "delay_of", "delays", "recurrences"]
+
+CACHE = "cache joined with the input and cut"
 
 
 def recurrences(decided: Decided) -> None:
@@ -55,7 +57,7 @@ def caches(decided: Decided) -> None:
         left = _remain(scene, scene.targets[k].value)
         if left is not None:
             found = [name for name in found if left != {name} and not (len(found) > 1 and name in left)]
-        decided.settle({(name, k): "cache joined with the input and cut" for name in found})
+        decided.settle({(name, k): CACHE for name in found})
 
 
 def _remain(scene: Scene, value: str) -> set[str] | None:
