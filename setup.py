@@ -162,7 +162,7 @@ def extension(name: str) -> Extension:
 
 setup(
     ext_modules=cythonize(
-        [extension(name) for name in ("_core", "_stream", "_states", "_rig", "_pool", "_check")],
+        [extension(name) for name in ("_core", "_stream", "_states", "_rig", "_pool", "_keys", "_check")],
         include_path=["src"],
         compiler_directives={
             "language_level": 3,

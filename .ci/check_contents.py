@@ -36,7 +36,11 @@ def installed(folder: Path) -> list[str]:
     wanted |= {KERNELS + name.removeprefix("kernels/") for name in tracked("kernels") if not name.endswith(".md")}
     wrong = [f"lacks {name}" for name in sorted(wanted - held)]
     wrong += [f"holds {name}" for name in sorted(held - wanted) if Path(name).suffix in NOT_INSTALLED]
-    modules = [name for name in ("_core", "_stream", "_states", "_check") if not list(package.glob(f"{name}.*.so"))]
+    modules = [
+        name
+        for name in ("_core", "_stream", "_states", "_rig", "_pool", "_keys", "_check")
+        if not list(package.glob(f"{name}.*.so"))
+    ]
     return wrong + [f"lacks the module {name}" for name in modules]
 
 

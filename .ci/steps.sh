@@ -107,7 +107,7 @@ step_frameworks() {
 step_docs() {
     "$PYTHON" -m venv "$WORK/site_tools"
     "$USER_PYTHON" -c 'import site; print(site.getsitepackages()[0])' >"$(echo "$WORK"/site_tools/lib/python*/site-packages)/user.pth"
-    "$WORK/site_tools/bin/python" -m pip install -q 'sphinx>=8' furo 'myst-parser>=4' numpydoc sphinx-copybutton sphinx-gallery 'matplotlib>=3.8'
+    "$WORK/site_tools/bin/python" -m pip install -q 'pyarrow>=14' 'sphinx>=8' furo 'myst-parser>=4' numpydoc sphinx-copybutton sphinx-gallery 'matplotlib>=3.8'
     "$WORK/site_tools/bin/python" -m sphinx -q -W --keep-going -b html docs "$WORK/site"
     du -sh "$WORK/site"
 }

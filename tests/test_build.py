@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from lstm_infer import _check, _core, _pool, _rig, _states, _stream
+from lstm_infer import _check, _core, _keys, _pool, _rig, _states, _stream
 
 ROOT = Path(__file__).parents[1]
 KERNELS = ROOT / "kernels"
@@ -93,7 +93,7 @@ def test_flags_keep_the_arithmetic(script: dict[str, Any]) -> None:
     assert not [flag for flag in [*common, *script["GNU_DOOR"]] if flag.startswith("-m")]
 
 
-@pytest.mark.parametrize("module", [_core, _stream, _states, _rig, _pool, _check])
+@pytest.mark.parametrize("module", [_core, _stream, _states, _rig, _pool, _keys, _check])
 def test_stub_names_what_is_there(module: ModuleType) -> None:
     """Both ways, for functions, classes and their methods."""
     tree = ast.parse((ROOT / "src" / "lstm_infer" / f"{module.__name__.rpartition('.')[2]}.pyi").read_text())

@@ -51,6 +51,7 @@ DIRECT = {
     "answer": {"programs", "feeds"},  # the analysis, asked once
     "native": {"feeds", "streams", "later"},  # a file as it runs
     "later": set(),
+    "_keys": set(),
     "parts": {
         "importer",
         "native",
@@ -64,6 +65,7 @@ DIRECT = {
     "drive": {"model"},  # signals through a model, calls in turns
     "comparison": {"drive"},  # one precision beside another
     "conversion": {"drive"},  # a model in another form
+    "keyed": {"model", "_keys"},  # tables, with a state for each key
     "doors": {"drive"},
     "onnx_backend": {"doors"},
     "onnxruntime": {"doors"},  # the names of another package, for code that was written for it
@@ -75,7 +77,7 @@ DIRECT = {
 # These use the package as its users do, so they may import its public names.
 THROUGH_THE_FRONT_DOOR = {"doors", "cli", "conversion", "onnxruntime"}
 
-COMPILED = {"_core", "_check", "_stream", "_states", "_rig", "_pool"}
+COMPILED = {"_core", "_check", "_stream", "_states", "_rig", "_pool", "_keys"}
 
 OUTSIDE = {
     # the demo opens the state of onnxruntime's copy of its model; verify falls back to the reference evaluator
@@ -86,6 +88,7 @@ OUTSIDE = {
     "rich": {"cli"},
     "torch": {"doors"},
     "keras": {"doors"},
+    "pyarrow": {"keyed"},
     "numpy": None,  # everywhere
 }
 

@@ -44,6 +44,8 @@ class PoolCore:
         """In the child of a fork: was nobody in the pool."""
     def _add(self, layout: Layout, state: NDArray[np.uint8]) -> int:
         """A new signal with the state that stands first in a state block; its id."""
+    def _add_many(self, layout: Layout, state: NDArray[np.uint8], n: int) -> NDArray[np.int64]:
+        """So many with this state, or none; their ids."""
     def _remove(self, slot: int) -> None:
         """The slot is free, its id is none any more."""
     def _slot(self, id: int) -> int:
@@ -56,8 +58,8 @@ class PoolCore:
         """States of signals into a state block."""
     def _store(self, layout: Layout, slots: NDArray[np.int64], state: NDArray[np.uint8]) -> None:
         """And back."""
-    def _rows(self, slots: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """Copies of rows."""
+    def _rows(self, slots: NDArray[np.int64], out: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
+        """Copies of rows, in the memory of `out` where that is given."""
     def _put_rows(self, slots: NDArray[np.int64], rows: NDArray[np.uint8]) -> None:
         """And back."""
     @property

@@ -28,6 +28,7 @@ cnp.import_array()
 cdef int64_t LOOK_EVERY = 50_000_000  # work after which signals are looked for: some milliseconds
 cdef int64_t SPREAD_FROM = 6_000_000  # work from which on threads share a call: some 300 us
 cdef int64_t SLAB_BYTES = 1 << 18
+cdef int64_t AHEAD = 8  # rows whose memory is asked for before they are copied
 
 cdef extern from *:
     """
@@ -166,17 +167,34 @@ cdef class PoolCore:
 
     def _add(self, Layout layout not None, state):
         """A new signal with the state that stands first in a state block; its id."""
+        return int(self._add_many(layout, state, 1)[0])
+
+    def _add_many(self, Layout layout not None, state, int64_t n):
+        """As many with this state as asked for, or none; their ids."""
         cdef char *block = layout.block(state)
-        cdef int64_t slot
-        if layout.row_bytes > self.row_bytes:
-            raise ValueError(f"rows of {self.row_bytes} bytes cannot hold {layout.row_bytes}")
-        if not self.free:
+        cdef char *first
+        cdef int64_t[::1] ids
+        cdef int64_t i, slot
+        if n < 0 or layout.row_bytes > self.row_bytes:
+            raise ValueError(f"{n} rows of {self.row_bytes} bytes cannot hold {layout.row_bytes} each")
+        found = np.empty(n, np.int64)
+        while len(self.free) < n:
             self.grow()
-        slot = self.free.pop()
-        self.slot[slot].generation += 1
-        self.n_open += 1
-        shifted(layout.parts, layout.n_parts, 0, block, self.row(slot), False)
-        return <int64_t>self.slot[slot].generation << 32 | slot
+        if not n:
+            return found
+        ids, slots = found, self.free[-n:]
+        del self.free[-n:]
+        slots.reverse()
+        first = self.row(<int64_t>slots[0])
+        shifted(layout.parts, layout.n_parts, 0, block, first, False)
+        for i in range(n):
+            slot = slots[i]
+            if i:
+                memcpy(self.row(slot), first, self.row_bytes)
+            self.slot[slot].generation += 1
+            ids[i] = <int64_t>self.slot[slot].generation << 32 | slot
+        self.n_open += n
+        return found
 
     def _remove(self, int64_t slot):
         """The slot is free; one that has had as many signals as an id can tell apart is not used again."""
@@ -238,12 +256,16 @@ cdef class PoolCore:
         for i in range(min(slots.shape[0], layout.n)):
             shifted(layout.parts, layout.n_parts, i, block, self.row(slots[i]), False)
 
-    def _rows(self, const int64_t[::1] slots):
-        """Copies of rows."""
+    def _rows(self, const int64_t[::1] slots, out=None):
+        """Copies of rows, in the memory of `out` where that is given."""
         cdef Py_ssize_t i
-        found = np.empty((slots.shape[0], self.row_bytes), np.uint8)
+        found = np.empty((slots.shape[0], self.row_bytes), np.uint8) if out is None else out
         cdef char *at = address(found)
+        if found.nbytes < slots.shape[0] * self.row_bytes:
+            raise ValueError("out: a row for each slot expected")
         for i in range(slots.shape[0]):
+            if i + AHEAD < slots.shape[0]:
+                LI_FETCH(self.row(slots[i + AHEAD]))
             memcpy(at + i * self.row_bytes, self.row(slots[i]), self.row_bytes)
         return found
 
@@ -254,6 +276,8 @@ cdef class PoolCore:
         if rows.nbytes < slots.shape[0] * self.row_bytes:
             raise ValueError("rows: one for each slot expected")
         for i in range(slots.shape[0]):
+            if i + AHEAD < slots.shape[0]:
+                LI_FETCH(self.row(slots[i + AHEAD]))
             memcpy(self.row(slots[i]), at + i * self.row_bytes, self.row_bytes)
 
     @property

@@ -110,17 +110,36 @@ class StreamPool(Collecting):
         return self._alone(lambda: self._opened(first))
 
     @within_memory("the pool")
-    def close(self, id: int) -> None:
-        """End a signal; its place is used again, its id is not.
+    def open_many(self, n: int) -> NDArray[np.int64]:
+        """Begin n signals at once, as `open()` begins one; their ids, int64 [n].
 
         Raises
         ------
-        StateError
-            There is no such signal.
+        ArgumentError
+            n is no whole number from 0 on.
         """
+        many = given.number("n", n, 0)
+        return self._alone(lambda: self._opened_many(many))
+
+    @within_memory("the pool")
+    def close(self, ids: Any) -> None:
+        """End a signal, or several; their places are used again, their ids are not.
+
+        Parameters
+        ----------
+        ids : int, or sequence of int
+
+        Raises
+        ------
+        StateError, FeedError, ArgumentError
+            There is no such signal, it is named twice, or this is no id. No signal is closed then.
+        """
+        array = np.array([one_id(ids)]) if isinstance(ids, (int, np.integer)) else id_array(ids)
 
         def body() -> None:
-            self._drop(self._open_slot(id))
+            self._check_open()
+            for slot in self._found(array).tolist():
+                self._drop(slot)
 
         self._alone(body)
 

@@ -386,3 +386,34 @@ def test_the_dict_form_keeps_the_plans_of_the_sizes_that_are_fed() -> None:
     assert plans is not before
     pool.step(fed)
     assert pool._batches is plans
+
+
+# ---- many at once
+
+
+@pytest.mark.parametrize("road", ["lstm", "random", "frame with states"])
+def test_many_signals_begin_and_end_at_once(road: str) -> None:
+    made = every_road.ROADS[road]()
+    if road == "random":
+        object.__setattr__(made, "options", {})  # each signal draws numbers of its own
+    model = made.load()
+    pool = model.pool()
+    one, many = pool.open(), pool.open_many(3000)
+    assert many.dtype == np.int64 and len(set(many.tolist()) | {one}) == 3001 == len(pool)
+    assert set(pool.ids.tolist()) == {one, *many.tolist()}
+    if road == "random":
+        assert len({pool.snapshot(int(id)) for id in many[:20]}) == 20
+    else:
+        assert {pool.snapshot(int(id)) for id in many} == {pool.snapshot(one)}
+    with pytest.raises(StateError, match="no signal 7"):
+        pool.close([*many[:5].tolist(), 7])
+    with pytest.raises(FeedError, match="named twice"):
+        pool.close(many[[0, 1, 0]])
+    assert len(pool) == 3001, "no signal was closed"
+    pool.close(many)
+    assert pool.ids.tolist() == [one]
+    again = pool.open_many(3000)
+    assert not set(again.tolist()) & set(many.tolist()), "an id is never used twice"
+    assert pool.open_many(0).shape == (0,)
+    with pytest.raises(ArgumentError, match="n: a whole number from 0 on"):
+        pool.open_many(-1)

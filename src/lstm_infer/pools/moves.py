@@ -10,7 +10,7 @@ from math import prod
 from .. import _rig
 from ..streams.plan import StreamPlan
 
-__all__ = ["MOST_LOOPS", "Move", "PortMove", "layout_of", "port_move"]
+__all__ = ["MOST_LOOPS", "Move", "PortMove", "layout_of", "places_of", "port_move"]
 
 Loop = tuple[int, int, int, bool]
 """Count, stride in the batch, stride of the signal, and whether that counts by the steps of a call."""
@@ -32,8 +32,23 @@ def layout_of(plan: StreamPlan, n: int) -> _rig.Layout:
         near, between, n0, s0, n1, s1, run, _ = memory.piece(n, None)
         loops = [loop for loop in ((n0, s0, n1 * run, False), (n1, s1, run, False)) if loop[0] != 1]
         moves.append((near, between, at, loops, run))
-        at += -(-n0 * n1 * run // ALIGNED) * ALIGNED
+        at += _room(n0 * n1 * run)
     return _rig.Layout(moves, n=n, state_bytes=plan.layout.n_bytes, row_bytes=at)
+
+
+def places_of(plan: StreamPlan) -> list[tuple[int, int]]:
+    """Where in a row what a snapshot of one signal holds lies, in the snapshot's order: begin and bytes. Of plans whose windows
+    and queues are always full."""
+    found, at = [], 0
+    for memory in plan.memories:
+        _, _, n0, _, n1, _, run, _ = memory.piece(1, None)
+        found.append((memory.batch is None, at, n0 * n1 * run))
+        at += _room(n0 * n1 * run)
+    return [place[1:] for place in sorted(found, key=lambda place: place[0])]
+
+
+def _room(n_bytes: int) -> int:
+    return -(-n_bytes // ALIGNED) * ALIGNED
 
 
 def port_move(shape: Sequence[int], item: int, batch: int | None, time: int | None, steps: int) -> PortMove | None:

@@ -78,6 +78,13 @@ class Signals(Calls):
             self._keep_first(id)
         return id
 
+    def _opened_many(self, n: int) -> NDArray[np.int64]:
+        self._check_open()
+        one, first = self._batches.one, self._batches.plan.first_state()
+        if first is one.first:
+            return self._add_many(one.layout, first, n)
+        return np.array([self._opened({}) for _ in range(n)], np.int64)  # each draws a number of its own
+
     def _keep_first(self, id: int) -> None:
         slot = self._slot(id)
         self._firsts[slot] = self._rows(np.array([slot]))
@@ -97,8 +104,7 @@ class Signals(Calls):
 
     def _reserve(self, n: int) -> None:
         """Room for so many signals, and the plans for calls of as many."""
-        slots = [self._add(self._batches.one.layout, self._batches.one.first) for _ in range(n)]
-        for id in slots:
+        for id in self._add_many(self._batches.one.layout, self._batches.one.first, n).tolist():
             self._remove(self._slot(id))
 
     def _drop(self, slot: int) -> None:

@@ -1,0 +1,12 @@
+"""Keyed state over tables: rows of many signals, told apart by a key, each a step of its signal. Needs pyarrow."""
+
+try:
+    import pyarrow as _pyarrow  # noqa: F401
+except ImportError as error:
+    raise ImportError(
+        "lstm_infer.keyed needs pyarrow, which is not installed; pip install 'lstm_infer[arrow]'"
+    ) from error
+
+from .scorer import Scorer
+
+__all__ = ["Scorer"]

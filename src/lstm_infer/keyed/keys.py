@@ -1,0 +1,116 @@
+"""The keys that a scorer has seen, numbered: one column of them, or several."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from .._keys import KeyTable
+from . import columns
+from .columns import Column
+
+__all__ = ["Keys"]
+
+Numbers = NDArray[np.int64]
+
+
+class Keys:
+    """Numbers from 0 on, in the order in which keys are first seen. Several columns: each has numbers of its own, and the key is
+    the row of those."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self._names = tuple(names)
+        self._kinds: list[Any] = []
+        """The types of the columns, from the first table on."""
+        self._each: list[KeyTable] = []
+        self._rows = KeyTable(8 * len(self._names)) if len(self._names) > 1 else None
+
+    def __len__(self) -> int:
+        return len(self._all) if self._each else 0
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory."""
+        return sum(table.nbytes for table in (*self._each, *([] if self._rows is None else [self._rows])))
+
+    @property
+    def _all(self) -> KeyTable:
+        return self._each[0] if self._rows is None else self._rows
+
+    def numbers(self, table: Any, add: bool = True) -> Numbers:
+        """The number of the key of each row; a key that was not there before is added."""
+        found = [columns.column_of(table, name) for name in self._names]
+        if not self._each:
+            kinds = [columns.plain(column.type) for column in found]
+            widths = [columns.bits_of(name, kind) for name, kind in zip(self._names, kinds, strict=True)]
+            self._kinds, self._each = kinds, [KeyTable(width) for width in widths]
+        each = [
+            _numbered(known, columns.like(name, column, kind), add)
+            for known, name, column, kind in zip(self._each, self._names, found, self._kinds, strict=True)
+        ]
+        if self._rows is None:
+            return each[0]
+        return self._rows.number(np.stack(each, 1).reshape(-1).view(np.uint8), None, add)
+
+    def marks(self) -> tuple[int, ...]:
+        """What `forget` takes to come back to this place."""
+        return tuple(map(len, (*self._each, *([] if self._rows is None else [self._rows]))))
+
+    def forget(self, marks: tuple[int, ...]) -> None:
+        """What was added since these marks were made."""
+        if not marks or not any(marks):
+            self._kinds, self._each = [], []
+            self._rows = KeyTable(8 * len(self._names)) if self._rows is not None else None
+            return
+        for known, mark in zip((*self._each, *([] if self._rows is None else [self._rows])), marks, strict=True):
+            known.forget(mark)
+
+    def grouped(self, numbers: Numbers, order: Numbers | None) -> tuple[Numbers, Numbers, Numbers]:
+        """The rows of each key: the keys, where each begins, the rows."""
+        return self._all.grouped(numbers, order)
+
+    def arrays(self) -> list[Any]:
+        """A column for each part of the keys, in the order of their numbers."""
+        made = [_array(table, kind) for table, kind in zip(self._each, self._kinds, strict=True)]
+        if self._rows is None or not made:
+            return made
+        rows = self._rows.values()[0].view(np.int64).reshape(-1, len(made))
+        return [array.take(pa.array(rows[:, k])) for k, array in enumerate(made)]
+
+    def shown(self, number: int) -> str:
+        """A key, for a message."""
+        return ", ".join(repr(array[number].as_py()) for array in self.arrays())
+
+
+def _numbered(known: KeyTable, column: Column, add: bool) -> Numbers:
+    """The numbers of a column, chunk by chunk."""
+    found = [_chunk(known, chunk, add) for chunk in column.chunks]
+    return found[0] if len(found) == 1 else np.concatenate([np.empty(0, np.int64), *found])
+
+
+def _chunk(known: KeyTable, chunk: Any, add: bool) -> Numbers:
+    if not pa.types.is_dictionary(chunk.type):
+        return known.number(*columns.stretches(chunk), add)
+    indices = chunk.indices.to_numpy()
+    used = np.zeros(len(chunk.dictionary), bool)
+    used[indices] = True  # a value that no row has is no key
+    there = np.flatnonzero(used)
+    place = np.full(len(used), -1, np.int64)
+    place[there] = known.number(*columns.stretches(chunk.dictionary.take(pa.array(there))), add)
+    numbers: Numbers = place[indices]
+    return numbers
+
+
+def _array(table: KeyTable, kind: Any) -> Any:
+    """The values of a table as Arrow has them."""
+    data, starts = table.values()
+    if starts is None:
+        if pa.types.is_boolean(kind):
+            return pa.array(data).cast(kind)
+        return pa.Array.from_buffers(kind, len(table), [None, pa.py_buffer(data)])
+    wide = pa.large_string() if columns.family(kind) == "text" else pa.large_binary()
+    return pa.Array.from_buffers(wide, len(table), [None, pa.py_buffer(starts), pa.py_buffer(data)]).cast(kind)
