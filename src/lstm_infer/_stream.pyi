@@ -136,13 +136,6 @@ class StreamCore:
         StateError
             The stream was flushed before.
         """
-    def _step_slow(self, x: Any, out: Any) -> Callable[[Any], tuple[Any, Any]]:
-        """Hook: what does the thing that the fast road of `step` does not take, for `_alone`; or raise the precise error.
-        No Python runs between the end of it and the caller, so that no signal comes between."""
-    def _run_slow(self, x: Any, out: Any) -> Callable[[Any], tuple[Any, Any]]:
-        """Hook: the same for `run`."""
-    def _flush_slow(self) -> Callable[[Any], tuple[Any, Any]]:
-        """Hook: the same for `flush`."""
     def _step_failed(self, error: StepError, nodes: Sequence[str]) -> NoReturn:
         """Hook: raise the public error for a step that failed, the state being that before the call again. Called
         without the lock."""

@@ -65,7 +65,8 @@ class Ports:
     def given(self, port: Port, made: NDArray[Any], steps: int) -> NDArray[Any]:
         """And back: what it gave of an output as rows [N, L, values]."""
         if steps > 1 and not self.leading:
-            made = np.moveaxis(made, port.time + 1, 1)
+            shape, time = made.shape, port.time + 1  # it may have several entries for a step
+            made = np.moveaxis(made.reshape(*shape[:time], steps, -1, *shape[time + 1 :]), time, 1)
         return made.reshape(len(made), steps, prod(port.shape))
 
 
