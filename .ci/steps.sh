@@ -102,6 +102,17 @@ step_frameworks() {
     KERAS_BACKEND=torch "$python" -m pytest tests/doors tests/test_readme.py tests/recognise/test_cells.py tests/stream/test_one_step_read.py tests/test_serve_vad.py
 }
 
+# ---- tables by key, and Ray over them; elsewhere these tests skip ----
+
+step_tables() {
+    "$PYTHON" -m venv "$WORK/tables"
+    "$USER_PYTHON" -c 'import site; print(site.getsitepackages()[0])' >"$(echo "$WORK"/tables/lib/python*/site-packages)/user.pth"
+    local python=$WORK/tables/bin/python
+    "$python" -m pip install -q 'pyarrow>=14' 'ray[data]>=2.9'
+    "$python" -m pytest tests/keyed
+    "$python" -m benchmarks.keyed --quick
+}
+
 # ---- the site, warnings are errors ----
 
 step_docs() {

@@ -42,7 +42,8 @@ DIRECT = {
     "stream": {"streams", "later"},
     "pools": {"stream", "_pool"},  # batches of many signals
     "pool": {"pools"},
-    "many": {"pool", "answer", "later"},  # what a model does with many signals
+    "progress": set(),
+    "many": {"pool", "answer", "later", "progress"},  # what a model does with many signals
     "feeds": {"analysis", "given", "views"},
     "summary": {"analysis"},
     "infos": {"analysis"},
@@ -66,6 +67,7 @@ DIRECT = {
     "comparison": {"drive"},  # one precision beside another
     "conversion": {"drive"},  # a model in another form
     "keyed": {"model", "_keys"},  # tables, with a state for each key
+    "ray": {"keyed"},  # an adapter
     "doors": {"drive"},
     "onnx_backend": {"doors"},
     "onnxruntime": {"doors"},  # the names of another package, for code that was written for it
@@ -85,10 +87,11 @@ OUTSIDE = {
     "google": {"importer"},  # protobuf, under onnx
     "onnxruntime": {"cli", "conversion"},
     "matplotlib": {"cli"},
-    "rich": {"cli"},
+    "rich": {"cli", "progress"},
     "torch": {"doors"},
     "keras": {"doors"},
-    "pyarrow": {"keyed"},
+    "pyarrow": {"keyed", "ray"},
+    "ray": {"ray"},
     "numpy": None,  # everywhere
 }
 

@@ -5,6 +5,15 @@ from typing import final
 import numpy as np
 from numpy.typing import NDArray
 
+def hashes(data: NDArray[np.uint8], starts: NDArray[np.int64] | None, width: int) -> NDArray[np.uint64]:
+    """A number for each key that is the same in every process and release.
+
+    Raises
+    ------
+    ValueError
+        The keys do not lie in `data`.
+    """
+
 @final
 class KeyTable:
     """Which key has which number, from 0 on.

@@ -57,6 +57,34 @@ cdef struct Place:
     uint32_t key  # its number and 1; 0: nobody stands here
 
 
+cdef int bounded(const int64_t[::1] starts, int64_t n_data) except -1:
+    cdef int64_t i
+    for i in range(starts.shape[0] - 1):
+        if starts[i] < 0 or starts[i] > starts[i + 1] or starts[i + 1] > n_data:
+            raise ValueError(f"starts: places in {n_data} bytes, in order, expected")
+    return 0
+
+
+def hashes(const unsigned char[::1] data, const int64_t[::1] starts, int64_t width):
+    """A number for each key that is the same in every process and release: to deal keys out."""
+    cdef int64_t i, n, n_data = data.shape[0]
+    cdef const char *base = <const char *>&data[0] if n_data else NULL
+    cdef uint64_t[::1] made
+    if width < 0 or (width == 0 and (starts is None or starts.shape[0] == 0)) or (width and n_data % width):
+        raise ValueError("data: keys of one width, or starts, expected")
+    n = n_data // width if width else starts.shape[0] - 1
+    if not width:
+        bounded(starts, n_data)
+    found = np.empty(n, np.uint64)
+    made = found
+    for i in range(n):
+        if width:
+            made[i] = hashed(0, base + i * width, width)
+        else:
+            made[i] = hashed(0, base + starts[i], starts[i + 1] - starts[i])
+    return found
+
+
 @cython.auto_pickle(False)
 @cython.final
 cdef class KeyTable:

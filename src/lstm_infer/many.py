@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-import time
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, overload
 
@@ -19,11 +17,12 @@ if TYPE_CHECKING:
 
     from . import given
     from . import pool as pools
+    from . import progress as bar
     from .answer import Answer
     from .fingerprint import Fingerprint
     from .graph.ir import Port
     from .pool import StreamPool
-    from .pools import batches, collector
+    from .pools import batches, collector, packed
     from .pools import sequences as whole
     from .pools.sequences import One
     from .streams.asked import Asked, Sizes
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
 else:
     given, pools, batches = Later("given"), Later("pool"), Later("pools.batches")
     whole, collector = Later("pools.sequences"), Later("pools.collector")
+    packed, bar = Later("pools.packed"), Later("progress")
 
 __all__ = ["ManySignals"]
 
@@ -42,7 +42,6 @@ MOST_THREADS = 64
 """More are not used."""
 MAX_WAIT, MAX_BATCH, MAX_PENDING = 0.002, 64, 16384
 """Frames of `submit`: 64 is the largest plan of a pool; in 2 ms 500 callers bring half of that, 32 ms each."""
-SAY_EVERY_S = 0.2
 WORTH = 4000
 """Work of a step from which on sequences are faster side by side: a stream takes the small ones at 0.1 us a step."""
 
@@ -55,6 +54,8 @@ class ManySignals:
     _streams: Answer
     _fingerprint: Fingerprint
     _ports: list[Port]
+    _threads: int
+    """Where nobody says otherwise."""
 
     def _replan(self, asked: Asked, sizes: Sizes) -> StreamPlan:
         """The plan of the same stream for other extents of open axes."""
@@ -65,7 +66,7 @@ class ManySignals:
         self,
         *,
         reserve: int = 0,
-        threads: int = 1,
+        threads: int | None = None,
         inputs: Mapping[str, ArrayLike] | None = None,
         max_chunk: int = MAX_CHUNK,
         max_wait: float = MAX_WAIT,
@@ -80,7 +81,7 @@ class ManySignals:
             Room for so many signals is made now, and what calls of as many need.
         threads : int
             So many share a call that is large enough (from about 0.3 ms on), that of the caller among them; they sleep between
-            calls and end with the pool. The bits do not depend on it.
+            calls and end with the pool. The bits do not depend on it. None: as many as `load(threads=)` said.
         inputs : dict of input name to array, optional
             Inputs without a time axis, as `stream` takes them for one signal: the same for all signals of the pool.
         max_chunk : int
@@ -100,7 +101,7 @@ class ManySignals:
         bound = {} if inputs is None else given.named("inputs", inputs)
         reserve, max_chunk = given.number("reserve", reserve, 0), given.number("max_chunk", max_chunk, 1)
 
-        threads = min(given.number("threads", threads, 1), MOST_THREADS)
+        threads = self._so_many(threads)
         max_batch, max_pending = given.number("max_batch", max_batch, 1), given.number("max_pending", max_pending, 1)
         collects = collector.Collector(given.seconds("max_wait", max_wait), max_batch, max_pending)
 
@@ -115,7 +116,7 @@ class ManySignals:
         self,
         sequences: Iterable[Feeds],
         *,
-        threads: int = 1,
+        threads: int | None = None,
         progress: bool = False,
         inputs: Mapping[str, ArrayLike] | None = None,
     ) -> list[Named]: ...
@@ -125,7 +126,7 @@ class ManySignals:
         self,
         sequences: Iterable[ArrayIn | Feeds],
         *,
-        threads: int = 1,
+        threads: int | None = None,
         progress: bool = False,
         inputs: Mapping[str, ArrayLike] | None = None,
     ) -> list[Result]: ...
@@ -134,7 +135,7 @@ class ManySignals:
         self,
         sequences: Iterable[ArrayIn | Feeds],
         *,
-        threads: int = 1,
+        threads: int | None = None,
         progress: bool = False,
         inputs: Mapping[str, ArrayLike] | None = None,
     ) -> list[Named] | list[Result]:
@@ -147,7 +148,7 @@ class ManySignals:
         threads : int
             As in `pool`.
         progress : bool
-            Say on the standard error how many are done.
+            Say on the standard error how many are done: a bar where rich is installed, else a line.
         inputs : dict of input name to array, optional
             As in `stream`.
 
@@ -163,27 +164,23 @@ class ManySignals:
 
         Notes
         -----
-        Models that look ahead or stride over time, and those that do not stream, are run one sequence at a time.
+        Models that look ahead or stride over time are run one sequence at a time. So are those that do not stream, but for
+        sequences of equal sizes: they are one batch where the model is seen to keep the signals of a batch apart.
         """
         given_all = list(given.items("sequences", sequences))
         results: list[Any] = [None] * len(given_all)
-        began = said = time.monotonic()
-        show = given.flag("progress", progress)
-        for done, (index, result) in enumerate(self.iter_many(given_all, threads=threads, inputs=inputs), 1):
+        come = self.iter_many(given_all, threads=threads, inputs=inputs)
+        if given.flag("progress", progress):
+            come = bar.told(come, len(given_all), "sequences")
+        for index, result in come:
             results[index] = result
-            now = time.monotonic()
-            if show and (now - said > SAY_EVERY_S or done == len(results)):
-                said = now
-                print(f"\r{done} of {len(results)} sequences, {now - began:.1f} s", end="", file=sys.stderr, flush=True)
-        if show:
-            print(file=sys.stderr)
         return results
 
     def iter_many(
         self,
         sequences: Iterable[ArrayIn | Feeds],
         *,
-        threads: int = 1,
+        threads: int | None = None,
         inputs: Mapping[str, ArrayLike] | None = None,
     ) -> Iterator[tuple[int, Result]]:
         """The same as they come: (place in `sequences`, result), the longest ones first.
@@ -191,7 +188,7 @@ class ManySignals:
         Parameters, errors and results are those of `run_many`.
         """
         given_all = list(given.items("sequences", sequences))
-        threads = given.number("threads", threads, 1)
+        threads = self._so_many(threads)
         try:
             pool = self.pool(threads=threads, inputs=inputs)
         except NotStreamableError:
@@ -200,9 +197,12 @@ class ManySignals:
             return self._whole(given_all)
         plan = pool._batches.plan
         ones = [whole.checked(plan, index, sequence) for index, sequence in enumerate(given_all)]
-        return self._through(pool, plan, ones, min(threads, MOST_THREADS), inputs)
+        return self._through(pool, plan, ones, threads, inputs)
 
     # ---- inside -----------------------------------------------------------------------------------------
+
+    def _so_many(self, threads: int | None) -> int:
+        return min(self._threads if threads is None else given.number("threads", threads, 1), MOST_THREADS)
 
     def _through(
         self,
@@ -247,14 +247,35 @@ class ManySignals:
     def _whole(self, sequences: list[Any]) -> Iterator[tuple[int, Result]]:
         """Those of a model that does not stream."""
         names = [port.name for port in self._ports]
+        fed = []
         for index, sequence in enumerate(sequences):
-            named = isinstance(sequence, Mapping)
-            if not named and len(names) != 1:
+            if not isinstance(sequence, Mapping) and len(names) != 1:
                 raise whole.of_sequence(
                     index, FeedError(f"this model takes {len(names)} inputs; feed a dict with {names}")
                 )
-            try:
-                made = self.run(sequence if named else {names[0]: sequence})  # type: ignore[attr-defined]
-            except LstmInferError as error:
-                raise whole.of_sequence(index, error) from None
-            yield index, made if named or len(made) != 1 else next(iter(made.values()))
+            fed.append(sequence if isinstance(sequence, Mapping) else {names[0]: sequence})
+        axes = packed.pack_axes(self._streams.reading().roles, names, self.outputs) if len(fed) > 1 else None  # type: ignore[attr-defined]
+        alike = [[index] for index in range(len(fed))] if axes is None else packed.groups(fed, axes, names)
+        for places in alike:
+            made = None if axes is None or len(places) == 1 else self._packed([fed[index] for index in places], axes)
+            for k, index in enumerate(places):
+                found = self._one(index, fed[index]) if made is None else made[k]
+                named = isinstance(sequences[index], Mapping) or len(found) != 1
+                answer: Any = found if named else next(iter(found.values()))
+                yield index, answer
+
+    def _packed(self, fed: list[Any], axes: dict[str, int]) -> list[Named] | None:
+        """Sequences as one batch; None: they are run alone, which says what is wrong with which."""
+        try:
+            made: Any = packed.split(self.run(packed.joined(fed, axes)), axes, len(fed))  # type: ignore[attr-defined]
+        except LstmInferError:
+            return None
+        found: list[Named] | None = made
+        return found
+
+    def _one(self, index: int, feeds: Any) -> Named:
+        try:
+            found: Named = self.run(feeds)  # type: ignore[attr-defined]
+        except LstmInferError as error:
+            raise whole.of_sequence(index, error) from None
+        return found

@@ -65,7 +65,8 @@ def load(
     isa : str, optional
         Force an instruction set ("scalar", "avx2", "avx512", "neon"); also the environment variable LSTM_INFER_ISA.
     threads : int
-        1: every call runs in its own thread.
+        So many share a large call of a pool and of `run_many`, where those do not say otherwise. Streams and `run` stay in the
+        thread of their caller.
     inputs : dict of name to shape, optional
         Fixes sizes the file leaves open; None keeps one open.
     constants : dict of name to value, optional
@@ -93,20 +94,21 @@ def load(
         An argument is of another kind than what stands here, or not built.
     """
 
-    if (type(threads) is not int or threads != 1) and given.number("threads", threads) != 1:
-        raise ArgumentError(
-            f"threads: {threads} are not built, every call runs in its own thread (threads=1); model.pool(threads=) and "
-            "model.run_many(threads=) share the work of many signals"
-        )
+    if type(threads) is not int or threads != 1:
+        threads = given.number("threads", threads, 1)
     file = native(source)
     if file is not None:
         _refuse_fixed(
             inputs=inputs, constants=constants, states=states, time_axis=time_axis, seed=seed, precision=precision
         )
-        return _from_file(file, isa)
+        model = _from_file(file, isa)
+        model._threads = threads
+        return model
     options = parts.load_options(isa, inputs, constants, states, time_axis, seed, precision)
     with open_budget(Allowance()), within_memory("load"):
-        return Model(parts.read(source, parts.is_built), options)
+        model = Model(parts.read(source, parts.is_built), options)
+        model._threads = threads
+        return model
 
 
 class Model(ManySignals, Mapped):
@@ -132,7 +134,7 @@ class Model(ManySignals, Mapped):
 
     def __init__(self, graph: Graph, options: Options, *, shares: bool = False, before: Restored | None = None) -> None:
         """shares: another model has the same graph. before: it was rewritten before it was converted."""
-        self._plans = getattr(self, "_plans", {})
+        self._plans, self._threads = getattr(self, "_plans", {}), getattr(self, "_threads", 1)
         self._graph, self._options = graph, options
         store = before.store if before is not None else parts.ConstStore(options.precision, drops=not shares)
         self._programs = parts.Programs(graph, choose_isa(options.isa), options.seed, store)
@@ -162,7 +164,7 @@ class Model(ManySignals, Mapped):
         self._refuse_unbuilt()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Model, (self._graph, self._options), (None, {"_repaired": self._repaired})
+        return Model, (self._graph, self._options), (None, {"_repaired": self._repaired, "_threads": self._threads})
 
     def __copy__(self) -> Model:
         return self
@@ -347,7 +349,7 @@ class Model(ManySignals, Mapped):
         options = parts.replace(self._options, precision=parts.asked_precision(precision))
         with open_budget(Allowance()), within_memory("load"):
             made = Model(self._graph, options, shares=True)
-        made._repaired = self._repaired
+        made._repaired, made._threads = self._repaired, self._threads
         return made
 
     def _weighted(self) -> Iterator[Node]:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import given
-from .errors import ArgumentError
+from .errors import ArgumentError, BudgetError
 from .graph.budget import within_memory
 from .pools.batches import Batches
 from .pools.collect import Collecting
@@ -32,6 +32,8 @@ __all__ = ["StreamPool"]
 
 _POOLS: weakref.WeakSet[StreamPool] = weakref.WeakSet()
 
+MOST = 1 << 31
+"""Signals: the slot of an id takes 32 bits."""
 HALFWAY = (
     "another thread was in a call of the pool when the process forked, so its signals may be halfway; make a new pool"
 )
@@ -115,10 +117,12 @@ class StreamPool(Collecting):
 
         Raises
         ------
-        ArgumentError
-            n is no whole number from 0 on.
+        ArgumentError, BudgetError
+            n is no whole number from 0 on, or more than a pool or the machine holds.
         """
         many = given.number("n", n, 0)
+        if many > MOST:
+            raise BudgetError(f"n: {many} signals are more than the {MOST} that a pool can tell apart")
         return self._alone(lambda: self._opened_many(many))
 
     @within_memory("the pool")

@@ -7,6 +7,8 @@ except ImportError as error:
         "lstm_infer.keyed needs pyarrow, which is not installed; pip install 'lstm_infer[arrow]'"
     ) from error
 
+from .keys import part_of
 from .scorer import Scorer
+from .sequences import run_sequences
 
-__all__ = ["Scorer"]
+__all__ = ["Scorer", "part_of", "run_sequences"]

@@ -9,13 +9,17 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from .._keys import KeyTable
+from .. import given
+from .._keys import KeyTable, hashes
 from . import columns
 from .columns import Column
 
-__all__ = ["Keys"]
+__all__ = ["Keys", "part_of"]
 
 Numbers = NDArray[np.int64]
+
+OF_A_COLUMN = 0x9E3779B97F4A7C15
+"""The factor of what stands in front in a key of several columns: odd, so that nothing is lost."""
 
 
 class Keys:
@@ -114,3 +118,45 @@ def _array(table: KeyTable, kind: Any) -> Any:
         return pa.Array.from_buffers(kind, len(table), [None, pa.py_buffer(data)])
     wide = pa.large_string() if columns.family(kind) == "text" else pa.large_binary()
     return pa.Array.from_buffers(wide, len(table), [None, pa.py_buffer(starts), pa.py_buffer(data)]).cast(kind)
+
+
+def part_of(table: Any, key: str | Sequence[str], parts: int) -> NDArray[np.int64]:
+    """To which of so many parts the key of each row belongs: the same in every process, on every machine, in later releases.
+
+    Parameters
+    ----------
+    table : pyarrow.Table or RecordBatch
+    key : name, or names
+        As in `Scorer`. Integers count by their value, text by its bytes, whatever their width.
+    parts : int
+
+    Returns
+    -------
+    int64 [rows]
+        From 0 on.
+
+    Raises
+    ------
+    FeedError, DtypeError, ArgumentError
+        A column is not there, is of a type that is no key, or has nulls; `parts` is less than 1.
+    """
+    rows, n = columns.as_table("table", table), given.number("parts", parts, 1)
+    names = (key,) if isinstance(key, str) else given.names("key", key)
+    total = np.zeros(rows.num_rows, np.uint64)
+    for name in names:
+        column = columns.column_of(rows, name)
+        kind = columns.plain(column.type)
+        columns.bits_of(name, kind)
+        if columns.family(kind) == "int":
+            column = columns.like(name, column, pa.int64())
+        each = [hashes(*_laid(chunk)) for chunk in column.chunks]
+        total = total * np.uint64(OF_A_COLUMN) + np.concatenate([np.empty(0, np.uint64), *each])
+    return ((total >> np.uint64(32)) % np.uint64(n)).astype(np.int64)
+
+
+def _laid(chunk: Any) -> tuple[NDArray[np.uint8], NDArray[np.int64] | None, int]:
+    """The keys of a chunk one after the other, where each begins, and their width."""
+    if pa.types.is_dictionary(chunk.type):
+        chunk = chunk.dictionary_decode()
+    data, starts = columns.stretches(chunk)
+    return data, starts, 0 if starts is not None else len(data) // max(len(chunk), 1) or 1

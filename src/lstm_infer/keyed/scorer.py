@@ -85,7 +85,7 @@ class Scorer:
         if time in self._key or len(set(self._key)) != len(self._key):
             raise ArgumentError(f"key, time: columns of their own expected, got {list(self._key)} and {time!r}")
         self._late, self._nan, self._cast = late, nan, given.flag("cast", cast)
-        self._pool = model.pool(inputs=inputs, threads=1 if threads is None else threads)
+        self._pool = model.pool(inputs=inputs, threads=threads)
         plan = self._pool._batches.plan
         refuse_lag(plan)
         self._ports = Ports(plan)

@@ -19,7 +19,7 @@ else:
 
 __all__ = ["Mapped"]
 
-_OWN = ("_file", "_plans", "__weakref__")
+_OWN = ("_file", "_plans", "_threads", "__weakref__")
 """What there is from the beginning."""
 _MAKING = RLock()
 _INSTEAD = dict.fromkeys(
@@ -30,16 +30,17 @@ _INSTEAD = dict.fromkeys(
 class Mapped:
     """What `Model` stands on. `_plans`: those of streams, by batch and `max_chunk`."""
 
-    __slots__ = ("_file", "_plans")
+    __slots__ = ("_file", "_plans", "_threads")
 
     _file: tuple[Container, str | None]
     _plans: dict[tuple[int, int], MappedPlan]
+    _threads: int
 
     @classmethod
     def _mapped(cls, file: Container, isa: str | None, plans: dict[tuple[int, int], MappedPlan]) -> Self:
         """One of which nothing is made but these plans."""
         model = cls.__new__(cls)
-        model._file = file, isa
+        model._file, model._threads = (file, isa), 1
         model._plans = {key: plan.bound(model) for key, plan in plans.items()}
         return model
 
