@@ -135,12 +135,11 @@ class Calls(_pool.PoolCore):
         """The dict form where every frame is an array like the first: the array form. None: they are not, or it is for the
         general path, which says what is wrong."""
         rig, arrays = self._batches.rig(len(frames)), list(frames.values())
-        if rig is None or not arrays or any(type(id) is not int for id in frames):
+        if rig is None or {*map(type, frames)} != {int} or {*map(type, arrays)} != {np.ndarray}:
             return None
         first = arrays[0]
-        if type(first) is not np.ndarray or any(
-            type(a) is not np.ndarray or a.shape != first.shape or a.dtype != first.dtype for a in arrays
-        ):
+        shape, dtype = first.shape, first.dtype
+        if any(a.shape != shape or a.dtype != dtype for a in arrays):
             return None
         try:
             ids = np.fromiter(frames, np.int64, len(arrays))

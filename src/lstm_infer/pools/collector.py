@@ -28,7 +28,6 @@ __all__ = ["Collector", "Entry"]
 
 Entry = tuple[Any, int, Any, "asyncio.AbstractEventLoop | None", float, Any]
 """The future (of asyncio where there is a loop, else of concurrent.futures), id, frame, loop, when it came, the pool."""
-Answer = tuple[Any, "asyncio.AbstractEventLoop | None", Any, "Exception | None"]
 
 NEVER = sys.maxsize
 KEPT = 4096
@@ -179,72 +178,76 @@ class Collector:
         return batch
 
     def _step(self, batch: list[Entry]) -> None:
-        """Step a batch, and hand out the answers."""
+        """Step a batch, and hand out what its frames gave."""
         if not batch:
             return
         began = perf_counter()
-        answers = _answers(batch)
+        outcomes = _outcomes(batch)
         self._calls += 1
-        self._failed += sum(error is not None for *_, error in answers)
+        self._failed += sum([isinstance(outcome, Exception) for outcome in outcomes])
         assert self._times is not None
         places = np.arange(self._frames, self._frames + len(batch)) % KEPT
         came = np.array([entry[4] for entry in batch])
         self._times[0, places], self._times[1, places] = began - came, perf_counter() - came
         self._frames += len(batch)
-        _hand_out(answers)
+        _hand_out(batch, outcomes)
 
     def _drop(self, entries: deque[Entry]) -> None:
         """These are not stepped."""
-        answers = list[Answer]()
+        dropped = list[Entry]()
         with suppress(IndexError):  # another thread may do the same
             while True:
-                future, id, _, loop, _, _ = entries.popleft()
-                if loop is not None or future.set_running_or_notify_cancel():
-                    answers.append(
-                        (future, loop, None, StateError(f"signal {id}: its frame was not stepped: {self._ended}"))
-                    )
-        _hand_out(answers)
+                entry = entries.popleft()
+                if entry[3] is not None or entry[0].set_running_or_notify_cancel():
+                    dropped.append(entry)
+        _hand_out(dropped, [StateError(f"signal {e[1]}: its frame was not stepped: {self._ended}") for e in dropped])
 
 
-def _answers(entries: list[Entry]) -> list[Answer]:
-    """What each of these frames gives. Where a call fails, halves of it find those that it fails on."""
-    pool = entries[0][5]
-    known = [entry for entry in entries if pool._slot(entry[1]) >= 0]
-    gone = [] if len(known) == len(entries) else [entry for entry in entries if entry not in known]
-    answers: list[Answer] = [(entry[0], entry[3], None, no_such(entry[1])) for entry in gone]
-    if not known:
-        return answers
+def _outcomes(entries: list[Entry]) -> list[Any]:
+    """What each of these frames gives: what a step returns, or the error with which it fails."""
+    slot = entries[0][5]._slot
+    known = [entry for entry in entries if slot(entry[1]) >= 0]
+    if len(known) == len(entries):
+        return _stepped(known)
+    found = {entry[1]: outcome for entry, outcome in zip(known, _stepped(known), strict=True)}
+    return [found[entry[1]] if entry[1] in found else no_such(entry[1]) for entry in entries]
+
+
+def _stepped(entries: list[Entry]) -> list[Any]:
+    """The same of signals that are open. Where a call fails, halves of it find those that it fails on."""
+    if not entries:
+        return []
     try:
-        made = pool.step({entry[1]: entry[2] for entry in known})
+        return [*entries[0][5].step({entry[1]: entry[2] for entry in entries}).values()]
     except Exception as error:
-        if len(known) > 1:
-            half = len(known) // 2
-            return answers + _answers(known[:half]) + _answers(known[half:])
-        kept = error.kept() if isinstance(error, LstmInferError) else error.with_traceback(None)
-        return [*answers, (known[0][0], known[0][3], None, kept)]
-    answers += [(entry[0], entry[3], value, None) for entry, value in zip(known, made.values(), strict=True)]
-    return answers
+        if len(entries) > 1:
+            half = len(entries) // 2
+            return _stepped(entries[:half]) + _stepped(entries[half:])
+        return [error.kept() if isinstance(error, LstmInferError) else error.with_traceback(None)]
 
 
-def _hand_out(answers: list[Answer]) -> None:
+def _hand_out(entries: list[Entry], outcomes: list[Any]) -> None:
     """Each loop is woken once."""
-    loops: dict[Any, list[Answer]] = {}
-    for answer in answers:
-        if answer[1] is not None:
-            loops.setdefault(answer[1], []).append(answer)
-    for loop, those in loops.items():
-        with suppress(RuntimeError):  # it was closed: nobody waits for these
-            loop.call_soon_threadsafe(_settle, those)
-    if len(loops) != 1 or len(answers) != len(next(iter(loops.values()))):
-        _settle([answer for answer in answers if answer[1] is None])
+    loops = {entry[3] for entry in entries}
+    for loop in loops:
+        those, theirs = entries, outcomes
+        if len(loops) > 1:
+            which = [k for k, entry in enumerate(entries) if entry[3] is loop]
+            those, theirs = [entries[k] for k in which], [outcomes[k] for k in which]
+        if loop is None:
+            _settle(those, theirs)
+        else:
+            with suppress(RuntimeError):  # it was closed: nobody waits for these
+                loop.call_soon_threadsafe(_settle, those, theirs)
 
 
-def _settle(answers: list[Answer]) -> None:
+def _settle(entries: list[Entry], outcomes: list[Any]) -> None:
     """Futures of one loop, in that loop; or those of none."""
-    for future, _, value, error in answers:
+    for entry, outcome in zip(entries, outcomes, strict=True):
+        future = entry[0]
         if future.done():  # cancelled since
             continue
-        if error is None:
-            future.set_result(value)
+        if isinstance(outcome, Exception):
+            future.set_exception(outcome)
         else:
-            future.set_exception(error)
+            future.set_result(outcome)
