@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 import re
 import socket
 import struct
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -51,10 +54,13 @@ def signals_go_to(url: str, n: int) -> bool:
 class Caller:
     """A WebSocket by hand, which answers nothing that it is not told to."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, buffer: int = 0) -> None:
         host, _, port = url.removeprefix("ws://").partition(":")
-        self.socket = socket.create_connection((host, int(port)), 20)
+        self.socket = socket.socket()
         self.socket.settimeout(20)
+        if buffer:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
+        self.socket.connect((host, int(port)))
         key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13"
         self.socket.sendall(
             f"GET / HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n{key}\r\n\r\n".encode()
@@ -171,3 +177,45 @@ def test_what_is_no_sound_is_refused(server: str) -> None:
     caller.send(struct.pack("!H", 1000), 8)
     assert caller.told() == (1000, b"")
     assert signals_go_to(server, 0)
+
+
+def test_who_does_not_read_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With small buffers, so that it does not take long."""
+    monkeypatch.syspath_prepend(str(FOLDER))
+    import server as served
+    import vad
+
+    small, there, end = 2048, list[tuple[str, int]](), threading.Event()
+    meet = served.Caller.on_ws_connected
+
+    def connected(self: Any, transport: Any) -> None:
+        meet(self, transport)
+        transport.underlying_transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, small)
+
+    monkeypatch.setattr(served.Caller, "on_ws_connected", connected)
+    monkeypatch.setattr(served, "MOST_UNREAD", 200)
+
+    async def listen(pool: Any) -> None:
+        there.append((await served.serve(pool, "127.0.0.1", 0, 60)).sockets[0].getsockname()[:2])
+        while not end.is_set():
+            await asyncio.sleep(0.02)
+
+    with vad.load(None).pool(max_wait=0) as pool:
+        thread = threading.Thread(target=asyncio.run, args=(listen(pool),))
+        thread.start()
+        while not there:
+            time.sleep(0.01)
+        caller, fed = Caller("ws://{}:{}".format(*there[0]), small), 0
+        limit = time.monotonic() + 60
+        while not len(pool) and time.monotonic() < limit:
+            time.sleep(0.001)
+        with contextlib.suppress(OSError):
+            while len(pool) and time.monotonic() < limit:
+                caller.send(bytes(1024 * 32))
+                fed += 32
+                while pool.stats().frames < fed and len(pool):
+                    time.sleep(0.002)
+        left = len(pool)
+        end.set()
+        thread.join()
+    assert (left, fed > 64) == (0, True)
