@@ -503,3 +503,20 @@ def test_a_fork_collects_for_itself(model: lstm_infer.Model) -> None:
     os.close(read)
     os.close(write)
     assert there == waits.result(20).tobytes() == alone(model, x)[1]  # type: ignore[union-attr]
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_call_back_that_ends_the_thread_leaves_nobody_waiting(model: lstm_infer.Model) -> None:
+    def leave(future: Future[Any]) -> None:
+        raise SystemExit
+
+    pool, x = model.pool(max_wait=LONG, max_batch=2), frames(1)[0]
+    a, b = pool.open(), pool.open()
+    first = pool.submit(a, x)
+    first.add_done_callback(leave)
+    behind, second = pool.submit(a, x), pool.submit(b, x)
+    assert first.result(20).tobytes() == alone(model, [x])[0]  # type: ignore[union-attr]
+    for future in (second, behind, pool.submit(b, x)):
+        with pytest.raises(StateError, match="ended by SystemExit"):
+            future.result(20)
+    assert pool.step({b: x})[b].shape == first.result().shape  # type: ignore[union-attr]

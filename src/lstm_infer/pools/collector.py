@@ -116,9 +116,16 @@ class Collector:
     def _work(self) -> None:
         try:
             while self._due():
-                self._step(self._next())
+                batch = self._next()
+                try:
+                    self._step(batch)
+                except BaseException as error:  # of a call-back that ends its thread, say
+                    self._ended = f"the thread that steps ended by {type(error).__name__}; make a new pool"
+                    _hand_out(batch, [StateError(f"signal {entry[1]}: {self._ended}") for entry in batch])
+                    raise
+                del batch  # asleep, it holds nothing of the pool
         finally:
-            self._ended = self._ended or "the thread of the pool ended by an error"
+            self._ended = self._ended or "the thread that steps ended; make a new pool"
             left = [entry for more in self._behind.values() for entry in more or ()]
             for entries in (self._ready, deque(left), self._arrived):
                 self._drop(entries)
