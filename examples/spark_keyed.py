@@ -1,6 +1,12 @@
-"""A state for each key in Spark: over a batch of rows (mapInPandas), and over a live stream (applyInPandasWithState).
+"""
+A state for each key in Spark
+=============================
 
-    pip install '.[arrow]' pandas 'pyspark>=3.5'      (and a Java that Spark takes)
+Over a batch of rows (mapInPandas), and over a live stream (applyInPandasWithState).
+
+.. code-block:: sh
+
+    pip install '.[arrow]' pandas 'pyspark>=3.5'      # and a Java that Spark takes
     python examples/spark_keyed.py
 
 It makes rows of 50 devices, scores them in Spark, stops halfway and goes on, and compares the bits with a stream for each device.
