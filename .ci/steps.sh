@@ -108,7 +108,7 @@ step_tables() {
     "$PYTHON" -m venv "$WORK/tables"
     "$USER_PYTHON" -c 'import site; print(site.getsitepackages()[0])' >"$(echo "$WORK"/tables/lib/python*/site-packages)/user.pth"
     local python=$WORK/tables/bin/python
-    "$python" -m pip install -q 'pyarrow>=14' 'ray[data]>=2.9'
+    "$python" -m pip install -q 'pyarrow>=18' 'ray[data]>=2.9'
     "$python" -m pytest tests/keyed
     "$python" -m benchmarks.keyed --quick
 }
@@ -118,7 +118,7 @@ step_tables() {
 step_docs() {
     "$PYTHON" -m venv "$WORK/site_tools"
     "$USER_PYTHON" -c 'import site; print(site.getsitepackages()[0])' >"$(echo "$WORK"/site_tools/lib/python*/site-packages)/user.pth"
-    "$WORK/site_tools/bin/python" -m pip install -q 'pyarrow>=14' 'sphinx>=8' furo 'myst-parser>=4' numpydoc sphinx-copybutton sphinx-gallery 'matplotlib>=3.8'
+    "$WORK/site_tools/bin/python" -m pip install -q 'pyarrow>=18' 'sphinx>=8' furo 'myst-parser>=4' numpydoc sphinx-copybutton sphinx-gallery 'matplotlib>=3.8'
     "$WORK/site_tools/bin/python" -m sphinx -q -W --keep-going -b html docs "$WORK/site"
     du -sh "$WORK/site"
 }

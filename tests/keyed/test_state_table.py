@@ -182,4 +182,4 @@ def test_a_job_that_was_killed_goes_on_with_the_same_bits(tmp_path: Path, model:
     for k, one in enumerate(tables):
         assert pq.read_table(tmp_path / "out" / f"{k}.parquet") == scorer.score(one), k
     kept = pq.read_table(tmp_path / "state.parquet").replace_schema_metadata(None)
-    assert kept == scorer.state_table()
+    assert kept.to_pylist() == scorer.state_table().to_pylist()  # a file may number its dictionary otherwise
