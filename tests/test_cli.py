@@ -361,9 +361,9 @@ def test_precision_refuses_what_it_cannot_use(path, tmp_path, capsys, monkeypatc
     ):
         assert call("precision", file, *argv) == 2
         assert said in capsys.readouterr().err
-    from lstm_infer.cli import precision
+    from lstm_infer.cli import plots
 
-    monkeypatch.setattr(precision, "find_spec", lambda name: None)
+    monkeypatch.setattr(plots, "find_spec", lambda name: None)
     assert call("precision", file, "--plot", tmp_path / "p.png") == 2
     assert "lstm_infer[plot]" in capsys.readouterr().err
 

@@ -45,24 +45,27 @@ DIRECT = {
     "progress": set(),
     "many": {"pool", "answer", "later", "progress"},  # what a model does with many signals
     "feeds": {"analysis", "given", "views"},
+    "shown": {"records"},  # HTML of what a model says
     "summary": {"analysis"},
     "infos": {"analysis"},
     "fingerprint": {"graph"},
-    "programs": {"streams"},  # made when first used, kept by sizes
-    "answer": {"programs", "feeds"},  # the analysis, asked once
+    "programs": {"streams", "log"},  # made when first used, kept by sizes
+    "answer": {"programs", "feeds", "log"},  # the analysis, asked once
     "native": {"feeds", "streams", "later"},  # a file as it runs
     "later": set(),
     "_keys": set(),
+    "log": set(),  # what is said through logging
     "parts": {
         "importer",
         "native",
         "recognise",
         "answer",
         "summary",
+        "shown",
         "infos",
         "fingerprint",
     },  # all that a model is made with
-    "model": {"parts", "many", "isa", "later"},
+    "model": {"parts", "many", "isa", "later", "log"},
     "drive": {"model"},  # signals through a model, calls in turns
     "comparison": {"drive"},  # one precision beside another
     "conversion": {"drive"},  # a model in another form

@@ -119,11 +119,6 @@ MISTAKES = {
         "this stream carries ['c0', 'h0']",
     ),
     "a GPU": (lambda: lstm_infer.load(stream_models.frame(), isa="cuda"), IsaError, "no instruction set of a CPU"),
-    "threads of a stream": (
-        lambda: lstm_infer.load(stream_models.frame(), threads=8),
-        ArgumentError,
-        "model.pool(threads=) and model.run_many(threads=)",
-    ),
     "fp16": (
         lambda: lstm_infer.load(stream_models.frame(), precision="fp16"),
         ArgumentError,

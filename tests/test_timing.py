@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lstm_infer.drive.timing import interleave
+from lstm_infer.drive.timing import SPREAD, interleave
 
 
 class Clock:
@@ -37,6 +37,17 @@ def test_the_mean_of_each_round_and_the_median_over_rounds():
     assert found["slow"].median == pytest.approx(3.0) and found["fast"].median == pytest.approx(0.25)
     assert all(len(timing.rounds) == 5 for timing in found.values())
     assert clock.order == ["slow", "fast"] * 6, "warmed up, then in turns"
+
+
+def test_single_calls_are_timed_by_the_same_clock_without_its_own_cost():
+    class Costly(Clock):
+        def __call__(self):
+            self.now += 40
+            return self.now
+
+    clock = Costly()
+    found = interleave({"a": clock.call("a", always(1000))}, 5, 1e-4, clock)["a"]
+    assert found.p99 == pytest.approx(1.0) and found.spread == pytest.approx((1.0,) * len(SPREAD))
 
 
 def test_a_round_that_was_disturbed_does_not_count():

@@ -1,5 +1,18 @@
 """lstm_infer: give a recurrent ONNX model a memory.
 
+::
+
+    import lstm_infer
+
+    model = lstm_infer.load("model.onnx")  # LSTM, GRU or RNN, and the net around it
+    print(model.summary())  # what it takes, gives and carries
+    stream = model.stream()  # one live signal: the state stays inside
+    y = stream.step(frame)  # a time step
+    ys = stream.run(frames)  # a chunk of any length, the same bits
+
+`help(lstm_infer.load)`, `help(lstm_infer.Model)` and `help(lstm_infer.Stream)` say the rest; `lstm-infer inspect model.onnx` prints
+lines like these for a file. `lstm_infer.onnxruntime` has the names of onnxruntime, `lstm_infer.typing` types for annotations.
+
 The errors are here at once; everything else is imported when it is first asked for, NumPy too.
 """
 
@@ -93,14 +106,19 @@ else:  # a type checker that saw this would believe in every name
         "StreamPool": "pool",
     }
 
+    _MODULES = ("onnx_backend", "onnxruntime", "typing")
+
     def __getattr__(name):
         """A public name, from the module that makes it; kept from then on."""
-        if name not in _HOMES:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         from importlib import import_module
 
+        if name in _MODULES:
+            return import_module(f"{__name__}.{name}")
+        if name not in _HOMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         value = globals()[name] = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
         return value
 
     def __dir__():
-        return sorted({*globals(), *__all__})
+        own = (name for name in globals() if name.startswith("__"))
+        return sorted({*own, *__all__, *_MODULES, "errors"})

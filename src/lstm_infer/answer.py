@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from . import log
 from .analysis.analyse import Reading, read
 from .analysis.roles import Roles
 from .analysis.sizes import sizes_of, sizes_that_fit
@@ -49,6 +50,8 @@ class Answer:
         with self._lock:
             if self._reading is None:
                 self._reading = self._read(self._roles)
+                if isinstance(self._reading.spec, LstmInferError):
+                    _log(self._graph.name, self._reading.spec)
             return self._reading
 
     @within_memory("the plan of a stream")
@@ -61,7 +64,10 @@ class Answer:
             raise spec.kept()
         with self._lock:
             if self._planned is None:
+                log.debug("load", "planning a stream")
                 self._planned = self._plan(spec)
+                log.debug("load", "loaded, and a stream is planned")
+                _log(self._graph.name, self._planned)
             return self._planned
 
     def spec(self) -> StreamSpec:
@@ -146,6 +152,19 @@ class Answer:
         except LstmInferError as error:
             return error.kept()
         return None
+
+
+def _log(name: str, found: object) -> None:
+    """What was found out about streaming."""
+    if isinstance(found, LstmInferError):
+        log.info("stream", "%s: does not stream: %s", name, found)
+    if not isinstance(found, StreamSpec):
+        return
+    fed = ", ".join(found.streamed) + (f"; beside it {', '.join(found.side)}" if found.side else "")
+    log.info("stream", "%s: streams in mode %r, fed %s, lag %d", name, found.mode, fed, found.lag)
+    for state in found.states:
+        comes, why = state.output or "inside", state.evidence or state.kind
+        log.info("stream", "%s: state %s <- %s: %s", name, state.name, comes, why)
 
 
 def _small(inputs: Mapping[str, ArrayLike]) -> tuple[Any, ...] | None:

@@ -22,7 +22,7 @@ from .streams.general import MAX_CHUNK
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-    from . import given, parts
+    from . import given, log, parts
     from .analysis.roles import Roles
     from .analysis.spec import StreamSpec
     from .feeds import Options
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from .records import InputInfo, LayerInfo, OutputInfo, StateInfo, StreamInfo
     from .typing import Array, Feeds, Isa, Precision, Source
 else:
-    given, parts = Later("given"), Later("parts")
+    given, log, parts = Later("given"), Later("log"), Later("parts")
 
 __all__ = ["Model", "load"]
 
@@ -106,7 +106,11 @@ def load(
         return model
     options = parts.load_options(isa, inputs, constants, states, time_axis, seed, precision)
     with open_budget(Allowance()), within_memory("load"):
-        model = Model(parts.read(source, parts.is_built), options)
+        log.debug("load", "reading")
+        try:
+            model = Model(parts.read(source, parts.is_built), options)
+        finally:
+            log.debug("load", "loaded, or refused")
         model._threads = threads
         return model
 
@@ -144,7 +148,9 @@ class Model(ManySignals, Mapped):
         self._repaired: tuple[str, ...] = () if before is None else before.repaired
         with open_budget(graph.allowance), parts.remembering(graph) as walks:
             if before is None:
+                log.debug("load", "recognising cells and loops in %d nodes", len(graph.nodes))
                 self._repaired = _rewritten(graph, self._ports, options)
+            log.debug("load", "finding time and batch")
             self._prepare()
             walks.rest(graph, *self._walked_roles.asked_again())
 
@@ -173,7 +179,15 @@ class Model(ManySignals, Mapped):
         return self
 
     def __repr__(self) -> str:
-        return f"<lstm_infer.Model {self._graph.name!r}: {len(self.inputs)} inputs, {len(self.outputs)} outputs, {self.isa}>"
+        ins, outs = (
+            ", ".join(f"{info.name} {parts.shape_text(info)}" for info in infos)
+            for infos in (self.inputs, self.outputs)
+        )
+        return f"<lstm_infer.Model {self._graph.name!r}: {ins} -> {outs}, {self.isa}>"
+
+    def _repr_html_(self) -> str:
+        """What notebooks show."""
+        return str(parts.model_html(self, self._graph.name, self._graph.producer))
 
     @property
     def isa(self) -> Isa:
@@ -264,7 +278,7 @@ class Model(ManySignals, Mapped):
             `feeds` is no dict by name, or `outputs` no sequence of names.
         """
         if type(feeds) is not dict:
-            feeds = self._named(feeds, outputs)
+            feeds = _named(feeds, outputs, [port.name for port in self._ports])
         wanted = self._output_names if outputs is None else self._checked_outputs(outputs)
         try:
             arrays = []
@@ -376,16 +390,6 @@ class Model(ManySignals, Mapped):
         ports = [*self._ports, *(p for p in self._default_ports if p.name in feeds)]
         return parts.checked_feeds(ports, feeds, self._options, lambda name: any(s.name == name for s in self.states))
 
-    def _named(self, feeds: object, outputs: object) -> dict[str, NDArray[Any]]:
-        """Feeds that are no dict."""
-        if isinstance(feeds, Mapping):
-            return given.named("feeds", feeds)
-        names = [port.name for port in self._ports]
-        shown = f"feeds: a dict by name expected, got {given.shown(feeds)}"
-        if isinstance(outputs, Mapping):
-            raise ArgumentError(f"{shown}; write run(feeds, outputs): InferenceSession has the other order")
-        raise ArgumentError(f"{shown}; write run({{{', '.join(f'{name!r}: ...' for name in names)}}})")
-
     def _checked_outputs(self, outputs: Sequence[str]) -> tuple[str, ...]:
         for name in given.names("outputs", outputs):
             if name not in self._output_names:
@@ -421,7 +425,21 @@ def _rewritten(graph: Graph, ports: Sequence[Port], options: Options) -> tuple[s
         parts.pad_delays(graph, ports, options.constants)
     parts.warn_once(repaired, graph)
     parts.hold_weights(graph, parts.registry.weights)
+    for note in graph.notes:
+        log.info("recognise", "%s: %s", graph.name, note)
+    for place in repaired:
+        log.info("recognise", "%s: repaired: %s", graph.name, place)
     return repaired
+
+
+def _named(feeds: object, outputs: object, names: Sequence[str]) -> dict[str, NDArray[Any]]:
+    """Feeds of `run` that are no dict."""
+    if isinstance(feeds, Mapping):
+        return given.named("feeds", feeds)
+    shown = f"feeds: a dict by name expected, got {given.shown(feeds)}"
+    if isinstance(outputs, Mapping):
+        raise ArgumentError(f"{shown}; write run(feeds, outputs): InferenceSession has the other order")
+    raise ArgumentError(f"{shown}; write run({{{', '.join(f'{name!r}: ...' for name in names)}}})")
 
 
 def _refuse_fixed(**asked: Any) -> None:

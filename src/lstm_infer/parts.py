@@ -29,6 +29,7 @@ from .program.store import ConstStore
 from .programs import Programs
 from .recognise import pad_delays, rewrite, thaw, warn_once
 from .records import LayerInfo, StreamInfo
+from .shown import model_html, shape_text
 from .summary import summarize
 from .walk.remembered import remembering
 
@@ -53,6 +54,7 @@ __all__ = [
     "input_infos",
     "is_built",
     "load_options",
+    "model_html",
     "output_infos",
     "pad_delays",
     "read",
@@ -62,6 +64,7 @@ __all__ = [
     "replace",
     "restored",
     "rewrite",
+    "shape_text",
     "summarize",
     "thaw",
     "warn_once",

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import _core
+from . import _core, log
 from .analysis.spec import StreamSpec
 from .graph.budget import open_budget
 from .graph.fact import Fact
@@ -61,7 +61,9 @@ class Programs:
         of its random nodes, and how many signals are fed."""
         with open_budget(self.graph.allowance):
             b, outs = self._lowered(facts, names, wanted, drawn)
-            return assemble(b, len(names), outs)
+            made = assemble(b, len(names), outs)
+        log.debug("plan", "a run of %s: %d calls", {name: facts[name].shape for name in names}, made.n_calls)
+        return made
 
     def placed(
         self, facts: Mapping[str, Fact], names: Sequence[str], wanted: Sequence[str]
@@ -139,6 +141,7 @@ class Programs:
         with self._lock:
             found = self._plans.get(key) if shared else None
             if found is None:
+                log.debug("plan", "a stream of %d signals, blocks up to %d steps", batch, max_chunk)
                 with open_budget(self.graph.allowance):
                     found = StreamPlan(
                         self.graph,

@@ -16,7 +16,7 @@ import lstm_infer
 
 from ..conversion.report import WrongResultError
 from ..errors import LstmInferError
-from .tables import progress
+from .tables import loading, progress
 from .values import above_zero, axis, constant, kind, named_file, pair, pair_or_file, positive, shape
 
 __all__ = ["main"]
@@ -44,7 +44,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         with warnings.catch_warnings():
             warnings.filterwarnings("always", category=UserWarning)
             warnings.showwarning = _show_warning
-            status: int = args.call(args)
+            with loading(not args.json):
+                status: int = args.call(args)
         sys.stdout.flush()
         return status
     except BrokenPipeError:
@@ -104,9 +105,12 @@ def _add_inspect(commands: Any) -> None:
         commands, "inspect", _do_inspect, "what a model takes, gives and carries, with a snippet to paste",
         "Shows inputs and outputs with the shapes that step and run take, the states that a stream carries and where\n"
         "they come from, the kernels a step calls, and a few lines of Python made for this very model.",
-        "lstm-infer inspect model.onnx",
+        "lstm-infer inspect model.onnx\nlstm-infer inspect model.onnx --html net.html",
     )  # fmt: skip
     _model_options(inspect)
+    inspect.add_argument(
+        "--html", type=Path, metavar="FILE", help="also draw the net on a page that needs no other file"
+    )
 
 
 def _add_verify(commands: Any) -> None:
@@ -128,7 +132,7 @@ def _add_bench(commands: Any) -> None:
         "Times a streaming step, a chunk and a whole run, batch 1, ours and onnxruntime's in turns; the ratio of the\n"
         "two in one run is what counts, microseconds move with the machine. Outputs are compared on the way.\n"
         "--profile takes a step apart instead: each kernel's time beside its arithmetic and its bytes.",
-        "lstm-infer bench model.onnx --rounds 9\nlstm-infer bench model.onnx --profile",
+        "lstm-infer bench model.onnx --rounds 9 --plot times.png\nlstm-infer bench model.onnx --profile",
     )  # fmt: skip
     _model_options(bench)
     bench.add_argument("--rounds", type=positive, default=5, metavar="N", help="interleaved rounds (default 5)")
@@ -137,6 +141,9 @@ def _add_bench(commands: Any) -> None:
     )
     bench.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the inputs")
     bench.add_argument("--profile", action="store_true", help="the time of each kernel of a stream's step, ours alone")
+    bench.add_argument(
+        "--plot", type=Path, metavar="FILE", help="draw medians, tails and how calls spread (matplotlib)"
+    )
     bench.add_argument("--steps", type=positive, metavar="N", help="with --profile: of a whole run of N time steps")
 
 
@@ -302,8 +309,24 @@ def _do_inspect(args: argparse.Namespace) -> int:
     options = _load_options(args)
     model = lstm_infer.load(args.model, **options)
     found = describe(model, str(args.model), load_options="".join(f", {k}={v!r}" for k, v in options.items()))
+    if args.html is not None:
+        _write_page(args.html, found, model)
     print(json.dumps(asdict(found), indent=2)) if args.json else print_inspection(found)
+    if args.html is not None and not args.json:
+        print(f"\nthe net is drawn in {args.html}")
     return FINE
+
+
+def _write_page(path: Path, found: Any, model: lstm_infer.Model) -> None:
+    from .net.page import page
+    from .net.units import drawing
+
+    try:
+        net, why = drawing(model), ""
+    except LstmInferError as error:
+        net, why = None, str(error)
+    text = page(found, net, why, repaired=list(model.repaired), rewritten=list(model.rewritten))
+    path.write_text(text, encoding="utf-8")
 
 
 def _do_verify(args: argparse.Namespace) -> int:
@@ -319,11 +342,18 @@ def _do_bench(args: argparse.Namespace) -> int:
     if args.profile or args.steps:
         return _do_profile(args)
     from .bench import bench
+    from .plots import check_plot, draw_bench
     from .printed import print_bench
 
+    if args.plot is not None:
+        check_plot(args.plot)
     found = bench(
         args.model, rounds=args.rounds, threads=args.threads, seed=args.seed, say=_teller(args), **_load_options(args)
     )
+    if args.plot is not None:
+        draw_bench(
+            args.plot, found, f"{args.model.name}, {found.conditions.get('CPU', found.conditions.get('cpu', ''))}"
+        )
     print(json.dumps(found.to_dict(), indent=2)) if args.json else print_bench(found)
     return FINE if found.ok else WRONG
 

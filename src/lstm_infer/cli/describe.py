@@ -15,6 +15,7 @@ from ..graph.fact import Fact
 from ..model import Model
 from ..records import InputInfo, OutputInfo
 from ..stream import Stream
+from ..walk.walk import walk
 
 __all__ = ["Inspection", "describe"]
 
@@ -51,9 +52,16 @@ def describe(model: Model, source: str, *, load_options: str = "") -> Inspection
     found = Inspection(os.fspath(source), model.isa, model.summary(), False)
     found.parameters = _parameters(model)
     found.states = [
-        {"name": s.name, "output": s.output, "dtype": s.dtype.name, "shape": list(s.shape), "starts": s.kind}
+        {
+            "name": s.name,
+            "output": s.output,
+            "dtype": s.dtype.name,
+            "shape": list(s.shape),
+            "starts": s.kind,
+            "evidence": s.evidence,
+        }
         for s in model.states
-    ]
+    ]  # fmt: skip
     stream, found.not_streamable = _open(model)
     found.streams = stream is not None
     if stream is None:
@@ -68,10 +76,18 @@ def describe(model: Model, source: str, *, load_options: str = "") -> Inspection
 
 
 def _parameters(model: Model) -> int:
-    """Floating-point constants that the nodes left after folding read, inside branches too."""
-    if model._roles.walkable:
+    """Floating-point constants that the nodes left after folding read, with side inputs as the snippet binds them: of an If on
+    one of them, the branch that it takes."""
+    roles = model._roles
+    if roles.walkable:
         return 0
-    walked = model._roles.walk(*model._roles.analysis_sizes())
+    facts = roles.feeds(*roles.analysis_sizes())
+    try:
+        side = model.streaming.side
+    except LstmInferError:
+        side = ()
+    facts |= {name: Fact.of(np.full(facts[name].shape, _switch(model, name), facts[name].dtype)) for name in side}
+    walked = walk(roles.graph, facts)
     consts = {v: walked.facts[v].const for node in walked.nodes for v in node.inputs if v}
     return sum(array.size for array in consts.values() if array is not None and array.dtype.kind == "f")
 

@@ -10,7 +10,7 @@ from typing import TextIO
 
 from ..drive.tables import is_number, plain_table
 
-__all__ = ["print_table", "progress"]
+__all__ = ["loading", "print_table", "progress"]
 
 
 def print_table(head: Sequence[str], rows: Sequence[Sequence[str]], *, file: TextIO | None = None) -> None:
@@ -56,3 +56,55 @@ def progress(title: str, total: int) -> Iterator[Callable[[int], None]]:
 
         yield show
         print(file=sys.stderr)
+
+
+PATIENCE_S = 0.7
+"""A load that takes longer says where it is."""
+
+
+@contextmanager
+def loading(shown: bool = True) -> Iterator[None]:
+    """While models are loaded inside: on a terminal, what a load that takes long is doing, and for how long."""
+    if not shown or not sys.stderr.isatty():
+        yield
+        return
+    import logging
+    import threading
+    import time
+
+    now: list[tuple[str, float]] = []
+    printed: list[str] = []
+    done = threading.Event()
+
+    class Stage(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            text = record.getMessage()
+            began = now[0][1] if now else time.monotonic()
+            now[:] = [] if text.startswith("loaded") else [(text, began)]
+            if not now and printed:
+                printed.clear()
+                print("\r\033[K", end="", file=sys.stderr, flush=True)
+
+    def show() -> None:
+        while not done.wait(0.1):
+            for text, began in now:
+                if time.monotonic() - began > PATIENCE_S:
+                    printed.append(text)
+                    line = f"loading: {text}, {time.monotonic() - began:.1f} s"
+                    print(f"\r\033[K{line}\r", end="", file=sys.stderr, flush=True)
+
+    logger, handler = logging.getLogger("lstm_infer.load"), Stage()
+    before = logger.level, logger.propagate
+    logger.addHandler(handler)
+    logger.setLevel(logging.DEBUG)
+    logger.propagate = False
+    teller = threading.Thread(target=show, daemon=True)
+    teller.start()
+    try:
+        yield
+    finally:
+        done.set()
+        teller.join()
+        logger.removeHandler(handler)
+        logger.setLevel(before[0])
+        logger.propagate = before[1]

@@ -120,7 +120,7 @@ class Collecting(Signals):
         if self._slot(number) < 0:
             raise no_such(number)
         try:
-            frame = frame.copy() if type(frame) is np.ndarray else _copied(views.views_of(frame, None)[0])
+            frame = frame.copy() if type(frame) is np.ndarray else _copied(frame)
         except MemoryError as error:
             raise BudgetError(NO_MEMORY.format("the frame", error)) from error
         self._collector.add((future, number, frame, loop, perf_counter(), self))

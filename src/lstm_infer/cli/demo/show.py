@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 import lstm_infer
 from lstm_infer.cli.demo.beside import Peer
 from lstm_infer.cli.demo.pluck import riff
+from lstm_infer.cli.plots import can_draw, draw_riff
 from lstm_infer.cli.wav import write_wav
 
 __all__ = ["MODEL", "RATE", "run_demo"]
@@ -25,6 +26,8 @@ BUDGET_S = 1.5
 """Each row of the table stops after this much time, wherever in the riff it is: the whole show stays within seconds."""
 RTOL, ATOL = 1e-4, 1e-5
 """What the project promises against onnxruntime in f32."""
+
+_WHAT = {".png": ": the picture, before and after"}
 
 Signal = NDArray[np.float32]
 Feed = Callable[[Signal, Signal], None]
@@ -88,7 +91,9 @@ def run_demo(
         tell(line)
     files = [] if wav is None else _write(Path(out_dir) / wav, dry, whole[:, 0, 0], model, plot=plot)
     for file in files:
-        tell(f"wrote {file}")
+        tell(f"wrote {file}{_WHAT.get(Path(file).suffix, '')}")
+    if plot and files and not can_draw():
+        tell("no picture: matplotlib is not installed (pip install 'lstm_infer[plot]')")
     return {
         "ok": timed.same_bits and timed.agrees,
         "same_bits": timed.same_bits,
@@ -155,9 +160,9 @@ def _write(path: Path, dry: Signal, wet: Signal, model: lstm_infer.Model, *, plo
     write_wav(before, dry, RATE)
     write_wav(path, wet, RATE)
     files = [str(before), str(path)]
-    if plot and find_spec("matplotlib") is not None:
+    if plot and can_draw():
         picture = path.with_suffix(".png")
-        _draw(picture, dry, wet, lambda: _run_chunk(model.stream()))
+        draw_riff(picture, RATE, dry, wet, list(_curves(lambda: _run_chunk(model.stream()))))
         files.append(str(picture))
     return files
 
@@ -208,30 +213,14 @@ def _time(feed: Feed, x: Signal, length: int) -> tuple[dict[str, float], Signal]
     return {"samples": n, "us_per_call": took / n * length * 1e6, "realtime": n / RATE / took}, y[:n]
 
 
-def _draw(path: Path, dry: Signal, wet: Signal, new: Callable[[], Feed]) -> None:
-    """Wave before and after, a close look at a quarter of a second in, and output over input for sines."""
-    from matplotlib.figure import Figure  # not pyplot: no window system is asked for, no global state is left
-
-    figure = Figure(figsize=(11, 7), layout="constrained")
-    axes = figure.subplot_mosaic([["whole", "whole"], ["close", "curve"]], height_ratios=[1, 1.4])
-    t = np.arange(len(dry)) / RATE
-    axes["whole"].plot(t, wet, lw=0.4, color="tab:orange", label="after")
-    axes["whole"].plot(t, dry, lw=0.4, color="tab:blue", label="before")
-    axes["whole"].set(title="The riff", xlabel="seconds", xlim=(0, len(dry) / RATE))
-    axes["whole"].legend(loc="upper right")
-    part = slice(min(RATE // 4, len(dry) // 2), min(RATE // 4, len(dry) // 2) + RATE // 40)
-    axes["close"].plot(t[part] * 1000, wet[part], color="tab:orange", label="after")
-    axes["close"].plot(t[part] * 1000, dry[part], color="tab:blue", label="before")
-    axes["close"].set(title="25 ms of it", xlabel="milliseconds")
+def _curves(new: Callable[[], Feed]) -> Iterator[tuple[float, Signal, Signal]]:
+    """The last period of sines of some levels, and what the amplifier makes of it."""
     n_period = RATE // 120
     for level in (0.03, 0.1, 0.3):
         sine = (level * np.sin(2 * np.pi * np.arange(60 * n_period) / n_period)).astype(np.float32)
         out = np.empty_like(sine)
         new()(sine.reshape(-1, 1, 1), out.reshape(-1, 1, 1))
-        axes["curve"].plot(sine[-n_period - 1 :], out[-n_period - 1 :], label=f"level {level:g}")
-    axes["curve"].set(title="Output over input, 120 Hz: a loop, since there is memory", xlabel="input", ylabel="output")
-    axes["curve"].legend(loc="lower right")
-    figure.savefig(path, dpi=110)
+        yield level, sine[-n_period - 1 :], out[-n_period - 1 :]
 
 
 def _nothing(line: str) -> None:
