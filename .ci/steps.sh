@@ -99,7 +99,7 @@ step_frameworks() {
     "$USER_PYTHON" -c 'import site; print(site.getsitepackages()[0])' >"$(echo "$WORK"/frameworks/lib/python*/site-packages)/user.pth"
     local python=$WORK/frameworks/bin/python # the package as the user has it, and the frameworks beside it
     "$python" -m pip install -q torch==2.13.0 onnxscript keras 'picows>=2' uvloop
-    KERAS_BACKEND=torch "$python" -m pytest tests/doors tests/test_readme.py tests/recognise/test_cells.py tests/stream/test_one_step_read.py tests/test_serve_vad.py
+    KERAS_BACKEND=torch "$python" -m pytest tests/doors tests/test_readme.py tests/recognise/test_cells.py tests/stream/test_one_step_read.py tests/examples/test_training.py tests/test_serve_vad.py
 }
 
 # ---- tables by key, and Ray over them; elsewhere these tests skip ----

@@ -48,7 +48,11 @@ spotted = [
 truth = [word if word in WORDS else "" for word in spoken]
 score = np.mean([a == b for a, b in zip(spotted, truth, strict=True)])
 baseline = np.mean([(a if a in WORDS else "") == b for a, b in zip(nearest, truth, strict=True)])
+elsewhere = chance[:, 1:].max(axis=1) > 0.5
+for _, end in spans:
+    elsewhere[max(end - 12, 0) : end + 8] = False
 print(f"GRU: {score:.0%} of {len(truth)} words right; nearest spectrum: {baseline:.0%}")
+print(f"where no word ends, the GRU hears one in {elsewhere.mean():.1%} of the frames")
 
 
 # %%

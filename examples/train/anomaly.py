@@ -47,8 +47,11 @@ def make_pump(seconds, seed, faults=()):
     return sensors, fault
 
 
-def main():
-    """Train for a minute and write the file."""
+def main(folder=None, share=1.0):
+    """Train for a minute and write the file.
+
+    The file goes into `folder`, or to where it ships. A small `share` of the training shows that this still works.
+    """
     import torch
 
     from story import DATA
@@ -66,9 +69,9 @@ def main():
         def forward(self, x):
             return self.head(self.gru(x)[0])
 
-    runs = np.stack([make_pump(1200, seed)[0] for seed in range(100, 148)])
+    runs = np.stack([make_pump(1200, seed)[0] for seed in range(100, 100 + max(5, int(48 * share)))])
     x = torch.from_numpy(((runs - MEAN) / SPREAD).astype(np.float32))
-    net, T, updates, noise = Guess(), 150, 700, torch.tensor([0.03, 0.03, 0.03, 0.02, 0.1])
+    net, T, updates, noise = Guess(), 150, max(2, int(700 * share)), torch.tensor([0.03, 0.03, 0.03, 0.02, 0.1])
     optimiser = torch.optim.Adam(net.parameters())
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 1.5e-2, total_steps=updates)
     for update in range(updates):
@@ -83,7 +86,7 @@ def main():
         if update % 100 == 99:
             print(f"{update + 1} updates: {loss.item():.5f}", flush=True)
     torch.onnx.export(
-        net.eval(), (torch.zeros(2, 7, 10),), str(DATA / "anomaly.onnx"), dynamo=False, opset_version=17,
+        net.eval(), (torch.zeros(2, 7, 10),), str((folder or DATA) / "anomaly.onnx"), dynamo=False, opset_version=17,
         input_names=["sensors"], output_names=["guess"], dynamic_axes={"sensors": {0: "B", 1: "T"}, "guess": {0: "B", 1: "T"}},
     )  # fmt: skip
 

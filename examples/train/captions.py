@@ -37,8 +37,11 @@ def make_drawings(count, seed):
     return pictures + rng.normal(0, 0.15, pictures.shape).astype(np.float32), captions
 
 
-def main():
-    """Train for some minutes and write the file."""
+def main(folder=None, share=1.0):
+    """Train for some minutes and write the file.
+
+    The file goes into `folder`, or to where it ships. A small `share` of the training shows that this still works.
+    """
     import torch
     from torch import nn
 
@@ -63,13 +66,13 @@ def main():
             h, c = self.see(picture)[None].chunk(2, dim=-1)
             return self.head(self.lstm(self.embed(words), (h.contiguous(), c.contiguous()))[0])
 
-    pictures, captions = make_drawings(6000, seed=1)
+    pictures, captions = make_drawings(max(64, int(6000 * share)), seed=1)
     x = torch.from_numpy(pictures)
     tokens = np.ones((len(captions), 10), int)  # <end> to the end
     for row, caption in enumerate(captions):
         numbers = [0, *(WORDS.index(word) for word in caption.split())]
         tokens[row, : len(numbers)] = numbers
-    words, net, updates = torch.from_numpy(tokens), Captioner(), 7000
+    words, net, updates = torch.from_numpy(tokens), Captioner(), max(2, int(7000 * share))
     optimiser = torch.optim.Adam(net.parameters())
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 6e-3, total_steps=updates)
     for update in range(updates):
@@ -83,7 +86,7 @@ def main():
         if update % 500 == 499:
             print(f"{update + 1} updates: {loss.item():.4f} a word", flush=True)
     torch.onnx.export(
-        net.eval(), (words[:2, :-1], x[:2]), str(DATA / "captions.onnx"), dynamo=False, opset_version=17,
+        net.eval(), (words[:2, :-1], x[:2]), str((folder or DATA) / "captions.onnx"), dynamo=False, opset_version=17,
         input_names=["word", "picture"], output_names=["scores"],
         dynamic_axes={"word": {0: "B", 1: "T"}, "picture": {0: "B"}, "scores": {0: "B", 1: "T"}},
     )  # fmt: skip

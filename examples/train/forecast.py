@@ -40,8 +40,11 @@ def make_features(load):
     )
 
 
-def main():
-    """Train for a minute and write the file."""
+def main(folder=None, share=1.0):
+    """Train for a minute and write the file.
+
+    The file goes into `folder`, or to where it ships. A small `share` of the training shows that this still works.
+    """
     import torch
 
     from story import DATA
@@ -57,10 +60,10 @@ def main():
         def forward(self, x):
             return self.head(self.lstm(x)[0])
 
-    load = make_load(1400, seed=1)
+    load = make_load(max(30, int(1400 * share)), seed=1)
     x, y = torch.from_numpy(make_features(load)), torch.from_numpy(((load - MEAN) / SPREAD).astype(np.float32))
     targets = y.unfold(0, AHEAD, 1)[1:]  # [T, 24]: the hours after each
-    net, T, warm, updates = Forecaster(), 240, 72, 700
+    net, T, warm, updates = Forecaster(), 240, 72, max(2, int(700 * share))
     optimiser = torch.optim.Adam(net.parameters())
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 1e-2, total_steps=updates)
     for update in range(updates):
@@ -72,9 +75,10 @@ def main():
         schedule.step()
         if update % 100 == 99:
             print(f"{update + 1} updates: {loss.item() * SPREAD:.2f} MW", flush=True)
+    size = {0: torch.export.Dim("T"), 1: torch.export.Dim("B")}
     torch.onnx.export(  # the exporter of the day; T and B are dynamic
-        net.eval(), (torch.zeros(5, 2, 6),), str(DATA / "forecast.onnx"), dynamo=True, external_data=False, input_names=["hour"],
-        output_names=["day_ahead"], dynamic_shapes={"x": {0: torch.export.Dim("T"), 1: torch.export.Dim("B")}},
+        net.eval(), (torch.zeros(5, 2, 6),), str((folder or DATA) / "forecast.onnx"), dynamo=True, external_data=False,
+        input_names=["hour"], output_names=["day_ahead"], dynamic_shapes={"x": size},
     )  # fmt: skip
 
 

@@ -75,8 +75,11 @@ def features(audio):
     return (np.log(power @ FILTERS.T + 1e-3) / 3).astype(np.float32)
 
 
-def main():
-    """Train for two minutes and write the file."""
+def main(folder=None, share=1.0):
+    """Train for two minutes and write the file.
+
+    The file goes into `folder`, or to where it ships. A small `share` of the training shows that this still works.
+    """
     import torch
     from torch import nn
 
@@ -97,8 +100,8 @@ def main():
             seen = torch.relu(self.conv(x.transpose(1, 2))).transpose(1, 2)
             return torch.softmax(self.head(self.gru(seen)[0]), -1)
 
-    rng, T = np.random.default_rng(1), 600
-    x, labels = np.zeros((240, T, BANDS), np.float32), np.zeros((240, T), int)
+    rng, T, rows = np.random.default_rng(1), 600, max(1, int(240 * share))
+    x, labels = np.zeros((rows, T, BANDS), np.float32), np.zeros((rows, T), int)
     for row in range(len(x)):
         words = rng.choice(WORDS * 2 + OTHERS, 12)
         audio, spans = make_sound(words, rng, noise=rng.choice([0.01, 0.05, 0.1]))
@@ -107,7 +110,7 @@ def main():
         for word, (_, end) in zip(words, spans, strict=True):
             if word in WORDS and end + 4 < T:
                 labels[row, end - 6 : end + 5] = 1 + WORDS.index(word)  # the word is known when it has been heard
-    x, labels, net, updates = torch.from_numpy(x), torch.from_numpy(labels), Spotter(), 500
+    x, labels, net, updates = torch.from_numpy(x), torch.from_numpy(labels), Spotter(), max(2, int(500 * share))
     optimiser = torch.optim.Adam(net.parameters())
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 1e-2, total_steps=updates)
     for update in range(updates):
@@ -121,7 +124,7 @@ def main():
         if update % 100 == 99:
             print(f"{update + 1} updates: {loss.item():.4f}", flush=True)
     torch.onnx.export(
-        net.eval(), (x[:2, :40],), str(DATA / "keywords.onnx"), dynamo=False, opset_version=17, input_names=["bands"],
+        net.eval(), (x[:2, :40],), str((folder or DATA) / "keywords.onnx"), dynamo=False, opset_version=17, input_names=["bands"],
         output_names=["words"], dynamic_axes={"bands": {0: "B", 1: "T"}, "words": {0: "B", 1: "T"}},
     )  # fmt: skip
 

@@ -41,8 +41,11 @@ class Carts:
         self._begin()
 
 
-def main():
-    """Train by following the gradient through the physics, for two minutes, and write the file."""
+def main(folder=None, share=1.0):
+    """Train by following the gradient through the physics, for two minutes, and write the file.
+
+    The file goes into `folder`, or to where it ships. A small `share` of the training shows that this still works.
+    """
     import torch
     from torch import nn
 
@@ -62,7 +65,7 @@ def main():
             h = self.cell(seen, h * (1 - start))
             return 3 * torch.tanh(self.head(h)), h
 
-    net, B, updates = Policy(), 96, 400
+    net, B, updates = Policy(), 96, max(2, int(400 * share))
     optimiser = torch.optim.Adam(net.parameters())
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 1e-2, total_steps=updates)
     for update in range(updates):
@@ -86,7 +89,7 @@ def main():
         if update % 50 == 49:
             print(f"{update + 1} updates: off by {loss.item():.3f} m", flush=True)
     torch.onnx.export(
-        net.eval(), (torch.zeros(3, 3), torch.zeros(3, 1), torch.zeros(3, 28)), str(DATA / "policy.onnx"), dynamo=False,
+        net.eval(), (torch.zeros(3, 3), torch.zeros(3, 1), torch.zeros(3, 28)), str((folder or DATA) / "policy.onnx"), dynamo=False,
         opset_version=17, input_names=["seen", "start", "h"], output_names=["force", "h_next"],
         dynamic_axes={name: {0: "B"} for name in ("seen", "start", "h", "force", "h_next")},
     )  # fmt: skip

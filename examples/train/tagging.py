@@ -62,8 +62,11 @@ def make_text(sentences, seed):
     return ids, tags
 
 
-def main():
-    """Train both for half a minute and write the files."""
+def main(folder=None, share=1.0):
+    """Train both for half a minute and write the files.
+
+    The file goes into `folder`, or to where it ships. A small `share` of the training shows that this still works.
+    """
     import torch
     from torch import nn
 
@@ -83,10 +86,10 @@ def main():
         def forward(self, words):
             return self.head(self.lstm(self.embed(words))[0])
 
-    ids, tags = (torch.from_numpy(part.astype(np.int64)) for part in make_text(6000, seed=1))
+    ids, tags = (torch.from_numpy(part.astype(np.int64)) for part in make_text(max(64, int(6000 * share)), seed=1))
     for name, net in (("whole", Tagger(12, True)), ("causal", Tagger(20, False))):
         torch.manual_seed(0)
-        optimiser, updates = torch.optim.Adam(net.parameters(), 1e-2), 900
+        optimiser, updates = torch.optim.Adam(net.parameters(), 1e-2), max(2, int(900 * share))
         for update in range(updates):
             rows = torch.randint(0, len(ids), (64,))
             scores = net(ids[rows].clamp(min=0))
@@ -97,7 +100,7 @@ def main():
             if update % 100 == 99:
                 print(f"{name}, {update + 1} updates: {loss.item():.4f}", flush=True)
         torch.onnx.export(
-            net.eval(), (ids[:2, :7].clamp(min=0),), str(DATA / f"tagger_{name}.onnx"), dynamo=False, opset_version=17,
+            net.eval(), (ids[:2, :7].clamp(min=0),), str((folder or DATA) / f"tagger_{name}.onnx"), dynamo=False, opset_version=17,
             input_names=["words"], output_names=["tags"], dynamic_axes={"words": {0: "B", 1: "T"}, "tags": {0: "B", 1: "T"}},
         )  # fmt: skip
 

@@ -33,8 +33,11 @@ def make_reports(lines, seed):
     return "".join(make_report(rng) for _ in range(lines))
 
 
-def main():
-    """Train for two minutes and write the file."""
+def main(folder=None, share=1.0):
+    """Train for two minutes and write the file.
+
+    The file goes into `folder`, or to where it ships. A small `share` of the training shows that this still works.
+    """
     import torch
 
     from story import DATA
@@ -54,8 +57,8 @@ def main():
             out, h = self.gru(self.embed(letter), h)
             return self.head(out), h
 
-    text = torch.tensor([LETTERS.index(c) for c in make_reports(4000, seed=1)])
-    net, T, B, updates = Writer(), 100, 48, 1200
+    text = torch.tensor([LETTERS.index(c) for c in make_reports(max(20, int(4000 * share)), seed=1)])
+    net, T, B, updates = Writer(), 100, 48, max(2, int(1200 * share))
     optimiser = torch.optim.Adam(net.parameters())
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 1e-2, total_steps=updates)
     for update in range(updates):
@@ -69,7 +72,7 @@ def main():
         if update % 200 == 199:
             print(f"{update + 1} updates: {loss.item() / np.log(2):.3f} bits a letter", flush=True)
     torch.onnx.export(
-        net.eval(), (torch.zeros(1, 5, dtype=torch.long), torch.zeros(1, 1, 40)), str(DATA / "text.onnx"), dynamo=False,
+        net.eval(), (torch.zeros(1, 5, dtype=torch.long), torch.zeros(1, 1, 40)), str((folder or DATA) / "text.onnx"), dynamo=False,
         opset_version=17, input_names=["letter", "h"], output_names=["scores", "h_next"],
         dynamic_axes={"letter": {0: "B", 1: "T"}, "h": {1: "B"}, "scores": {0: "B", 1: "T"}, "h_next": {1: "B"}},
     )  # fmt: skip

@@ -53,6 +53,7 @@ def test_is_better_than_its_baseline(run, capsys, tmp_path, name):
     draws = importlib.util.find_spec("matplotlib") is not None  # the numbers need none
     made = run(name, *(["--plot", str(tmp_path / "out.png")] if draws else []))
     assert BETTER[name](made["score"], made["baseline"]), (made["score"], made["baseline"])
+    assert name != "keywords" or made["elsewhere"].mean() < 0.01  # nor does it hear words where there are none
     assert 0 < capsys.readouterr().out.count("\n") < 20
     assert not draws or (tmp_path / "out.png").stat().st_size > 20_000
 
@@ -89,12 +90,9 @@ def test_without_arguments_says_what_to_do(run, monkeypatch, name):
     assert f"python examples/{name}.py" in str(stopped.value) and ".onnx" in str(stopped.value)
 
 
-def test_the_models_are_small_and_each_has_its_script():
+def test_the_models_are_small():
     files = sorted((EXAMPLES / "data").glob("*.onnx"))
     assert sum(file.stat().st_size for file in files) < 200_000
-    scripts = {script.stem: script.read_text(encoding="utf-8") for script in (EXAMPLES / "train").glob("*.py")}
-    for file in files:
-        assert any(file.name in text for text in scripts.values()) or "tagger_" in file.name
 
 
 def test_a_story_needs_numpy_alone():
