@@ -59,13 +59,12 @@ for temperature in (0.3, 1.0, 1.5):
 # %%
 # Low temperatures repeat themselves, high ones stop making words.
 words = set(read.replace(",", " ").replace(".", " ").split())
-temperatures, spelt, fresh = np.array([0.1, 0.3, 0.5, 0.7, 1.0, 1.2, 1.5, 2.0]), [], []
+temperatures, spelt, used = np.array([0.1, 0.3, 0.5, 0.7, 1.0, 1.2, 1.5, 2.0]), [], []
 for temperature in temperatures:
     text = "\n".join(write(temperature, 300))
     written = text.replace(",", " ").replace(".", " ").split()
     spelt.append(np.mean([word in words for word in written]))
-    lines = [line for line in text.split("\n") if line.endswith(".")]
-    fresh.append(len(set(lines)) / max(len(lines), 1))
+    used.append(len(words.intersection(written)) / len(words))
 
 
 # %%
@@ -76,8 +75,8 @@ for temperature in temperatures:
 @drawn
 def draw(plt):
     _, (left, right) = plt.subplots(1, 2, figsize=(10, 3.6), width_ratios=(1, 1.5))
-    left.plot(temperatures, spelt, "o-", color=COLOURS["ours"], label="words that are words")
-    left.plot(temperatures, fresh, "o-", color=COLOURS["baseline"], label="lines written only once")
+    left.plot(temperatures, spelt, "o-", color=COLOURS["ours"], label="of its words are words")
+    left.plot(temperatures, used, "o-", color=COLOURS["baseline"], label="of its vocabulary used")
     left.set(xlabel="temperature", ylabel="share", ylim=(0, 1.03), title="Cold repeats itself, hot misspells")
     left.legend(fontsize=8)
     span = slice(1, 60)
