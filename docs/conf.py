@@ -47,13 +47,15 @@ STORIES = [
 OTHERS = ["torch_to_live", "stateful_onnx", "vad_silero", "denoise_dtln"]
 """Those that need torch, onnxruntime or the models of others: run by LSTM_INFER_GALLERY=all."""
 
+SHOWN = [*STORIES, *OTHERS, "train_amp"]
+
 RUN = STORIES + (OTHERS if os.environ.get("LSTM_INFER_GALLERY") == "all" else [])
 
 sphinx_gallery_conf = {
     "examples_dirs": "../examples",
     "gallery_dirs": "examples",
     "filename_pattern": rf"/({'|'.join(RUN)})\.py$",
-    "ignore_pattern": r"(story|__init__)\.py$",
+    "ignore_pattern": rf"^(?!.*\b({'|'.join(SHOWN)})\.py$)",  # what is not named has no page
     "within_subsection_order": "FileNameSortKey",
     "nested_sections": False,
     "image_scrapers": ("matplotlib",),
