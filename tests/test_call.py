@@ -251,7 +251,7 @@ def test_unbound() -> None:
         {"inputs": [("x", "f4", (1, 1, F), 3, True)]},
         {"inputs": [("x", "f4", (1, 2, F), 1, True)]},
         {"inputs": [("x", "f4", (1,) * 17, 1, True)]},
-        {"outputs": [("y", "f4", (1, F), 1, True)]},
+        {"outputs": [("y", "f4", (1, 0), 1, True)]},
     ],
 )
 def test_call_refuses(change: dict[str, Any]) -> None:

@@ -103,8 +103,8 @@ cdef Port port_of(name, dtype, tuple step, int time, bint every) except *:
     cdef Port port
     port.name, port.dtype = <PyObject *>name, <PyObject *>dtype
     port.type, port.every = dtype.num, every
-    port.each = step[time] if time >= 0 else 1
     port.step[0] = shape_of(step, time)
+    port.each = step[time] if time >= 0 else 1
     port.step[1] = shape_of(step[:time] + step[time + 1:], -1) if time >= 0 and port.each == 1 else port.step[0]
     port.chunk = port.step[0] if time >= 0 or not every else shape_of((1, *step), 0)
     port.step_bytes = np.zeros(step, dtype).nbytes
