@@ -4,6 +4,7 @@
     python tests/review/hunt.py time 0:5000 --prefixes     and a stream over every beginning of the signal
     python tests/review/hunt.py frame 0:30000              states of frame models against the truth that was drawn
     python tests/review/hunt.py time 0:2000 --convert      what streams as stateful ONNX beside its stream (or frame)
+    python tests/review/hunt.py time 0:2000 --pool         as a native file, its signals in a pool beside a stream for each (or frame)
 
 A number that is printed draws the same graph again. Exit status 1: something was wrong.
 """
@@ -21,6 +22,7 @@ sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parent)]
 
 from convert_checks import try_convert  # noqa: E402
 from frame_checks import try_frame  # noqa: E402
+from pool_checks import try_pool  # noqa: E402
 from time_checks import try_time  # noqa: E402
 
 
@@ -30,10 +32,12 @@ def main():
     parser.add_argument("seeds", help="first:last")
     parser.add_argument("--prefixes", action="store_true")
     parser.add_argument("--convert", action="store_true")
+    parser.add_argument("--pool", action="store_true")
     args = parser.parse_args()
     first, last = (int(n) for n in args.seeds.split(":"))
     attempt = partial(try_time, prefixes=args.prefixes) if args.kind == "time" else try_frame
     attempt = partial(try_convert, kind=args.kind) if args.convert else attempt
+    attempt = partial(try_pool, kind=args.kind) if args.pool else attempt
     counts, wrong, begin = Counter(), [], time.monotonic()
     for seed in range(first, last):
         try:
