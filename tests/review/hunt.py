@@ -4,7 +4,7 @@
     python tests/review/hunt.py time 0:5000 --prefixes     and a stream over every beginning of the signal
     python tests/review/hunt.py frame 0:30000              states of frame models against the truth that was drawn
     python tests/review/hunt.py time 0:2000 --convert      what streams as stateful ONNX beside its stream (or frame)
-    python tests/review/hunt.py time 0:2000 --pool         as a native file, its signals in a pool beside a stream for each (or frame)
+    python tests/review/hunt.py time 0:2000 --pool         a native file's signals in a pool, beside a stream for each (or frame)
 
 A number that is printed draws the same graph again. Exit status 1: something was wrong.
 """

@@ -1,4 +1,4 @@
-"""Random graphs, each written as a native file, whose signals live in a pool of it: every one beside a stream of the source alone."""
+"""Random graphs, each written as a native file, whose signals live in a pool of it, beside streams of the source."""
 
 from __future__ import annotations
 

@@ -122,7 +122,7 @@ def side_by_side(pool: Signals, plan: StreamPlan, sequences: Sequence[One], thre
 
 def may_go_on(plan: StreamPlan) -> bool:
     """May a sequence be fed beyond its end: no output is the value at the end, and nothing is refused for its values."""
-    return all(o.kind in ("time", "frame") for o in plan.spec.outputs) and not any(
+    return all(o.kind == "time" or plan.spec.mode == "frame" for o in plan.spec.outputs) and not any(
         block.program.can_fail for block in plan.blocks
     )
 
