@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pickle
+import sys
 from math import prod
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,10 @@ import every_road
 import lstm_infer
 import stream_models
 from lstm_infer import ArgumentError, DtypeError, FeedError, ShapeError, StateError
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "review"))
+
+import frame_graphs
 
 pa = pytest.importorskip("pyarrow", reason="tables need pyarrow")
 keyed = pytest.importorskip("lstm_infer.keyed")
@@ -88,6 +94,17 @@ def test_each_row_has_the_bits_of_its_key_alone(name: str) -> None:
             for row, want in wants.items():
                 assert found[row].tobytes() == want[out], (turn, row, out)
     assert len(scorer) == len(alone.streams)
+
+
+def test_a_file_of_one_step_gives_each_row_its_own() -> None:
+    """Its output has no time axis: a chunk would give the value at the end alone."""
+    model, rng = lstm_infer.load(frame_graphs.draw(7).data), np.random.default_rng(5)
+    assert model.streaming.mode == "loop" and model.streaming.outputs == {"y0": "frame"}
+    alone = Alone(model)
+    table = pa.table({"key": rng.integers(0, 2, 40), **drawn(rng, alone.facts, 40)})
+    found = rows_of(keyed.Scorer(model, key="key", features="in x0").score(table)["y0"])
+    for row, (key, x) in enumerate(zip(table["key"].to_pylist(), table["in x0"].to_pylist(), strict=True)):
+        assert found[row].tobytes() == alone.step(key, {"x0": x})["y0"], row
 
 
 @pytest.mark.parametrize("precision", ["f16", "int8"])

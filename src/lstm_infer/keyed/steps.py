@@ -48,7 +48,7 @@ class Ports:
             Port(o.name, plan.out_facts[o.name].shape, np.dtype(plan.out_facts[o.name].dtype), o.axis if o.kind == "time" else -1)
             for o in spec.outputs
         ]  # fmt: skip
-        every = all(o.kind in ("time", "frame") for o in spec.outputs) and not plan.fed.per_step
+        every = (self.leading or all(o.kind == "time" for o in spec.outputs)) and not plan.fed.per_step
         self.chunks = every and (self.leading or all(port.time >= 0 for port in self.ins))
         """May rows of a signal go in as a chunk: each step has its own values, and gives its own outputs."""
 
