@@ -126,7 +126,7 @@ class StreamPool(Collecting):
         return self._alone(lambda: self._opened_many(many))
 
     @within_memory("the pool")
-    def close(self, ids: Any) -> None:
+    def close(self, ids: int | Iterable[int] | ArrayIn) -> None:
         """End a signal, or several; their places are used again, their ids are not.
 
         Parameters

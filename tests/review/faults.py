@@ -137,7 +137,7 @@ FAULTS = {
     ),
     "length": Fault(
         "a constant that follows the length of the sequence is taken for one of every step", "time", 50,
-        (("analysis.follow:_Flow.node", "lengths.check_constants(self.ground, node, timed)", "pass"),),
+        (("analysis.follow:_Flow.node", "lengths.check_constants(self.ground, node, timed, ", "dict("),),
     ),
     "contested": Fault(
         "a signal that is added is a state though another input may be the delay of the sum", "frame", 901,
