@@ -94,6 +94,15 @@ def _readme(app: object, docname: str, source: list[str]) -> None:
         source[0] = re.sub(r"\[([^\]]*)\]\(((?:examples|benchmarks|CONTRIBUTING)[^)]*)\)", r"`\2`", text)
 
 
+def _benchmarks(app: object, docname: str, source: list[str]) -> None:
+    """The page "performance" is the README of the benchmarks, below the picture that one of them draws."""
+    if docname == "performance":
+        text = (Path(__file__).parents[1] / "benchmarks" / "README.md").read_text(encoding="utf-8")
+        picture = "![microseconds a step, beside onnxruntime and the reading of the weights](latency.svg)"
+        text = re.sub(r"\]\(\.\./docs/", "](", text.partition("\n")[2])
+        source[0] = f"# Performance\n\n{picture}\n{text}"
+
+
 def _headers(app: object) -> None:
     """The header of the gallery is GALLERY_HEADER.rst: a README.md, which folders have for their readers, is none."""
     app.config.sphinx_gallery_conf["source_suffix"] = {".rst": "restructuredtext"}  # type: ignore[attr-defined]
@@ -103,4 +112,5 @@ def setup(app: object) -> None:
     """Hooks."""
     app.connect("builder-inited", _headers, priority=400)  # type: ignore[attr-defined]  # before sphinx-gallery's, of 500
     app.connect("source-read", _readme)  # type: ignore[attr-defined]
+    app.connect("source-read", _benchmarks)  # type: ignore[attr-defined]
     app.connect("source-read", _name_files)  # type: ignore[attr-defined]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import re
 
 import lstm_infer
@@ -27,6 +29,19 @@ def test_every_error_is_explained() -> None:
 def test_every_page_is_in_the_contents() -> None:
     contents = set(re.findall(r"^(\w+)$", (DOCS / "index.md").read_text(encoding="utf-8"), re.MULTILINE))
     assert contents == {page.stem for page in DOCS.glob("*.md")} - {"index"}
+
+
+def test_the_code_of_the_page_on_streams_runs_and_prints_what_it_says(monkeypatch) -> None:
+    page = (DOCS / "streams.md").read_text(encoding="utf-8")
+    names: dict[str, object] = {}
+    shown = re.findall(r"^```python\n(.*?)^```\n\n```text\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    assert len(shown) == page.count("```python") >= 7
+    monkeypatch.chdir(shared_files.ROOT)
+    for block, want in shown:
+        said = io.StringIO()
+        with contextlib.redirect_stdout(said):
+            exec(compile(block, "streams.md", "exec"), names)
+        assert said.getvalue() == want, block
 
 
 def test_links_of_pages_lead_somewhere() -> None:
