@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 import onnx
 import pytest
 
+import every_road
 import lstm_infer
 import stream_models
 from lstm_infer import cli
@@ -82,6 +83,11 @@ def test_what_is_drawn_of_a_state_inside():
     (lstm,) = (unit for unit in net.units if unit.loop)
     assert lstm.loop == "h, c" and re.match(r"LSTM \d+ → \d+$", lstm.title) and "T" in lstm.shape
     assert not net.back
+
+
+def test_a_size_that_the_file_leaves_open_is_shown_as_open():
+    shapes = {unit.name or unit.title: unit.shape for unit in drawing(every_road.ROADS["open size"]().load()).units}
+    assert shapes["x"] == "[1, ?]" and shapes["h"] == "[1, 1]"
 
 
 def test_what_stands_in_the_way_is_marked():

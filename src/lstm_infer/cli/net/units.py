@@ -74,6 +74,7 @@ class _Drawer:
         self.refused = spec.node if isinstance(spec, NotStreamableError) else ""
         self.time = dict(self.spec.time_axes) if self.spec else dict(model._roles.time)
         self.pairs = dict(self.spec.pairs) if self.spec else {}
+        self.open = set(model._roles.stay_open())
         self.found = Drawing()
         self.of: dict[str, int] = {}
         """The box that makes a value."""
@@ -168,10 +169,11 @@ class _Drawer:
         return node.op
 
     def _shape(self, value: str) -> str:
-        """Sizes of one signal; T along time."""
+        """Sizes of one signal; T along time, ? where the file leaves an input open."""
         fact = self.walked.facts.get(value)
         if fact is None:
             return ""
         axis = self.time.get(value)
         parts = [("T" if n == self.steps else "T′") if a == axis else str(n) for a, n in enumerate(fact.shape)]
+        parts = ["?" if (value, a) in self.open else part for a, part in enumerate(parts)]
         return f"[{', '.join(parts)}]"
