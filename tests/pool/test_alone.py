@@ -210,3 +210,30 @@ def test_why_signals_are_stepped_one_at_a_time() -> None:
     text = road.load().summary()
     assert "pool: one signal at a time: node 'ReduceMean_0'" in text
     assert "pool:" not in lstm_infer.load(stream_models.state_io()).summary()
+
+
+@pytest.mark.parametrize(
+    "node",
+    [
+        ("Slice", ["x", "back", "far", "one", "back"], {}),
+        ("CumSum", ["x", "last"], {}),
+        ("Softmax", ["x"], {"axis": 1}),
+    ],
+    ids=lambda node: node[0],
+)
+def test_what_goes_along_the_batch_keeps_signals_apart(
+    node: tuple[str, list[str], dict[str, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A flip of the batch, a sum along it: a pool has no such neighbours."""
+    op, ins, attrs = node
+    consts = every_road.consts() | {"back": np.array([-1]), "far": np.array([-(2**31)])}
+    monkeypatch.setattr(every_road, "consts", lambda: consts)
+    crossing = every_road.n(op, ins, ["m"], name="cross", **attrs)
+    ports = [("x", every_road.FLOAT, ["T", "B", every_road.I])], [("seq", every_road.FLOAT, ["T", "B", every_road.H])]
+    model = every_road.Road([crossing, *every_road.lstm("m")], *ports, every_road.ONE).load()
+    x = np.random.default_rng(0).uniform(-1, 1, (5, 4, 1, every_road.I)).astype(np.float32)
+    with model.pool() as pool:
+        got = pool.run(np.array([pool.open() for _ in range(5)]), x)
+        assert pool._batches.apart
+    for row, chunk in zip(got, x, strict=True):
+        np.testing.assert_array_equal(row, model.stream().run(chunk))

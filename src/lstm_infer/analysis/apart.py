@@ -26,5 +26,5 @@ def why_apart(spec: StreamSpec, side: Sequence[str] = ()) -> str:
     for name in (*spec.streamed, *side):
         if name not in spec.roles.batch:
             return f"input {name!r} has no batch axis"
-    node = meeting_point(spec.roles)
+    node = meeting_point(spec.roles, places=True)
     return "" if node is None else f"{node} brings the signals of a batch together"

@@ -35,7 +35,7 @@ def pack_axes(roles: Roles, names: Sequence[str], outputs: Sequence[OutputInfo])
         op = registry.find(node)
         if op.random or op.stepwise:  # a draw for each place of a batch; a scale over all that is fed
             return None
-    if meeting_point(roles) is not None:
+    if meeting_point(roles, places=True) is not None:
         return None
     return {
         **{name: roles.batch[name] for name in names},
