@@ -13,29 +13,10 @@
 `help(lstm_infer.load)`, `help(lstm_infer.Model)` and `help(lstm_infer.Stream)` say the rest; `lstm-infer inspect model.onnx` prints
 lines like these for a file. `lstm_infer.onnxruntime` has the names of onnxruntime, `lstm_infer.typing` types for annotations.
 
-The errors are here at once; everything else is imported when it is first asked for, NumPy too.
+All of it is imported when it is first asked for, NumPy too.
 """
 
 from typing import TYPE_CHECKING
-
-from .errors import (
-    ArgumentError,
-    BudgetError,
-    ConvertError,
-    DtypeError,
-    FeedError,
-    FormatError,
-    IsaError,
-    LstmInferError,
-    MissingFileError,
-    NotStreamableError,
-    OnnxImportError,
-    OpenSizeError,
-    QueueFullError,
-    ShapeError,
-    StateError,
-    UnsupportedOpError,
-)
 
 __version__ = "0.1.0"
 
@@ -85,6 +66,24 @@ if TYPE_CHECKING:
     from .doors.from_keras import from_keras
     from .doors.from_torch import from_torch
     from .doors.onnxruntime import InferenceSession
+    from .errors import (
+        ArgumentError,
+        BudgetError,
+        ConvertError,
+        DtypeError,
+        FeedError,
+        FormatError,
+        IsaError,
+        LstmInferError,
+        MissingFileError,
+        NotStreamableError,
+        OnnxImportError,
+        OpenSizeError,
+        QueueFullError,
+        ShapeError,
+        StateError,
+        UnsupportedOpError,
+    )
     from .isa import show_isa
     from .model import Model, load
     from .pool import StreamPool
@@ -100,13 +99,14 @@ else:  # a type checker that saw this would believe in every name
         "from_torch": "doors.from_torch",
         "InferenceSession": "doors.onnxruntime",
         "show_isa": "isa",
+        **{name: "errors" for name in __all__ if name.endswith("Error")},
         **dict.fromkeys(("Model", "load"), "model"),
         **dict.fromkeys(("InputInfo", "LayerInfo", "OutputInfo", "PoolStats", "StateInfo", "StreamInfo"), "records"),
         "Stream": "stream",
         "StreamPool": "pool",
     }
 
-    _MODULES = ("onnx_backend", "onnxruntime", "typing")
+    _MODULES = ("errors", "onnx_backend", "onnxruntime", "typing")
 
     def __getattr__(name):
         """A public name, from the module that makes it; kept from then on."""
@@ -121,4 +121,4 @@ else:  # a type checker that saw this would believe in every name
 
     def __dir__():
         own = (name for name in globals() if name.startswith("__"))
-        return sorted({*own, *__all__, *_MODULES, "errors"})
+        return sorted({*own, *__all__, *_MODULES})

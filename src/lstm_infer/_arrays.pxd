@@ -44,3 +44,11 @@ cdef extern from *:
     bint LI_PLAIN(PyObject *) noexcept nogil
     bint LI_WRITEABLE(PyObject *) noexcept nogil
     object li_new_array(PyObject *dtype, int rank, const npy_intp *dims)
+
+cdef extern from "Python.h":
+    int look_for_signals "PyErr_CheckSignals"() noexcept
+
+
+cdef inline bint apart(PyObject *a, PyObject *b) noexcept:
+    """Do two arrays share no memory."""
+    return LI_DATA(a) >= LI_DATA(b) + LI_NBYTES(b) or LI_DATA(b) >= LI_DATA(a) + LI_NBYTES(a)

@@ -11,10 +11,11 @@ from lstm_infer._kernels cimport *
 
 import numpy as np
 
-from lstm_infer import bounds
-from lstm_infer.errors import IsaError
+from lstm_infer.later import Later
 
 cnp.import_array()
+
+bounds, errors = Later("bounds"), Later("errors")
 
 
 # ---- tables ----------------------------------------------------------------------------------------------------
@@ -81,10 +82,11 @@ cdef const li_kernels *find_isa(str isa) except NULL:
     for i in range(li_n_isas()):
         if li_isa_name(i).decode() == isa:
             if not li_isa_runnable(i):
-                raise IsaError(f"instruction set {isa!r}: this CPU or its operating system cannot run it; "
-                               f"runnable: {', '.join(n for n, ok in list_isas() if ok)}")
+                raise errors.IsaError(f"instruction set {isa!r}: this CPU or its operating system cannot run it; "
+                                      f"runnable: {', '.join(n for n, ok in list_isas() if ok)}")
             return li_isa_kernels(i)
-    raise IsaError(f"instruction set {isa!r} is not in this build; it has: {', '.join(n for n, _ in list_isas())}")
+    have = ", ".join(n for n, _ in list_isas())
+    raise errors.IsaError(f"instruction set {isa!r} is not in this build; it has: {have}")
 
 
 # ---- memory ----------------------------------------------------------------------------------------------------

@@ -40,9 +40,6 @@ cdef extern from *:
     """
     void LI_FETCH(const void *) noexcept nogil
 
-cdef extern from "Python.h":
-    int look_for_signals "PyErr_CheckSignals"() noexcept
-
 
 @cython.auto_pickle(False)
 @cython.final

@@ -378,8 +378,3 @@ cdef inline void hold(Held *held, PyObject *array) noexcept:
     Py_INCREF(<object>array)
     held.array[held.n] = array
     held.n += 1
-
-
-cdef inline bint apart(PyObject *a, PyObject *b) noexcept:
-    """Do two arrays share no memory."""
-    return LI_DATA(a) >= LI_DATA(b) + LI_NBYTES(b) or LI_DATA(b) >= LI_DATA(a) + LI_NBYTES(a)

@@ -84,6 +84,12 @@ cdef class Call:
     cdef void move(self, int i, const Held *held, int64_t at, int64_t n, char *scratch) noexcept nogil
 
 
+cdef class Standing:
+    cdef readonly object plan
+    cdef readonly object phase
+    cdef readonly bint flushed
+
+
 cdef class StreamCore:
     cdef long busy
     cdef Call call

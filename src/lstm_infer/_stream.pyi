@@ -1,7 +1,7 @@
 """A call of a stream in one crossing into C, and what every stream has of it."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, NoReturn, TypeVar, final, overload
+from typing import Any, Final, NoReturn, TypeVar, final, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,6 +61,21 @@ class Call:
         nodes: Sequence[Sequence[str]],
         can_fail: bool = False,
     ) -> None: ...
+
+MAX_CHUNK: Final[int]
+"""Longest block of a stream, where the caller does not say."""
+
+@final
+class Standing:
+    """Where a stream stands, besides its state: replaced as a whole, so that a call sees whether it is still there."""
+
+    def __init__(self, plan: Any, phase: tuple[int, ...], flushed: bool) -> None: ...
+    @property
+    def plan(self) -> Any: ...
+    @property
+    def phase(self) -> tuple[int, ...]: ...
+    @property
+    def flushed(self) -> bool: ...
 
 class StreamCore:
     """The fast road of a stream: look, run, return.

@@ -19,12 +19,11 @@ from lstm_infer._arrays cimport *
 from lstm_infer._core cimport Plan, address, run_steps, step_error
 
 import numpy as np
-
-from lstm_infer import bounds
-from lstm_infer.errors import BudgetError, StateError
-from lstm_infer.views import views_of
+from lstm_infer.later import Later
 
 cnp.import_array()
+
+bounds, errors, views = Later("bounds"), Later("errors"), Later("views")
 
 # ---- memory to work in -----------------------------------------------------------------------------------------
 
@@ -60,7 +59,6 @@ cdef Scratch *take_scratch(int64_t n_bytes) noexcept:
 
 
 def fill_scratch(int value):
-    """Overwrite the memory that no call has now: for tests, that nothing of an earlier call is read."""
     cdef Scratch *one = lent
     while one != NULL:
         memset(one.memory, value, one.n_bytes)
@@ -77,6 +75,10 @@ cdef void give_scratch(Scratch *scratch) noexcept:
 
 
 # ---- ports -----------------------------------------------------------------------------------------------------
+
+cdef object too_much(what):
+    return errors.BudgetError(f"the call takes more memory than there is ({what}); feed shorter pieces")
+
 
 cdef int raised() except -1:
     """Hand on the error that is set."""
@@ -125,11 +127,6 @@ cdef inline bint fits(PyObject *a, const Port *port, const Shape *shape, npy_int
         if dims[i] != shape.dims[i] and i != shape.time:
             return False
     return shape.time < 0 or dims[shape.time] == n * port.each
-
-
-cdef inline bint apart(PyObject *a, PyObject *b) noexcept:
-    """Do two arrays share no memory."""
-    return LI_DATA(a) >= LI_DATA(b) + LI_NBYTES(b) or LI_DATA(b) >= LI_DATA(a) + LI_NBYTES(a)
 
 
 cdef inline int64_t lines(int64_t n_bytes) noexcept:
@@ -301,15 +298,18 @@ cdef class Call:
             far += held.n_frames * step
 
 
-cdef extern from "Python.h":
-    int look_for_signals "PyErr_CheckSignals"() noexcept
-
-
-IN_USE = ("stream is in use by another thread; give each thread a stream of its own "
-          "(model.stream() or stream.fork())")
-
-
 # ---- streams ---------------------------------------------------------------------------------------------------
+
+MAX_CHUNK = 64
+IN_USE = "stream is in use by another thread; give each thread a stream of its own (model.stream() or stream.fork())"
+
+
+@cython.auto_pickle(False)
+@cython.final
+cdef class Standing:
+    def __cinit__(self, plan, phase, bint flushed):
+        self.plan, self.phase, self.flushed = plan, phase, flushed
+
 
 @cython.auto_pickle(False)
 cdef class StreamCore:
@@ -333,14 +333,14 @@ cdef class StreamCore:
         cdef Call call
         cdef Py_ssize_t n_bytes
         if not LI_TAKE(&self.busy):
-            raise StateError(IN_USE)
+            raise errors.StateError(IN_USE)
         try:
             call, standing = self.call, self.standing
             n_bytes = self.kept.nbytes if writes and self.kept is not None else 0
             try:
                 before = self.state[:n_bytes]
             except MemoryError as error:
-                raise BudgetError(f"the call takes more memory than there is ({n_bytes} bytes of state)") from error
+                raise too_much(f"{n_bytes} bytes of state") from error
             try:
                 result, self.standing = body(standing)
             except BaseException:
@@ -432,7 +432,7 @@ cdef class StreamCore:
     cdef object around(self, object x, object out, bint chunk):
         """What the fast road does not take: arrays of others go on it as views, all else is the general path's."""
         cdef object given = out, result = None
-        x, out, other = views_of(x, out)
+        x, out, other = views.views_of(x, out)
         if other:
             result = self.go(x, out, chunk)
         if result is None:
@@ -455,7 +455,7 @@ cdef class StreamCore:
             if result is None:
                 return None
             if not LI_TAKE(&self.busy):
-                raise StateError(IN_USE)
+                raise errors.StateError(IN_USE)
             if self.call is not call:  # another thread fed other sizes meanwhile
                 LI_GIVE(&self.busy)
                 return None
@@ -488,7 +488,7 @@ cdef class StreamCore:
             if stopped:
                 raised()
         except MemoryError as error:  # before anything ran
-            raise BudgetError(f"the call takes more memory than there is ({error}); feed shorter pieces") from error
+            raise too_much(str(error)) from error
         finally:
             for i in range(held.n):
                 Py_DECREF(<object>held.array[i])

@@ -11,21 +11,22 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from . import log
+from ._stream import MAX_CHUNK
 from .analysis.analyse import Reading, read
 from .analysis.roles import Roles
 from .analysis.sizes import sizes_of, sizes_that_fit
 from .analysis.spec import StreamSpec
 from .errors import LstmInferError, NotStreamableError, ShapeError, StateError
 from .feeds import Options, bound_inputs, check_batch
-from .graph.budget import open_budget, within_memory
+from .graph.budget import open_budget
 from .graph.fact import Fact
 from .graph.ir import Graph, Port
 from .ops.registry import is_random
 from .program.draws import Draws
 from .programs import Programs
 from .streams.asked import Asked, Sizes
-from .streams.general import MAX_CHUNK
 from .streams.plan import StreamPlan
+from .within import within_memory
 
 __all__ = ["Answer"]
 

@@ -7,15 +7,14 @@ from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
-from .errors import FeedError, LstmInferError, NotStreamableError
-from .graph.budget import within_memory
+from ._stream import MAX_CHUNK
 from .later import Later
-from .streams.general import MAX_CHUNK
+from .within import within_memory
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-    from . import given
+    from . import errors, given
     from . import pool as pools
     from . import progress as bar
     from .answer import Answer
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
     Named = dict[str, Array | None]
     Result = Array | Named
 else:
-    given, pools, batches = Later("given"), Later("pool"), Later("pools.batches")
+    errors, given, pools, batches = Later("errors"), Later("given"), Later("pool"), Later("pools.batches")
     whole, collector = Later("pools.sequences"), Later("pools.collector")
     packed, bar = Later("pools.packed"), Later("progress")
 
@@ -191,7 +190,7 @@ class ManySignals:
         threads = self._so_many(threads)
         try:
             pool = self.pool(threads=threads, inputs=inputs)
-        except NotStreamableError:
+        except errors.NotStreamableError:
             if inputs:
                 raise
             return self._whole(given_all)
@@ -239,7 +238,7 @@ class ManySignals:
                     else tail[o.name]
                     for o in outputs
                 }
-        except LstmInferError as error:
+        except errors.LstmInferError as error:
             raise whole.of_sequence(one.index, error) from None
         one.results = found
         return one.answer()
@@ -251,7 +250,7 @@ class ManySignals:
         for index, sequence in enumerate(sequences):
             if not isinstance(sequence, Mapping) and len(names) != 1:
                 raise whole.of_sequence(
-                    index, FeedError(f"this model takes {len(names)} inputs; feed a dict with {names}")
+                    index, errors.FeedError(f"this model takes {len(names)} inputs; feed a dict with {names}")
                 )
             fed.append(sequence if isinstance(sequence, Mapping) else {names[0]: sequence})
         axes = packed.pack_axes(self._streams.reading().roles, names, self.outputs) if len(fed) > 1 else None  # type: ignore[attr-defined]
@@ -268,7 +267,7 @@ class ManySignals:
         """Sequences as one batch; None: they are run alone, which says what is wrong with which."""
         try:
             made: Any = packed.split(self.run(packed.joined(fed, axes)), axes, len(fed))  # type: ignore[attr-defined]
-        except LstmInferError:
+        except errors.LstmInferError:
             return None
         found: list[Named] | None = made
         return found
@@ -276,6 +275,6 @@ class ManySignals:
     def _one(self, index: int, feeds: Any) -> Named:
         try:
             found: Named = self.run(feeds)  # type: ignore[attr-defined]
-        except LstmInferError as error:
+        except errors.LstmInferError as error:
             raise whole.of_sequence(index, error) from None
         return found

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from .errors import ArgumentError, BudgetError, FeedError, LstmInferError, NotStreamableError, ShapeError
-from .graph.budget import NO_MEMORY, TOO_DEEP, Allowance, open_budget, within_memory
+from ._stream import MAX_CHUNK
 from .isa import choose_isa
 from .later import Later
 from .many import ManySignals
@@ -17,15 +16,16 @@ from .native.container import native
 from .native.mapped import Mapped
 from .native.plans import plans_of
 from .stream import Stream
-from .streams.general import MAX_CHUNK
+from .within import NO_MEMORY, TOO_DEEP, within_memory
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-    from . import given, log, parts
+    from . import errors, given, log, parts
     from .analysis.roles import Roles
     from .analysis.spec import StreamSpec
     from .feeds import Options
+    from .graph import budget
     from .graph.fact import Fact
     from .graph.ir import Graph, Node, Port
     from .native.container import Container
@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from .records import InputInfo, LayerInfo, OutputInfo, StateInfo, StreamInfo
     from .typing import Array, Feeds, Isa, Precision, Source
 else:
-    given, log, parts = Later("given"), Later("log"), Later("parts")
+    errors, given, log, parts = Later("errors"), Later("given"), Later("log"), Later("parts")
+    budget = Later("graph.budget")
 
 __all__ = ["Model", "load"]
 
@@ -105,7 +106,7 @@ def load(
         model._threads = threads
         return model
     options = parts.load_options(isa, inputs, constants, states, time_axis, seed, precision)
-    with open_budget(Allowance()), within_memory("load"):
+    with budget.open_budget(budget.Allowance()), within_memory("load"):
         log.debug("load", "reading")
         try:
             model = Model(parts.read(source, parts.is_built), options)
@@ -146,7 +147,7 @@ class Model(ManySignals, Mapped):
         self._fingerprint = parts.Fingerprint(graph.signature, str(options.precision), options.constants)
         self._ports = parts.fed_ports(graph, options)
         self._repaired: tuple[str, ...] = () if before is None else before.repaired
-        with open_budget(graph.allowance), parts.remembering(graph) as walks:
+        with budget.open_budget(graph.allowance), parts.remembering(graph) as walks:
             if before is None:
                 log.debug("load", "recognising cells and loops in %d nodes", len(graph.nodes))
                 self._repaired = _rewritten(graph, self._ports, options)
@@ -232,7 +233,7 @@ class Model(ManySignals, Mapped):
     def states(self) -> tuple[StateInfo, ...]:
         """What a stream carries; empty where the model cannot be streamed."""
         spec = self._streams.answer()
-        return () if isinstance(spec, NotStreamableError) else spec.states
+        return () if isinstance(spec, errors.NotStreamableError) else spec.states
 
     @property
     def streaming(self) -> StreamInfo:
@@ -301,9 +302,11 @@ class Model(ManySignals, Mapped):
                 program = self._make_program(feeds, arrays, wanted)
             return dict(zip(wanted, self._programs.call(program, arrays), strict=True))
         except RecursionError as error:
+            from lstm_infer.errors import BudgetError  # as in within.py
+
             raise BudgetError(TOO_DEEP.format("the run")) from error
         except MemoryError as error:
-            raise BudgetError(NO_MEMORY.format("the run", error)) from error
+            raise errors.BudgetError(NO_MEMORY.format("the run", error)) from error
 
     @within_memory("the stream")
     def stream(
@@ -349,10 +352,9 @@ class Model(ManySignals, Mapped):
     @within_memory("the summary")
     def summary(self) -> str:
         """Inputs, outputs, states and where they come from, layers, the time axis and the cost; print it."""
-        spec: StreamSpec | LstmInferError
         try:
-            spec = self._streams.answer()
-        except LstmInferError as error:  # which output holds which state is the caller's to say: here is what there is
+            spec: StreamSpec | errors.LstmInferError = self._streams.answer()
+        except errors.LstmInferError as error:  # which output holds which state is the caller's to say: here is what is
             spec = error.kept()
         return parts.summarize(self._graph, self.inputs, self.outputs, spec, self._roles, self.layers, self.isa)
 
@@ -361,7 +363,7 @@ class Model(ManySignals, Mapped):
     def _held_as(self, precision: str | Mapping[str, str]) -> Model:
         """The same graph, not read again, with its weights held otherwise."""
         options = parts.replace(self._options, precision=parts.asked_precision(precision))
-        with open_budget(Allowance()), within_memory("load"):
+        with budget.open_budget(budget.Allowance()), within_memory("load"):
             made = Model(self._graph, options, shares=True)
         made._repaired, made._threads = self._repaired, self._threads
         return made
@@ -374,7 +376,7 @@ class Model(ManySignals, Mapped):
         """What cannot be run is refused at load: a walk meets every node that a run would."""
         roles = self._walked_roles
         if roles.contradicts:
-            raise ShapeError(f"{roles.walkable}; the graph contradicts itself at every size of its inputs")
+            raise errors.ShapeError(f"{roles.walkable}; the graph contradicts itself at every size of its inputs")
         if roles.walkable:
             parts.recurrent.check_attributes(self._graph.walk())
         else:  # held: weights are packed now, and every later program finds them
@@ -393,7 +395,7 @@ class Model(ManySignals, Mapped):
     def _checked_outputs(self, outputs: Sequence[str]) -> tuple[str, ...]:
         for name in given.names("outputs", outputs):
             if name not in self._output_names:
-                raise FeedError(f"there is no output {name!r}; the model has {list(self._output_names)}")
+                raise errors.FeedError(f"there is no output {name!r}; the model has {list(self._output_names)}")
         return tuple(dict.fromkeys(outputs))
 
     def _make_program(
@@ -402,8 +404,7 @@ class Model(ManySignals, Mapped):
         """The program for these shapes, from the cache where it was made before."""
         extra = tuple(p.name for p in self._default_ports if p.name in feeds)
         key = (wanted, *[array.shape for array in arrays], *extra)
-        found = self._programs.kept.get(key)
-        if found is not None:
+        if (found := self._programs.kept.get(key)) is not None:
             return found
         names = [*(port.name for port in self._ports), *extra]
         parts.check_fixed(self._ports, arrays, self._graph)
@@ -438,22 +439,25 @@ def _named(feeds: object, outputs: object, names: Sequence[str]) -> dict[str, ND
         return given.named("feeds", feeds)
     shown = f"feeds: a dict by name expected, got {given.shown(feeds)}"
     if isinstance(outputs, Mapping):
-        raise ArgumentError(f"{shown}; write run(feeds, outputs): InferenceSession has the other order")
-    raise ArgumentError(f"{shown}; write run({{{', '.join(f'{name!r}: ...' for name in names)}}})")
+        raise errors.ArgumentError(f"{shown}; write run(feeds, outputs): InferenceSession has the other order")
+    raise errors.ArgumentError(f"{shown}; write run({{{', '.join(f'{name!r}: ...' for name in names)}}})")
 
 
 def _refuse_fixed(**asked: Any) -> None:
     """What is fixed when a model is converted cannot be said again."""
     for name, value in asked.items():
         if value is not None and value != ("f32" if name == "precision" else {}):
-            raise ArgumentError(f"{name}: was fixed when the model was converted; load the file that it was made from")
+            raise errors.ArgumentError(
+                f"{name}: was fixed when the model was converted; load the file that it was made from"
+            )
 
 
 def _from_file(file: Container, isa: str | None) -> Model:
     """The model in a native file."""
-    with open_budget(Allowance()), within_memory("load"), file.judged():
+    with within_memory("load"), file.judged():
         found = plans_of(file, choose_isa(isa))
         if found:
             return Model._mapped(file, isa, found)
-        before = parts.restored(file, isa)
-        return Model(before.graph, before.options, before=before)
+        with budget.open_budget(budget.Allowance()):
+            before = parts.restored(file, isa)
+            return Model(before.graph, before.options, before=before)

@@ -16,7 +16,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from . import given
 from .errors import ArgumentError, BudgetError
-from .graph.budget import within_memory
 from .pools.batches import Batches
 from .pools.collect import Collecting
 from .pools.collector import Collector
@@ -24,6 +23,7 @@ from .pools.told import id_array, one_id
 from .stream import Stream
 from .streams.asked import Source
 from .streams.snapshot import take
+from .within import within_memory
 
 if TYPE_CHECKING:
     from .typing import Array, ArrayIn

@@ -6,30 +6,36 @@ it does not take (a lag, a stride, other sizes, steps on the host) goes through 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, MutableMapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from .graph.budget import within_memory
+from ._core import aligned_empty
+from ._stream import Standing, StreamCore
 from .later import Later
-from .streams.general import GeneralPath, Standing
+from .within import within_memory
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, MutableMapping, Sequence
+    from typing import NoReturn
+
+    import numpy as np
     from numpy.typing import ArrayLike, NDArray
 
     from . import given
+    from ._core import StepError
     from .fingerprint import Sign
     from .records import StateInfo
-    from .streams import named
+    from .streams import general, named
     from .streams import snapshot as snapshots
     from .streams.asked import Asked, Sizes, Source
     from .streams.plan import StreamPlan
 else:
-    given, named, snapshots = Later("given"), Later("streams.named"), Later("streams.snapshot")
+    given, general, named = Later("given"), Later("streams.general"), Later("streams.named")
+    snapshots = Later("streams.snapshot")
 
 __all__ = ["Stream"]
 
 
-class Stream(GeneralPath):
+class Stream(StreamCore):
     """A live signal through a model. Made by `Model.stream`; not to be entered by two threads at once.
 
     Notes
@@ -37,12 +43,17 @@ class Stream(GeneralPath):
     run(a) then run(b) gives the same bits as run(concat(a, b)), and as `Model.run` on the whole.
     """
 
-    __slots__ = ("__weakref__",)
+    __slots__ = ("__weakref__", "_arena", "_asked", "_first", "_source", "_state")
 
     def __init__(
         self, source: Source, asked: Asked, plan: StreamPlan, initial: Mapping[str, ArrayLike] | None = None
     ) -> None:
-        super().__init__(source, asked, plan)
+        self._source, self._asked = source, asked
+        self._first = plan.first_state()
+        self._state = aligned_empty(self._first.nbytes)
+        self._state[:] = self._first
+        self._arena: NDArray[np.uint8] | None = None
+        self._bind(plan.call, self._state, Standing(plan, plan.first_phase, False))
         if initial:
             self._set_states(initial)
             self._first = self._state.copy()
@@ -174,6 +185,34 @@ class Stream(GeneralPath):
             return twin, now
 
         return self._alone(body)
+
+    # ---- what the compiled road does not take ---------------------------------------------------------------------
+
+    def _step_slow(self, x: general.Frames, out: Any) -> general.Body:
+        return general.step_slow(self, x, out)
+
+    def _run_slow(self, x: general.Frames, out: Any) -> general.Body:
+        return general.run_slow(self, x, out)
+
+    def _flush_slow(self) -> general.Body:
+        return general.flush_slow(self)
+
+    def _step_failed(self, error: StepError, nodes: Sequence[str]) -> NoReturn:
+        from .program.program import step_failed  # what it takes is not needed before
+
+        raise step_failed(error, nodes)
+
+    # ---- inside ---------------------------------------------------------------------------------------------------
+
+    @property
+    def _now(self) -> Standing:
+        now: Standing = self._standing
+        return now
+
+    @property
+    def _plan(self) -> StreamPlan:
+        plan: StreamPlan = self._now.plan
+        return plan
 
     def _signs(self) -> Mapping[str, Sign]:
         """What a snapshot shares with its stream."""

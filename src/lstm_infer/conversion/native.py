@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import __version__, _core
+from .._stream import MAX_CHUNK
 from ..analysis.spec import StreamSpec
 from ..drive.driver import named, one_or_all
 from ..drive.inputs import stream_spec
@@ -26,7 +27,6 @@ from ..program.assemble import Placed, Words, words
 from ..program.store import Panels
 from ..program.unpacking import Piece, Unpack
 from ..program.views import View
-from ..streams.general import MAX_CHUNK
 from ..streams.gil import RELEASE_FROM
 from ..streams.road import ports_of
 from .form import Asked, Proof, Written

@@ -13,17 +13,13 @@ constant that costs more than `Allowance.fold_work` to compute, or that would no
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
-from functools import wraps
-from typing import ParamSpec, TypeVar
 
 from ..errors import BudgetError
 
 __all__ = [
-    "NO_MEMORY",
-    "TOO_DEEP",
     "TRACE",
     "VISIT",
     "Allowance",
@@ -35,11 +31,7 @@ __all__ = [
     "open_budget",
     "spend",
     "spent",
-    "within_memory",
 ]
-
-_P = ParamSpec("_P")
-_T = TypeVar("_T")
 
 VISIT = 8_000
 """What a walk spends on a node, beside what it takes to compute it."""
@@ -175,43 +167,6 @@ def open_budget(allowance: Allowance) -> Iterator[Budget]:
         _current.reset(token)
     if budget.error is not None:
         raise budget.error.kept()
-
-
-TOO_DEEP = (
-    "{}: the model is nested too deeply, or Python's recursion limit leaves no room; export it with fewer bodies in bodies, "
-    "or call from less deep"
-)
-NO_MEMORY = "{}: takes more memory than there is ({}); feed shorter pieces, or check the sizes in the file"
-
-
-class within_memory(AbstractContextManager[None]):
-    """Errors of Python about memory and depth become errors of ours; around a block, or a function.
-
-    Where depth is used up hardly a function can be called: the text is there before.
-    """
-
-    def __init__(self, what: str) -> None:
-        self._what, self._deep = what, TOO_DEEP.format(what)
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, RecursionError):
-            raise BudgetError(self._deep) from error
-        if isinstance(error, MemoryError):
-            raise BudgetError(NO_MEMORY.format(self._what, error)) from error
-
-    def __call__(self, function: Callable[_P, _T]) -> Callable[_P, _T]:
-        what, deep = self._what, self._deep
-
-        @wraps(function)
-        def guarded(*args: _P.args, **more: _P.kwargs) -> _T:
-            try:
-                return function(*args, **more)
-            except RecursionError as error:
-                raise BudgetError(deep) from error
-            except MemoryError as error:
-                raise BudgetError(NO_MEMORY.format(what, error)) from error
-
-        return guarded
 
 
 def _text(n: int) -> str:

@@ -5,17 +5,18 @@ from __future__ import annotations
 from _thread import RLock  # `threading` is a tenth of the time that a mapped file takes to load
 from typing import TYPE_CHECKING, Any
 
-from ..graph.budget import Allowance, open_budget, within_memory
 from ..later import Later
+from ..within import within_memory
 
 if TYPE_CHECKING:
     from typing import Self
 
+    from ..graph import budget
     from . import reader
     from .container import Container
     from .plans import MappedPlan
 else:
-    reader = Later("native.reader")
+    budget, reader = Later("graph.budget"), Later("native.reader")
 
 __all__ = ["Mapped"]
 
@@ -53,7 +54,7 @@ class Mapped:
                     f"{type(self).__name__!r} object has no attribute {name!r}{_INSTEAD.get(name, '')}"
                 )
             file, isa = self._file
-            with _MAKING, open_budget(Allowance()), within_memory("load"), file.judged():
+            with _MAKING, budget.open_budget(budget.Allowance()), within_memory("load"), file.judged():
                 try:
                     return object.__getattribute__(self, name)  # another thread was first
                 except AttributeError:

@@ -13,14 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import _core, _pool, given, views
+from .._stream import Standing
 from ..errors import ArgumentError, DtypeError, LstmInferError, ShapeError, StateError
-from ..graph.budget import within_memory
 from ..program.program import step_failed
 from ..stream import Stream
 from ..streams import shapes
 from ..streams.asked import Source
 from ..streams.block import Phase
-from ..streams.general import FLUSHED, Standing, joined, piece
+from ..streams.general import FLUSHED, joined, piece
+from ..within import within_memory
 from .batches import Batch, Batches
 from .told import Ids, check_frame, id_array, named, no_such, one_id, rows_of, shared_feeds, twice
 

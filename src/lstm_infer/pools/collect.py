@@ -11,9 +11,9 @@ import numpy as np
 
 from .. import views
 from ..errors import BudgetError, StateError
-from ..graph.budget import NO_MEMORY
 from ..records import PoolStats
 from ..streams.asked import Source
+from ..within import NO_MEMORY
 from .batches import Batches
 from .collector import Collector
 from .signals import CLOSED, Signals

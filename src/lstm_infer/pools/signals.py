@@ -13,7 +13,6 @@ from .. import _pool
 from ..errors import StateError
 from ..stream import Stream
 from ..streams.asked import Source
-from ..streams.general import Standing
 from ..streams.named import check_state, memory_of
 from ..streams.snapshot import put
 from .batches import Batches
@@ -123,7 +122,7 @@ class Signals(Calls):
 
     def _returned(self, slot: int, stream: Stream) -> None:
         """What a borrowed stream did is what the signal did."""
-        now: Standing = stream._now
+        now = stream._now
         self._store(self._batches.one.layout, np.array([slot]), stream._state)
         self._set_stands(slot, now.phase, now.flushed)
 

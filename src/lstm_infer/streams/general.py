@@ -6,190 +6,163 @@ What `_stream.StreamCore` does not take in C comes here: it is checked, cut into
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
-from .. import _core, _stream
+from .. import _core
+from .._stream import Call, Standing
 from ..errors import ShapeError, StateError
-from ..graph.budget import within_memory
-from ..later import Later
+from ..within import within_memory
+from . import shapes
+from .asked import Asked, Source
+from .block import Block
+from .plan import StreamPlan
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from . import shapes
-    from .asked import Asked, Source
-    from .block import Block, Phase
-    from .plan import StreamPlan
     from .shapes import Arrays
 
-    Frames = NDArray[Any] | Mapping[str, NDArray[Any]]
-    Results = NDArray[Any] | dict[str, NDArray[Any] | None]
-    Body = Callable[[Any], tuple[Any, Any]]
-    """What is done alone in a stream, by the compiled frame around it: from where it stands to a result and where it then
-    stands."""
-else:
-    shapes = Later("streams.shapes")
+__all__ = ["FLUSHED", "Live", "flush_slow", "joined", "piece", "run_slow", "step_slow"]
 
-__all__ = ["FLUSHED", "MAX_CHUNK", "GeneralPath", "Standing", "joined", "piece"]
-
-MAX_CHUNK = 64
-"""Longest block of a stream, where the caller does not say."""
+Frames = NDArray[Any] | Mapping[str, NDArray[Any]]
+Results = NDArray[Any] | dict[str, NDArray[Any] | None]
+Body = Callable[[Any], tuple[Any, Any]]
+"""What is done alone in a stream, by the compiled frame around it: from where it stands to a result and where it then
+stands."""
 
 FLUSHED = "the stream was flushed, which ended its signal; reset() begins a new one"
 
 
-class Standing:
-    """Where a stream stands, besides its state: replaced as a whole, so that a call sees whether it is still there."""
+class Live(Protocol):
+    """A stream."""
 
-    __slots__ = ("flushed", "phase", "plan")
-
-    def __init__(self, plan: StreamPlan, phase: Phase, flushed: bool) -> None:
-        self.plan, self.phase, self.flushed = plan, phase, flushed
-
-
-class GeneralPath(_stream.StreamCore):
-    """A plan, the memory it runs over, and where in it the stream stands."""
-
-    __slots__ = ("_arena", "_asked", "_first", "_source", "_state")
-
-    def __init__(self, source: Source, asked: Asked, plan: StreamPlan) -> None:
-        self._source, self._asked = source, asked
-        self._first = plan.first_state()
-        self._state = _core.aligned_empty(self._first.nbytes)
-        self._state[:] = self._first
-        self._arena: NDArray[np.uint8] | None = None
-        self._bind(plan.call, self._state, Standing(plan, plan.first_phase, False))
-
-    @property
-    def _plan(self) -> StreamPlan:
-        return self._now.plan
+    _source: Source
+    _asked: Asked
+    _state: NDArray[np.uint8]
+    _arena: NDArray[np.uint8] | None
 
     @property
     def _now(self) -> Standing:
-        now: Standing = self._standing
-        return now
+        """Where it stands."""
 
-    def _step_failed(self, error: _core.StepError, nodes: Sequence[str]) -> NoReturn:
-        from ..program.program import step_failed  # what it takes is not needed before
+    def _bind(self, call: Call | None, state: NDArray[np.uint8], standing: Any) -> None:
+        """What its next call is."""
 
-        raise step_failed(error, nodes)
 
-    # ---- calls ------------------------------------------------------------------------------------------
-
-    @within_memory("the stream")
-    def _step_slow(self, x: Frames, out: Any) -> Body:
-        now = self._now
-        feeds = shapes.checked_feeds(now.plan, x)
-        plan = self._adapted(now.plan, feeds, lead=0)
-        ready, dropped = shapes.step_arrays(plan, feeds)
-        if now.flushed:
-            raise StateError(FLUSHED)
-        if plan.spec.lag or plan.spec.rate != 1:
-            why = [f"looks ahead by {plan.spec.lag} steps"] if plan.spec.lag else []
-            why += [f"gives one step for {plan.spec.rate} that are fed"] if plan.spec.rate != 1 else []
-            raise ShapeError(
-                f"step: this model {' and '.join(why)}, so a step is not always answered by a step; use run(), which takes any "
-                "number of steps and returns what is complete, and flush() at the end"
-            )
-        block = plan.block(1, now.phase)
-        made_of = {o.name: f.shape for o, f in zip(plan.spec.outputs, block.program.outputs, strict=True)}
-        # an output that has several steps for each that is fed keeps its axis
-        gone = {
-            o.name: o.axis for o in plan.spec.outputs if dropped and o.kind == "time" and made_of[o.name][o.axis] == 1
-        }
-        wanted = {name: tuple(n for a, n in enumerate(shape) if a != gone.get(name)) for name, shape in made_of.items()}
-        shapes.check_out(plan, out, wanted, ready)
-
-        def finish(made: list[dict[str, NDArray[Any]]]) -> Results:
-            final: dict[str, NDArray[Any] | None] = {}
-            for spec in plan.spec.outputs:
-                result = made[0][spec.name]
-                final[spec.name] = np.squeeze(result, gone[spec.name]) if spec.name in gone else result
-            return _deliver(plan, final, out, named=isinstance(x, Mapping))
-
-        return self._made(now, plan, [(block, ready)], finish)
-
-    @within_memory("the stream")
-    def _run_slow(self, x: Frames, out: Any) -> Body:
-        now = self._now
-        feeds = shapes.checked_feeds(now.plan, x)
-        plan = self._adapted(now.plan, feeds, lead=1 if now.plan.spec.mode == "frame" else 0)
-        n = shapes.chunk_length(plan, feeds)
-        if now.flushed:
-            raise StateError(FLUSHED)
-        dense = {name: np.asarray(array, order="C") for name, array in feeds.items()}  # there has to be room for it
-        pieces: list[tuple[Block, dict[str, NDArray[Any]]]] = []
-        at = 0
-        blocks = plan.cut(n, now.phase)
-        for block in blocks:
-            pieces.append((block, {name: piece(plan, name, a, at, block.n) for name, a in dense.items()}))
-            at += block.n
-        shapes.check_out(plan, out, shapes.run_shapes(plan, blocks), feeds)
-        named = isinstance(x, Mapping)
-        return self._made(now, plan, pieces, lambda made: _deliver(plan, joined(plan, made), out, named=named))
-
-    @within_memory("the stream")
-    def _flush_slow(self) -> Body:
-        """The outputs that are still behind."""
-        now = self._now
-        plan = now.plan
-        if plan.spec.steady or plan.spec.mode != "time":
-            return self._made(now, plan, [], lambda made: _deliver(plan, joined(plan, made), None))
-        if now.flushed:
-            raise StateError(FLUSHED)
-        block = plan.block(0, now.phase, flush=True)
-        facts = {name: plan.step_facts[name] for name in plan.fed.names}
-        feeds = {
-            name: np.zeros([0 if a == plan.spec.roles.time.get(name) else n for a, n in enumerate(f.shape)], f.dtype)
-            for name, f in facts.items()
-        }
-        return self._made(
-            now, plan, [(block, feeds)], lambda made: _deliver(plan, joined(plan, made), None), flushed=True
+@within_memory("the stream")
+def step_slow(stream: Live, x: Frames, out: Any) -> Body:
+    now = stream._now
+    feeds = shapes.checked_feeds(now.plan, x)
+    plan = _adapted(stream, now.plan, feeds, lead=0)
+    ready, dropped = shapes.step_arrays(plan, feeds)
+    if now.flushed:
+        raise StateError(FLUSHED)
+    if plan.spec.lag or plan.spec.rate != 1:
+        why = [f"looks ahead by {plan.spec.lag} steps"] if plan.spec.lag else []
+        why += [f"gives one step for {plan.spec.rate} that are fed"] if plan.spec.rate != 1 else []
+        raise ShapeError(
+            f"step: this model {' and '.join(why)}, so a step is not always answered by a step; use run(), which takes any "
+            "number of steps and returns what is complete, and flush() at the end"
         )
+    block = plan.block(1, now.phase)
+    made_of = {o.name: f.shape for o, f in zip(plan.spec.outputs, block.program.outputs, strict=True)}
+    # an output that has several steps for each that is fed keeps its axis
+    gone = {o.name: o.axis for o in plan.spec.outputs if dropped and o.kind == "time" and made_of[o.name][o.axis] == 1}
+    wanted = {name: tuple(n for a, n in enumerate(shape) if a != gone.get(name)) for name, shape in made_of.items()}
+    shapes.check_out(plan, out, wanted, ready)
 
-    def _adapted(self, plan: StreamPlan, feeds: Arrays, lead: int) -> StreamPlan:
-        """The plan for the extents, of axes that the file leaves open, that are fed."""
-        new = shapes.other_sizes(plan, feeds, lead)
-        if not new:
-            return plan
-        other = self._source._replan(self._asked, {**plan.fed.sizes, **new})
-        if {k: v.shape for k, v in other.layout.slots.items()} != {k: v.shape for k, v in plan.layout.slots.items()}:
-            raise shapes.no_fit(plan, new, "stream")
-        return other
+    def finish(made: list[dict[str, NDArray[Any]]]) -> Results:
+        final: dict[str, NDArray[Any] | None] = {}
+        for spec in plan.spec.outputs:
+            result = made[0][spec.name]
+            final[spec.name] = np.squeeze(result, gone[spec.name]) if spec.name in gone else result
+        return _deliver(plan, final, out, named=isinstance(x, Mapping))
 
-    def _made(
-        self,
-        seen: Standing,
-        plan: StreamPlan,
-        pieces: Sequence[tuple[Block, Arrays]],
-        finish: Callable[[list[dict[str, NDArray[Any]]]], Results],
-        flushed: bool = False,
-    ) -> Body:
-        """What runs the blocks and finishes what they made. `seen`: where the stream stood when they were chosen."""
+    return _made(stream, now, plan, [(block, ready)], finish)
 
-        @within_memory("the stream")
-        def body(now: Standing) -> tuple[Results, Standing]:
-            if now is not seen:
-                raise StateError(
-                    "another thread used the stream during this call; give each thread a stream of its own"
-                )
-            results = finish([self._call(plan, block, feeds) for block, feeds in pieces])
-            then = Standing(plan, pieces[-1][0].next_phase if pieces else now.phase, flushed)
-            if plan is not now.plan:
-                self._bind(plan.call, self._state, then)
-            return results, then
 
-        return body
+@within_memory("the stream")
+def run_slow(stream: Live, x: Frames, out: Any) -> Body:
+    now = stream._now
+    feeds = shapes.checked_feeds(now.plan, x)
+    plan = _adapted(stream, now.plan, feeds, lead=1 if now.plan.spec.mode == "frame" else 0)
+    n = shapes.chunk_length(plan, feeds)
+    if now.flushed:
+        raise StateError(FLUSHED)
+    dense = {name: np.asarray(array, order="C") for name, array in feeds.items()}  # there has to be room for it
+    pieces: list[tuple[Block, dict[str, NDArray[Any]]]] = []
+    at = 0
+    blocks = plan.cut(n, now.phase)
+    for block in blocks:
+        pieces.append((block, {name: piece(plan, name, a, at, block.n) for name, a in dense.items()}))
+        at += block.n
+    shapes.check_out(plan, out, shapes.run_shapes(plan, blocks), feeds)
+    named = isinstance(x, Mapping)
+    return _made(stream, now, plan, pieces, lambda made: _deliver(plan, joined(plan, made), out, named=named))
 
-    def _call(self, plan: StreamPlan, block: Block, feeds: Arrays) -> dict[str, NDArray[Any]]:
-        program = block.program
-        outs = [np.empty(f.shape, f.dtype) for f in program.outputs]
-        if self._arena is None or program.arena_bytes > self._arena.nbytes:
-            self._arena = _core.aligned_empty(max(program.arena_bytes, 64))
-        program.run([plan.store.anchor, self._state, self._arena, *(feeds[name] for name in plan.fed.names), *outs])
-        return dict(zip(block.present, outs, strict=True))
+
+@within_memory("the stream")
+def flush_slow(stream: Live) -> Body:
+    """The outputs that are still behind."""
+    now = stream._now
+    plan = now.plan
+    if plan.spec.steady or plan.spec.mode != "time":
+        return _made(stream, now, plan, [], lambda made: _deliver(plan, joined(plan, made), None))
+    if now.flushed:
+        raise StateError(FLUSHED)
+    block = plan.block(0, now.phase, flush=True)
+    facts = {name: plan.step_facts[name] for name in plan.fed.names}
+    feeds = {
+        name: np.zeros([0 if a == plan.spec.roles.time.get(name) else n for a, n in enumerate(f.shape)], f.dtype)
+        for name, f in facts.items()
+    }
+    return _made(
+        stream, now, plan, [(block, feeds)], lambda made: _deliver(plan, joined(plan, made), None), flushed=True
+    )
+
+
+def _adapted(stream: Live, plan: StreamPlan, feeds: Arrays, lead: int) -> StreamPlan:
+    """The plan for the extents, of axes that the file leaves open, that are fed."""
+    new = shapes.other_sizes(plan, feeds, lead)
+    if not new:
+        return plan
+    other = stream._source._replan(stream._asked, {**plan.fed.sizes, **new})
+    if {k: v.shape for k, v in other.layout.slots.items()} != {k: v.shape for k, v in plan.layout.slots.items()}:
+        raise shapes.no_fit(plan, new, "stream")
+    return other
+
+
+def _made(
+    stream: Live,
+    seen: Standing,
+    plan: StreamPlan,
+    pieces: Sequence[tuple[Block, Arrays]],
+    finish: Callable[[list[dict[str, NDArray[Any]]]], Results],
+    flushed: bool = False,
+) -> Body:
+    """What runs the blocks and finishes what they made. `seen`: where the stream stood when they were chosen."""
+
+    @within_memory("the stream")
+    def body(now: Standing) -> tuple[Results, Standing]:
+        if now is not seen:
+            raise StateError("another thread used the stream during this call; give each thread a stream of its own")
+        results = finish([_call(stream, plan, block, feeds) for block, feeds in pieces])
+        then = Standing(plan, pieces[-1][0].next_phase if pieces else now.phase, flushed)
+        if plan is not now.plan:
+            stream._bind(plan.call, stream._state, then)
+        return results, then
+
+    return body
+
+
+def _call(stream: Live, plan: StreamPlan, block: Block, feeds: Arrays) -> dict[str, NDArray[Any]]:
+    program = block.program
+    outs = [np.empty(f.shape, f.dtype) for f in program.outputs]
+    if stream._arena is None or program.arena_bytes > stream._arena.nbytes:
+        stream._arena = _core.aligned_empty(max(program.arena_bytes, 64))
+    program.run([plan.store.anchor, stream._state, stream._arena, *(feeds[name] for name in plan.fed.names), *outs])
+    return dict(zip(block.present, outs, strict=True))
 
 
 def piece(plan: StreamPlan, name: str, array: NDArray[Any], at: int, n: int) -> NDArray[Any]:
