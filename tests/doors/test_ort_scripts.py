@@ -121,7 +121,114 @@ SCRIPTS = {
         result += got[:-2]
         told = got[-2:], [o.shape() for o in outs], [o.element_type() for o in outs], v.has_value()
     """,
+    "memory that is shared": """
+        import numpy as np
+        session = ort.InferenceSession(path)
+        shapes = {i.name: [d if isinstance(d, int) else 1 for d in i.shape] for i in session.get_inputs()}
+        buffers = {n: np.zeros(s, np.float32) for n, s in shapes.items()}
+        values = {n: ort.OrtValue.ortvalue_from_numpy(b) for n, b in buffers.items()}  # made once, refilled before each call
+        rng, result = np.random.default_rng(3), []
+        for _ in range(3):
+            for b in buffers.values():
+                b[:] = rng.random(b.shape)
+            result += [v.numpy().copy() for v in session.run_with_ort_values(None, values)]
+        first = next(iter(values.values()))
+        first.update_inplace(np.full(first.shape(), 2, np.float32))
+        strided = np.repeat(next(iter(buffers.values())), 2, axis=-1)[..., ::2]
+        result += [next(iter(buffers.values())), np.asarray(first), ort.OrtValue.ortvalue_from_numpy(strided).numpy()]
+        told = np.shares_memory(first.numpy(), next(iter(buffers.values())))
+    """,
+    "names twice, profiling, options": """
+        import numpy as np
+        options = ort.SessionOptions()
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+        refused = []
+        wrong = {"no_such_option": 1, "intra_op_num_threads": "two", "logid": 3, "graph_optimization_level": "all"}
+        for name, value in wrong.items():
+            try:
+                setattr(options, name, value)
+            except (AttributeError, TypeError) as error:
+                refused.append((name, isinstance(error, AttributeError)))
+        session = ort.InferenceSession(path, options)
+        feed = {i.name: np.ones([d if isinstance(d, int) else 1 for d in i.shape], np.float32) for i in session.get_inputs()}
+        last = session.get_outputs()[-1].name
+        result = session.run([last, session.get_outputs()[0].name, last], feed)
+        stopped = ort.RunOptions()
+        stopped.terminate = True
+        for call in (lambda: session.run(None, feed, stopped),
+                     lambda: session.run_with_ort_values(
+                         None, {n: ort.OrtValue.ortvalue_from_numpy(a) for n, a in feed.items()}, stopped)):
+            try:
+                call()
+                refused.append("ran")
+            except Exception as error:
+                refused.append("terminate" in str(error))
+        told = refused, session.end_profiling(), options.has_providers(), len(result)
+    """,
 }
+
+
+ERRORS = """
+    import numpy as np
+    session, result, told = ort.InferenceSession(path), [], []
+    state = ort.capi.onnxruntime_pybind11_state
+    feed = {i.name: np.ones([d if isinstance(d, int) else 1 for d in i.shape], np.float32) for i in session.get_inputs()}
+    name = next(iter(feed))
+    for kind, call in [
+        (state.InvalidArgument, lambda: session.run(None, {**feed, name: feed[name].astype(np.float64)})),
+        (state.InvalidArgument, lambda: session.run(["none"], feed)),
+        (state.InvalidArgument, lambda: session.run(None, {**feed, "none": feed[name]})),
+        (state.InvalidArgument, lambda: session.run(None, {**feed, name: feed[name][0]})),
+        (state.NoSuchFile, lambda: ort.InferenceSession(path + ".none")),
+        (state.InvalidProtobuf, lambda: ort.InferenceSession(b"no model")),
+        ((state.Fail, state.InvalidGraph, state.NotImplemented, state.RuntimeException), lambda: ort.InferenceSession(broken)),
+    ]:
+        try:
+            call()
+        except kind:
+            told.append(True)
+"""
+
+
+def test_errors_are_caught_by_the_names_of_the_original(tmp_path):
+    import textwrap
+
+    onnx_op = onnx.helper.make_node("NoSuchOperator", ["x"], ["y"])
+    ports = [onnx.helper.make_tensor_value_info(name, 1, [1]) for name in "xy"]
+    graph = onnx.helper.make_graph([onnx_op], "g", ports[:1], ports[1:])
+    broken = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)]).SerializeToString()
+    for ort in (theirs, mine):
+        names = {"ort": ort, "path": model_file(tmp_path), "broken": broken}
+        exec(compile(textwrap.dedent(ERRORS), "errors", "exec"), names)
+        assert names["told"] == [True] * 7
+
+
+def test_the_errors_can_be_imported():
+    from lstm_infer.onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidArgument, NoSuchFile
+
+    assert issubclass(FeedError, (Fail, InvalidArgument)) and not issubclass(FeedError, NoSuchFile)
+
+
+def test_a_number_in_an_array_is_taken_for_a_scalar():
+    """The sample rate of a voice detector, written np.array([16000])."""
+    make, value = onnx.helper.make_node, onnx.helper.make_tensor_value_info
+    graph = onnx.helper.make_graph([make("Mul", ["x", "gain"], ["y"])], "g", [value("x", 1, [2]), value("gain", 1, [])],
+                                   [value("y", 1, [2])])  # fmt: skip
+    data = onnx.helper.make_model(
+        graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8
+    ).SerializeToString()
+    feed = {"x": np.array([1, 2], np.float32), "gain": np.array([3], np.float32)}
+    want, got = (ort.InferenceSession(data).run(None, feed)[0] for ort in (theirs, mine))
+    np.testing.assert_array_equal(got, want)
+    with pytest.raises(ShapeError, match=r"declared as \[\], got \[2\]"):
+        mine.InferenceSession(data).run(None, {**feed, "gain": np.ones(2, np.float32)})
+
+
+def test_what_is_not_there_says_where_to_read():
+    with pytest.raises(AttributeError, match=r"no 'LoraAdapter'; docs/onnxruntime\.md"):
+        _ = mine.LoraAdapter
+    with pytest.raises(ArgumentError, match="element_type"):
+        mine.OrtValue.ortvalue_from_shape_and_type([1], 16)  # bfloat16, for which NumPy has no type
 
 
 @pytest.mark.filterwarnings("error")

@@ -14,7 +14,7 @@ from .. import given
 from ..errors import ArgumentError, DtypeError, ShapeError
 from ..graph.ir import Port
 from ..model import load
-from .ort_options import ModelMetadata, SessionOptions, say_unused
+from .ort_options import ModelMetadata, SessionOptions, refuse_terminated, say_unused
 from .ort_values import IOBinding, OrtValue, type_name
 
 if TYPE_CHECKING:
@@ -111,6 +111,14 @@ class InferenceSession:
         """One name, for code that asks."""
         return [PROVIDER]
 
+    def end_profiling(self) -> str:
+        """No file: nothing is profiled."""
+        return ""
+
+    def get_profiling_start_time_ns(self) -> int:
+        """0: nothing is profiled."""
+        return 0
+
     def get_provider_options(self) -> dict[str, dict[str, str]]:
         """One provider, without options."""
         return {PROVIDER: {}}
@@ -136,14 +144,20 @@ class InferenceSession:
         ------
         FeedError, DtypeError, ShapeError
             As `Model.run`. Declared sizes are held to, as onnxruntime does for inputs.
+        ArgumentError
+            `run_options.terminate` is set.
         """
+        refuse_terminated(run_options)
         types = {port.name: port.dtype for port in self._ports}
         feeds = {name: _array(name, v, types.get(name)) for name, v in given.named("input_feed", input_feed).items()}
         for port in self._ports:
             if port.name in feeds and port.shape is not None:
+                if port.shape == () and feeds[port.name].size == 1:  # onnxruntime takes [n] for a scalar
+                    feeds[port.name] = feeds[port.name].reshape(())
                 self._check(port, feeds[port.name])
         names = () if output_names is None else given.names("output_names", output_names)
-        return list(self.model.run(feeds, names or None).values())
+        made = self.model.run(feeds, tuple(dict.fromkeys(names)) or None)
+        return [made[name] for name in names or made]
 
     def run_with_ort_values(
         self,
@@ -153,7 +167,7 @@ class InferenceSession:
     ) -> list[OrtValue]:
         """The same with values in and out."""
         values = given.named("input_dict_ort_values", input_dict_ort_values)
-        return [OrtValue(array) for array in self.run(output_names, values)]
+        return [OrtValue(array) for array in self.run(output_names, values, run_options)]
 
     def run_async(
         self,
@@ -171,7 +185,7 @@ class InferenceSession:
             results: list[NDArray[Any]] = []
             message = ""
             try:
-                results = self.run(output_names, input_feed)
+                results = self.run(output_names, input_feed, run_options)
             except Exception as error:
                 message = str(error)
             callback(results, user_data, message)
@@ -186,6 +200,7 @@ class InferenceSession:
         """Run with what is bound."""
         if not isinstance(iobinding, IOBinding):
             raise ArgumentError(f"iobinding: what io_binding() returns expected, got {given.shown(iobinding)}")
+        refuse_terminated(run_options)
         iobinding.run()
 
     @staticmethod

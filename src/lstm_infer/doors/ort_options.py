@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
+from typing import Any
 
+from .. import given
 from ..errors import ArgumentError
 
 __all__ = [
     "ExecutionMode", "ExecutionOrder", "GraphOptimizationLevel", "ModelMetadata", "RunOptions", "SessionOptions",
-    "say_unused",
+    "refuse_terminated", "say_unused",
 ]  # fmt: skip
 
 
@@ -40,8 +42,29 @@ class ExecutionOrder(IntEnum):
     MEMORY_EFFICIENT = 2
 
 
-@dataclass
-class SessionOptions:
+class _Kept:
+    """Options with a name and a kind: another name is an AttributeError, another kind an ArgumentError, as in the original."""
+
+    __slots__ = ()
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        kind = type(_PLAIN[type(self).__name__, name]) if (type(self).__name__, name) in _PLAIN else None
+        if kind is bool:
+            value = given.flag(name, value)
+        elif kind is not None and issubclass(kind, IntEnum):
+            try:
+                value = kind(int(value))
+            except Exception as error:  # also of a stranger's object
+                raise ArgumentError(f"{name}: one of {kind.__name__} expected, got {given.shown(value)}") from error
+        elif kind is int:
+            value = given.number(name, value)
+        elif kind is str and not isinstance(value, str):
+            raise ArgumentError(f"{name}: a text expected, got {given.shown(value)}")
+        super().__setattr__(name, value)
+
+
+@dataclass(slots=True)
+class SessionOptions(_Kept):
     """Options of a session, as onnxruntime names them.
 
     Two of them mean something here: sizes set by `add_free_dimension_override_by_name`, and `use_deterministic_compute`, which
@@ -66,6 +89,8 @@ class SessionOptions:
     use_per_session_threads: bool = True
     _entries: dict[str, str] = field(default_factory=dict, init=False, repr=False)
     _sizes: dict[str, int] = field(default_factory=dict, init=False, repr=False)
+    _others: list[str] = field(default_factory=list, init=False, repr=False)
+    _providers: bool = field(default=False, init=False, repr=False)
 
     def add_session_config_entry(self, config_key: str, config_value: str) -> None:
         """Keep an entry."""
@@ -97,6 +122,20 @@ class SessionOptions:
             raise ArgumentError(f"a name and a size expected, got {dim_name!r} and {dim_value!r}")
         self._sizes[dim_name] = dim_value
 
+    def add_free_dimension_override_by_denotation(self, dim_denotation: str, dim_value: int) -> None:
+        """Nothing is fixed: sizes are known by their names. Named in a warning."""
+        self._others.append("add_free_dimension_override_by_denotation")
+
+    def add_provider(self, provider_name: str, provider_options: Mapping[str, str]) -> None:
+        """Providers other than the CPU's are named in a warning."""
+        if provider_name != "CPUExecutionProvider":
+            self._others.append(provider_name)
+        self._providers = True
+
+    def has_providers(self) -> bool:
+        """Was one added."""
+        return self._providers
+
     def changed(self) -> Iterator[str]:
         """The options that mean nothing here and say something else than one thread and no files would."""
         harmless = {
@@ -111,11 +150,15 @@ class SessionOptions:
             if not name.startswith("_") and name not in harmless and value != getattr(plain, name) and not one_thread:
                 yield name
         yield from self._entries
+        yield from self._others
 
 
-@dataclass
-class RunOptions:
-    """Options of a call, as onnxruntime names them; none means anything here."""
+@dataclass(slots=True)
+class RunOptions(_Kept):
+    """Options of a call, as onnxruntime names them.
+
+    A call with `terminate` set is refused when it begins; one that runs is not stopped. The others mean nothing here.
+    """
 
     log_severity_level: int = -1
     log_verbosity_level: int = 0
@@ -131,6 +174,22 @@ class RunOptions:
     def get_run_config_entry(self, config_key: str) -> str:
         """An entry that was added, or ""."""
         return self._entries.get(config_key, "")
+
+
+_PLAIN: dict[tuple[str, str], object] = {}
+"""What an option is where nothing was said; its kind is that of the option."""
+_PLAIN.update(
+    ((kind.__name__, name), each.default)
+    for kind in (SessionOptions, RunOptions)
+    for name, each in kind.__dataclass_fields__.items()
+    if not name.startswith("_")
+)
+
+
+def refuse_terminated(run_options: object) -> None:
+    """A call with `terminate` set does not run."""
+    if getattr(run_options, "terminate", False):
+        raise ArgumentError("run_options: terminate is set, so the call does not run; set it to False")
 
 
 @dataclass(frozen=True)

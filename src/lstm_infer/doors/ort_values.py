@@ -18,9 +18,10 @@ __all__ = ["IOBinding", "OrtValue", "type_name"]
 _TYPES = {"float32": "float", "float64": "double", "bool": "bool"}
 _ELEMENTS = {
     "float32": 1, "uint8": 2, "int8": 3, "uint16": 4, "int16": 5, "int32": 6, "int64": 7, "bool": 9, "float16": 10,
-    "float64": 11, "uint32": 12, "uint64": 13, "bfloat16": 16,
+    "float64": 11, "uint32": 12, "uint64": 13,
 }  # fmt: skip
 """onnx.TensorProto.DataType by NumPy's names."""
+_NAMES = {code: name for name, code in _ELEMENTS.items()}
 
 
 def type_name(dtype: np.dtype[Any]) -> str:
@@ -29,16 +30,13 @@ def type_name(dtype: np.dtype[Any]) -> str:
 
 
 def _dtype(element_type: Any) -> np.dtype[Any]:
-    for name, code in _ELEMENTS.items():
-        if not isinstance(element_type, (bool, np.bool_)) and isinstance(element_type, int) and element_type == code:
-            return np.dtype(name)
+    code = isinstance(element_type, int) and not isinstance(element_type, bool)
+    asked = _NAMES.get(int(element_type)) if code else element_type
     try:
-        found: np.dtype[Any] = np.dtype(element_type)
-    except Exception as error:  # a stranger's object may raise anything
-        raise ArgumentError(
-            f"element_type: a type of NumPy or ONNX expected, got {given.shown(element_type)}"
-        ) from error
-    if element_type is None or found.name not in _ELEMENTS:
+        found: np.dtype[Any] | None = None if asked is None else np.dtype(asked)
+    except Exception:  # a stranger's object may raise anything
+        found = None
+    if found is None or found.name not in _ELEMENTS:
         raise ArgumentError(f"element_type: a type of NumPy or ONNX expected, got {given.shown(element_type)}")
     return found
 
@@ -62,9 +60,12 @@ class OrtValue:
 
     @classmethod
     def ortvalue_from_numpy(cls, numpy_obj: NDArray[Any], device_type: str = "cpu", device_id: int = 0) -> OrtValue:
-        """A value that holds a copy of an array, as the original does."""
+        """A value over the memory of an array, as in the original: what is written into the array is what a run reads.
+
+        An array that is not C-contiguous is copied.
+        """
         _on_cpu(device_type)
-        return cls(given.array("numpy_obj", numpy_obj).copy())
+        return cls(np.ascontiguousarray(given.array("numpy_obj", numpy_obj)))
 
     @classmethod
     def ortvalue_from_shape_and_type(
@@ -132,6 +133,11 @@ class OrtValue:
                 f"np_arr: {self._array.dtype}{list(self._array.shape)} expected, got {array.dtype}{list(array.shape)}"
             )
         self._array[...] = array
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        if copy:
+            return np.array(self._array, dtype)
+        return self._array if dtype is None else np.asarray(self._array, dtype)
 
     def __dlpack__(self, **options: Any) -> object:
         return self._array.__dlpack__(**options)
