@@ -122,3 +122,59 @@ def test_a_file_of_keras_is_told(tmp_path):
     keras.Sequential([keras.Input((None, 3)), layers.LSTM(2)]).save(path)
     with pytest.raises(lstm_infer.OnnxImportError, match=r"a \.keras file"):
         lstm_infer.load(path)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "torch", reason="layers that torch's exporters get wrong")
+@pytest.mark.parametrize("inner", ["dense", "convolution"])
+def test_a_layer_at_each_step(inner):
+    port = keras.Input((None, 6) if inner == "dense" else (None, 7, 2))
+    each = layers.Dense(5, activation="relu") if inner == "dense" else layers.Conv1D(3, 3)
+    x = layers.TimeDistributed(each)(port)
+    x = x if inner == "dense" else layers.TimeDistributed(layers.Flatten())(x)
+    net = keras.Model(port, layers.TimeDistributed(layers.Dense(2))(layers.GRU(4, return_sequences=True)(x)))
+    model = from_keras(net)
+    assert all("call" not in vars(layer) for layer in net.layers)
+    x = np.random.default_rng(0).normal(size=(1, 12, *port.shape[2:])).astype(np.float32)
+    want = keras.ops.convert_to_numpy(net(x, training=False))
+    tolerances.like_onnxruntime(model.stream().run(x), want)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "torch", reason="it is built anew for torch's exporters")
+@pytest.mark.parametrize("steps", [1, 4])
+@pytest.mark.parametrize("sequential", [False, True])
+def test_a_stateful_model_keeps_its_state_in_the_stream(steps, sequential):
+    cells = [
+        layers.LSTM(5, return_sequences=True, stateful=True),
+        layers.Dense(3),
+        layers.GRU(4, return_sequences=True, stateful=True),
+    ]
+    port = keras.Input((steps, 6), batch_size=1)
+    if sequential:
+        net = keras.Sequential([port, *cells])
+    else:
+        x = port
+        for cell in cells:
+            x = cell(x)
+        net = keras.Model(port, x)
+    net(np.ones((1, steps, 6), np.float32))  # its states are not zero now, and stay as they are
+    before = [keras.ops.convert_to_numpy(state) for state in keras.tree.flatten(cells[0].states)]
+    model = from_keras(net)
+    after = [keras.ops.convert_to_numpy(state) for state in keras.tree.flatten(cells[0].states)]
+    assert all(np.array_equal(a, b) and b.any() for a, b in zip(after, before, strict=True)) and cells[0].stateful
+    for cell in (cells[0], cells[2]):
+        cell.reset_state()
+    x = np.random.default_rng(0).normal(size=(1, 3 * steps, 6)).astype(np.float32)
+    pieces = [
+        keras.ops.convert_to_numpy(net(x[:, at : at + steps], training=False)) for at in range(0, 3 * steps, steps)
+    ]
+    tolerances.like_onnxruntime(model.stream().run(x), np.concatenate(pieces, axis=1))
+    assert model.stream(batch=3).step(np.zeros((3, 6), np.float32)).shape == (3, 4)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "torch", reason="masks are what torch's exporters get wrong")
+def test_a_mask_is_named():
+    port = keras.Input((None, 3))
+    net = keras.Model(port, layers.LSTM(4, return_sequences=True)(layers.Masking(name="padding")(port)))
+    with pytest.raises(lstm_infer.ConvertError, match=r"layers \['padding'\] mask padding.*mask_zero=False") as found:
+        from_keras(net)
+    assert "\x1b" not in str(found.value)

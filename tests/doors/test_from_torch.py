@@ -215,3 +215,40 @@ def test_the_example_runs():
     import runpy
 
     runpy.run_path(str(shared_files.ROOT / "examples" / "torch_to_live.py"))
+
+
+class Scripted(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.rnn, self.head = torch.nn.LSTM(5, 7, batch_first=True), torch.nn.Linear(7, 2)
+
+    def forward(self, x):
+        return self.head(self.rnn(x)[0])
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+def test_a_scripted_module():
+    module = Scripted().eval()
+    model = from_torch(torch.jit.script(module), torch.zeros(2, 6, 5))
+    x = np.random.default_rng(0).normal(size=(1, 9, 5)).astype(np.float32)
+    with torch.no_grad():
+        tolerances.like_onnxruntime(model.stream().run(x), module(torch.from_numpy(x)).numpy())
+    with pytest.raises(ArgumentError, match="give the module that was scripted"):
+        from_torch(torch.jit.script(torch.nn.LSTM(5, 7)), torch.zeros(2, 6, 5))
+
+
+@pytest.mark.parametrize("inputs", [torch.bfloat16, torch.int64])
+def test_a_type_that_numpy_has_not(inputs):
+    class Net(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.table, self.rnn = torch.nn.Embedding(9, 4), torch.nn.GRU(4, 4)
+
+        def forward(self, x):
+            return self.rnn(self.table(x) if x.dtype == torch.int64 else x)[0]
+
+    with pytest.raises(ConvertError, match=r"of torch\.bfloat16 .*; give module\.float\(\)"):
+        from_torch(
+            Net().bfloat16(),
+            torch.zeros(3, 2, 4).to(inputs) if inputs != torch.int64 else torch.ones(3, 2, dtype=inputs),
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -165,5 +166,6 @@ def check_names(what: str, names: Sequence[str], n: int) -> None:
 
 
 def _first_line(error: BaseException) -> str:
-    lines = [line for line in str(error).splitlines() if line.strip()]
+    plain = re.sub("\x1b\\[[0-9;]*m", "", str(error))  # exporters colour what they say
+    lines = [line for line in plain.splitlines() if line.strip()]
     return lines[0][:300] if lines else type(error).__name__

@@ -15,6 +15,7 @@ import numpy as np
 from .. import given
 from ..errors import ArgumentError, ConvertError
 from .exported import Framework, check_names, export_sizes, first_right
+from .keras_layers import folded, masks, stateless
 from .open_axes import Arrays, Axes
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ def from_keras(
 
     It is exported in memory: with the torch backend as `from_torch` does it, with others by `Model.export`, which needs
     tf2onnx. Axes are open where the model's inputs say None. What is loaded is compared with the model itself, at three sizes.
+    Stateful layers begin at zero, with T and batch open: the stream keeps their state. The model stays as it is.
 
     Parameters
     ----------
@@ -72,7 +74,22 @@ def from_keras(
         raise ArgumentError(f"model: a keras.Model expected, got {given.shown(model)}")
     one = _Keras(keras, model)
     options = {**load_options, "states": states}
-    if keras.backend.backend() == "torch":
+    try:
+        return _exported(one, input_names, output_names, options)
+    except ConvertError as error:
+        masking = masks(keras, one.model)
+        if not masking:
+            raise
+        raise ConvertError(
+            f"{error}; the layers {masking} mask padding, which is seldom exported for every length: build the model without "
+            "(mask_zero=False, no Masking), take over its weights, and feed it no padding"
+        ) from error
+
+
+def _exported(
+    one: _Keras, input_names: Sequence[str] | None, output_names: Sequence[str] | None, options: Mapping[str, Any]
+) -> Model:
+    if one.keras.backend.backend() == "torch":
         return _through_torch(one, input_names, output_names, options)
     if input_names is not None or output_names is not None:
         raise ArgumentError("input_names, output_names: with this backend Keras names inputs and outputs itself")
@@ -86,17 +103,18 @@ class _Keras:
     def __init__(self, keras: Any, model: Any) -> None:
         self.keras, self.model = keras, model
         try:
-            ports = list(model.inputs)
-            outputs = list(model.outputs)
+            ports, outputs = list(model.inputs), list(model.outputs)
         except (AttributeError, ValueError, TypeError) as error:
             raise ArgumentError("model: is not built; call it once on an example, or give it keras.Input") from error
         if not ports:
             raise ArgumentError("model: has no inputs that are known; give it keras.Input")
+        self.model = stateless(keras, model)
+        ports = list(self.model.inputs)
         self.shapes = [tuple(port.shape) for port in ports]
         self.dtypes = [np.dtype(keras.backend.standardize_dtype(port.dtype)) for port in ports]
         self.names = [port.name for port in ports]
         self.output_names = [output.name for output in outputs]
-        self.words = _vocabularies(model)
+        self.words = _vocabularies(self.model)
         self.groups = self._groups()
 
     def _groups(self) -> list[Axes]:
@@ -179,7 +197,11 @@ def _through_torch(
             return self
 
         def forward(self, *tensors: Any) -> Any:
-            return tuple(one.keras.tree.flatten(self.inner(list(tensors) if several else tensors[0], training=False)))
+            given = list(tensors) if several else tensors[0]
+            if not (torch._C._get_tracing_state() is not None or torch.compiler.is_compiling()):
+                return tuple(one.keras.tree.flatten(self.inner(given, training=False)))
+            with folded(one.keras, self.inner):
+                return tuple(one.keras.tree.flatten(self.inner(given, training=False)))
 
     rank = max(len(shape) for shape in one.shapes)
     dims = [{axis: f"size_{axis}" for axis in range(rank) if axis < len(s) and s[axis] is None} for s in one.shapes]

@@ -133,14 +133,14 @@ class _Example:
                 f"example_inputs: a tensor, a tuple of them or a dict by name expected, got {given.shown(example)}"
             )
         try:
-            bound = inspect.signature(module.forward).bind(*args, **kwargs)
+            bound = _signature(module).bind(*args, **kwargs)
         except TypeError as error:
             raise ArgumentError(f"example_inputs: do not fit forward of the module: {error}") from error
         self.bound = bound
         leaves, self.spec = self.tree.tree_flatten((bound.args, bound.kwargs))
         self.leaves = [leaf.detach().cpu() if isinstance(leaf, torch.Tensor) else leaf for leaf in leaves]
         self.places = [n for n, leaf in enumerate(self.leaves) if isinstance(leaf, torch.Tensor)]
-        self.arrays: Arrays = [self.leaves[n].numpy() for n in self.places]
+        self.arrays: Arrays = [_array(self.leaves[n]) for n in self.places]
         if not self.arrays:
             raise ArgumentError("example_inputs: no tensor is among them")
 
@@ -172,7 +172,7 @@ class _Example:
         """What the module gives, tensors in order."""
         with self.torch.no_grad():
             results = self.results([self.torch.from_numpy(array.copy()) for array in arrays])
-        return [leaf.numpy() for leaf in self.tree.tree_leaves(results) if isinstance(leaf, self.torch.Tensor)]
+        return [_array(leaf) for leaf in self.tree.tree_leaves(results) if isinstance(leaf, self.torch.Tensor)]
 
     def shapes(self, arrays: Arrays) -> Shapes | None:
         """Of what the module gives for these; None where it does not take them."""
@@ -235,6 +235,40 @@ class _Example:
                 raise ArgumentError(f"dynamic: {len(value)} entries expected, got {given.shown(shape)}")
             return [one for part, entry in zip(value, shapes, strict=True) for one in self._paired(part, entry)]
         return []
+
+
+def _signature(module: Any) -> inspect.Signature:
+    """Of forward; a scripted module has a schema in its place."""
+    forward = getattr(module, "forward", None)
+    if forward is None:  # torch.nn.LSTM, scripted by itself, has several
+        raise ArgumentError("module: has no forward that is known; give the module that was scripted, or one around it")
+    schema = getattr(forward, "schema", None)
+    if schema is None:
+        return inspect.signature(forward)
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    return inspect.Signature(
+        [
+            inspect.Parameter(
+                one.name, kind, default=one.default_value if one.has_default_value() else inspect.Parameter.empty
+            )
+            for one in schema.arguments[1:]
+        ]
+    )
+
+
+def _array(tensor: Any) -> Any:
+    """A tensor as an array."""
+    try:
+        return tensor.numpy()
+    except Exception as error:  # sparse, quantised, or of a type that NumPy has not
+        raise ConvertError(
+            f"a tensor of {tensor.dtype} in or out of the module cannot be compared ({_line(error)}); give module.float(), and a "
+            "float32 example: precision= says how weights are held"
+        ) from error
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:120]
 
 
 def _dims(index: int, shape: Any, rank: int) -> dict[int, Any]:
