@@ -1,11 +1,13 @@
 """Memory of a call and of a stream."""
 
 from cpython.object cimport PyObject
+from cpython.ref cimport Py_INCREF
 from libc.stdint cimport int64_t
 from numpy cimport npy_intp
 
 cimport numpy as cnp
 
+from lstm_infer._arrays cimport *
 from lstm_infer._kernels cimport li_step
 
 cdef enum:
@@ -14,6 +16,7 @@ cdef enum:
     MAX_BLOCKS = 16
     MAX_RANK = 16
     BLOCKS_A_LOOK = 32  # so many of the largest block run before signals are looked for
+    SPARE_BYTES = 4096  # larger arrays are made anew for each step
     LINE = 64  # what a part of the scratch begins at a multiple of
 
 
@@ -57,6 +60,28 @@ cdef struct Held:
     int64_t n_frames
 
 
+cdef inline void hold(Held *held, PyObject *array) noexcept:
+    Py_INCREF(<object>array)
+    held.array[held.n] = array
+    held.n += 1
+
+
+cdef inline bint fits(PyObject *a, const Port *port, const Shape *shape, npy_intp n) noexcept:
+    """Exactly this dtype and shape (n: the extent along time), native, aligned, C-contiguous."""
+    cdef int i
+    cdef const npy_intp *dims = LI_DIMS(a)
+    if LI_TYPE(a) != port.type or LI_NDIM(a) != shape.rank or not LI_PLAIN(a):
+        return False
+    for i in range(shape.rank):  # a call of memcmp costs more than these few words
+        if dims[i] != shape.dims[i] and i != shape.time:
+            return False
+    return shape.time < 0 or dims[shape.time] == n * port.each
+
+
+cdef inline int64_t lines(int64_t n_bytes) noexcept:
+    return (n_bytes + LINE - 1) // LINE * LINE
+
+
 cdef class Call:
     cdef int n_in
     cdef int n_ports
@@ -64,6 +89,9 @@ cdef class Call:
     cdef bint counts  # an output exists from the first step on: chunks of none are not for this road
     cdef bint can_fail
     cdef Port port[MAX_PORTS]
+    cdef bint small  # all outputs of one step: what is returned may be returned again
+    cdef li_spare arrays
+    cdef li_spare dicts
     cdef int n_blocks
     cdef Block blocks[MAX_BLOCKS]
     cdef int64_t release_from  # work of a call from which on other threads go on meanwhile
@@ -76,7 +104,7 @@ cdef class Call:
 
     cdef bint gather(self, dict given, int first, int stop, Held *held) except -1
     cdef object open(self, object x, object out, bint chunk, Held *held)
-    cdef object new_array(self, const Port *port, const Shape *shape, npy_intp n)
+    cdef object make(self, bint alone, bint chunk, int form, Held *held)
     cdef int64_t work(self, int64_t n_frames, int first) noexcept
     cdef int64_t run(self, const Held *held, int64_t at, int64_t stop, char *state, char *scratch, int block,
                      int *failed) noexcept nogil

@@ -5,9 +5,10 @@ A `Call` belongs to a plan and is shared by its streams: the ports, and the bloc
 """
 
 cimport cython
-from cpython.dict cimport PyDict_CheckExact, PyDict_GetItemWithError, PyDict_SetItem, PyDict_Size
+from cpython.dict cimport (PyDict_CheckExact, PyDict_Clear, PyDict_GetItemWithError, PyDict_Next, PyDict_SetItem,
+                           PyDict_Size)
 from cpython.object cimport PyObject
-from cpython.ref cimport Py_DECREF, Py_INCREF
+from cpython.ref cimport Py_DECREF, Py_XDECREF
 from libc.stdint cimport int64_t, uintptr_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
@@ -85,12 +86,6 @@ cdef int raised() except -1:
     return -1
 
 
-cdef inline void hold(Held *held, PyObject *array) noexcept:
-    Py_INCREF(<object>array)
-    held.array[held.n] = array
-    held.n += 1
-
-
 cdef Shape shape_of(tuple dims, int time) except *:
     cdef Shape shape
     bounds.step_shape(dims, time, MAX_RANK)
@@ -117,22 +112,6 @@ cdef Port port_of(name, dtype, tuple step, int time, bint every) except *:
     return port
 
 
-cdef inline bint fits(PyObject *a, const Port *port, const Shape *shape, npy_intp n) noexcept:
-    """Exactly this dtype and shape (n: the extent along time), native, aligned, C-contiguous."""
-    cdef int i
-    cdef const npy_intp *dims = LI_DIMS(a)
-    if LI_TYPE(a) != port.type or LI_NDIM(a) != shape.rank or not LI_PLAIN(a):
-        return False
-    for i in range(shape.rank):  # a call of memcmp costs more than these few words
-        if dims[i] != shape.dims[i] and i != shape.time:
-            return False
-    return shape.time < 0 or dims[shape.time] == n * port.each
-
-
-cdef inline int64_t lines(int64_t n_bytes) noexcept:
-    return (n_bytes + LINE - 1) // LINE * LINE
-
-
 @cython.auto_pickle(False)
 @cython.final
 cdef class Call:
@@ -154,12 +133,19 @@ cdef class Call:
             if self.port[i].every and self.port[i].rows > 1:
                 self.port[i].piece = self.scratch_bytes
                 self.scratch_bytes += lines(self.port[i].step_bytes * <int64_t>blocks[0][0])
+        self.small = max([self.port[i].step_bytes for i in range(self.n_in, self.n_ports)]) <= SPARE_BYTES
         self.backup = self.scratch_bytes
         self.scratch_bytes += state_bytes
         self.n_blocks, self.release_from = len(blocks), release_from
         for i, (n, plan) in enumerate(blocks):
             self.blocks[i] = Block(n, plan.steps, plan.n_steps, min(work[i], release_from))
         self.kept, self.nodes = (consts, *[plan for _, plan in blocks], *names, *dtypes), tuple(nodes)
+
+    def __dealloc__(self):
+        cdef int i
+        for i in range(2):
+            Py_XDECREF(self.arrays.result[i])
+            Py_XDECREF(self.dicts.result[i])
 
     cdef bint gather(self, dict given, int first, int stop, Held *held) except -1:
         """Hold the arrays of some ports by their names; False: they are given in another way than this road takes."""
@@ -184,14 +170,12 @@ cdef class Call:
         cdef PyObject *lead
         cdef int i, other, form = 0
         cdef bint alone = cnp.PyArray_CheckExact(x) and self.n_in == 1
-        cdef dict results = None
         if alone:
             hold(held, <PyObject *>x)
         elif not PyDict_CheckExact(x) or not self.gather(x, 0, self.n_in, held):
             return None
         if out is None:
-            if not alone or self.n_ports - self.n_in > 1:
-                results = {}
+            pass
         elif cnp.PyArray_CheckExact(out) and self.n_ports - self.n_in == 1:
             hold(held, <PyObject *>out)
         elif not PyDict_CheckExact(out) or not self.gather(out, self.n_in, self.n_ports, held):
@@ -213,13 +197,7 @@ cdef class Call:
                 return None
             held.data[i] = LI_DATA(held.array[i])
         if out is None:
-            for i in range(self.n_in, self.n_ports):
-                shape = &self.port[i].chunk if chunk else &self.port[i].step[form]
-                out = self.new_array(&self.port[i], shape, held.n_frames)  # held by what is returned
-                if results is not None:
-                    PyDict_SetItem(results, <object>self.port[i].name, out)
-                held.data[i] = LI_DATA(<PyObject *>out)
-            return out if results is None else results
+            return self.make(alone and self.n_ports - self.n_in == 1, chunk, form, held)
         for i in range(self.n_in, self.n_ports):
             if not LI_WRITEABLE(held.array[i]):
                 return None
@@ -228,13 +206,39 @@ cdef class Call:
                     return None
         return out
 
-    cdef inline object new_array(self, const Port *port, const Shape *shape, npy_intp n):
+    cdef object make(self, bint alone, bint chunk, int form, Held *held):
+        """What a call returns and holds: an array or a dict of them, new or as good as new."""
+        cdef bint again = self.small and not chunk, filled
         cdef npy_intp dims[MAX_RANK]
-        if shape.time < 0 or shape.dims[shape.time] == n * port.each:
-            return li_new_array(port.dtype, shape.rank, shape.dims)
-        memcpy(dims, shape.dims, shape.rank * sizeof(npy_intp))
-        dims[shape.time] = n * port.each
-        return li_new_array(port.dtype, shape.rank, dims)
+        cdef PyObject *key = NULL, *found = NULL
+        cdef const Shape *shape
+        cdef Py_ssize_t at = 0
+        cdef int i
+        cdef dict results
+        if alone and again:
+            shape = &self.port[self.n_in].step[form]
+            out = li_spare_array(&self.arrays, self.port[self.n_in].dtype, shape.rank, shape.dims)
+            held.data[self.n_in] = LI_DATA(<PyObject *>out)
+            return out
+        results = None if alone else li_spare_dict(&self.dicts, self.n_ports - self.n_in) if again else {}
+        filled = not alone and PyDict_Size(results) > 0
+        for i in range(self.n_in, self.n_ports):
+            shape = &self.port[i].chunk if chunk else &self.port[i].step[form]
+            if filled:
+                PyDict_Next(results, &at, &key, &found)
+                if key != self.port[i].name:  # who had it put something else in
+                    PyDict_Clear(results)
+                    return self.make(alone, chunk, form, held)
+            if not filled or not li_as_new(found, self.port[i].dtype, shape.rank, shape.dims):
+                memcpy(dims, shape.dims, shape.rank * sizeof(npy_intp))
+                if shape.time >= 0:
+                    dims[shape.time] = held.n_frames * self.port[i].each
+                out = li_new_array(self.port[i].dtype, shape.rank, dims)
+                found = <PyObject *>out  # held by what is returned
+                if not alone:
+                    PyDict_SetItem(results, <object>self.port[i].name, out)
+            held.data[i] = LI_DATA(found)
+        return out if alone else results
 
     cdef int64_t work(self, int64_t n_frames, int first) noexcept:
         """The work of so many frames, cut into blocks from this one on."""
@@ -384,7 +388,8 @@ cdef class StreamCore:
 
         Notes
         -----
-        A call that raises leaves the stream as it was before.
+        A call that raises leaves the stream as it was before. What is returned is the caller's for as long as anything
+        refers to it; a small one that nothing refers to any more may be returned again, with new values.
         """
         result = self.go(x, out, False)
         return self.around(x, out, False) if result is None else result
