@@ -144,6 +144,75 @@ def test_verify_and_bench(name, path, capsys):
     assert found["ok"] and all(row["ratio"] for row in found["rows"]) and found["conditions"]["threads"].startswith("1")
 
 
+@pytest.mark.parametrize("name", ["switched", "switched_sizes"])
+def test_bench_takes_a_choice_of_networks(name, path, capsys):
+    pytest.importorskip("onnxruntime")
+    for command in (["bench", "--rounds", 1], ["bench", "--profile"], ["precision", "--steps", 10]):
+        assert call(*command, path(name)) == 0, command
+    said = capsys.readouterr().out
+    assert "inputs: which=1" in said
+
+
+def test_what_is_wrong_with_a_file_names_the_file(path, tmp_path, capsys):
+    model, there = path("state_io"), tmp_path / "there"
+    there.write_text("")
+    for argv, want in {
+        (
+            "run",
+            model,
+            "--input",
+            tmp_path / "no.npy",
+            "--output",
+            tmp_path / "o.npy",
+        ): "no.npy: no such file or directory",
+        ("inspect", model, "--html", tmp_path / "none" / "net.html"): f"the folder {tmp_path / 'none'} is not there",
+        ("demo", "--out", there): "there: file exists",
+    }.items():
+        assert call(*argv) == 2
+        said = capsys.readouterr()
+        assert want in said.err and "Errno" not in said.err and said.out == ""
+
+
+def test_remedies_are_written_as_options(path, tmp_path, capsys):
+    signal = tmp_path / "x.npz"
+    np.save(signal.with_suffix(".npy"), np.zeros((4, 1, 5), np.float32))
+    assert call("run", path("switched"), "--input", signal.with_suffix(".npy"), "--output", tmp_path / "o.npz") == 2
+    assert "on the command line: --constants NAME=VALUE" in capsys.readouterr().err
+    assert call("convert", path("state_io"), tmp_path / "m.lsi") == 0
+    capsys.readouterr()
+    assert call("precision", tmp_path / "m.lsi") == 2
+    assert "fixed when it was converted" in capsys.readouterr().err
+
+
+def test_a_terminal_without_greek(path):
+    env = os.environ | {"PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(
+        [sys.executable, "-m", "lstm_infer", "bench", "--profile", path("state_io")],
+        capture_output=True,
+        text=True,
+        env=env,
+    )
+    assert done.returncode == 0 and "lstm_f32" in done.stdout
+
+
+def test_a_table_wider_than_the_terminal_is_not_folded(monkeypatch, capsys):
+    import io
+
+    from lstm_infer.cli.tables import print_table
+
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    for columns in (40, 200):
+        monkeypatch.setenv("COLUMNS", str(columns))
+        out = Terminal()
+        print_table(
+            ["case", "largest error"], [["whole", "1.0e-07"], ["a case with a rather long name", "2.0e-07"]], file=out
+        )
+        assert "a case with a rather long name" in out.getvalue()
+
+
 def test_bench_of_a_hidden_state_says_why_there_is_no_ratio(path, capsys):
     pytest.importorskip("onnxruntime")
     assert call("bench", path("hidden_state"), "--rounds", 1) == 0

@@ -19,7 +19,7 @@ import lstm_infer
 
 from ..drive.compare import Loose, compare
 from ..drive.driver import Driver, constant_feeds, named, one_or_all
-from ..drive.inputs import Feeds, Inputs, stream_spec
+from ..drive.inputs import Feeds, Inputs, first_setting, stream_spec
 from ..drive.timing import Call, Timing, interleave, pinned
 from ..errors import LstmInferError, NotStreamableError
 from ..model import Model
@@ -155,7 +155,7 @@ def bench(
     if model is None:
         model = lstm_infer.load(source, threads=threads, **seeded(source, seed), **options)
     tell = say or (lambda line: None)
-    drawn = Inputs(model)
+    drawn = first_setting(model)
     rng = np.random.default_rng(seed)
     fixed = constant_feeds(drawn)
     session, trouble = None, "" if seeded(source, seed) else "onnxruntime reads no native files"
@@ -178,6 +178,8 @@ def bench(
 
     with pinned(threads == 1) as core:
         report.conditions = conditions(model.isa, threads=threads, core=core, rounds=rounds)
+        if drawn.chosen:
+            report.conditions["inputs"] = ", ".join(f"{name}={value}" for name, value in drawn.chosen.items())
         loose = Loose.of(model)
         if loose is not None:
             report.conditions["precision"] = f"{model._options.precision}; beside onnxruntime in f32 allowed: {loose}"
@@ -236,7 +238,7 @@ def step_calls(
     spec = stream_spec(model)
     if isinstance(spec, NotStreamableError):
         raise spec
-    drawn = Inputs(model)
+    drawn = first_setting(model)
     rng = np.random.default_rng(seed)
     _, B = drawn.sizes(1, batch)
     facts = [drawn.draw(rng, 1, B) for _ in range(CHECKED)]
@@ -298,7 +300,7 @@ def chunk_calls(
     spec = stream_spec(model)
     if isinstance(spec, NotStreamableError):
         raise spec
-    drawn = Inputs(model)
+    drawn = first_setting(model)
     T, B = drawn.sizes(steps, batch)
     feeds = drawn.draw(np.random.default_rng(seed), T, B)
     row = BenchRow(f"chunk of {T}")

@@ -40,6 +40,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         args = _parser().parse_args(given)
     except SystemExit as stop:  # --help, --version, a wrong argument: argparse has said what
         return int(stop.code or 0)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # a terminal that has no µ gets all the rest
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("always", category=UserWarning)
@@ -57,8 +60,30 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (LstmInferError, OSError, ValueError) as error:
         if args.traceback:
             raise
-        print(f"lstm-infer: {' '.join(str(error).split())}", file=sys.stderr)
+        text = _said(error) if isinstance(error, OSError) else str(error)
+        print(f"lstm-infer: {' '.join(text.split())}{_options(text, args)}", file=sys.stderr)
         return COULD_NOT
+
+
+def _said(error: OSError) -> str:
+    """What the system says of a file, the file first."""
+    if error.filename is None or error.strerror is None:
+        return str(error)
+    return f"{os.fsdecode(error.filename)}: {error.strerror[:1].lower()}{error.strerror[1:]}"
+
+
+OPTIONS = {
+    "constants=": "--constants NAME=VALUE", "inputs=": "--shape INPUT=SIZES", "states=": "--states INPUT=OUTPUT",
+    "time_axis=": "--time-axis INPUT=AXIS",
+}  # fmt: skip
+"""What messages call an argument of `load`, and what it is on the command line."""
+
+
+def _options(text: str, args: argparse.Namespace) -> str:
+    """How the remedies of a message are written here."""
+    loads = text.replace("stream(inputs=", "stream(")  # that one is another
+    found = [option for word, option in OPTIONS.items() if word in loads and option not in text]
+    return f"; on the command line: {', '.join(found)}" if found and hasattr(args, "constants") else ""
 
 
 def _show_warning(message: Warning | str, *where: object, **more: object) -> None:
@@ -264,7 +289,7 @@ def _command(
 def _model_options(
     parser: argparse.ArgumentParser, *, precision: bool = True, states: Callable[[str], object] | None = None
 ) -> None:
-    parser.add_argument("model", type=Path, metavar="MODEL", help="an .onnx file")
+    parser.add_argument("model", type=Path, metavar="MODEL", help="an .onnx file, or an .lsi file that convert wrote")
     group = parser.add_argument_group("how the model is loaded")
     group.add_argument(
         "--constants", action="append", type=constant, default=[], metavar="NAME=VALUE",
@@ -304,9 +329,12 @@ def _load_options(args: argparse.Namespace) -> dict[str, Any]:
 
 def _do_inspect(args: argparse.Namespace) -> int:
     from .describe import describe
+    from .files import check_folder
     from .printed import print_inspection
 
     options = _load_options(args)
+    if args.html is not None:
+        check_folder(args.html)
     model = lstm_infer.load(args.model, **options)
     found = describe(model, str(args.model), load_options="".join(f", {k}={v!r}" for k, v in options.items()))
     if args.html is not None:

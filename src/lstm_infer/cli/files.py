@@ -245,5 +245,10 @@ def check_output(path: Path) -> None:
     """Refuse before the work what could only fail behind it."""
     if path.suffix.lower() not in (".npy", ".npz", ".csv", ".wav"):
         raise FormatError(f"{path}: expected one of {KINDS}")
+    check_folder(path)
+
+
+def check_folder(path: Path) -> None:
+    """Refuse, before the work, a file in a folder that is not there."""
     if not path.parent.is_dir():
         raise FormatError(f"{path}: the folder {path.parent} is not there")

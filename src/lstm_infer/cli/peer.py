@@ -199,5 +199,5 @@ def _short(error: Exception) -> str:
     text = " ".join(str(error).split())
     for mark in ("Status Message: ", "] : ", " was false. "):
         text = text.rsplit(mark, 1)[-1]
-    text = re.sub(r"\{[-\d, ]*\}|\d+", "#", re.sub(r"^/\S+ |^\[ONNXRuntimeError\] : \d+ : ", "", text))
+    text = re.sub(r"\{[-\d, ]*\}|\d+", "…", re.sub(r"^/\S+ |^(\[ONNXRuntimeError\] : )?\d+ : ", "", text))
     return text if len(text) <= 160 else text[:157] + "..."

@@ -13,7 +13,8 @@ import lstm_infer
 from ..comparison.compare import compare_precision
 from ..comparison.records import PrecisionReport
 from ..drive.inputs import Feeds
-from ..errors import FormatError
+from ..errors import ArgumentError, FormatError
+from ..native.container import native
 from .files import read_signal
 from .plots import check_plot, draw_precision
 
@@ -46,6 +47,10 @@ def precision(
     """
     if plot is not None:
         check_plot(plot)
+    if native(path) is not None:
+        raise ArgumentError(
+            f"{path}: how its weights are held was fixed when it was converted; give the file that it was made from"
+        )
     feeds = _read(path, files, options) if files else None
     found = compare_precision(path, feeds, within=within, long_run=steps, say=say, seed=seed, **options)
     if plot is not None:

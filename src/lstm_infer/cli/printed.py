@@ -67,7 +67,8 @@ def print_verified(found: VerifyReport) -> None:
     for reason, n in found.refusals.items():
         print(f"{n} calls: {reason}")
     for reason, n in found.not_comparable.items():
-        print(f"not comparable, {n} calls: {reason}")
+        if reason not in found.refusals:
+            print(f"not comparable, {n} calls: {reason}")
     answered = ", ".join(f"{name} ({n} calls)" for name, n in found.reference.items()) or "nobody"
     print(
         f"reference: {answered}; "

@@ -23,7 +23,7 @@ import lstm_infer
 from .. import _core
 from ..analysis.spec import StreamSpec
 from ..drive.driver import Driver, one_or_all
-from ..drive.inputs import Inputs, spec_or_error
+from ..drive.inputs import Inputs, first_setting, spec_or_error
 from ..drive.timing import Call, interleave, pinned
 from ..errors import NotStreamableError
 from ..frozen import frozen
@@ -214,7 +214,7 @@ def _slot(call: AnyCall) -> str:
 
 
 def _take(model: Model, steps: int | None, seed: int) -> _Taken:
-    drawn, rng = Inputs(model), np.random.default_rng(seed)
+    drawn, rng = first_setting(model), np.random.default_rng(seed)
     spec = spec_or_error(model)
     if steps is not None or isinstance(spec, NotStreamableError):
         return _of_run(model, drawn, rng, steps)

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
+from shutil import get_terminal_size
 from typing import TextIO
 
 from ..drive.tables import is_number, plain_table
@@ -16,8 +17,10 @@ __all__ = ["loading", "print_table", "progress"]
 def print_table(head: Sequence[str], rows: Sequence[Sequence[str]], *, file: TextIO | None = None) -> None:
     """Print a table."""
     out = sys.stdout if file is None else file
-    if not (out.isatty() and find_spec("rich")):
-        print(plain_table(head, rows), file=out)
+    plain = plain_table(head, rows)
+    wide = max(map(len, plain.splitlines()), default=0) > get_terminal_size().columns
+    if wide or not (out.isatty() and find_spec("rich")):  # folded cells are harder to read than long lines
+        print(plain, file=out)
         return
     from rich.box import SIMPLE_HEAD
     from rich.console import Console

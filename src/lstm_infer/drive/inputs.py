@@ -23,7 +23,7 @@ from ..model import Model
 from ..ops.registry import find
 from ..walk.walk import Walk
 
-__all__ = ["Feeds", "Inputs", "choices", "settings", "spec_or_error", "stream_spec"]
+__all__ = ["Feeds", "Inputs", "choices", "first_setting", "settings", "spec_or_error", "stream_spec"]
 
 Feeds = dict[str, NDArray[Any]]
 
@@ -57,6 +57,11 @@ def settings(model: Model) -> Iterator[Inputs]:
             with suppress(LstmInferError):  # what runs will say
                 sizes = find_roles(graph, ports, {**options.constants, **chosen}, options.time_axis).open_sizes
         yield Inputs(model, chosen, sizes)
+
+
+def first_setting(model: Model) -> Inputs:
+    """Inputs for the first choice of networks; for all of them where none is made."""
+    return next(settings(model))
 
 
 @frozen

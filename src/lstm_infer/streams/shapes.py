@@ -35,7 +35,13 @@ def checked_feeds(plan: StreamPlan, x: Any) -> dict[str, NDArray[Any]]:
     names = plan.fed.names
     if not isinstance(x, Mapping):
         if len(names) != 1:
-            raise FeedError(f"this stream takes {len(names)} inputs; feed a dict with {names}")
+            once = next((name for name in names if name in plan.fed.per_step), None)
+            hint = (
+                f"; {once!r} has no time: bind it with stream(inputs={{{once!r}: ...}}) or load(constants=...)"
+                if once
+                else ""
+            )
+            raise FeedError(f"this stream takes {len(names)} inputs; feed a dict with {names}{hint}")
         x = {names[0]: x}
     for name in x:
         if name not in names:

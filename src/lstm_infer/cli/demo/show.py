@@ -79,6 +79,8 @@ def run_demo(
         The packaged model cannot be loaded.
     """
     tell = say if say is not None and not json else _nothing
+    if wav is not None:
+        (Path(out_dir) / wav).parent.mkdir(parents=True, exist_ok=True)
     dry = riff(seconds, rate=RATE)
     x = dry.reshape(-1, 1, 1)  # [T, B, 1], the model's layout
     model = lstm_infer.load(MODEL)
@@ -155,7 +157,6 @@ class _Timed:
 
 def _write(path: Path, dry: Signal, wet: Signal, model: lstm_infer.Model, *, plot: bool) -> list[str]:
     """The riff before and after, and a picture of both where matplotlib is installed; the paths written."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     before = path.with_name(f"{path.stem}_dry{path.suffix}")
     write_wav(before, dry, RATE)
     write_wav(path, wet, RATE)
