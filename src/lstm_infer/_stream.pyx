@@ -174,11 +174,9 @@ cdef class Call:
             hold(held, <PyObject *>x)
         elif not PyDict_CheckExact(x) or not self.gather(x, 0, self.n_in, held):
             return None
-        if out is None:
-            pass
-        elif cnp.PyArray_CheckExact(out) and self.n_ports - self.n_in == 1:
+        if cnp.PyArray_CheckExact(out) and self.n_ports - self.n_in == 1:
             hold(held, <PyObject *>out)
-        elif not PyDict_CheckExact(out) or not self.gather(out, self.n_in, self.n_ports, held):
+        elif out is not None and (not PyDict_CheckExact(out) or not self.gather(out, self.n_in, self.n_ports, held)):
             return None
         lead = held.array[self.leads]
         held.n_frames = 1
@@ -215,11 +213,6 @@ cdef class Call:
         cdef Py_ssize_t at = 0
         cdef int i
         cdef dict results
-        if alone and again:
-            shape = &self.port[self.n_in].step[form]
-            out = li_spare_array(&self.arrays, self.port[self.n_in].dtype, shape.rank, shape.dims)
-            held.data[self.n_in] = LI_DATA(<PyObject *>out)
-            return out
         results = None if alone else li_spare_dict(&self.dicts, self.n_ports - self.n_in) if again else {}
         filled = not alone and PyDict_Size(results) > 0
         for i in range(self.n_in, self.n_ports):
@@ -233,7 +226,10 @@ cdef class Call:
                 memcpy(dims, shape.dims, shape.rank * sizeof(npy_intp))
                 if shape.time >= 0:
                     dims[shape.time] = held.n_frames * self.port[i].each
-                out = li_new_array(self.port[i].dtype, shape.rank, dims)
+                if alone and again:
+                    out = li_spare_array(&self.arrays, self.port[i].dtype, shape.rank, dims)
+                else:
+                    out = li_new_array(self.port[i].dtype, shape.rank, dims)
                 found = <PyObject *>out  # held by what is returned
                 if not alone:
                     PyDict_SetItem(results, <object>self.port[i].name, out)
@@ -388,8 +384,7 @@ cdef class StreamCore:
 
         Notes
         -----
-        A call that raises leaves the stream as it was before. What is returned is the caller's for as long as anything
-        refers to it; a small one that nothing refers to any more may be returned again, with new values.
+        A call that raises leaves the stream as it was. A small result that nothing refers to any more may come back.
         """
         result = self.go(x, out, False)
         return self.around(x, out, False) if result is None else result
