@@ -66,7 +66,7 @@ for t in range(len(course)):
 gc.enable()
 for name, values in (("began late by", late), ("took", took), ("took for the LSTM", np.array(loop.took))):
     middle, most, worst = 1e6 * np.quantile(values, [0.5, 0.99, 1])
-    print(f"a tick of 1000 µs {name} {middle:.1f} µs (median), {most:.0f} µs (p99), {worst:.0f} µs (worst)")
+    print(f"a tick of 1000 µs {name} {middle:.1f} µs (median), {most:.1f} µs (p99), {worst:.0f} µs (worst)")
 
 # %%
 # The same course without the LSTM.

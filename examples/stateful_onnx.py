@@ -26,6 +26,8 @@ class Live:
     def __init__(self, path, batch=1):
         self.session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
         props = self.session.get_modelmeta().custom_metadata_map
+        if "lstm_infer.stream" not in props:
+            sys.exit(f"{path}: says nothing of its states; `lstm-infer convert` writes such a file")
         self.info = json.loads(props["lstm_infer.stream"])
         self.states = json.loads(props["lstm_infer.states"])
         self.names = [port.name for port in self.session.get_outputs()]
@@ -54,7 +56,8 @@ def amplifier(folder):
     from lstm_infer.cli.demo.show import MODEL
 
     path = Path(folder) / "step.onnx"
-    print(lstm_infer.convert(MODEL, path, chunk=64))
+    report = str(lstm_infer.convert(MODEL, path, chunk=64))
+    print(f"amp.onnx -> {path.name}", report.partition("\n")[2], sep="\n")
     guitar = riff(1.0)[: 700 * 64].reshape(-1, 1, 1)
     return path, guitar, lstm_infer.load(MODEL).stream().run(guitar)
 
@@ -63,7 +66,7 @@ def show(path, guitar=None, want=None):
     """Stream a signal, print what came out."""
     live = Live(path)
     chunk, axes = live.info["chunk"], live.info["inputs"]
-    print(f"\n{path}: {chunk} frames a call; states {', '.join(live.held) or 'none'}")
+    print(f"\n{Path(path).name}: {chunk} frames a call; states {', '.join(live.held) or 'none'}")
     if guitar is None:
         shapes = {p.name: [n if isinstance(n, int) else 1 for n in p.shape] for p in live.session.get_inputs()}
         rng = np.random.default_rng(0)

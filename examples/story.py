@@ -6,12 +6,32 @@ python forecast.py --plot out.png     # and the picture; needs matplotlib
 
 import os
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 DATA = Path(__file__).parent / "data"
 
 COLOURS = {"ours": "#1f6fb4", "baseline": "#c9702a", "truth": "#555555", "bad": "#c0392b"}
 """The same thing has the same colour in every picture."""
+
+
+def check():
+    """Say what is wrong with the command line before the work, or what the example is about."""
+    main = sys.modules["__main__"]
+    given = sys.argv[1:]
+    if Path(getattr(main, "__file__", None) or "").absolute().parent != Path(__file__).absolute().parent:
+        return  # imported by something else
+    if {"-h", "--help"} & {*given}:
+        print(main.__doc__)
+        sys.exit()
+    path = wanted()
+    if path is not None and not Path(path).absolute().parent.is_dir():
+        sys.exit(f"--plot {path}: the folder is not there")
+    if path is not None and find_spec("matplotlib") is None:
+        sys.exit("--plot needs matplotlib: pip install matplotlib")
+    unknown = [one for one in given if one.startswith("-") and one != "--plot" and one != path]
+    if unknown:
+        sys.exit(f"{unknown[0]}: unknown; --help says what there is")
 
 
 def arguments(help, *models):
@@ -42,10 +62,8 @@ def drawn(draw):
     path = wanted()
     if path is None:
         return draw
-    try:
-        import matplotlib
-    except ImportError:
-        sys.exit("--plot needs matplotlib: pip install matplotlib")
+    import matplotlib
+
     if path:
         matplotlib.use("Agg")  # no window: the picture goes into the file
     import matplotlib.pyplot as plt
@@ -63,3 +81,6 @@ def drawn(draw):
             plt.savefig(path, dpi=120)
             print(f"{path}: the picture")
     return draw
+
+
+check()

@@ -19,6 +19,9 @@ import lstm_infer
 from lstm_infer.cli.demo.pluck import riff
 from lstm_infer.cli.demo.show import MODEL
 
+if len(sys.argv) > 2 or sys.argv[1:] in (["-h"], ["--help"]):
+    sys.exit(__doc__)
+
 model = lstm_infer.load(sys.argv[1] if len(sys.argv) > 1 else MODEL)
 print(model.summary())
 x = riff(1.0).reshape(-1, 1, 1)  # one second of guitar at 48 kHz, [T, B, 1]

@@ -66,6 +66,8 @@ edges = np.flatnonzero(np.diff(spoken, prepend=False, append=False)).reshape(-1,
 if wavs:
     for begin, end in edges:
         print(f"speech from {begin:.2f} s to {end:.2f} s")
+    if not len(edges):
+        print(f"no speech in {len(mono) / RATE:.2f} s; the chance of it was {chance.max(initial=0):.0%} at most")
     sys.exit()
 
 # %%

@@ -50,7 +50,7 @@ def run_as_pasted(folder: Path, there: set[str]) -> int:
 def test_python_runs_as_pasted_and_prints_what_it_says(tmp_path: Path) -> None:
     assert len(snippets()) == len(blocks("python")) >= 6, "each snippet shows its output"
     assert run_as_pasted(tmp_path, set()) == len(snippets()) - 2
-    assert {path.name for path in tmp_path.iterdir()} == {"amp.lsi", "step.onnx", "first.npz"}
+    assert {path.name for path in tmp_path.iterdir()} == {"amp.lsi", "step.onnx", "first.npz", "in.npy"}
     assert (
         subprocess.run(
             [sys.executable, "-m", "lstm_infer", "verify", "step.onnx"], cwd=tmp_path, check=False

@@ -69,6 +69,29 @@ def test_plot_without_a_name_says_what_to_do(run):
         run("text", "--plot")
 
 
+@pytest.mark.parametrize(
+    "arguments, said, status",
+    [
+        (["--help"], "forecast.py", 0),
+        (["--plot", "none/out.png"], "--plot none/out.png: the folder is not there", 1),
+        (["--plots", "out.png"], "--plots: unknown; --help says", 1),
+    ],
+)
+def test_the_command_line_is_read_before_the_work(tmp_path, arguments, said, status):
+    script = [sys.executable, EXAMPLES / "forecast.py", *arguments]
+    done = subprocess.run(script, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == status and said in done.stdout + done.stderr and "MW" not in done.stdout
+
+
+def test_a_file_that_no_conversion_wrote_is_told(tmp_path):
+    pytest.importorskip("onnxruntime", reason="the example streams by onnxruntime")
+    script, model = EXAMPLES / "stateful_onnx.py", EXAMPLES / "data" / "policy.onnx"
+    done = subprocess.run([sys.executable, script, model], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1 and "lstm-infer convert" in done.stderr and "Traceback" not in done.stderr
+    done = subprocess.run([sys.executable, script], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0 and "amp.onnx -> step.onnx" in done.stdout and str(EXAMPLES.parent) not in done.stdout
+
+
 @pytest.mark.files
 @pytest.mark.parametrize(
     "name, models, better",
