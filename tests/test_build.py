@@ -110,7 +110,7 @@ def test_stub_names_what_is_there(module: ModuleType) -> None:
     owned = {name for name, value in vars(module).items() if getattr(value, "__module__", None) == module.__name__}
     assert {name for name in owned if not name.startswith("_")} <= set(stub)
     for name, methods in stub.items():
-        real = vars(module)[name]
+        real = getattr(module, name)
         if isinstance(real, type):
             assert not {method for method in methods if not hasattr(real, method)}, name
             extra = {method for method in vars(real) if not method.startswith("__")} - methods

@@ -53,7 +53,7 @@ DIRECT = {
     "fingerprint": {"graph"},
     "programs": {"streams", "log"},  # made when first used, kept by sizes
     "answer": {"programs", "feeds", "log"},  # the analysis, asked once
-    "native": {"feeds", "streams", "later"},  # a file as it runs
+    "native": {"feeds", "streams", "later", "isa"},  # a file as it runs
     "_keys": set(),
     "log": set(),  # what is said through logging
     "parts": {

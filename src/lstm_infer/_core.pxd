@@ -8,12 +8,11 @@ from lstm_infer._kernels cimport li_step, li_steps
 cdef class Plan:
     cdef li_step *steps
     cdef int64_t *words
+    cdef int64_t *codes  # the number of the slot of each step
     cdef li_steps list  # the same steps, as a loop or a branch of another plan refers to them
     cdef readonly tuple nested
     cdef readonly Py_ssize_t n_steps
     cdef readonly str isa
-    cdef readonly tuple slots
-    cdef readonly tuple symbols
 
 
 cdef char *address(object base) except? NULL

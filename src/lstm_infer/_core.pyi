@@ -1,6 +1,6 @@
 """The one bridge to C: hands memory to the kernels and takes statuses back."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final, final
 
 import numpy as np
@@ -26,6 +26,10 @@ status_codes: Final[dict[str, int]]
 """Status ("OK", "INDEX") to li_status."""
 control: Final[dict[str, int]]
 """Steps that run the steps of nested plans: name to the number of those. Records: kernels/li_plan.h."""
+slot_names: Final[tuple[str, ...]]
+"""By the number of the slot; behind them those of `control`."""
+ISA_VARIABLE: Final[str]
+"""The environment variable that forces an instruction set."""
 USE_READ: Final[int]
 USE_WRITE: Final[int]
 USE_OWN: Final[int]
@@ -179,8 +183,19 @@ def pack_i8(
         One is not C-contiguous, or does not hold what is asked.
     """
 
+def memories(
+    constants: Iterable[tuple[int, int]], state: int, arena: int, inputs: Sequence[int], outputs: Sequence[int]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The bases and the blocks of `check_steps`, from the sizes of all memories (as of `verifier.Memories`).
+
+    Raises
+    ------
+    ValueError
+        One of them is impossible.
+    """
+
 def check_steps(
-    steps: Sequence[tuple[str, NDArray[np.int64]]],
+    steps: Sequence[tuple[str, NDArray[np.int64]]] | Steps,
     bases: NDArray[np.int64],
     blocks: NDArray[np.int64],
     kept: NDArray[np.int64],
@@ -189,7 +204,7 @@ def check_steps(
 
     Parameters
     ----------
-    steps : sequence of (slot name, int64 array [n_words])
+    steps : sequence of (slot name, int64 array [n_words]), or Steps
         As those of a Plan.
     bases : int64 [n_bases, 7]
         li_memory of each base.
@@ -210,6 +225,56 @@ def check_steps(
         A slot is unknown, an array is not C-contiguous, or a table has another width.
     """
 
+@final
+class Steps:
+    """The steps of a plan as they stand in a file.
+
+    Parameters
+    ----------
+    row : int64 [2 * n + n_words], C-contiguous
+        The number of the slot and the number of words of each step, then the words of all of them. Not copied, kept alive.
+    n : int
+        Steps.
+
+    Raises
+    ------
+    TypeError
+        `row` is no int64 array.
+    ValueError
+        It is not that long, a slot is unknown, or a record has the wrong number of words.
+    """
+
+    def __new__(cls, row: NDArray[np.int64], n: int) -> Steps: ...
+    @property
+    def controls(self) -> tuple[int, ...]:
+        """Which of them are steps of `control`."""
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: int, /) -> tuple[str, NDArray[np.int64]]: ...
+
+@final
+class Mapping:
+    """The bytes of an open file, mapped for reading: a buffer.
+
+    Parameters
+    ----------
+    file : int
+        Its descriptor, which may be closed afterwards.
+
+    Raises
+    ------
+    OSError
+        It cannot be mapped; nothing can on Windows, where the module mmap does it.
+    """
+
+    def __new__(cls, file: int) -> Mapping: ...
+
+def crc32(data: NDArray[np.uint8] | bytes) -> int:
+    """The CRC-32 of zlib over bytes that lie one behind the other."""
+
+def slots_sign() -> int: ...
+def best_isa() -> str:
+    """The first of `list_isas()` that can run here."""
+
 def loop_inside(words: NDArray[np.int64], bases: NDArray[np.int64]) -> tuple[int, NDArray[np.int64], NDArray[np.int64]]:
     """Return how often a loop that `check_steps` found right may run, the bases that its body sees, and its table as a row of
     `kept`."""
@@ -223,7 +288,7 @@ class Plan:
     ----------
     isa : str
         One of `list_isas()` that can run here.
-    steps : sequence of (slot name, int64 array [n_words])
+    steps : sequence of (slot name, int64 array [n_words]), or Steps
         Argument records as arrays of 8-byte words (a double as its bits). The first words of a step of `control`
         are positions in `nested`, or -1 for the branch that must not be taken.
     nested : sequence of Plan
@@ -239,7 +304,9 @@ class Plan:
         A slot is unknown, or a record has the wrong number of words.
     """
 
-    def __new__(cls, isa: str, steps: Sequence[tuple[str, NDArray[np.int64]]], nested: Sequence[Plan] = ()) -> Plan: ...
+    def __new__(
+        cls, isa: str, steps: Sequence[tuple[str, NDArray[np.int64]]] | Steps, nested: Sequence[Plan] = ()
+    ) -> Plan: ...
     @property
     def nested(self) -> tuple[Plan, ...]:
         """The plans that its loops and branches run."""

@@ -1,12 +1,14 @@
 """The one bridge to C: hands memory to the kernels and takes statuses back. No arithmetic, no loops over elements."""
 
 cimport cython
+from cpython.buffer cimport PyBuffer_FillInfo
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from libc.stdint cimport int8_t, int32_t, int64_t, uintptr_t
 from libc.string cimport memcpy
 
 cimport numpy as cnp
 
+from lstm_infer._files cimport *
 from lstm_infer._kernels cimport *
 
 import numpy as np
@@ -14,14 +16,35 @@ import numpy as np
 from lstm_infer.later import Later
 
 cnp.import_array()
+li_crc_begin()
 
 bounds, errors = Later("bounds"), Later("errors")
 
 
 # ---- tables ----------------------------------------------------------------------------------------------------
 
-slots = {li_slot_name(i).decode(): (i, li_slot_words(i)) for i in range(LI_N_SLOTS)}
-map_codes = {li_map_name(i).decode(): (i, li_map_args(i)) for i in range(LI_N_MAP)}
+cdef dict slots = None  # this and the next are made when somebody asks for them: a mapped model does not
+cdef dict map_codes = None
+
+
+def __getattr__(str name):
+    global map_codes
+    if name == "slots":
+        return slot_table()
+    if name != "map_codes":
+        raise AttributeError(f"module 'lstm_infer._core' has no attribute {name!r}")
+    if map_codes is None:
+        map_codes = {li_map_name(i).decode(): (i, li_map_args(i)) for i in range(LI_N_MAP)}
+    return map_codes
+
+
+cdef dict slot_table():
+    global slots
+    if slots is None:
+        slots = {li_slot_name(i).decode(): (i, li_slot_words(i)) for i in range(LI_N_SLOTS)}
+    return slots
+
+
 dtypes = {
     "float32": LI_F32, "float64": LI_F64, "float16": LI_F16, "bfloat16": LI_BF16, "int8": LI_I8, "uint8": LI_U8,
     "int16": LI_I16, "uint16": LI_U16, "int32": LI_I32, "uint32": LI_U32, "int64": LI_I64, "uint64": LI_U64,
@@ -49,6 +72,9 @@ status_codes = {
     "BRANCH": LI_ERR_BRANCH,
 }
 control = {"loop": 1, "branch": 2}
+slot_names = (*[li_slot_name(i).decode() for i in range(LI_N_SLOTS)], *control)
+ISA_VARIABLE = "LSTM_INFER_ISA"
+FAR = 1 << 59  # no memory is as large
 USE_READ, USE_WRITE, USE_OWN = LI_USE_READ, LI_USE_WRITE, LI_USE_OWN
 UNITS = LI_UNITS
 LANES = LI_LANES
@@ -74,14 +100,30 @@ cdef object step_error(int64_t code):
     return StepError(code >> 8, code & 0xff)
 
 
+cdef int asked[32]  # can a set run here: 0 not asked, else 1 or 2. A virtual machine answers in some 10 us
+
+
+cdef bint runs(int index) noexcept:
+    if not asked[index]:
+        asked[index] = 2 if li_isa_runnable(index) else 1
+    return asked[index] == 2
+
+
 def list_isas():
-    return [(li_isa_name(i).decode(), bool(li_isa_runnable(i))) for i in range(li_n_isas())]
+    return [(li_isa_name(i).decode(), bool(runs(i))) for i in range(li_n_isas())]
+
+
+def best_isa():
+    cdef int i = 0
+    while not runs(i):  # the last one is plain C
+        i += 1
+    return li_isa_name(i).decode()
 
 
 cdef const li_kernels *find_isa(str isa) except NULL:
     for i in range(li_n_isas()):
         if li_isa_name(i).decode() == isa:
-            if not li_isa_runnable(i):
+            if not runs(i):
                 raise errors.IsaError(f"instruction set {isa!r}: this CPU or its operating system cannot run it; "
                                       f"runnable: {', '.join(n for n, ok in list_isas() if ok)}")
             return li_isa_kernels(i)
@@ -174,15 +216,108 @@ def pack_i8(src, scale, zero=None, *, int64_t gates, int64_t n_units, int64_t k,
     return out
 
 
+# ---- files -----------------------------------------------------------------------------------------------------
+
+@cython.auto_pickle(False)
+@cython.final
+cdef class Mapping:
+    cdef void *at
+    cdef size_t n_bytes
+
+    def __cinit__(self, int file):
+        self.at = li_map(file, &self.n_bytes)
+        if self.at == NULL:
+            raise OSError("not a file that can be mapped")
+
+    def __getbuffer__(self, Py_buffer *buffer, int flags):
+        PyBuffer_FillInfo(buffer, self, self.at, <Py_ssize_t>self.n_bytes, 1, flags)
+
+    def __dealloc__(self):
+        if self.at != NULL:
+            li_unmap(self.at, self.n_bytes)
+
+
+def slots_sign():
+    """Stands for the table of slots: names, order, and the words of each."""
+    return crc32(",".join([f"{li_slot_name(i).decode()} {li_slot_words(i)}" for i in range(LI_N_SLOTS)]).encode())
+
+
+def crc32(const unsigned char[::1] data not None):
+    return li_crc32(&data[0], <size_t>data.shape[0]) if data.shape[0] else 0
+
+
 # ---- plans -----------------------------------------------------------------------------------------------------
 
 cdef int64_t code_of(str slot) except -1:
     """The number that li_check knows a slot by."""
-    if slot in slots:
+    if slot in slot_table():
         return slots[slot][0]
     if slot not in control:
         raise ValueError(f"slot {slot!r} is unknown")
     return LI_SLOT_LOOP if slot == "loop" else LI_SLOT_BRANCH
+
+
+@cython.auto_pickle(False)
+@cython.final
+cdef class Steps:
+    cdef Py_ssize_t n
+    cdef readonly tuple controls
+    cdef const int64_t *table  # the number of the slot, and of its words, of each
+    cdef const int64_t *words
+    cdef object kept
+    cdef tuple places  # where the words of each begin, once somebody asked for one
+
+    def __cinit__(self, row, Py_ssize_t n):
+        cdef Py_ssize_t i, total
+        cdef int64_t most, words
+        self.n, self.kept = n, row
+        self.table = <int64_t *>elements("row", row, cnp.NPY_INT64, False)
+        if row.ndim != 1 or n < 0 or n > row.size // 2:
+            raise ValueError(f"row: slots and numbers of words of {n} steps, and the words, expected, got {row.shape}")
+        self.words, total, most = self.table + 2 * n, 0, row.size - 2 * n
+        controls = []
+        for i in range(n):
+            if not 0 <= self.table[2 * i] < LI_N_SLOTS + 2 or not 0 <= self.table[2 * i + 1] <= most:
+                raise ValueError(f"step {i}: slot {self.table[2 * i]} with {self.table[2 * i + 1]} words")
+            if self.table[2 * i] < LI_N_SLOTS:
+                words = li_slot_words(<int>self.table[2 * i])
+                if words and words != self.table[2 * i + 1]:
+                    raise ValueError(f"step {i}: {words} words expected, got {self.table[2 * i + 1]}")
+            else:
+                controls.append(i)
+            total += self.table[2 * i + 1]
+            most -= self.table[2 * i + 1]
+        self.controls = tuple(controls)
+        if most:
+            raise ValueError(f"row: {total} words expected, got {total + most}")
+
+    def __len__(self):
+        return self.n
+
+    def __getitem__(self, Py_ssize_t index):
+        cdef Py_ssize_t i
+        cdef int64_t at = 2 * self.n
+        if index < 0 or index >= self.n:
+            raise IndexError(index)
+        if self.places is None:
+            places = []
+            for i in range(self.n):
+                places.append(at)
+                at += self.table[2 * i + 1]
+            self.places = tuple(places)
+        at = self.places[index]
+        return slot_names[<Py_ssize_t>self.table[2 * index]], self.kept[at:at + self.table[2 * index + 1]]
+
+
+def memories(constants, int64_t state, int64_t arena, inputs, outputs):
+    sizes = [0, state, arena, *inputs, *outputs]
+    uses = [USE_READ, USE_READ | USE_WRITE, USE_READ | USE_WRITE | USE_OWN,
+            *[USE_READ] * len(inputs), *[USE_READ | USE_WRITE] * len(outputs)]
+    blocks = [(0, offset, offset + n) for offset, n in sorted(constants) if n > 0]
+    if not all([0 <= n < FAR for n in sizes]) or not all([-FAR < a < b < FAR for _, a, b in blocks]):
+        raise ValueError("the plan names memories of impossible sizes")
+    rows = [(root, 0, 0, 64, n, use, root == 0) for root, (n, use) in enumerate(zip(sizes, uses))]
+    return np.array(rows, np.int64), np.array(blocks, np.int64).reshape(-1, 3)
 
 
 def check_steps(steps, bases, blocks, kept):
@@ -190,11 +325,23 @@ def check_steps(steps, bases, blocks, kept):
     cdef li_verdict verdict
     cdef Py_ssize_t index = 0
     cdef double work = 0.0
+    cdef Steps row
+    cdef const int64_t *words
     memories.base, memories.n_bases = <li_memory *>rows("bases", bases, 7), bases.shape[0]
     memories.block, memories.n_blocks = <li_bytes *>rows("blocks", blocks, 3), blocks.shape[0]
     memories.kept, memories.n_kept = <li_bytes *>rows("kept", kept, 3), kept.shape[0]
-    for slot, words in steps:
-        verdict = li_check(code_of(slot), <int64_t *>elements("words", words, cnp.NPY_INT64, False), words.size,
+    if type(steps) is Steps:
+        row = steps
+        words = row.words
+        for index in range(row.n):
+            verdict = li_check(row.table[2 * index], words, row.table[2 * index + 1], &memories)
+            if verdict.field != NULL:
+                return index, verdict.field.decode(), verdict.what.decode()
+            work += verdict.work
+            words += row.table[2 * index + 1]
+        return work
+    for slot, given in steps:
+        verdict = li_check(code_of(slot), <int64_t *>elements("words", given, cnp.NPY_INT64, False), given.size,
                            &memories)
         if verdict.field != NULL:
             return index, verdict.field.decode(), verdict.what.decode()
@@ -246,47 +393,62 @@ cdef str owner(li_slot_fn fn, int slot):
 cdef class Plan:
     def __cinit__(self, str isa not None, steps, nested=()):
         cdef const li_kernels *kernels = find_isa(isa)
+        cdef int64_t code, branch
         cdef int64_t *next
         cdef Plan inner
+        cdef Py_ssize_t index, i
+        cdef Steps row
         self.nested = tuple(nested)
-        steps = [(slot, np.asarray(words)) for slot, words in steps]
-        bounds.plan_steps(steps, len(self.nested), slots, control)
-        self.isa = isa
-        self.n_steps = len(steps)
-        self.slots = tuple([slot for slot, _ in steps])
+        if type(steps) is not Steps:
+            steps = [(slot, np.asarray(words)) for slot, words in steps]
+            bounds.plan_steps(steps, len(self.nested), slot_table(), control)
+            table = [(code_of(slot), words.size) for slot, words in steps]
+            rows = [np.array(table, np.int64).reshape(-1), *[words for _, words in steps]]
+            steps = Steps(np.concatenate(rows), len(table))
+        row = steps
+        self.isa, self.n_steps = isa, row.n
         self.steps = <li_step *>PyMem_Malloc(max(1, self.n_steps) * sizeof(li_step))
-        self.words = <int64_t *>PyMem_Malloc(max(1, sum([words.size for _, words in steps])) * sizeof(int64_t))
-        if self.steps == NULL or self.words == NULL:
+        self.words = <int64_t *>PyMem_Malloc(max(1, row.kept.size - 2 * row.n) * sizeof(int64_t))
+        self.codes = <int64_t *>PyMem_Malloc(max(1, self.n_steps) * sizeof(int64_t))
+        if self.steps == NULL or self.words == NULL or self.codes == NULL:
             raise MemoryError
         next = self.words
-        symbols = []
-        for index, (slot, words) in enumerate(steps):
-            words = np.ascontiguousarray(words)
-            memcpy(next, cnp.PyArray_DATA(<cnp.ndarray>words), words.nbytes)
-            self.steps[<Py_ssize_t>index].args = next
-            if slot in control:  # its first words name plans of `nested`; -1: none
-                if slot == "loop":
-                    self.steps[<Py_ssize_t>index].fn = li_loop
-                else:
-                    self.steps[<Py_ssize_t>index].fn = li_branch
-                for i in range(<Py_ssize_t>control[slot]):
-                    if next[i] < 0:
+        memcpy(next, row.words, (row.kept.size - 2 * row.n) * sizeof(int64_t))
+        for index in range(row.n):
+            code = self.codes[index] = row.table[2 * index]
+            self.steps[index].args = next
+            if code < LI_N_SLOTS:
+                self.steps[index].fn = kernels.slot[<int>code]
+            else:  # its first words name plans of `nested`; -1: none
+                self.steps[index].fn = li_loop if code == LI_SLOT_LOOP else li_branch
+                for i in range(1 if code == LI_SLOT_LOOP else 2):
+                    branch = next[i] if i < row.table[2 * index + 1] else len(self.nested)
+                    if branch < -1 or branch >= len(self.nested):
+                        raise ValueError(f"step {index}: words that name nested plans expected")
+                    if branch < 0:
                         next[i] = <int64_t><uintptr_t>&NO_STEPS
                     else:
-                        inner = self.nested[next[i]]
+                        inner = self.nested[branch]
                         next[i] = <int64_t><uintptr_t>&inner.list
-                symbols.append(f"li_{slot}")
-            else:
-                code = slots[slot][0]
-                self.steps[<Py_ssize_t>index].fn = kernels.slot[<int>code]
-                symbols.append(f"li_{slot}_{owner(kernels.slot[<int>code], code)}")
-            next += <Py_ssize_t>words.size
-        self.symbols = tuple(symbols)
+            next += row.table[2 * index + 1]
         self.list.step, self.list.n = self.steps, self.n_steps
+
+    @property
+    def slots(self):
+        return tuple([slot_names[<Py_ssize_t>self.codes[i]] for i in range(self.n_steps)])
+
+    @property
+    def symbols(self):
+        cdef const li_kernels *kernels = find_isa(self.isa)
+        return tuple([
+            f"li_{slot}" if slot in control else f"li_{slot}_{owner(kernels.slot[<int>code_of(slot)], code_of(slot))}"
+            for slot in self.slots
+        ])
 
     def __dealloc__(self):
         PyMem_Free(self.steps)
         PyMem_Free(self.words)
+        PyMem_Free(self.codes)
 
     def run(self, bases):
         cdef Py_ssize_t n

@@ -100,7 +100,7 @@ cdef class Call:
     cdef int64_t backup  # where in the scratch
     cdef int64_t scratch_bytes
     cdef tuple kept  # plans, constants, names and dtypes: alive as long as their addresses are
-    cdef tuple nodes
+    cdef readonly object nodes
 
     cdef bint gather(self, dict given, int first, int stop, Held *held) except -1
     cdef object open(self, object x, object out, bint chunk, Held *held)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, NoReturn, TypeVar, final, overload
 
 import numpy as np
+from _typeshed import SupportsGetItem
 from numpy.typing import NDArray
 
 from ._core import Base, Plan, StepError
@@ -36,8 +37,8 @@ class Call:
         Per block: the work of one run of its plan.
     release_from : int
         The work of a call, that of all its blocks together, from which on it releases the GIL.
-    nodes : sequence of sequence of str
-        Per block: which node each of its steps came from, for errors.
+    nodes : by the number of a block, a sequence of str
+        Which node each of its steps came from. Asked for errors alone.
     can_fail : bool
         A step may refuse its data: the state is then put back as it was before the call.
 
@@ -58,9 +59,11 @@ class Call:
         outputs: Sequence[Port],
         work: Sequence[int],
         release_from: int,
-        nodes: Sequence[Sequence[str]],
+        nodes: SupportsGetItem[int, Sequence[str]],
         can_fail: bool = False,
     ) -> None: ...
+    @property
+    def nodes(self) -> SupportsGetItem[int, Sequence[str]]: ...
 
 MAX_CHUNK: Final[int]
 """Longest block of a stream, where the caller does not say."""

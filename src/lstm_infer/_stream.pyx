@@ -139,7 +139,7 @@ cdef class Call:
         self.n_blocks, self.release_from = len(blocks), release_from
         for i, (n, plan) in enumerate(blocks):
             self.blocks[i] = Block(n, plan.steps, plan.n_steps, min(work[i], release_from))
-        self.kept, self.nodes = (consts, *[plan for _, plan in blocks], *names, *dtypes), tuple(nodes)
+        self.kept, self.nodes = (consts, *[plan for _, plan in blocks], *names, *dtypes), nodes
 
     def __dealloc__(self):
         cdef int i

@@ -9,7 +9,7 @@ from .errors import IsaError
 
 __all__ = ["choose_isa", "show_isa"]
 
-VARIABLE = "LSTM_INFER_ISA"
+VARIABLE = _core.ISA_VARIABLE
 
 
 def choose_isa(isa: str | None = None) -> str:
@@ -24,7 +24,7 @@ def choose_isa(isa: str | None = None) -> str:
     source = "isa=" if isa is not None else f"the environment variable {VARIABLE}"
     asked = isa if isa is not None else os.environ.get(VARIABLE) or None
     if asked is None:
-        return next(name for name, runnable in found.items() if runnable)
+        return _core.best_isa()
     if not isinstance(asked, str) or asked not in found:
         raise IsaError(
             f"{source} asks for {asked!r}, which is no instruction set of a CPU that this build has: {', '.join(found)}"

@@ -9,12 +9,10 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from ._stream import MAX_CHUNK
-from .isa import choose_isa
 from .later import Later
 from .many import ManySignals
-from .native.container import native
 from .native.mapped import Mapped
-from .native.plans import plans_of
+from .native.plans import plans_in, quick
 from .stream import Stream
 from .within import NO_MEMORY, TOO_DEEP, within_memory
 
@@ -22,20 +20,21 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from . import errors, given, log, parts
+    from . import isa as isas
     from .analysis.roles import Roles
     from .analysis.spec import StreamSpec
     from .feeds import Options
     from .graph import budget
     from .graph.fact import Fact
     from .graph.ir import Graph, Node, Port
-    from .native.container import Container
+    from .native import container
     from .native.reader import Restored
     from .program.program import Program
     from .records import InputInfo, LayerInfo, OutputInfo, StateInfo, StreamInfo
     from .typing import Array, Feeds, Isa, Precision, Source
 else:
     errors, given, log, parts = Later("errors"), Later("given"), Later("log"), Later("parts")
-    budget = Later("graph.budget")
+    budget, container, isas = Later("graph.budget"), Later("native.container"), Later("isa")
 
 __all__ = ["Model", "load"]
 
@@ -97,12 +96,14 @@ def load(
 
     if type(threads) is not int or threads != 1:
         threads = given.number("threads", threads, 1)
-    file = native(source)
+    file = quick(source)
+    if file is None and (whole := container.native(source)) is not None:
+        file = whole.memory, whole.label
     if file is not None:
         _refuse_fixed(
             inputs=inputs, constants=constants, states=states, time_axis=time_axis, seed=seed, precision=precision
         )
-        model = _from_file(file, isa)
+        model = _from_file(*file, isa)
         model._threads = threads
         return model
     options = parts.load_options(isa, inputs, constants, states, time_axis, seed, precision)
@@ -142,7 +143,7 @@ class Model(ManySignals, Mapped):
         self._plans, self._threads = getattr(self, "_plans", {}), getattr(self, "_threads", 1)
         self._graph, self._options = graph, options
         store = before.store if before is not None else parts.ConstStore(options.precision, drops=not shares)
-        self._programs = parts.Programs(graph, choose_isa(options.isa), options.seed, store)
+        self._programs = parts.Programs(graph, isas.choose_isa(options.isa), options.seed, store)
         self._lock = RLock()
         self._fingerprint = parts.Fingerprint(graph.signature, str(options.precision), options.constants)
         self._ports = parts.fed_ports(graph, options)
@@ -452,12 +453,13 @@ def _refuse_fixed(**asked: Any) -> None:
             )
 
 
-def _from_file(file: Container, isa: str | None) -> Model:
+def _from_file(memory: NDArray[np.uint8], label: str, isa: str | None) -> Model:
     """The model in a native file."""
-    with within_memory("load"), file.judged():
-        found = plans_of(file, choose_isa(isa))
+    with within_memory("load"):
+        found = plans_in(memory, label, isa)
         if found:
-            return Model._mapped(file, isa, found)
-        with budget.open_budget(budget.Allowance()):
+            return Model._mapped(memory, label, isa, found)
+        file = container.Container(memory, label)
+        with budget.open_budget(budget.Allowance()), file.judged():
             before = parts.restored(file, isa)
             return Model(before.graph, before.options, before=before)

@@ -30,8 +30,20 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 def sealed(data: bytes, **changed: int) -> bytes:
     """With other fields in the header, and its checksum."""
-    names = ("magic", "order", "major", "minor", "size", "start", "length", "checksum", "zero", "own")
-    fields = dict(zip(names, HEADER.unpack_from(data), strict=True)) | changed
+    names = (
+        "magic",
+        "order",
+        "major",
+        "minor",
+        "size",
+        "start",
+        "length",
+        "checksum",
+        "plans",
+        "plans_bytes",
+        "plans_checksum",
+    )
+    fields = dict(zip((*names, "zero", "own"), HEADER.unpack_from(data), strict=True)) | changed
     own = crc32(HEADER.pack(*fields.values())[:-4])
     return HEADER.pack(*list(fields.values())[:-1], own) + data[HEADER.size :]
 
@@ -69,14 +81,14 @@ def test_a_newer_version_is_refused_by_name_and_a_later_minor_one_is_read(data: 
 
 
 def test_another_byte_order_is_refused_by_name(data: bytes) -> None:
-    swapped = struct.pack(">8s I HH QQQ I 12x I I", *HEADER.unpack_from(data)) + data[HEADER.size :]
+    swapped = struct.pack(">8s I HH QQQ I 3I I I", *HEADER.unpack_from(data)) + data[HEADER.size :]
     with pytest.raises(FormatError, match="in another byte order"):
         lstm_infer.load(swapped)
 
 
 def test_checksums_of_weights_are_held_when_a_file_is_checked(data: bytes) -> None:
     file = native(data)
-    assert file is not None and file.check() == 4 + 2 + len(file.blocks)
+    assert file is not None and file.check() == 4 + len(file.blocks)
     _, _, start, length, _ = max(file.blocks, key=lambda block: block[3])
     damaged = bytearray(data)
     damaged[start + length // 2] ^= 64

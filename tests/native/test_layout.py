@@ -18,7 +18,7 @@ import stream_models
 from lstm_infer import FormatError
 from lstm_infer.conversion.native import write_native
 
-HEADER = struct.Struct("<8s I HH QQQ I 12x I I")
+HEADER = struct.Struct("<8s I HH QQQ I 3I I I")
 
 
 class Reader:

@@ -21,7 +21,7 @@ from ..graph.ir import Array, Graph, Node
 from ..graph.weights import MARKS, Weight, as_weight, mark
 from ..model import Model, load
 from ..native.container import ALIGN, DTYPES, HEADER, MAGIC, ORDER, VERSION, native
-from ..native.plans import PLANS, layout_sign, plan_key
+from ..native.plans import PORT_DTYPES, layout_sign, plan_key
 from ..ops.registry import is_random
 from ..program.assemble import Placed, Words, words
 from ..program.store import Panels
@@ -124,12 +124,9 @@ class _Writer:
             "panels": [{"block": block, "kind": key.kind, "of": self._plain(key.of)} for key, _, block in self._panels],
             "blocks": self._blocks,
         }  # fmt: skip
-        documents = {"graph": self._document(shown)}
-        if plans is not None:
-            documents[PLANS] = self._document(plans)
-        documents["model"] = self._document(said)
+        documents = {"graph": self._document(shown), "model": self._document(said)}
         start, length, checksum = self._document({"by": f"lstm_infer {__version__}", "documents": documents})
-        fields = (MAGIC, ORDER, *VERSION, self._at, start, length, checksum, 0, 0)
+        fields = (MAGIC, ORDER, *VERSION, self._at, start, length, checksum, *plans, 0, 0)
         own = crc32(HEADER.pack(*fields)[: HEADER.size - 4])
         self._file.seek(0)
         self._file.write(HEADER.pack(*fields[:-1], own))
@@ -238,7 +235,16 @@ class _Writer:
 
     # ---- plans ------------------------------------------------------------------------------------------
 
-    def _plans(self) -> dict[str, Any] | None:
+    def _plans(self) -> tuple[int, int, int]:
+        """Streams that run at once: where they lie (by 64 bytes), their length and checksum; 0 where there are none."""
+        streams = [words for words in [self._stream()] if words is not None]
+        if not streams:
+            return 0, 0, 0
+        row = np.array([*plan_key(), len(streams)], "<i8")
+        start, length, checksum = self._put(np.concatenate([row, *streams]).data)
+        return (start // ALIGN, length, checksum) if start // ALIGN < 1 << 32 > length else (0, 0, 0)
+
+    def _stream(self) -> NDArray[np.int64] | None:
         """The plan of the usual stream: one signal, with nothing but its frames."""
         model = self._model
         try:
@@ -251,7 +257,6 @@ class _Writer:
         first = plan.first_state()
         if plan.call is None or not plan.is_settled:
             return None
-        rows: list[Any] = []
         used: dict[int, int] = {}
         blocks, arena = [], 0
         for block in plan.blocks:
@@ -265,16 +270,15 @@ class _Writer:
                 used[start] = length
                 return 0, start + view.byte_offset
 
-            made = _steps(words(found.calls, address, found.n_bases), rows)
-            blocks.append({"n": block.n, "work": block.work, "nodes": list(block.program.nodes[0]), "plan": made})
-        constants = np.array(sorted(used.items()), np.int64).reshape(-1)
-        inputs, outputs = ports_of(plan.spec, plan.fed.streamed, plan.step_facts, plan.out_facts)
-        return {"key": plan_key(), "words": self._put(np.concatenate([constants, *rows]).astype("<i8").data), "streams": [{
-            "batch": 1, "max_chunk": MAX_CHUNK, "arena": arena, "first": self._put(first.data), "constants": len(used),
-            "layout": layout_sign(plan),
-            "inputs": [_shown(port) for port in inputs], "outputs": [_shown(port) for port in outputs], "blocks": blocks,
-            "release_from": RELEASE_FROM, "can_fail": any(block.program.can_fail for block in plan.blocks),
-        }]}  # fmt: skip
+            blocks += [block.n, block.work, *_plan(words(found.calls, address, found.n_bases))]
+        ports = ports_of(plan.spec, plan.fed.streamed, plan.step_facts, plan.out_facts)
+        can_fail = any(block.program.can_fail for block in plan.blocks)
+        constants = [number for pair in sorted(used.items()) for number in pair]
+        return np.array([
+            1, MAX_CHUNK, layout_sign(plan), *_first(first), arena, RELEASE_FROM, can_fail,
+            *(number for side in ports for number in (len(side), *(n for port in side for n in _shown(port)))),
+            len(used), *constants, len(plan.blocks), *blocks,
+        ], "<i8")  # fmt: skip
 
     def _options(self) -> dict[str, Any]:
         asked = self._model._options
@@ -286,18 +290,27 @@ class _Writer:
         }  # fmt: skip
 
 
-def _steps(made: Words, rows: list[Any]) -> dict[str, Any]:
-    """Steps by slots and numbers of words; the words go to `rows`."""
-    steps = []
-    for slot, row in made.steps:
-        rows.append(np.asarray(row, np.int64))
-        steps.append([slot, len(row)])
-    return {"steps": steps, "nested": [_steps(inner, rows) for inner in made.nested]}
+def _first(first: NDArray[np.uint8]) -> list[int]:
+    """The first state: its size, and where it is not all 0 its bytes."""
+    return [first.nbytes, 1, *_bytes(first.tobytes())] if first.any() else [first.nbytes, 0]
 
 
-def _shown(port: Any) -> list[Any]:
+def _bytes(data: bytes) -> list[int]:
+    """Bytes as words, behind their number."""
+    return [len(data), *np.frombuffer(data + bytes(-len(data) % 8), "<i8").tolist()]
+
+
+def _plan(made: Words) -> list[int]:
+    """Steps by slots and numbers of words, then the words, then the plans in it."""
+    table = [number for slot, row in made.steps for number in (_core.slot_names.index(slot), len(row))]
+    row = [int(word) for _, words in made.steps for word in words]
+    inner = [word for one in made.nested for word in _plan(one)]
+    return [len(made.steps), len(row), len(made.nested), *table, *row, *inner]
+
+
+def _shown(port: Any) -> list[int]:
     name, dtype, shape, time, every = port
-    return [name, np.dtype(dtype).name, list(shape), time, every]
+    return [PORT_DTYPES.index(np.dtype(dtype).name), len(shape), *shape, time, every, *_bytes(name.encode())]
 
 
 def _port(port: Any) -> list[Any]:

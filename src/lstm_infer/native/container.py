@@ -3,7 +3,6 @@ against what there is."""
 
 from __future__ import annotations
 
-import mmap
 import os
 import struct
 import sys
@@ -18,6 +17,7 @@ import numpy as np
 
 from .. import _core
 from ..errors import FormatError, LstmInferError, MissingFileError
+from .plans import ALIGN, MAGIC, ORDER, PORT_DTYPES, VERSION, mapping
 from .values import Value, read_json
 
 if TYPE_CHECKING:
@@ -33,20 +33,10 @@ if TYPE_CHECKING:
 
 __all__ = ["ALIGN", "DTYPES", "HEADER", "MAGIC", "ORDER", "VERSION", "Container", "is_native", "native", "opened"]
 
-MAGIC = b"\x89LSI\r\n\x1a\n"
-ORDER = 0x01020304
-"""As the file's byte order shows it."""
-VERSION = (1, 1)
-ALIGN = 64
-HEADER = struct.Struct("<8s I HH QQQ I 12x I I")
-"""Magic, byte order, version (major, minor), length of the file, where the head begins, its length, its checksum, 0, and the
-checksum of the header up to here."""
-DTYPES = {
-    name: np.dtype(name).newbyteorder("<")
-    for name in (
-        "bool", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float16", "float32", "float64",
-    )
-}  # fmt: skip
+HEADER = struct.Struct("<8s I HH QQQ I III I I")
+"""Magic, byte order, version (major, minor), length of the file, where the head begins, its length, its checksum, the plans
+(where they begin, by 64 bytes; their length, their checksum), 0, and the checksum of the header up to here."""
+DTYPES = {name: np.dtype(name).newbyteorder("<") for name in PORT_DTYPES}
 MOST_AXES = 32
 CHECKED_BYTES = 4096
 """Blocks up to this size are held against their checksums when a file is opened; larger ones by `check` alone."""
@@ -67,7 +57,7 @@ def opened(path: str) -> Bytes | None:
         with open(path, "rb") as file:
             if not is_native(file.read(len(MAGIC))):
                 return None
-            return np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), np.uint8)
+            return np.frombuffer(mapping(file.fileno()), np.uint8)
     except FileNotFoundError as error:
         raise MissingFileError(f"{path or repr(path)}: no such file") from error
     except (OSError, ValueError) as error:
@@ -85,10 +75,10 @@ class Container:
             aligned.flags.writeable = False
             memory = aligned
         self.memory = memory
-        head = self._header()
+        head, plans = self._header()
         self.head = self._document(head, "the head")
         self._documents = {name: self._span(span) for name, span in self.head["documents"].named().items()}
-        self._parts = [("the head", head), *self._documents.items()]
+        self._parts = [("the head", head), ("the plans", plans), *self._documents.items()]
         self._arrays: dict[int, Array] = {}
 
     def wrong(self, what: str) -> FormatError:
@@ -120,24 +110,11 @@ class Container:
             found = self._arrays[number] = part.view(dtype).reshape(shape)
         return found
 
-    def has(self, name: str) -> bool:
-        """Is there such a document."""
-        return name in self._documents
-
     def document(self, name: str) -> Value:
         """One of the documents."""
         if name not in self._documents:
             raise self.wrong(f"there is no document {name!r}")
         return self._document(self._documents[name], f"the document {name!r}")
-
-    def part(self, value: Value, dtype: type[Any]) -> NDArray[Any]:
-        """Numbers that stand in the file, held against their checksum."""
-        start, length, checksum = self._span(value)
-        part = self.memory[start : start + length]
-        self._check(part, checksum, value.where)
-        if length % np.dtype(dtype).itemsize:
-            raise value.wrong(f"whole numbers of {np.dtype(dtype)}")
-        return part.view(dtype)
 
     @cached_property
     def model(self) -> Value:
@@ -157,22 +134,19 @@ class Container:
             self._check(self.memory[start : start + length], checksum, what)
         for number, (_, _, start, length, checksum) in enumerate(self.blocks):
             self._check(self.memory[start : start + length], checksum, f"block {number}")
-        plans = self.document("plans") if self.has("plans") else None
-        spans = [] if plans is None else [plans["words"], *(stream["first"] for stream in plans["streams"].items())]
-        for span in spans:
-            self.part(span, np.uint8)
-        return len(self._parts) + len(self.blocks) + len(spans)
+        return len(self._parts) + len(self.blocks)
 
     def number(self, value: Value) -> int:
         """The number of a block."""
         return value.number(0, len(self.blocks) - 1)
 
-    def _header(self) -> Span:
+    def _header(self) -> tuple[Span, Span]:
+        """The head and the plans."""
         memory = self.memory
         if memory.size < HEADER.size or not is_native(memory[: len(MAGIC)].tobytes()):
             raise self.wrong(f"{memory.size} bytes that are no native file")
         fields = HEADER.unpack(memory[: HEADER.size].tobytes())
-        _, order, major, minor, size, start, length, checksum, zero, own = fields
+        _, order, major, minor, size, start, length, checksum, *plans, zero, own = fields
         if order != ORDER or sys.byteorder != "little":
             raise FormatError(f"{self.label}: is in another byte order than this machine reads; convert the model here")
         if major != VERSION[0]:
@@ -186,7 +160,10 @@ class Container:
             raise self.wrong(f"{memory.size} bytes where there should be {size}")
         if not HEADER.size <= start <= start + length <= size:
             raise self.wrong("the head lies outside the file")
-        return start, length, checksum
+        at = plans[0] * ALIGN or HEADER.size
+        if at > size - plans[1]:
+            raise self.wrong("the plans lie outside the file")
+        return (start, length, checksum), (at, plans[1], plans[2])
 
     def _span(self, value: Value) -> Span:
         start, length, checksum = value.items(3)

@@ -12,11 +12,10 @@ if TYPE_CHECKING:
     from typing import Self
 
     from ..graph import budget
-    from . import reader
-    from .container import Container
-    from .plans import MappedPlan
+    from . import container, reader
+    from .plans import Bytes, MappedPlan
 else:
-    budget, reader = Later("graph.budget"), Later("native.reader")
+    budget, container, reader = Later("graph.budget"), Later("native.container"), Later("native.reader")
 
 __all__ = ["Mapped"]
 
@@ -33,15 +32,15 @@ class Mapped:
 
     __slots__ = ("_file", "_plans", "_threads")
 
-    _file: tuple[Container, str | None]
+    _file: tuple[Bytes, str, str | None]
     _plans: dict[tuple[int, int], MappedPlan]
     _threads: int
 
     @classmethod
-    def _mapped(cls, file: Container, isa: str | None, plans: dict[tuple[int, int], MappedPlan]) -> Self:
+    def _mapped(cls, memory: Bytes, label: str, isa: str | None, plans: dict[tuple[int, int], MappedPlan]) -> Self:
         """One of which nothing is made but these plans."""
         model = cls.__new__(cls)
-        model._file, model._threads = (file, isa), 1
+        model._file, model._threads = (memory, label, isa), 1
         model._plans = {key: plan.bound(model) for key, plan in plans.items()}
         return model
 
@@ -53,11 +52,13 @@ class Mapped:
                 raise AttributeError(
                     f"{type(self).__name__!r} object has no attribute {name!r}{_INSTEAD.get(name, '')}"
                 )
-            file, isa = self._file
-            with _MAKING, budget.open_budget(budget.Allowance()), within_memory("load"), file.judged():
+            memory, label, isa = self._file
+            with _MAKING, budget.open_budget(budget.Allowance()), within_memory("load"):
                 try:
                     return object.__getattribute__(self, name)  # another thread was first
                 except AttributeError:
-                    before = reader.restored(file, isa)
-                    self.__init__(before.graph, before.options, before=before)
+                    file = container.Container(memory, label)
+                    with file.judged():
+                        before = reader.restored(file, isa)
+                        self.__init__(before.graph, before.options, before=before)
                     return object.__getattribute__(self, name)

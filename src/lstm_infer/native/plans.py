@@ -1,138 +1,205 @@
 """Plans that stand in a native file beside the graph: a stream runs at once, and the graph is read when something else is asked.
 
-They are a cache: of another release or other kernels they are passed over, and each is verified before it runs.
+They are a cache: of another release or other kernels they are passed over, and each is verified before it runs. What is not
+in order with a file is not said here: whoever reads all of it (`container`) does.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 from _thread import RLock
 from typing import TYPE_CHECKING, Any
-from zlib import crc32
 
 import numpy as np
 
 from .. import _core, _stream
-from ..errors import FormatError
 from ..later import Later
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from .. import errors
+    from .. import isa as isas
     from ..program import verifier
     from ..streams.asked import Asked
     from ..streams.plan import StreamPlan
-    from .container import Container
-    from .values import Value
+
+    Bytes = NDArray[np.uint8]
+    Port = tuple[str, Any, tuple[int, ...], int, bool]
+    Words = tuple[_core.Steps, list["Words"]]
+    """Steps, and the plans that loops and branches among them run."""
 else:
-    verifier = Later("program.verifier")
+    errors, isas, verifier = Later("errors"), Later("isa"), Later("program.verifier")
 
-__all__ = ["MOST_WORK", "PLANS", "MappedPlan", "layout_sign", "plan_key", "plans_of"]
+__all__ = [
+    "ALIGN", "HEADER_BYTES", "MAGIC", "ORDER", "PORT_DTYPES", "VERSION", "MappedPlan", "layout_sign", "mapping", "plan_key",
+    "plans_in", "quick",
+]  # fmt: skip
 
-PLANS = "plans"
-"""The document."""
+MAGIC = b"\x89LSI\r\n\x1a\n"
+ORDER = 0x01020304
+"""As the file's byte order shows it."""
+VERSION = (1, 2)
+ALIGN = HEADER_BYTES = 64
+PORT_DTYPES = (
+    "bool", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float16", "float32", "float64",
+)  # fmt: skip
+"""By their number in a port."""
 MOST_WORK = 2.0**40
 """Of one call; some minutes."""
 MOST_BYTES = 1 << 32
 """Of what a stream keeps, or works in."""
-MOST = 2**40
+MOST, MOST_AXES, MOST_PORTS, MOST_STEPS = 2**40, 16, 61, 1 << 18
+_ODD = (ValueError, TypeError, LookupError, ArithmeticError)
 
 
-def plan_key() -> str:
+def mapping(file: int) -> Any:
+    """The bytes of an open file."""
+    if sys.platform == "win32":
+        import mmap
+
+        return mmap.mmap(file, 0, access=mmap.ACCESS_READ)
+    return _core.Mapping(file)
+
+
+def quick(source: object) -> tuple[Bytes, str] | None:
+    """The bytes of a native file, mapped, and how to call it; None: another kind of source, or a file that is not in order."""
+    if type(source) is not str and not isinstance(source, os.PathLike):
+        return None
+    try:
+        label = os.fsdecode(source)
+        with open(label, "rb", 0) as file:
+            if not os.path.isfile(label) or file.read(len(MAGIC)) != MAGIC:
+                return None
+            memory = np.frombuffer(mapping(file.fileno()), np.uint8)
+    except (OSError, ValueError):
+        return None
+    return (memory, label) if _in_order(memory) else None
+
+
+def _in_order(memory: Bytes) -> bool:
+    if memory.size < HEADER_BYTES or sys.byteorder != "little":
+        return False
+    numbers = memory[:HEADER_BYTES].view(np.uint32).tolist()
+    if numbers[2] != ORDER or numbers[3] & 0xFFFF != VERSION[0] or numbers[4] | numbers[5] << 32 != memory.size:
+        return False
+    own: int = numbers[15]
+    return numbers[14] == 0 and own == _core.crc32(memory[: HEADER_BYTES - 4])
+
+
+def plan_key() -> list[int]:
     """What has to be the same where a plan was made and where it runs."""
     release = sys.modules[__name__.partition(".")[0]].__version__
-    return f"{release} {crc32(repr(sorted(_core.slots.items())).encode()):08x}"
+    return [_core.crc32(release.encode()), _core.slots_sign()]
 
 
-def plans_of(container: Container, isa: str) -> dict[tuple[int, int], MappedPlan]:
+def layout_sign(plan: StreamPlan) -> int:
+    """What stands for where a stream keeps what."""
+    places = [(key, view.buffer.offset, view.shape, view.dtype.str) for key, view in plan.layout.slots.items()]
+    return _core.crc32(repr(places).encode())
+
+
+def plans_in(memory: Bytes, label: str, isa: str | None) -> dict[tuple[int, int], MappedPlan]:
     """The plans of streams by batch and `max_chunk`, verified; none where they are of another build.
 
     Raises
     ------
     FormatError
         One of them is damaged, or would leave its memories.
+    IsaError
+        As `choose_isa` says.
     """
-    if not container.has(PLANS):
+    start, size, checksum = memory[44:56].view(np.uint32).tolist()
+    start *= ALIGN
+    if not start:
         return {}
-    document = container.document(PLANS)
-    if document["key"].text() != plan_key():
-        return {}
-    numbers = container.part(document["words"], np.int64)
-    found = {}
-    for stream in document["streams"].items():
-        key = stream["batch"].number(1, MOST), stream["max_chunk"].number(1, MOST)
-        found[key] = MappedPlan(container, stream, numbers, isa)
-    return found
+    try:
+        if size % 8 or not HEADER_BYTES <= start <= memory.size - size:
+            raise ValueError("they do not lie in the file")
+        row = memory[start : start + size].copy()
+        if _core.crc32(row) != checksum:
+            raise ValueError("they do not fit their checksum")
+        words = _Words(row.view(np.int64))
+        if words.take(2) != plan_key():
+            return {}
+        if isa is not None or os.environ.get(_core.ISA_VARIABLE):
+            isa = isas.choose_isa(isa)
+        found = (MappedPlan(memory, label, words, isa or _core.best_isa()) for _ in range(words.number(0, 1 << 10)))
+        return {(plan.batch, plan.max_chunk): plan for plan in found}
+    except _ODD as error:
+        if isinstance(error, errors.LstmInferError):
+            raise
+        raise errors.FormatError(f"{label}: its plans: {error}; the file is damaged") from error
 
 
-def layout_sign(plan: StreamPlan) -> int:
-    """What stands for where a stream keeps what."""
-    places = [(key, view.buffer.offset, view.shape, view.dtype.str) for key, view in plan.layout.slots.items()]
-    return crc32(repr(places).encode())
+class _Words:
+    """Numbers, taken one after the other."""
+
+    def __init__(self, row: NDArray[np.int64]) -> None:
+        self._row, self._at = row, 0
+
+    def row(self, n: int) -> NDArray[np.int64]:
+        """The next n."""
+        at = self._at
+        if not 0 <= n <= self._row.size - at:
+            raise ValueError(f"{n} words where there are {self._row.size - at}")
+        self._at = at + n
+        return self._row[at : at + n]
+
+    def take(self, n: int) -> list[int]:
+        """The next n, each for itself."""
+        found: list[int] = self.row(n).tolist()
+        return found
+
+    def number(self, low: int, high: int) -> int:
+        """The next one."""
+        (found,) = self.take(1)
+        if not low <= found <= high:
+            raise ValueError(f"a number from {low} to {high} expected, got {found}")
+        return found
+
+    def bytes(self, most: int) -> Bytes:
+        """A number of bytes, and these."""
+        n = self.number(0, most)
+        return self.row(-(-n // 8)).view(np.uint8)[:n]
 
 
 class MappedPlan:
     """What a stream needs to run, as `StreamPlan` has it. For all else it asks the plan that is made from the graph."""
 
-    def __init__(self, container: Container, said: Value, numbers: NDArray[np.int64], isa: str) -> None:
-        self.batch = said["batch"].number(1, MOST)
-        self.max_chunk = said["max_chunk"].number(1, MOST)
+    def __init__(self, memory: Bytes, label: str, words: _Words, isa: str) -> None:
+        self.batch, self.max_chunk = words.number(1, MOST), words.number(1, MOST)
         self.first_phase: tuple[int, ...] = ()
-        self._first = container.part(said["first"], np.uint8)
-        self._layout = said["layout"].number(0, 2**32 - 1)
-        self._file, self._numbers, self._rest = container, numbers, numbers
+        self._layout = words.number(0, 2**32 - 1)
+        self._first = _first(words)
+        self._label = label
         self._model: Any = None
         self._asked: Asked | None = None
         self._made: StreamPlan | None = None
         self._lock = RLock()
-        self.call = self._call(said, isa)
-
-    def first_state(self) -> NDArray[np.uint8]:
-        """The state block before the first step: read-only, one for all streams."""
-        return self._first
-
-    def _call(self, said: Value, isa: str) -> _stream.Call:
-        size = self._file.memory.size
-        arena = said["arena"].number(0, MOST_BYTES)
-        self.inputs, outputs = (list(map(_port, said[name].items(most=64))) for name in ("inputs", "outputs"))
-        constants = self._take(2 * said["constants"].number(0, MOST)).reshape(-1, 2)
+        arena, release_from, can_fail = words.number(0, MOST_BYTES), words.number(1, MOST), words.number(0, 1)
+        self.inputs, outputs = _ports(words), _ports(words)
+        constants = words.row(2 * words.number(0, MOST)).reshape(-1, 2)
         starts, lengths = constants[:, 0], constants[:, 1]
-        if ((starts < 64) | (lengths < 0) | (lengths > size) | (starts > size - lengths)).any():
-            raise said.wrong("constants inside the file")
-        blocks, work, nodes = [], [], []
-        for item in said["blocks"].items(most=8):
-            n = item["n"].number(1, 1 << 16)
-            plan = self._words(item["plan"], 0)
+        if ((starts < 64) | (lengths < 0) | (lengths > memory.size) | (starts > memory.size - lengths)).any():
+            raise ValueError("constants inside the file expected")
+        blocks, work, places = [], [], list(map(tuple, constants.tolist()))
+        for _ in range(words.number(1, 16)):
+            n, costs = words.number(1, 1 << 16), words.number(0, MOST)
+            plan = _plan_words(words, 0)
             sizes = [[_bytes(port, n) for port in ports] for ports in (self.inputs, outputs)]
-            places = zip(starts.tolist(), lengths.tolist(), strict=True)
-            memories = verifier.Memories(places, self._first.nbytes, arena, *sizes)
-            verifier.verify(plan, memories, most_work=MOST_WORK)
+            _verify(plan, (places, self._first.nbytes, arena, *sizes))
             blocks.append((n, _plan(isa, plan)))
-            work.append(item["work"].number(0, MOST))
-            nodes.append(tuple(item["nodes"].texts()))
-            if len(nodes[-1]) != len(plan.steps):
-                raise item.wrong("a node for each step")
-        return _stream.Call(
-            consts=self._file.memory, state_bytes=self._first.nbytes, arena_bytes=arena, blocks=blocks, inputs=self.inputs,
-            outputs=outputs, work=work, release_from=said["release_from"].number(1, MOST), nodes=nodes,
-            can_fail=said["can_fail"].truth(),
+            work.append(costs)
+        self.call = _stream.Call(
+            consts=memory, state_bytes=self._first.nbytes, arena_bytes=arena, blocks=blocks, inputs=self.inputs,
+            outputs=outputs, work=work, release_from=release_from, nodes=self, can_fail=bool(can_fail),
         )  # fmt: skip
 
-    def _take(self, n: int) -> NDArray[np.int64]:
-        """The next numbers."""
-        if n > self._rest.size:
-            raise self._file.wrong("the plans have fewer words than they say")
-        found, self._rest = self._rest[:n], self._rest[n:]
-        return found
-
-    def _words(self, said: Value, depth: int) -> verifier.PlanWords:
-        if depth > 16:
-            raise said.wrong("plans that are less deep in each other")
-        steps = []
-        for step in said["steps"].items():
-            slot, n = step.items(2)
-            steps.append((slot.text(), self._take(n.number(0, MOST))))
-        return verifier.PlanWords(steps, [self._words(inner, depth + 1) for inner in said["nested"].items()])
+    def first_state(self) -> Bytes:
+        """The state block before the first step: read-only, one for all streams."""
+        return self._first
 
     # ---- the plan that is made from the graph -----------------------------------------------------------
 
@@ -146,6 +213,12 @@ class MappedPlan:
         """What its streams were asked for with: told when somebody wants to know."""
         return _MappedAsked(self)
 
+    def __getitem__(self, block: int) -> tuple[str, ...]:
+        """The nodes that the steps of a block came from."""
+        call: Any = self.made()[1].call
+        found: tuple[str, ...] = call.nodes[block]
+        return found
+
     def made(self) -> tuple[Asked, StreamPlan]:
         """What `Model.stream` would have given without a plan in the file.
 
@@ -158,8 +231,8 @@ class MappedPlan:
             if self._made is None or self._asked is None:
                 asked, plan = self._model._streams.open(self.batch, {}, {}, self.max_chunk)
                 if layout_sign(plan) != self._layout or not np.array_equal(plan.first_state(), self._first):
-                    raise FormatError(
-                        f"{self._file.label}: its plans were made by another build of this release; convert the model again"
+                    raise errors.FormatError(
+                        f"{self._label}: its plans were made by another build of this release; convert the model again"
                     )
                 self._asked, self._made = asked, plan
             return self._asked, self._made
@@ -185,24 +258,62 @@ def _itself(asked: Asked) -> Asked:
     return asked
 
 
-def _plan(isa: str, words: verifier.PlanWords) -> _core.Plan:
-    return _core.Plan(isa, words.steps, [_plan(isa, inner) for inner in words.nested])
+def _first(words: _Words) -> Bytes:
+    """The first state: its size, and where it is not all 0 its bytes."""
+    n, kept = words.number(0, MOST_BYTES), words.number(0, 1)
+    found: Bytes = words.bytes(n) if kept else np.zeros(n, np.uint8)
+    if found.nbytes != n:
+        raise ValueError(f"a first state of {n} bytes expected, got {found.nbytes}")
+    found.flags.writeable = False
+    return found
 
 
-def _port(value: Value) -> tuple[str, Any, tuple[int, ...], int, bool]:
-    from .container import DTYPES, MOST_AXES
-
-    name, dtype, shape, time, every = value.items(5)
-    if dtype.text() not in DTYPES:
-        raise dtype.wrong(f"one of {', '.join(DTYPES)}")
-    dims = tuple(n.number(0, MOST) for n in shape.items(most=MOST_AXES))
-    return name.text(), np.dtype(dtype.text()), dims, time.number(-1, len(dims) - 1), every.truth()
+def _plan_words(words: _Words, depth: int) -> Words:
+    if depth > 16:
+        raise ValueError("plans that are less deep in each other expected")
+    n_steps, n_words, n_nested = (words.number(0, MOST) for _ in range(3))
+    steps = _core.Steps(words.row(2 * n_steps + n_words), n_steps)
+    return steps, [_plan_words(words, depth + 1) for _ in range(n_nested)]
 
 
-def _bytes(port: tuple[str, Any, tuple[int, ...], int, bool], n: int) -> int:
+def _verify(plan: Words, sizes: tuple[Any, ...]) -> None:
+    """Refuse a plan as `program/verifier.py` does, which is asked where there are loops and branches, or something is wrong."""
+    steps, nested = plan
+    if not nested and not steps.controls and len(steps) < MOST_STEPS:
+        found = _core.check_steps(steps, *_core.memories(*sizes), np.empty((0, 3), np.int64))
+        if isinstance(found, float) and found <= MOST_WORK:
+            return
+    verifier.verify(_named(plan), verifier.Memories(*sizes), most_work=MOST_WORK)
+
+
+def _named(plan: Words) -> verifier.PlanWords:
+    steps, nested = plan
+    return verifier.PlanWords(steps, [_named(inner) for inner in nested])
+
+
+def _plan(isa: str, words: Words) -> _core.Plan:
+    steps, nested = words
+    return _core.Plan(isa, steps, [_plan(isa, inner) for inner in nested])
+
+
+def _ports(words: _Words) -> list[Port]:
+    return [_port(words) for _ in range(words.number(1, MOST_PORTS))]
+
+
+def _port(words: _Words) -> Port:
+    dtype = np.dtype(PORT_DTYPES[words.number(0, len(PORT_DTYPES) - 1)])
+    shape = tuple(words.number(0, MOST) for _ in range(words.number(0, MOST_AXES)))
+    time, every = words.number(-1, len(shape) - 1), words.number(0, 1)
+    port = words.bytes(1 << 16).tobytes().decode(), dtype, shape, time, bool(every)
+    if _bytes(port, 1) > MOST_BYTES:
+        raise ValueError(f"port {port[0]!r}: a step of {list(shape)}")
+    return port
+
+
+def _bytes(port: Port, n: int) -> int:
     """Of what a block of n steps reads or writes."""
     _, dtype, shape, time, every = port
-    total = dtype.itemsize * (n if time >= 0 or every else 1)
+    total: int = dtype.itemsize * (n if time >= 0 or every else 1)
     for size in shape:
         total *= size
-    return int(total)
+    return total

@@ -28,7 +28,6 @@ MOST_STEPS = 1 << 18
 """Steps that are looked at, those of a plan once for each place in which it stands; to enter one counts as `_ENTER`."""
 MOST_DEPTH = 16
 _ENTER = 16
-_FAR = 1 << 59
 
 
 class PlanWords:
@@ -36,7 +35,9 @@ class PlanWords:
 
     __slots__ = ("nested", "steps")
 
-    def __init__(self, steps: Sequence[tuple[str, NDArray[np.int64]]], nested: Sequence[PlanWords] = ()) -> None:
+    def __init__(
+        self, steps: Sequence[tuple[str, NDArray[np.int64]]] | _core.Steps, nested: Sequence[PlanWords] = ()
+    ) -> None:
         self.steps, self.nested = steps, nested
 
 
@@ -62,15 +63,10 @@ class Memories:
         inputs: Sequence[int],
         outputs: Sequence[int],
     ) -> None:
-        read, write = _core.USE_READ, _core.USE_READ | _core.USE_WRITE
-        sizes = [0, state, arena, *inputs, *outputs]
-        uses = [read, write, write | _core.USE_OWN, *[read] * len(inputs), *[write] * len(outputs)]
-        blocks = [(0, offset, offset + n) for offset, n in sorted(constants) if n > 0]
-        rows = [(root, 0, 0, 64, n, use, root == 0) for root, (n, use) in enumerate(zip(sizes, uses, strict=True))]
-        if not all(0 <= n < _FAR for n in sizes) or not all(-_FAR < a < b < _FAR for _, a, b in blocks):
-            raise FormatError("the plan names memories of impossible sizes")
-        self.bases = np.array(rows, np.int64)
-        self.blocks = np.array(blocks, np.int64).reshape(-1, 3)
+        try:
+            self.bases, self.blocks = _core.memories(constants, state, arena, inputs, outputs)
+        except (ValueError, OverflowError) as error:
+            raise FormatError(str(error)) from None
 
 
 def verify(plan: PlanWords, memories: Memories, *, most_work: float = MOST_WORK) -> float:
@@ -122,16 +118,14 @@ class _Verified:
             index, field, what = found
             _refuse(where, index, plan.steps[index][0], f"{field} {what}")
         self.depth += 1
-        for index, (slot, words) in enumerate(plan.steps):
-            if slot in _core.control:
-                inside = f"{where}step {index} ({slot}), "
-                inner = words[: _core.control[slot]].tolist()
-                if slot == "loop":
-                    found += self._loop(plan.nested, inner, words, bases, kept, inside)
-                else:
-                    found += max(
-                        (self._nested(plan.nested, n, bases, kept, inside) for n in inner if n != -1), default=0.0
-                    )
+        for index in _controls(plan.steps):
+            slot, words = plan.steps[index]
+            inside = f"{where}step {index} ({slot}), "
+            inner = words[: _core.control[slot]].tolist()
+            if slot == "loop":
+                found += self._loop(plan.nested, inner, words, bases, kept, inside)
+            else:
+                found += max((self._nested(plan.nested, n, bases, kept, inside) for n in inner if n != -1), default=0.0)
             if found > self.most_work:
                 break  # that is what it is refused for
         self.depth -= 1
@@ -147,6 +141,13 @@ class _Verified:
     ) -> float:
         limit, inside, table = _core.loop_inside(words, bases)
         return sum(limit * self._nested(plans, n, inside, np.concatenate([kept, table]), where) for n in inner)
+
+
+def _controls(steps: Sequence[tuple[str, NDArray[np.int64]]] | _core.Steps) -> Sequence[int]:
+    """The loops and branches."""
+    if isinstance(steps, _core.Steps):
+        return steps.controls
+    return [index for index, (slot, _) in enumerate(steps) if slot in _core.control]
 
 
 def _refuse(where: str, index: int, slot: str, what: str) -> NoReturn:

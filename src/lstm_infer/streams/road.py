@@ -60,7 +60,7 @@ def call_of(
         outputs=outs,
         work=[block.work for block in blocks],
         release_from=RELEASE_FROM,
-        nodes=[block.program.nodes[0] for block in blocks],
+        nodes=tuple(block.program.nodes[0] for block in blocks),
         can_fail=any(block.program.can_fail for block in blocks),
     )
 

@@ -25,6 +25,7 @@ CASES = {
     "wide_int8": (stream_models.wide(), "int8", (9, 2, 24), {}),
     "queued": (snapshot_cases.queued(), "f32", (2, 5, 9), {"time_axis": {"x": 2}}),
     "loop": (ZOO / "ts_scripted_peephole.onnx", "f32", None, {}),
+    "wide_1_2": (stream_models.wide(), "int8", (9, 2, 24), {}),
 }
 
 
