@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import xml.dom.minidom
 from html.parser import HTMLParser
 
 import onnx
@@ -171,3 +172,43 @@ def test_parameters_are_those_of_the_branch_of_the_snippet(tmp_path, capsys):
     value = int(re.search(r"'which': np\.(?:array\((\d+)|zeros)", found.snippet)[1] or 0)
     same = describe(lstm_infer.load(source, constants={"which": value}), "m.onnx")
     assert found.parameters == same.parameters > 0
+
+
+def test_lines_end_in_arrowheads(tmp_path, capsys):
+    text = page_of(tmp_path, capsys, stream_models.state_io())
+    heads = set(re.findall(r'<marker id="([^"]+)"', text))
+    assert heads == set(re.findall(r"marker-end:url\(#([^)]+)\)", text)) == {"to", "to-time", "to-loop"}
+    assert {"time", "loop"} <= set(re.findall(r'<path class="(\w+)"', text)) <= {"flow", "time", "loop"}
+
+
+@pytest.fixture
+def odd():
+    """A model whose names hold what a terminal and XML would take otherwise."""
+    model = onnx.load_from_string(stream_models.hidden_state())
+    name = 'x\x1b[31m\n<b>&"\x01'
+    model.graph.input[0].name = model.graph.node[0].input[0] = name
+    model.graph.node[0].name = "n\x1b[0m"
+    return model.SerializeToString()
+
+
+def test_control_characters_of_names_are_written_out(odd, tmp_path, capsys):
+    text = page_of(tmp_path, capsys, odd)
+    for drawn in re.findall("<svg.*?</svg>", text, re.DOTALL):
+        xml.dom.minidom.parseString(drawn)
+    assert main(["inspect", str(tmp_path / "net.onnx")]) == 0
+    assert main(["inspect", str(tmp_path / "net.onnx"), "--time-axis", "none=1"]) == 2
+    said, model = capsys.readouterr(), lstm_infer.load(odd)
+    for shown in (said.out, said.err, repr(model), model.summary(), text, model._repr_html_()):
+        assert not set(shown) & set(map(chr, (0x1B, 0x01)))
+    assert "x\\x1b[31m\\x0a<b>" in model.summary() and "\n" not in repr(model)
+
+
+def test_a_notebook_is_not_filled_by_a_large_model():
+    model = onnx.load_from_string(stream_models.hidden_state())
+    for k in range(1, 300):
+        model.graph.node.append(onnx.helper.make_node("Relu", ["y"], [f"y_{k}"]))
+        model.graph.output.add().CopyFrom(model.graph.output[0])
+        model.graph.output[-1].name = f"y_{k}"
+    text = lstm_infer.load(model)._repr_html_()
+    Balanced(text)
+    assert "<p>and 241 more</p>" in text and len(text) < 20_000  # 300 outputs and the input

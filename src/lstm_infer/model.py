@@ -185,7 +185,7 @@ class Model(ManySignals, Mapped):
             ", ".join(f"{info.name} {parts.shape_text(info)}" for info in infos)
             for infos in (self.inputs, self.outputs)
         )
-        return f"<lstm_infer.Model {self._graph.name!r}: {ins} -> {outs}, {self.isa}>"
+        return parts.printable(f"<lstm_infer.Model {self._graph.name!r}: {ins} -> {outs}, {self.isa}>")
 
     def _repr_html_(self) -> str:
         """What notebooks show."""

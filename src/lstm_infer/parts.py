@@ -28,7 +28,7 @@ from .ops.registry import is_built
 from .program.store import ConstStore
 from .programs import Programs
 from .recognise import pad_delays, rewrite, thaw, warn_once
-from .records import LayerInfo, StreamInfo
+from .records import LayerInfo, StreamInfo, printable
 from .shown import model_html, shape_text
 from .summary import summarize
 from .walk.remembered import remembering
@@ -57,6 +57,7 @@ __all__ = [
     "model_html",
     "output_infos",
     "pad_delays",
+    "printable",
     "read",
     "recurrent",
     "registry",

@@ -80,7 +80,8 @@ class StreamPool(Collecting):
         return isinstance(id, (int, np.integer)) and self._slot(one_id(id)) >= 0
 
     def __repr__(self) -> str:
-        return f"<lstm_infer.StreamPool: {len(self)} signals>"
+        n = len(self)
+        return f"<lstm_infer.StreamPool: {n} signal{'s' * (n != 1)}>"
 
     @property
     def ids(self) -> NDArray[np.int64]:

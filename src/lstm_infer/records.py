@@ -9,7 +9,15 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["InputInfo", "LayerInfo", "OutputInfo", "PoolStats", "StateInfo", "StreamInfo", "shown_shape"]
+__all__ = ["InputInfo", "LayerInfo", "OutputInfo", "PoolStats", "StateInfo", "StreamInfo", "printable", "shown_shape"]
+
+
+_CONTROL = {n: f"\\x{n:02x}" for n in (*range(32), *range(127, 160))}
+
+
+def printable(text: str) -> str:
+    """One line, whatever a file calls its parts: control characters, which a terminal would obey, are written out."""
+    return text.translate(_CONTROL)
 
 
 @dataclass(frozen=True)

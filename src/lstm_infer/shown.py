@@ -6,13 +6,13 @@ Everything that a file says is escaped. The colours follow the page around it: d
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from html import escape
+from html import escape as _escape
 from typing import Protocol
 
 from .errors import LstmInferError
-from .records import InputInfo, LayerInfo, OutputInfo, StateInfo, StreamInfo
+from .records import InputInfo, LayerInfo, OutputInfo, StateInfo, StreamInfo, printable
 
-__all__ = ["STYLE", "details", "model_html", "ports", "shape_text", "table"]
+__all__ = ["STYLE", "details", "escape", "model_html", "ports", "shape_text", "table"]
 
 STYLE = """<style>
 .lstm-infer{font:14px/1.45 system-ui,sans-serif;max-width:100%}
@@ -37,6 +37,15 @@ MOST_LAYERS = 12
 """More are folded away."""
 
 
+MOST_ROWS = 60
+"""Of a table in a notebook, which keeps it; `summary()` has all."""
+
+
+def escape(text: str) -> str:
+    """Text for HTML and SVG, which hold no control characters."""
+    return _escape(printable(text))
+
+
 def shape_text(info: InputInfo) -> str:
     """Sizes, T and B where they are open."""
     return "[" + ", ".join(
@@ -45,15 +54,24 @@ def shape_text(info: InputInfo) -> str:
     ) + "]"  # fmt: skip
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Texts in rows; "" where there is no row. A column in which nothing stands is left out."""
+def table(head: Sequence[str], rows: Iterable[Sequence[object]], most: int | None = None) -> str:
+    """Texts in rows; "" where there is no row. A column in which nothing stands is left out; of rows beyond `most` the number
+    is told."""
     texts = [[str(one) for one in row] for row in rows]
+    left = "" if most is None or len(texts) <= most else f"<p>and {len(texts) - most:,} more</p>"
+    texts = texts[:most]
     kept = [k for k in range(len(head)) if any(row[k] for row in texts)]
     head = [head[k] for k in kept]
     lines = ["<tr>" + "".join(f"<td>{escape(row[k])}</td>" for k in kept) + "</tr>" for row in texts]
     if not lines:
         return ""
-    return "<table><tr>" + "".join(f"<th>{escape(one)}</th>" for one in head) + "</tr>" + "".join(lines) + "</table>"
+    return (
+        "<table><tr>"
+        + "".join(f"<th>{escape(one)}</th>" for one in head)
+        + "</tr>"
+        + "".join(lines)
+        + f"</table>{left}"
+    )
 
 
 def details(title: str, body: str, opened: bool = True) -> str:
@@ -69,7 +87,7 @@ def ports(inputs: Sequence[InputInfo], outputs: Sequence[InputInfo]) -> str:
         for kind, infos in (("input", inputs), ("output", outputs))
         for info in infos
     ]
-    return table(("name", "", "type", "shape", "time"), rows)
+    return table(("name", "", "type", "shape", "time"), rows, MOST_ROWS)
 
 
 def states_table(states: Sequence[StateInfo]) -> str:
@@ -80,6 +98,7 @@ def states_table(states: Sequence[StateInfo]) -> str:
             (s.name, s.output or "inside", s.dtype, list(s.shape), STARTS.get(s.kind, s.kind), s.evidence)
             for s in states
         ],
+        MOST_ROWS,
     )
 
 
@@ -116,6 +135,7 @@ def model_html(model: Shown, name: str, producer: str) -> str:
     weights = table(
         ("layer", "", "weights", "held as", ""),
         [(x.name, x.op, f"{x.n_weights:,}", x.precision, x.why) for x in layers],
+        MOST_ROWS,
     )
     n_weights = sum(x.n_weights for x in layers)
     cost = f"{n_weights:,} weights in layers, {model.nbytes / 2**20:.2f} MiB, kernels: {model.isa}"
@@ -123,7 +143,7 @@ def model_html(model: Shown, name: str, producer: str) -> str:
         f"<p><b>{escape(f'{name} by {producer}' if producer else name)}</b></p>", how, ports(model.inputs, model.outputs),
         details(f"{len(states)} state{'s' * (len(states) != 1)}", states_table(states)),
         details(f"{len(layers)} layer{'s' * (len(layers) != 1)} with weights", weights, len(layers) <= MOST_LAYERS),
-        details("recognised and repaired", table(("",), [(note,) for note in notes]), len(notes) <= MOST_LAYERS),
+        details("recognised and repaired", table(("",), [(note,) for note in notes], MOST_ROWS), len(notes) <= MOST_LAYERS),
         f"<p>{escape(cost)}</p>",
     ]  # fmt: skip
     return f'{STYLE}<div class="lstm-infer">{"".join(parts)}</div>'

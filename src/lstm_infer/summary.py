@@ -12,7 +12,7 @@ from .analysis.spec import StreamSpec
 from .errors import LstmInferError
 from .graph.ir import Graph
 from .ops.registry import is_random
-from .records import InputInfo, LayerInfo
+from .records import InputInfo, LayerInfo, printable
 
 __all__ = ["summarize"]
 
@@ -81,7 +81,7 @@ def summarize(
     lines.append("operators: " + ", ".join(f"{n} {op}" for op, n in counts.most_common()))
     weights = sum(a.size for g in graph.graphs() for a in g.consts.values() if a.dtype.kind == "f")
     lines.append(f"constants: {weights:,} floating-point numbers ({weights * 4 / 2**20:.2f} MiB as float32)")
-    return "\n".join(lines)
+    return "\n".join(map(printable, lines))
 
 
 _STARTS = {

@@ -61,7 +61,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.traceback:
             raise
         text = _said(error) if isinstance(error, OSError) else str(error)
-        print(f"lstm-infer: {' '.join(text.split())}{_options(text, args)}", file=sys.stderr)
+        from ..records import printable
+
+        print(f"lstm-infer: {printable(' '.join(text.split()))}{_options(text, args)}", file=sys.stderr)
         return COULD_NOT
 
 
@@ -87,7 +89,9 @@ def _options(text: str, args: argparse.Namespace) -> str:
 
 
 def _show_warning(message: Warning | str, *where: object, **more: object) -> None:
-    print(f"lstm-infer: note: {' '.join(str(message).split())}", file=sys.stderr)
+    from ..records import printable
+
+    print(f"lstm-infer: note: {printable(' '.join(str(message).split()))}", file=sys.stderr)
 
 
 # ---- arguments ------------------------------------------------------------------------------------------

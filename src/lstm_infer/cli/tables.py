@@ -16,7 +16,10 @@ __all__ = ["loading", "print_table", "progress"]
 
 def print_table(head: Sequence[str], rows: Sequence[Sequence[str]], *, file: TextIO | None = None) -> None:
     """Print a table."""
+    from ..records import printable  # with NumPy, which help does not wait for
+
     out = sys.stdout if file is None else file
+    rows = [[printable(cell) for cell in row] for row in rows]
     plain = plain_table(head, rows)
     wide = max(map(len, plain.splitlines()), default=0) > get_terminal_size().columns
     if wide or not (out.isatty() and find_spec("rich")):  # folded cells are harder to read than long lines

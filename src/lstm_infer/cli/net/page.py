@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from html import escape
 from itertools import pairwise
 
-from ...shown import details, table
+from ...shown import details, escape, table
 from ..describe import Inspection
 from .layered import Placed, place
 from .units import Drawing, Unit
@@ -35,7 +34,10 @@ svg rect{stroke:var(--line);fill:var(--box)}svg .layer{fill:var(--layer)}svg .st
 svg .input,svg .output{fill:var(--port)}
 svg .refused{fill:var(--nobox);stroke:var(--no);stroke-width:2}
 svg path{fill:none;stroke:var(--line);stroke-width:1.3}svg .time{stroke:var(--time);stroke-width:2}
-svg .loop{stroke:var(--loop);stroke-dasharray:5 4;stroke-width:1.6}svg .l{fill:var(--loop);font-size:11px}
+svg .loop{stroke:var(--loop);stroke-dasharray:5 4;stroke-width:1.6}
+svg .flow{marker-end:url(#to)}svg .time{marker-end:url(#to-time)}svg .loop{marker-end:url(#to-loop)}
+svg marker path{stroke:none;fill:var(--line)}svg #to-time path{fill:var(--time)}svg #to-loop path{fill:var(--loop)}
+svg .l{fill:var(--loop);font-size:11px}
 .legend{display:flex;flex-wrap:wrap;gap:.2rem 1.2rem;margin:.4rem 0;font-size:.9rem;color:var(--soft)}
 .legend i{display:inline-block;width:1.7em;height:.75em;border:1px solid var(--line);border-radius:3px;margin-right:.4em}
 table{border-collapse:collapse;display:block;overflow-x:auto;margin:.3rem 0}
@@ -43,6 +45,15 @@ th{text-align:left;color:var(--soft);font-weight:600}th,td{padding:.15rem 1rem .
 td:last-child{min-width:9em;white-space:normal}td:first-child,pre{font-family:ui-monospace,monospace;font-size:.88rem}
 pre{overflow-x:auto;background:var(--box);border-radius:8px;padding:.7rem}summary{cursor:pointer}
 """
+
+HEADS = "<defs>{}</defs>".format(
+    "".join(
+        f'<marker id="{name}" viewBox="0 0 8 8" refX="8" refY="4" markerWidth="8" markerHeight="8" '
+        'markerUnits="userSpaceOnUse" orient="auto"><path d="M0,0.5 L8,4 L0,7.5 z"/></marker>'
+        for name in ("to", "to-time", "to-loop")
+    )
+)
+"""Arrowheads: of a value, of one with a time axis, of what is kept."""
 
 
 def page(found: Inspection, net: Drawing | None, why_no_net: str, *, repaired: list[str], rewritten: list[str]) -> str:
@@ -137,7 +148,9 @@ def _svg(net: Drawing) -> str:
     width = at.width + 2 * MARGIN + LANE * (len(net.back) + 1) * bool(net.back)
     height = at.height + 2 * MARGIN
     head = f'width="{width:.0f}" height="{height:.0f}" viewBox="{-MARGIN:g} {-MARGIN:g} {width:.0f} {height:.0f}"'
-    return f'<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-label="the net" {head}>{"".join(parts)}</svg>'
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-label="the net" {head}>{HEADS}{"".join(parts)}</svg>'
+    )
 
 
 def _short(text: str, most: int = MOST) -> str:
