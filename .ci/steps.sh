@@ -113,6 +113,20 @@ step_tables() {
     "$python" -m benchmarks.keyed --quick
 }
 
+# ---- native files where NumPy and the package are all that is installed; how long a start takes is shown, not judged ----
+
+step_bare() {
+    "$PYTHON" -m venv "$WORK/bare"
+    local site python=$WORK/bare/bin/python files=(tests/zoo/files/{ts_scripted_peephole,dyn_causal_conv_lstm,dyn_learned_state}.onnx)
+    "$python" -m pip install -q 'numpy>=2'
+    site=$("$python" -c 'import site; print(site.getsitepackages()[0])')
+    cp -r "$("$USER_PYTHON" -c 'import site; print(site.getsitepackages()[0])')/lstm_infer" "$site"
+    [[ $FILES == no ]] || files+=("$LSTM_INFER_MODELS"/{silero_vad,gtcrn_stream_simple}.onnx)
+    "$USER_PYTHON" tools/without_onnx.py write "$WORK/bare/files" "${files[@]}"
+    "$python" tools/without_onnx.py run "$WORK/bare/files"
+    "$python" benchmarks/start.py "$WORK"/bare/files/*.lsi
+}
+
 # ---- the site, warnings are errors ----
 
 step_docs() {
