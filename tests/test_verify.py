@@ -17,10 +17,15 @@ import lstm_infer
 import shared_files
 import stream_models
 
+sys.path.insert(0, str(Path(__file__).parent / "review"))
+import frame_graphs
+
 pytest.importorskip("onnxruntime")
 from lstm_infer.cli.sides import OtherSide
 from lstm_infer.cli.verify import compare, verify
+from lstm_infer.drive.driver import Driver
 from lstm_infer.drive.inputs import Inputs, spec_or_error
+from lstm_infer.drive.through import run_signal
 
 
 @pytest.mark.filterwarnings("ignore:states were paired")  # frame: x and h are alike but for their names
@@ -33,6 +38,56 @@ def test_right_models_are_found_right(name):
     assert found.streams == (name not in ("both_ways", "stateless"))
     assert bool(found.not_streamable) == (not found.streams)
     assert json.loads(json.dumps(found.to_dict()))["status"] == 0
+
+
+def test_a_file_of_one_step_whose_output_has_no_time_axis():
+    """A run gives the value behind its last step, as for any output without time."""
+    data = frame_graphs.draw(7).data
+    found = verify(data)
+    assert found.ok and found.streams
+    model = lstm_infer.load(data)
+    assert model.streaming.mode == "loop" and model.streaming.outputs == {"y0": "frame"}
+    drive = Driver(model, Inputs(model), spec_or_error(model))
+    feeds = drive.signal(np.random.default_rng(0), 5, 1)
+    made = run_signal(model, feeds, chunk=2)
+    want, _ = drive.by_hand(model.run, feeds, 5)
+    np.testing.assert_array_equal(made.arrays["y0"], want["y0"])
+    assert made.time["y0"] is None
+
+
+def over_steps(before, after, consts):
+    """x [B, T, 3] -> before -> "steps" [T', B, 3] -> GRU -> "seq" [T', B, 4] -> after -> y."""
+    rng = np.random.default_rng(0)
+    weights = {"W": rng.normal(0, 0.5, (1, 12, 3)), "R": rng.normal(0, 0.5, (1, 12, 4))}
+    held = {k: np.asarray(v, np.float32) for k, v in weights.items()} | {"one": np.array([1])} | consts
+    gru = helper.make_node("GRU", ["steps", "W", "R"], ["Y"], hidden_size=4)
+    graph = helper.make_graph(
+        [*before, gru, helper.make_node("Squeeze", ["Y", "one"], ["seq"]), *after],
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["B", "T", 3])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+        [numpy_helper.from_array(array, name) for name, array in held.items()],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
+
+
+def test_a_signal_of_no_step_is_not_shown_to_onnxruntime():
+    """It aborts the process where a GRU has nothing to run over: every third step from the second on, of one."""
+    cut = helper.make_node("Slice", ["x", "one", "all", "one", "three"], ["cut"])
+    turned = helper.make_node("Transpose", ["cut"], ["steps"], perm=[1, 0, 2])
+    given = helper.make_node("Identity", ["seq"], ["y"])
+    found = verify(over_steps([cut, turned], [given], {"all": np.array([2**31]), "three": np.array([3])}), n_seeds=1)
+    assert found.ok and found.streams
+    assert any("no step" in reason for reason in found.refusals), found.refusals
+
+
+def test_a_window_that_does_not_fit_is_nobodys_fault():
+    """onnx's evaluator makes of it an answer of no steps; onnxruntime and we refuse."""
+    turned = helper.make_node("Transpose", ["x"], ["steps"], perm=[1, 0, 2])
+    channels = helper.make_node("Transpose", ["seq"], ["channels"], perm=[1, 2, 0])
+    window = helper.make_node("Conv", ["channels", "K"], ["y"], kernel_shape=[3])
+    kernel = np.random.default_rng(1).normal(0, 0.5, (3, 4, 3)).astype(np.float32)
+    assert verify(over_steps([turned], [channels, window], {"K": kernel}), n_seeds=1).ok
 
 
 def test_all_three_comparisons_are_made():

@@ -104,8 +104,8 @@ class StreamInfo:
     pairs : dict of input to output
         State inputs, and the outputs that hold their next values.
     outputs : dict of output to what it gives
-        "time": one entry per step; "frame": whole per step; "last": the value as if the sequence ended here; "side":
-        it does not depend on the stream.
+        "time": one entry per step; "frame": whole per step, of which `Stream.run` in mode "loop" gives the last one;
+        "last": the value as if the sequence ended here; "side": it does not depend on the stream.
     lag : int
         Input steps that the outputs lie behind.
     rate : int

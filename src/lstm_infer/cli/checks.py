@@ -116,7 +116,10 @@ class Check:
             got = self.model.run(feeds)
         except LstmInferError as error:
             longest = self.inputs.draw(np.random.default_rng(seed), self._sizes()[0][-1], B)
-            if isinstance(error, ShapeError) and self.other.reference.doubts(feeds, longest):
+            empty = any(
+                not value.size for value in want.values()
+            )  # what onnx's evaluator makes of a window that does not fit
+            if isinstance(error, ShapeError) and (empty or self.other.reference.doubts(feeds, longest)):
                 self.other.reference.refused[f"only onnxruntime takes it: {error}"] += 1
                 return
             self.rows.wrong("whole", "", where, f"{type(error).__name__}: {error}")
@@ -217,7 +220,7 @@ class Check:
             for output in drive.spec.outputs:
                 axis, made = axes[output.name], got[output.name]
                 if axis is not None and made is not None:
-                    mine = np.take(made, [b], axis + (output.kind == "frame"))
+                    mine = np.take(made, [b], axis + drive.frames)
                     self.rows.compare("split", output.name, mine, alone[output.name], where, bits=True)
 
     def _stepped(
@@ -274,7 +277,7 @@ class Check:
         """The first step of a stream is a run, where a run cannot carry the state to the next."""
         first = self.model.run({**feeds, **drive.step_feeds(feeds, 0)})
         for output in drive.spec.outputs:
-            if output.kind in ("time", "frame"):
+            if drive.each_step(output):
                 axis = output.axis if output.kind == "time" else 0
                 begins = np.take(made[output.name], [0], axis)
                 want = first[output.name] if output.kind == "time" else first[output.name][None]
@@ -287,7 +290,7 @@ class Check:
             axis = 0 if drive.frames else self.inputs.roles.time[name]
             same[name] = np.repeat(np.take(feeds[name], [0], axis), T, axis)
         made = drive.alone(same, T, B)
-        axes = {o.name: o.axis if o.kind == "time" else 0 for o in drive.spec.outputs if o.kind in ("time", "frame")}
+        axes = {o.name: o.axis if o.kind == "time" else 0 for o in drive.spec.outputs if drive.each_step(o)}
         if axes and all(np.array_equal(np.take(made[n], [0], a), np.take(made[n], [1], a)) for n, a in axes.items()):
             lost = "the stream gives the same for each step: it has lost its state"
             self.rows.wrong("split", next(iter(axes)), where, lost)

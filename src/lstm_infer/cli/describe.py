@@ -162,7 +162,7 @@ def _streamed(model: Model, stream: Stream, found: Inspection) -> None:
         else:
             role = {"time": "streamed", "frame": "streamed"}.get(output.kind, output.kind)
             step, run = shapes(out, plan.out_facts[out.name].shape, output.axis if output.kind == "time" else None)
-            run = step if output.kind in ("last", "side") else run
+            run = step if output.kind != "time" and spec.mode != "frame" else run
         found.outputs.append({"name": out.name, "dtype": out.dtype.name, "role": role, "step": step, "run": run})
     block = plan.blocks[-1] if spec.steady else plan.cut(CHUNK, plan.first_phase)[0]
     found.kernels = dict(Counter(block.program.slots))

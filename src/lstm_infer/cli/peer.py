@@ -14,11 +14,13 @@ import numpy as np
 
 from ..drive.inputs import Feeds
 from ..errors import LstmInferError
+from ..graph.fact import Fact
 from ..graph.ir import Graph
 from ..model import load
 from ..native.container import native
 from ..ops import recurrent
 from ..ops.registry import is_random
+from ..walk.walk import walk
 
 if TYPE_CHECKING:
     import onnx
@@ -101,6 +103,7 @@ class Reference:
         """Of onnxruntime."""
         self.trouble = ""
         self._session: Any = None
+        self._empty: dict[tuple[tuple[str, tuple[int, ...]], ...], bool] = {}
         self._evaluator: Any = None
         self._scalar = None if native(source) is None else load(source, isa="scalar")
         self.random = any(map(is_random, graph.walk()))
@@ -127,7 +130,9 @@ class Reference:
             self.answered[SCALAR] += 1
             return self._scalar.run(feeds)
         reason = self.trouble
-        if self._session is not None:
+        if self._session is not None and self._no_step(feeds):
+            reason = "onnxruntime aborts where a recurrence has no step to run over"
+        elif self._session is not None:
             import onnxruntime
 
             quiet = onnxruntime.RunOptions()
@@ -149,6 +154,22 @@ class Reference:
         else:
             self.answered["onnx.reference"] += 1
         return found_by_reference
+
+    def _no_step(self, feeds: Feeds) -> bool:
+        """Has a recurrence no step to run over at these sizes."""
+        shapes = tuple((name, value.shape) for name, value in sorted(feeds.items()))
+        if shapes not in self._empty:
+            given = {name: Fact(value.shape, value.dtype) for name, value in feeds.items()}
+            try:
+                walked = walk(self.graph, given | {name: Fact.of(value) for name, value in self.constants.items()})
+            except LstmInferError:
+                return False
+            self._empty[shapes] = any(
+                not walked.facts[node.inputs[0]].shape[recurrent.axes(node)[0]]
+                for node in walked.nodes
+                if recurrent.is_recurrent(node)
+            )
+        return self._empty[shapes]
 
     def doubts(self, feeds: Feeds, sound: Feeds) -> bool:
         """Does onnx's evaluator refuse these feeds, though it runs others: onnxruntime makes up a value where a window

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..analysis.spec import StreamSpec
+from ..analysis.spec import OutputSpec, StreamSpec
 from ..errors import ShapeError
 from ..frozen import frozen
 from ..model import Model
@@ -65,6 +65,10 @@ class Driver:
     def frames(self) -> bool:
         """Is there no time axis: every call is a step."""
         return self.spec.mode == "frame"
+
+    def each_step(self, output: OutputSpec) -> bool:
+        """Does a run give an output for every step; without a time axis only frames do, the rest is the value at the end."""
+        return output.kind == "time" or self.frames
 
     def step_feeds(self, feeds: Feeds, t: int, n: int = 1) -> Feeds:
         """The streamed inputs of a step: one whole frame, or a slice of extent n along time."""
@@ -131,7 +135,7 @@ class Driver:
         for output in self.spec.outputs:
             if output.kind == "time":
                 found[output.name] = np.concatenate([out[output.name] for out in made], output.axis)
-            elif output.kind == "frame":
+            elif self.frames:
                 found[output.name] = np.stack([out[output.name] for out in made])
         return found, made[-1]
 
@@ -183,7 +187,7 @@ class Driver:
         joined: dict[str, NDArray[Any] | None] = {}
         for output in self.spec.outputs:
             made = pieces[output.name]
-            if output.kind in ("time", "frame") and made:
+            if self.each_step(output) and made:
                 joined[output.name] = np.concatenate(made, output.axis if output.kind == "time" else 0)
             else:
                 joined[output.name] = made[-1] if made else None

@@ -71,7 +71,8 @@ class Live:
     @property
     def time(self) -> dict[str, int | None]:
         """On which axis each output has its steps."""
-        return {o.name: o.axis if o.kind == "time" else 0 if o.kind == "frame" else None for o in self.spec.outputs}
+        frames = self.spec.mode == "frame"
+        return {o.name: o.axis if o.kind == "time" else 0 if frames else None for o in self.spec.outputs}
 
     def run(self, start: int, stop: int) -> dict[str, NDArray[Any] | None]:
         """What these steps of the signal give, by output name."""
