@@ -28,6 +28,10 @@ def shifted(form, x, axis, steps):
                            N("Concat", ["front", "cut"], ["moved"], axis=axis)],
         "ones": [*head, N("Expand", ["unit", "shape"], ["front"]), cut,
                  N("Concat", ["front", "cut"], ["moved"], axis=axis)],
+        "a row": [*head, N("Expand", ["row", "shape"], ["front"]), cut,
+                  N("Concat", ["front", "cut"], ["moved"], axis=axis)],
+        "fed": [*head, N("Mul", ["head", "unit"], ["front"]), cut,
+                N("Concat", ["front", "cut"], ["moved"], axis=axis)],
         "so many zeros": [N("Shape", [x], ["all"]), N("ScatterElements", ["all", "axis", "count"], ["shape"]),
                           N("ConstantOfShape", ["shape"], ["front"]), cut,
                           N("Concat", ["front", "cut"], ["moved"], axis=axis)],
@@ -40,13 +44,15 @@ def shifted(form, x, axis, steps):
 def model(form, behind=False, axis=0, steps=1):
     """LSTM of the delayed signal, or the delayed output of an LSTM, [T, B, I] or [B, T, I]."""
     rng = np.random.default_rng(3)
+    row = [0.5, -1.0, 2.0, 1.5][: H if behind else I]
     both = np.zeros((2, 3), np.int64)
     both[:, axis] = steps, -steps
     consts = {
         "W": rng.uniform(-0.6, 0.6, (1, 4 * H, I)).astype(np.float32),
         "R": rng.uniform(-0.6, 0.6, (1, 4 * H, H)).astype(np.float32),
         "begin": np.array([0]), "end": np.array([-steps]), "few": np.array([steps]), "axis": np.array([axis]),
-        "count": np.array([steps]), "nought": np.float32(0), "unit": np.float32(1), "both": both.reshape(-1),
+        "count": np.array([steps]), "nought": np.float32(0), "unit": np.float32(1), "row": np.array([[row]], np.float32),
+        "both": both.reshape(-1),
         "begins": np.zeros(3, np.int64), "axes": np.arange(3),
         "ends": np.where(np.arange(3) == axis, -steps, 2**31 - 1), "minus": np.array([-1]),
         "front_only": np.maximum(both, 0).reshape(-1), "one": np.array([1]),
@@ -75,7 +81,9 @@ def model(form, behind=False, axis=0, steps=1):
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
 
 
-DELAYS = ["zeros like", "expanded", "pad and crop", "pad of a crop", "computed pads", "so many zeros", "all axes named"]
+DELAYS = [
+    "zeros like", "expanded", "pad and crop", "pad of a crop", "computed pads", "so many zeros", "all axes named", "ones", "a row",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("axis", [0, 1])
@@ -96,22 +104,22 @@ def test_a_delay_streams(rng, form, behind, axis):
         tolerances.exact(np.concatenate([first, rest], axis), whole, f"{steps} steps in two pieces")
 
 
-@pytest.mark.parametrize("form", ["zeros like", "pad and crop"])
+@pytest.mark.parametrize("form", ["zeros like", "pad and crop", "ones", "a row"])
 def test_a_delay_of_two(rng, form):
     data = model(form, steps=2)
     mine = lstm_infer.load(data)
     for steps in (1, 2, 7):
         x = rng.uniform(-1, 1, (steps, 1, I)).astype(np.float32)
         whole = mine.run({"x": x})["y"]
-        if form == "zeros like" or steps > 2:
+        if form != "pad and crop" or steps > 2:
             tolerances.like_onnxruntime(whole, onnxruntime_run(data, {"x": x})["y"], f"{steps} steps")
         stream = mine.stream()
         got = np.concatenate([stream.run(step[None]) for step in x])
         tolerances.exact(got, whole, f"{steps} steps, each by itself")
 
 
-@pytest.mark.parametrize(("form", "steps"), [("so many zeros", 2), ("pad of a crop", 2), ("ones", 1)])
-def test_what_is_longer_than_a_short_signal_or_no_zeros_is_refused(rng, form, steps):
+@pytest.mark.parametrize(("form", "steps"), [("so many zeros", 2), ("pad of a crop", 2), ("fed", 1)])
+def test_what_is_longer_than_a_short_signal_or_not_known_is_refused(rng, form, steps):
     """Two zeros in front of all but the last two of one step are two steps."""
     data = model(form, steps=steps)
     mine = lstm_infer.load(data)
@@ -122,10 +130,65 @@ def test_what_is_longer_than_a_short_signal_or_no_zeros_is_refused(rng, form, st
         mine.stream()
 
 
-def test_what_is_no_delay_is_refused_with_the_reason():
-    """Rows of ones in front: where time is the first axis, it is the Concat that stops it."""
-    with pytest.raises(lstm_infer.NotStreamableError, match=r"Where time is axis 0 of 'x', node .*joins along time"):
-        lstm_infer.load(model("ones")).stream()
+def test_the_first_step_is_known_where_the_signal_is_no_number():
+    mine = lstm_infer.load(model("a row", behind=True))
+    x = np.full((3, 1, I), np.nan, np.float32)
+    whole = mine.run({"x": x})["y"]
+    stream = mine.stream()
+    tolerances.exact(np.concatenate([stream.run(step[None]) for step in x]), whole, "no numbers")
+
+
+def joined(front, rows=None):
+    """x [B, T, I] with constant rows in front -> Conv of 3 steps over time -> LSTM."""
+    rng = np.random.default_rng(5)
+    consts = {
+        "W": rng.uniform(-0.6, 0.6, (1, 4 * H, I)).astype(np.float32),
+        "R": rng.uniform(-0.6, 0.6, (1, 4 * H, H)).astype(np.float32),
+        "K": rng.uniform(-0.6, 0.6, (I, I, 3)).astype(np.float32), "rows": np.array([0, front, I]), "first": np.array([0]),
+        "one": np.array([1]), "fill": np.zeros((1, front, I), np.float32) if rows is None else rows,
+    }  # fmt: skip
+    nodes = [
+        N("Shape", ["x"], ["all"]), N("Slice", ["all", "first", "one"], ["batch"]),
+        N("Slice", ["rows", "one", "three"], ["tail"]), N("Concat", ["batch", "tail"], ["shape"], axis=0),
+        N("Expand", ["fill", "shape"], ["front"]), N("Concat", ["front", "x"], ["longer"], axis=1),
+        N("Transpose", ["longer"], ["channels"], perm=[0, 2, 1]), N("Conv", ["channels", "K"], ["slid"], kernel_shape=[3]),
+        N("Transpose", ["slid"], ["steps"], perm=[2, 0, 1]), N("LSTM", ["steps", "W", "R"], ["Y"], hidden_size=H),
+        N("Squeeze", ["Y", "one"], ["y"]),
+    ]  # fmt: skip
+    consts["three"] = np.array([3])
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["B", "T", I])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+        [numpy_helper.from_array(value, name) for name, value in consts.items()],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
+
+
+@pytest.mark.parametrize(
+    ("front", "rows"), [(2, None), (1, None), (2, np.full((1, 2, I), -0.5, np.float32))], ids=["zeros", "one", "halves"]
+)
+def test_a_number_in_front_of_a_window_is_its_padding(rng, front, rows):
+    data = joined(front, rows)
+    mine = lstm_infer.load(data)
+    for steps in (2, 3, 9):
+        x = rng.uniform(-1, 1, (2, steps, I)).astype(np.float32)
+        whole = mine.run({"x": x})["y"]
+        tolerances.like_onnxruntime(whole, onnxruntime_run(data, {"x": x})["y"], f"{steps} steps")
+        stream = mine.stream(batch=2)
+        parts = [stream.run(x[:, t : t + 1]) for t in range(steps)]
+        parts += [stream.flush()] if stream.lag else []
+        tolerances.exact(np.concatenate(parts), whole, f"{steps} steps, each by itself")
+
+
+def test_rows_that_differ_in_front_of_a_window_are_refused_with_the_reason(rng):
+    data = joined(2, rng.uniform(-1, 1, (1, 2, I)).astype(np.float32))
+    mine = lstm_infer.load(data)
+    x = rng.uniform(-1, 1, (1, 5, I)).astype(np.float32)
+    tolerances.like_onnxruntime(mine.run({"x": x})["y"], onnxruntime_run(data, {"x": x})["y"], "whole")
+    with pytest.raises(lstm_infer.NotStreamableError, match=r"Where time is axis 1 of 'x', node .*joins along time"):
+        mine.stream()
 
 
 @pytest.mark.parametrize("limit", [5, 20])

@@ -1,6 +1,7 @@
-"""A sequence moved back by a few steps with zeros in front: `cat([zeros, x[:-1]])`, or a Pad of n steps in front and -n
-behind. They become a Pad of x, off which the last steps are cut, as in front of a causal Conv: a stream can hold the steps
-that a window covers.
+"""A sequence moved back by a few steps with constants in front, `cat([start, x[:-1]])`, or a Pad of n steps in front and
+-n behind. They become a Pad of x, off which the last steps are cut, as in front of a causal Conv: a stream can hold the
+steps that a window covers. Where the first step is no single number, a mask that is moved back as well puts it there.
+One number joined to the ends of a sequence, `cat([zeros, x])`, is a Pad of it.
 """
 
 from __future__ import annotations
@@ -22,6 +23,10 @@ from .known import Known, know
 __all__ = ["pad_delays"]
 
 MOST_STEPS = 1024
+MOST_NODES = 32
+"""Between sizes and what is joined in front of a sequence."""
+_BOOL = 9
+"""TensorProto.BOOL"""
 WHOLE = np.iinfo(np.int32).max
 """Exporters write this or more for "to the end"; no axis is as long."""
 
@@ -44,10 +49,13 @@ def pad_delays(graph: Graph, inputs: Sequence[Port], constants: Mapping[str, Arr
     kept: list[Node] = []
     for node in graph.nodes:
         made = None
+        cut = _cut_before(graph, makers, node.inputs[node.op == "Concat"]) if id(node) in asked else None
         if id(node) in asked and node.op == "Pad":
-            made = _of_pad(graph, names, node, known.const(asked[id(node)]), _cut_before(graph, makers, node.inputs[0]))
+            made = _of_pad(graph, names, node, known.const(asked[id(node)]), cut)
         elif id(node) in asked and known.has(node.inputs[0]):
-            made = _of_concat(graph, names, node, known, one, _cut_before(graph, makers, node.inputs[1]))
+            made = (_of_concat(graph, names, node, known, one, cut) if cut else None) or _of_ends(
+                graph, names, node, known, one
+            )
         kept += made or [node]
     graph.nodes[:] = kept
 
@@ -55,7 +63,8 @@ def pad_delays(graph: Graph, inputs: Sequence[Port], constants: Mapping[str, Arr
 def _asked(graph: Graph, node: Node, makers: Mapping[str, Node]) -> str | None:
     """The value on which it depends whether a node is a delay; None where its form is not one."""
     if (node.op, node.domain, len(node.inputs)) == ("Concat", "", 2):
-        return node.inputs[0] if _cut_before(graph, makers, node.inputs[1]) else None
+        cut = _cut_before(graph, makers, node.inputs[1])
+        return node.inputs[0] if cut or _follows_sizes(graph, makers, node.inputs[0]) else None
     if (node.op, node.domain) != ("Pad", "") or len(node.inputs) not in (2, 3):
         return None
     pads = graph.consts.get(node.inputs[1])
@@ -77,23 +86,105 @@ def _cut_before(graph: Graph, makers: Mapping[str, Node], value: str) -> Cut | N
     return (cut, -ends[0][0], ends[0][1]) if len(ends) == 1 and 1 <= -ends[0][0] <= MOST_STEPS else None
 
 
+def _follows_sizes(graph: Graph, makers: Mapping[str, Node], value: str) -> bool:
+    """Is a value made of constants and sizes, by a few nodes."""
+    fed, todo, seen = {port.name for port in graph.inputs}, [value], set[str]()
+    while todo and len(seen) <= MOST_NODES:
+        value = todo.pop()
+        node = makers.get(value)
+        if value in fed or (node is not None and any(node.subgraphs())):
+            return False
+        if node is not None and node.op != "Shape" and value not in seen:
+            todo += [v for v in node.inputs if v]
+        seen.add(value)
+    return not todo
+
+
 def _of_concat(
-    graph: Graph, names: Names, node: Node, known: Known, one: Mapping[str, Fact], cut: Cut | None
+    graph: Graph, names: Names, node: Node, known: Known, one: Mapping[str, Fact], cut: Cut
 ) -> list[Node] | None:
-    """Zeros joined in front of all but as many steps."""
+    """Constants joined in front of all but as many steps."""
     front, rank = node.inputs[0], known.rank(node.inputs[0])
-    if cut is None or not rank:
+    if not rank:
         return None
     before, steps, axis = cut[0], cut[1], cut[2] % rank
     follows = steps == 1 or _extent(one.get(front), axis) == 1
     if int(attr(node, "axis", 0)) % rank != axis or not follows:
         return None
-    if front in known.unsettled or not all(_zeros(facts[front], axis, steps) for facts in known.walks):
+    start = _constant(known, front, axis, steps)
+    if start is None:
         return None
+    source = before.inputs[0]
+    if start.size == 1:
+        pad = _front(graph, names, source, rank, axis, steps, f"{node.name}/pad", start)
+        return _padded(graph, names, node, pad, steps, axis)
+    return _begun(graph, names, node, source, start, axis, steps) if start.shape[axis] == 1 else None
+
+
+def _begun(graph: Graph, names: Names, node: Node, source: str, start: Array, axis: int, steps: int) -> list[Node]:
+    """Some steps back, and a mask that is moved back as well: where it is not set yet, `start` is taken."""
+    told, ones, moved, seen, mask = (
+        names.fresh(f"{node.outputs[0]}/{what}") for what in ("told", "ones", "moved", "seen", "mask")
+    )
+    one, rank = _hold(graph, names, np.ones((), np.float32)), start.ndim
+    nodes = [
+        Node("Equal", f"{node.name}/told", [source, source], [told], {}, "", 13),
+        Node("Where", f"{node.name}/ones", [told, one, one], [ones], {}, "", 16),  # also where it is no number
+    ]
+    for value, out in ((source, moved), (ones, seen)):
+        pad = _front(graph, names, value, rank, axis, steps, f"{out}/pad")
+        nodes += _padded(graph, names, replace(node, name=f"{out}/cut", outputs=[out]), pad, steps, axis)
+    return [
+        *nodes,
+        Node("Cast", f"{node.name}/mask", [seen], [mask], {"to": _BOOL}, "", 13),
+        Node("Where", node.name, [mask, moved, _hold(graph, names, start)], list(node.outputs), {}, "", 16),
+    ]
+
+
+def _of_ends(graph: Graph, names: Names, node: Node, known: Known, one: Mapping[str, Fact]) -> list[Node] | None:
+    """One number, a few steps of it at every size, in front of a sequence of any length."""
+    (front, source), rank = node.inputs, known.rank(node.inputs[0])
+    if not rank:
+        return None
+    axis = int(attr(node, "axis", 0)) % rank
+    steps = known.extent(front, axis)
+    if not steps or steps > MOST_STEPS or _extent(one.get(front), axis) != steps or not _is_open(known, source, axis):
+        return None
+    start = _constant(known, front, axis, steps)
+    if start is None or start.size != 1:
+        return None
+    return [replace(_front(graph, names, source, rank, axis, steps, node.name, start), outputs=list(node.outputs))]
+
+
+def _is_open(known: Known, value: str, axis: int) -> bool:
+    """Has an axis an extent that follows a size."""
+    return known.has(value) and len(known.walks) > 1 and known.extent(value, axis) is None
+
+
+def _constant(known: Known, value: str, axis: int, steps: int) -> Array | None:
+    """What a value holds at every size, in so many steps: a row where it repeats itself, along all axes where it is one
+    number; None where it is not known before a call, or another at other sizes."""
+    found: list[Array] = []
+    for facts in known.walks:
+        const = facts[value].const
+        if const is None or const.shape[axis] != steps or not const.size or value in known.unsettled:
+            return None
+        for a in range(const.ndim):
+            row = const.take([0], a)
+            const = row if (const == row).all() else const
+        found.append(const)
+    first = found[0]
+    return first if all(np.array_equal(first, other) for other in found) else None
+
+
+def _front(
+    graph: Graph, names: Names, source: str, rank: int, axis: int, steps: int, name: str, start: Array | None = None
+) -> Node:
+    """A Pad in front of an axis, whose output is still to be named; `start`: the one number that it holds, if not 0."""
     pads = [0] * (2 * rank)
     pads[axis] = steps
-    pad = Node("Pad", f"{node.name}/pad", [before.inputs[0], _put(graph, names, pads)], [], {}, "", 13)
-    return _padded(graph, names, node, pad, steps, axis)
+    fill = [_hold(graph, names, start.reshape(()))] if start is not None and start.any() else []
+    return Node("Pad", name, [source, _put(graph, names, pads), *fill], [], {}, "", 13)
 
 
 def _of_pad(graph: Graph, names: Names, node: Node, pads: Array | None, cut: Cut | None) -> list[Node] | None:
@@ -123,14 +214,13 @@ def _padded(graph: Graph, names: Names, node: Node, pad: Node, steps: int, axis:
 
 
 def _put(graph: Graph, names: Names, numbers: list[int]) -> str:
+    return _hold(graph, names, np.array(numbers, np.int64))
+
+
+def _hold(graph: Graph, names: Names, array: Array) -> str:
     value = names.fresh("delay")
-    graph.consts[value] = np.array(numbers, np.int64)
+    graph.consts[value] = array
     return value
-
-
-def _zeros(fact: Fact, axis: int, n: int) -> bool:
-    """Zeros that are known before a call, and n steps of them."""
-    return fact.const is not None and fact.shape[axis] == n and not fact.const.any()
 
 
 def _extent(fact: Fact | None, axis: int) -> int:

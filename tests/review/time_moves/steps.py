@@ -65,9 +65,16 @@ def difference(g):
     made = g.do("Sub", later, earlier)
     if g.pick.random() < 0.5:  # as long as before: with the first step, or a zero, in front
         first = g.do("Slice", name, g.ints(0), g.ints(1), g.ints(t))
-        first = g.do("Mul", first, g.const(np.float32(0))) if g.pick.random() < 0.5 else first
+        first = constant_as(g, first) if g.pick.random() < 0.5 else first
         made, length = g.do("Concat", first, made, axis=t), axes[t]
     g.put(made, [length if a == t else n for a, n in enumerate(axes)])
+
+
+def constant_as(g, value):
+    """Zeros, or another number, of the shape of a value: known before a call, or computed from it."""
+    if len(g.nodes) % 2:
+        return g.do("Mul", value, g.const(np.float32(0)))
+    return g.do("Expand", g.const(np.float32(0.5 if len(g.nodes) % 3 else 0)), g.do("Shape", value))
 
 
 def past(g):
@@ -76,7 +83,7 @@ def past(g):
     first = g.do("Slice", name, g.ints(0), g.ints(g.pick.choice([1, 2])), g.ints(t))
     kind = g.pick.choice(["zeros", "own", "behind", "twice", "shift"])
     if kind in ("zeros", "shift"):
-        first = g.do("Mul", first, g.const(np.float32(0)))
+        first = constant_as(g, first)
     parts = {"behind": [name, first], "twice": [name, name]}.get(kind, [first, name])
     made = g.do("Concat", *parts, axis=t)
     length = g.new_length()
