@@ -95,6 +95,40 @@ def test_a_cut_by_a_constant_is_refused(name):
     assert caught.value.node and caught.value.op in str(caught.value)
 
 
+def stepped(start, step):
+    def build(net):
+        ends = [net.const(n) for n in (start, TO_THE_END, 1, step)]
+        return net.do("Slice", "x", *ends)
+
+    return build
+
+
+STRIDES = [(0, 2), (1, 2), (0, 3), (2, 3)]
+
+
+@pytest.mark.parametrize(("start", "step"), STRIDES)
+def test_one_step_of_every_few_streams(start, step):
+    net = Net()
+    model = net.model(stepped(start, step)(net))
+    rng = np.random.default_rng(step)
+    assert model.streaming.rate == step
+    for T in (6, 13, 80, 300):
+        x = rng.normal(0, 1, (1, T, 3)).astype(np.float32)
+        whole = model.run({"x": x})["y"]
+        assert whole.shape[1] == len(range(start, T, step))
+        for cuts in ([T // 3], range(1, T), sorted(rng.integers(1, T, 4))):
+            stream = model.stream()
+            parts = [stream.run(part) for part in np.split(x, cuts, 1)]
+            tolerances.exact(np.concatenate([*parts, stream.flush()], 1), whole, f"T={T}, cuts {list(cuts)}")
+
+
+@pytest.mark.parametrize(("start", "step"), [(2, 2), (5, 3), (0, -1)])
+def test_a_stride_that_passes_over_more_or_goes_back_is_refused(start, step):
+    net = Net()
+    with pytest.raises(lstm_infer.NotStreamableError):
+        net.model(stepped(start, step)(net)).stream()
+
+
 WHOLE = {
     "to the end": sliced(0, TO_THE_END), "to the end of TensorFlow": sliced(0, 2**31 - 1), "from -inf": sliced(-(2**63), 2**31),
     "without the first 3": sliced(3, TO_THE_END), "without the last 2": sliced(0, -2),

@@ -89,8 +89,8 @@ def _node(out: Trace, node: Node, walked: Walk) -> None:
         source_extent = prod(f.extent for f in axis)
         extent = walked.facts[node.outputs[link.output]].shape[link.out_axis]
         if source_extent != extent:
-            if link.kind == "slice" and not (node.op == "Slice" and link.info[2] == 1 and 2 * extent > source_extent):
-                continue  # a part of an axis is another axis, but for one that only lost some steps at its ends
+            if link.kind == "slice" and not (node.op == "Slice" and _mostly(link, extent, source_extent)):
+                continue  # a part of an axis is another axis, but for one that only lost some steps at its ends, or every other
             labels = [f for f in axis if f.label]
             axis = (Factor(labels[0].label, extent),) if len(labels) == 1 and len(axis) == 1 else (Factor(0, extent),)
         made.setdefault((link.output, link.out_axis), []).append(axis)
@@ -98,6 +98,12 @@ def _node(out: Trace, node: Node, walked: Walk) -> None:
         if name:
             shape = walked.facts[name].shape
             out.axes[name] = tuple(_meet(out, made.get((o, a), []), n) for a, n in enumerate(shape))
+
+
+def _mostly(link: Link, extent: int, before: int) -> bool:
+    """Does a slice take most of an axis, or one position of every few up to the end."""
+    start, _, step = link.info
+    return 2 * extent > before if step == 1 else start < step and extent == len(range(start, before, step)) > 1
 
 
 def _ones(node: Node, axes: Sequence[Axis], shape: Sequence[int], walked: Walk) -> tuple[Axis, ...] | None:

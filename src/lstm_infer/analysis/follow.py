@@ -188,13 +188,16 @@ class _Flow:
         return False
 
     def _slice(self, node: Node, value: str, along: bool, link: Link) -> bool:
-        """A part of the sequence: all of it, all but a few steps at its ends, or the last step."""
+        """A part of the sequence: all of it, all but a few steps at its ends, every other step, or the last step."""
         start, stop, step = link.info
         extent = self.ground.walked.facts[node.inputs[link.input]].shape[link.axis]
         if (start, stop, step) == (0, extent, 1) and lengths.passes(self.ground, node, link):
             return True
         if along and lengths.cropped(self.ground, node, link):
             self.windows.crop(node, value, link.axis, start, extent - stop)
+            return True
+        if along and step > 1 and lengths.strided(self.ground, node, link):
+            self.windows.crop(node, value, link.axis, start, 0, step)
             return True
         n = self.ground.extent
         if step == 1 and start == n - 1 and stop == n and lengths.at_end(self.ground, node, link):

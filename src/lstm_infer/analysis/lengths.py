@@ -27,6 +27,7 @@ __all__ = [
     "cropped",
     "passes",
     "slides_alike",
+    "strided",
 ]
 
 
@@ -163,6 +164,21 @@ def at_end(ground: Ground, node: Node, at: Link) -> bool:
             or (x.kind == "slice" and x.info == (n - 1, n, 1))
             or (x.kind == "same" and n == 1)
             for x in found
+        ):
+            return False
+    return True
+
+
+def strided(ground: Ground, node: Node, link: Link) -> bool:
+    """Does a Slice take one step of every few up to the end, the same at every length."""
+    start, _, step = link.info
+    if node.op != "Slice" or step <= 1 or not ground.others:
+        return False
+    for walked, found in ((ground.walked, [link]), *_again(ground, node)):
+        n = walked.facts[node.inputs[0]].shape[link.axis]
+        parts = [x.info for x in found if x.kind == "slice" and x.axis == link.axis] or [(0, n, 1)]
+        if n > 1 and not any(
+            (a, k) == (start, step) and len(range(a, b, k)) == len(range(a, n, k)) for a, b, k in parts
         ):
             return False
     return True

@@ -148,7 +148,7 @@ class Windows:
         self.cropped[node.name] = 0
         self._pace.set(value, rate, lag - rate * begin)
 
-    def crop(self, node: Node, value: str, axis: int, begin: int, end: int) -> None:
+    def crop(self, node: Node, value: str, axis: int, begin: int, end: int, stride: int = 1) -> None:
         """Steps taken off the ends: of a window's own padding, or else a window that picks one of its positions."""
         source = node.inputs[0]
         if self._ground.traced.alone(source, axis) == 0:
@@ -163,10 +163,10 @@ class Windows:
             raise refusal(node, f"cuts {begin + end} steps off the ends of the sequence: more than a stream holds")
         pad = self._pads.get(source, Window(1))
         kernel = begin + end + 1
-        self.windows[node.name] = axis, Window(kernel, 1, 1, pad.pad_begin, pad.pad_end, pad.pad_value)
+        self.windows[node.name] = axis, Window(kernel, stride, 1, pad.pad_begin, pad.pad_end, pad.pad_value)
         self.cropped[node.name] = begin
         rate = self._pace.rate(source)
-        self._pace.set(value, rate, self._pace.lag(source) + rate * max(begin + end - pad.pad_begin, 0))
+        self._pace.set(value, rate * stride, self._pace.lag(source) + rate * max(begin + end - pad.pad_begin, 0))
 
     def _window_before(self, value: str) -> Node | None:
         """The window that makes a value, also behind moves of its axes."""

@@ -90,7 +90,8 @@ class Lowering:
         plain = without_pads(node, axis, len(b.fact(value).shape), window)
         if taken.held == 0 and taken.kept == 0 and not self.chunk.flush:
             if node.name in spec.cropped:
-                b.bind(node.outputs[0], b.view(value))
+                steps = taken.total // window.stride
+                b.bind(node.outputs[0], b.view(value).part(axis, spec.cropped[node.name], steps, window.stride))
             else:
                 b.node(plain)
             return
