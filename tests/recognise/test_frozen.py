@@ -367,6 +367,69 @@ def test_a_code_repeated_as_often_as_the_example_has_steps(op):
     assert layer.run(11, 2)[0].shape == (2, 6, 8)
 
 
+def sequence(steps, n):
+    """What the LSTM of every Layer makes of its input."""
+    layer = Layer(["B", "T"])
+    layer.do("Identity", "s", out="y")
+    return layer.run(steps, n)[0]
+
+
+@pytest.mark.parametrize("op", ["Expand", "Tile"])
+@pytest.mark.parametrize("beside", ["Concat", "Add"])
+def test_a_code_repeated_beside_the_steps_of_the_sequence_is_repeated_as_often_as_there_are(op, beside):
+    layer = Layer(["B", 6])
+    first = layer.do("Gather", "s", [0], axis=1)
+    copies = layer.do("Tanh", layer.do(op, first, [1, 6, 1]))
+    how = {"axis": 2} if beside == "Concat" else {}
+    layer.do(beside, "s", copies, out="y", **how)
+    for steps, n in ((6, 2), (1, 3), (13, 2)):
+        got, seq = layer.run(steps, n)[0], sequence(steps, n)
+        code = np.tanh(np.repeat(seq[:, :1], steps, 1))
+        want = np.concatenate([seq, code], 2) if how else seq + code
+        tolerances.like_onnxruntime(got, want, f"{steps} steps")
+    assert lstm_infer.load(layer.data()).repaired
+
+
+def cut_behind_a_window(beside):
+    """A causal Conv as exporters leave it: padded at both ends, of which the example's 6 steps stay."""
+    layer = Layer(["B", 6])
+    channels = layer.do("Transpose", "s", perm=[0, 2, 1])
+    kernel = np.random.default_rng(4).normal(0, 0.5, (8, 8, 3)).astype(np.float32)
+    slid = layer.do("Conv", channels, kernel, kernel_shape=[3], pads=[2, 2])
+    steps = layer.do("Transpose", layer.do("Slice", slid, [0], [6], [2]), perm=[0, 2, 1])
+    layer.do("Add" if beside else "Tanh", steps, *(["s"] if beside else []), out="y")
+    return layer, kernel
+
+
+def test_a_causal_window_beside_the_sequence_is_cut_where_that_ends():
+    layer, kernel = cut_behind_a_window(True)
+    for steps, n in ((6, 2), (1, 3), (13, 2)):
+        got, seq = layer.run(steps, n)[0], sequence(steps, n)
+        padded = np.pad(seq, [(0, 0), (2, 0), (0, 0)])
+        want = seq + sum(padded[:, k : k + steps] @ kernel[:, :, k].T for k in range(3))
+        tolerances.like_onnxruntime(got, want, f"{steps} steps")
+    model = lstm_infer.load(layer.data())
+    assert model.streaming.lag == 0 and any("time was frozen at 6" in text for text in model.repaired)
+
+
+def test_a_causal_window_that_nothing_stands_beside_may_be_cut_by_the_model():
+    layer, _ = cut_behind_a_window(False)
+    assert layer.run(6, 2)[0].shape == (2, 6, 8)
+    assert not lstm_infer.load(layer.data()).repaired
+    with pytest.raises(lstm_infer.NotStreamableError, match="cuts the sequence"):
+        lstm_infer.load(layer.data()).stream()
+
+
+def test_steps_are_opened_where_the_file_is_right_for_its_batch_alone():
+    layer = Layer([1, "T"])
+    ones = layer.do("Expand", np.ones((1, 1, 1), np.float32), [1, 1, 8])
+    layer.do(
+        "Concat", layer.do("Reshape", "s", [1, 6, 8]), layer.do("Expand", ones, layer.do("Shape", "s")), axis=2, out="y"
+    )
+    for steps in (6, 1, 13):
+        assert layer.run(steps, 1)[0].shape == (1, steps, 16)
+
+
 def joined(layer, kind):
     """The last step, at as many positions as the example has steps, or what as many copies of a cell make of it."""
     last = layer.do("Gather", "s", [-1], axis=1)

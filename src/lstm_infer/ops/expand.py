@@ -109,5 +109,6 @@ register(
         runs="view, else copy",
         moves="repeat",
         sizes=(1,),
+        extents=1,
     )
 )

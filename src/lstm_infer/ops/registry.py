@@ -60,8 +60,8 @@ class Op:
     reshapes: bool = False
     """The output holds the input's elements in the same order under other sizes (Reshape, Squeeze, Flatten ...)."""
     extents: int | None = None
-    """Input that holds the extents of the output, aligned to its last axis (Reshape, Expand): where an exporter may leave
-    those of its example."""
+    """Input that holds the extents of the output, aligned to its last axis (Reshape, Expand), or how often
+    it is repeated (Tile): where an exporter may leave those of its example."""
     stepwise: bool = False
     """Its result depends on how a sequence is cut (scales over a whole tensor): a stream runs one step at a time."""
     work: Work | None = None

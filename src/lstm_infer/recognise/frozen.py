@@ -147,16 +147,29 @@ def _apart(places: Sequence[Place]) -> bool:
 
 
 def _opened(example: Example, labels: Labels, places: Sequence[Place]) -> _Repair:
-    """What is opened by one example."""
+    """What is opened by one example; where that is right at one size of the batch only, which the file declares, the rest."""
     nothing = _Repair(example, [], {})
     if not places or any(_may_transpose(n, example, labels) for n in example.walked.nodes if n.op == "Reshape"):
         return nothing
+    found = _all_opened(example, labels, places)
+    for label, what in labels.items():
+        left = {other: said for other, said in labels.items() if other != label and example.extent(other) > 1}
+        if found.opened or found.unsure or what != "batch" or not example.declared(label) or not left:
+            continue
+        found = _all_opened(example, left, [place for place in places if set(place.roots) <= left.keys()])
+    return found
+
+
+def _all_opened(example: Example, labels: Labels, places: Sequence[Place]) -> _Repair:
+    nothing = _Repair(example, [], {})
     doubted = in_doubt(example, sizes_that_are_open(example), places)
     if not doubted and _walks(example, labels):
         return nothing
     with transaction(example.graph) as change:
+        cut = False
         for follows in (False, True):  # a first state made of the fed batch is touched only where nothing less will do
             chosen = [place for place in places if follows or not place.follows]
+            chosen = [place for place in chosen if cut or place.kind != "end"]
             unsure = _unsure(example, chosen, doubted)
             chosen = [place for place in chosen if not set(place.roots) & set(unsure)]
             left = {label: what for label, what in labels.items() if label not in unsure}
@@ -166,8 +179,17 @@ def _opened(example: Example, labels: Labels, places: Sequence[Place]) -> _Repai
             if chosen and _walks(example, left):
                 change.keep()
                 return _Repair(example, chosen, unsure)
+            cut = not _fits(example, left)  # a cut that fits every length may be meant
             change.undo()
     return nothing
+
+
+def _fits(example: Example, labels: Labels) -> bool:
+    """Does the graph walk at other sizes, whatever it then does with them."""
+    return all(
+        example.walk({place: probe + 2 * i for i, label in enumerate(labels) for place in example.places(label)})
+        for probe in PROBES
+    )
 
 
 def _unsure(example: Example, places: Sequence[Place], doubted: Sequence[Doubt]) -> dict[int, str]:

@@ -54,6 +54,8 @@ class _Opened:
             elif place.kind in ("repeat", "state") and node.inputs[place.at] not in self.repeated:
                 same = [other for other in places if (other.kind, other.at) == (place.kind, place.at)]
                 node = self._read(node, place.at, self._repeated(node, same))
+            elif place.kind == "end":
+                node = self._read(node, place.at, self._end(node, place))
             elif place.kind == "steps":
                 node = Node("Identity", node.name, node.inputs[:1], node.outputs, {}, "", 13)
         self.nodes.append(node)
@@ -87,7 +89,11 @@ class _Opened:
         parts = []
         for at, number in enumerate(target):
             if at in sizes:
-                other = prod(f.extent for f in axes[sizes[at].axis] if not f.label)
+                factors = axes[sizes[at].axis]
+                known = any(
+                    f.label for f in factors
+                )  # else it was repeated, as often as what it stands beside has steps
+                other = prod(f.extent for f in factors if not f.label) if known else 1
                 parts.append(self._size(sizes[at].roots, other, f"{hint}/{at}"))
             elif number is None:
                 parts.append(self._make("Gather", [found, self._number(at, f"{hint}/at{at}")], f"{hint}/{at}", axis=0))
@@ -104,6 +110,16 @@ class _Opened:
             shape = self._make("Shape", [source], f"{hint}/shape{i}", opset=15, start=axis, end=axis + 1)
             result = self._make("Mul", [result, shape], f"{hint}/total{i}", opset=14) if result else shape
         return result
+
+    def _end(self, node: Node, place: Place) -> str:
+        """The ends of a Slice, one of them the size of the input."""
+        hint = f"{node.name}/open_end"
+        numbers = self.consts[node.inputs[place.at]].reshape(-1).tolist()
+        parts = [
+            self._size(place.roots, 1, f"{hint}/{k}") if k == place.axis else self._number(n, f"{hint}/{k}")
+            for k, n in enumerate(numbers)
+        ]
+        return self._make("Concat", parts, hint, axis=0) if len(parts) > 1 else parts[0]
 
     def _row(self, node: Node, place: Place) -> str:
         const = self.consts[node.inputs[place.at]]

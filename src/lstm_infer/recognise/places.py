@@ -27,25 +27,28 @@ __all__ = ["Place", "find_places"]
 
 Labels = Mapping[int, str]
 
+MOST_MET = 32
+"""Values that are followed from one that is repeated to one that has the label."""
+
 
 @frozen
 class Place:
     """One number of one node. kind "size": an entry of its target, or "rest", one that is what is left (-1);
     "row": a constant that repeats itself and is broadcast; "repeat": one that is not broadcast; "state": a first state;
-    "steps": the iterations of a loop."""
+    "steps": the iterations of a loop; "end": where a Slice ends."""
 
     node: str
     kind: str
     at: int
     """Position in the target, else the input."""
     axis: int
-    """Of the output for an entry, else of the input."""
+    """Of the output for an entry, else of the input; of "end" the position among the ends."""
     roots: tuple[int, ...]
     """Labels of the input axes whose sizes stand here, multiplied."""
     was: int
     text: str
     follows: bool = False
-    """A first state that is computed from the sizes of an input: opened only where nothing less will do."""
+    """Opened only where nothing less will do: a first state that is computed from the sizes of an input, the end of a cut."""
 
 
 def find_places(example: Example, labels: Labels) -> list[Place]:
@@ -63,6 +66,8 @@ def find_places(example: Example, labels: Labels) -> list[Place]:
                 target = read_target(node, consts, made, example.walked.facts)
                 if target is not None:
                     found += _entries(example, node, target, labels)
+                elif node.op == "Slice" and not node.domain:
+                    found += _ends(example, node, consts, labels)
                 elif recurrent.is_recurrent(node):
                     found += [*_states(example, node, labels), *_repeats(example, node, consts, labels)]
                 elif find(node).flow is pass_broadcast:
@@ -89,11 +94,14 @@ def _entries(example: Example, node: Node, target: list[int | None], labels: Lab
     lead, rest = len(axes) - len(target), -1 in target
     for at, number in enumerate(target):
         axis = lead + at
-        roots = _named(example, axes[axis], labels)
+        counts = node.op == "Tile"  # of an axis of 1 the count is the extent
+        roots = () if counts else _named(example, axes[axis], labels)
+        roots = roots or _met(example, node, axis, number, labels)
         if number in (None, -1, 0) or not roots:
             continue
         assert number is not None
-        if number != 1 and all(f.extent == 1 for f in axes[axis] if f.label):
+        known = [f.extent for f in axes[axis] if f.label]
+        if number != 1 and known and set(known) == {1}:
             continue  # a batch of 1 may lie in any of the axes around it
         text = f"{node.name}: {_said(labels, roots)} was frozen at {number}"
         if not _resized(example, axes[axis]):
@@ -101,6 +109,55 @@ def _entries(example: Example, node: Node, target: list[int | None], labels: Lab
         elif not rest and find(node).reshapes:
             rest = True  # a convolution changed the number of steps
             yield Place(node.name, "rest", at, axis, roots, number, text)
+
+
+def _met(example: Example, node: Node, axis: int, number: int | None, labels: Labels) -> tuple[int, ...]:
+    """The label of as many steps or signals that the copies of an Expand or Tile are put beside, position by position."""
+    before, after = (example.walked.facts[value].shape for value in (node.inputs[0], node.outputs[0]))
+    back = axis - len(after)
+    made = find(node).reshapes or number is None or number < 2 or after[axis] != number
+    if made or (len(before) >= -back and before[back] != 1):
+        return ()
+    todo, seen = [(node.outputs[0], axis)], set[tuple[str, int]]()
+    while todo:
+        place = todo.pop()
+        if place in seen or len(seen) > MOST_MET:
+            continue
+        seen.add(place)
+        for reader in example.walked.nodes:
+            if place[0] not in reader.inputs or find(reader).reshapes:
+                continue
+            for link in links(reader, example.walked):
+                name = reader.outputs[link.output] if link.output < len(reader.outputs) else ""
+                if (
+                    link.kind != "same"
+                    or (reader.inputs[link.input], link.axis) != place
+                    or link.out_axis < 0
+                    or not name
+                ):
+                    continue
+                root = example.traced.alone(name, link.out_axis)
+                if root in labels and example.walked.facts[name].shape[link.out_axis] == example.extent(root):
+                    return (root,)
+                todo.append((name, link.out_axis))
+    return ()
+
+
+def _ends(example: Example, node: Node, consts: Mapping[str, Array], labels: Labels) -> Iterator[Place]:
+    """A Slice of as many steps as the example has, off a longer sequence: a causal Conv without what it padded behind the
+    end."""
+    ends, axes = (consts.get(name) for name in node.inputs[2:4]) if len(node.inputs) > 3 else (None, None)
+    if ends is None or axes is None:
+        return
+    source = node.inputs[0]
+    named = [int(a) % len(example.walked.facts[source].shape) for a in axes.reshape(-1)]
+    for link in links(node, example.walked):
+        if link.kind != "slice" or link.info[0] != 0 or link.info[2] != 1:
+            continue
+        label, stop, at = example.traced.alone(source, link.axis), link.info[1], named.index(link.axis)
+        if labels.get(label) == "time" and stop == int(ends.reshape(-1)[at]) == example.extent(label):
+            text = f"{node.name}: time was frozen at {stop}"
+            yield Place(node.name, "end", 2, at, (label,), stop, text, follows=True)
 
 
 def _resized(example: Example, factors: Axis) -> bool:

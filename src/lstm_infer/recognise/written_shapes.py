@@ -1,5 +1,5 @@
-"""Where a file says extents: the numbers in the shapes that Reshape and Expand take, written as one constant or as pieces
-of a computed shape."""
+"""Where a file says extents: the numbers in what Reshape, Expand and Tile take, written as one constant or as pieces of a
+computed shape."""
 
 from __future__ import annotations
 
