@@ -255,8 +255,12 @@ class ManySignals:
             fed.append(sequence if isinstance(sequence, Mapping) else {names[0]: sequence})
         axes = packed.pack_axes(self._streams.reading().roles, names, self.outputs) if len(fed) > 1 else None  # type: ignore[attr-defined]
         alike = [[index] for index in range(len(fed))] if axes is None else packed.groups(fed, axes, names)
+        seen = False
         for places in alike:
             made = None if axes is None or len(places) == 1 else self._packed([fed[index] for index in places], axes)
+            if made is not None and not seen:  # what the graph does not show, bits do
+                seen = packed.same_bits(self._one(places[0], fed[places[0]]), made[0])
+                made, axes = (made, axes) if seen else (None, None)
             for k, index in enumerate(places):
                 found = self._one(index, fed[index]) if made is None else made[k]
                 named = isinstance(sequences[index], Mapping) or len(found) != 1

@@ -237,3 +237,53 @@ def test_what_goes_along_the_batch_keeps_signals_apart(
         assert pool._batches.apart
     for row, chunk in zip(got, x, strict=True):
         np.testing.assert_array_equal(row, model.stream().run(chunk))
+
+
+@pytest.mark.parametrize("mode", ["the output", "the state", "per step"])
+@pytest.mark.parametrize(
+    "node",
+    [
+        ("Softmax", ["s"], {"axis": 0}),
+        ("ReduceSum", ["s", "first"], {"keepdims": 1}),
+        ("Slice", ["s", "back", "far", "first", "back"], {}),
+        ("CumSum", ["s", "last"], {}),
+    ],
+    ids=lambda node: node[0],
+)
+def test_a_side_input_mixed_over_the_batch(
+    node: tuple[str, list[str], dict[str, int]], mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What follows the first input does not see it; the bits of two signals do."""
+    op, ins, attrs = node
+    more = {"back": np.array([-1]), "far": np.array([-(2**31)]), "first": np.array([0]), "last": np.array(0)}
+    consts = every_road.consts() | more
+    monkeypatch.setattr(every_road, "consts", lambda: consts)
+    mixed = every_road.n(op, ins, ["m"], name="mixed", **attrs)
+    F, I, H = every_road.FLOAT, every_road.I, every_road.H
+    if mode == "the output":
+        body = [
+            *every_road.lstm("x"),
+            every_road.n("ReduceSum", ["m", "axes"], ["c"]),
+            every_road.n("Add", ["seq", "c"], ["y"]),
+        ]
+        consts["axes"] = np.array([1])
+        out = "y"
+    else:
+        body, out = [every_road.n("Add", ["x", "m"], ["a"]), *every_road.lstm("a")], "seq"
+    ports = [("x", F, ["T", "B", I]), ("s", F, ["B", I])], [(out, F, ["T", "B", H])]
+    model = every_road.Road([mixed, *body], *ports, every_road.ONE).load()
+    rng = np.random.default_rng(0)
+    x = rng.uniform(-1, 1, (5, 4, 1, I)).astype(np.float32)
+    s = rng.uniform(-1, 1, (1, I)).astype(np.float32)
+    own = rng.uniform(-1, 1, (5, 1, I)).astype(np.float32)
+    per_step = mode == "per step"
+    with model.pool(inputs=None if per_step else {"s": s}) as pool:
+        ids = np.array([pool.open() for _ in range(5)])
+        got = pool.run(ids, {"x": x, "s": own} if per_step else x)
+        got = got[out] if isinstance(got, dict) else got
+    for row, chunk, mine in zip(got, x, own, strict=True):
+        if per_step:
+            want = model.stream().run({"x": chunk, "s": mine})
+        else:
+            want = model.stream(inputs={"s": s}).run(chunk)
+        np.testing.assert_array_equal(row, want[out] if isinstance(want, dict) else want)

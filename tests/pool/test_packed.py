@@ -45,7 +45,7 @@ def test_each_has_the_bits_that_it_has_alone(runs: list[int]) -> None:
     found = model.run_many(sequences)
     assert [y.tobytes() for y in found] == [y.tobytes() for y in want]
     assert [y.shape for y in found] == [y.shape for y in want]
-    assert sum(runs) == 200 and len(runs) <= 15 and max(runs) == packed.MOST
+    assert sum(runs) == 201 and len(runs) <= 16 and max(runs) == packed.MOST  # one is also run alone
     come = list(model.iter_many([{"x": x} for x in sequences]))
     assert sorted(index for index, _ in come) == list(range(200))
     assert all(made["y"].tobytes() == want[index].tobytes() for index, made in come)
@@ -79,6 +79,26 @@ def test_models_whose_signals_meet_are_run_alone(runs: list[int]) -> None:
         runs.clear()
         assert [np.asarray(y).tobytes() for y in model.run_many(sequences)] == want
         assert runs == [1] * 4
+
+
+def test_a_side_input_that_is_mixed_over_the_batch(runs: list[int]) -> None:
+    from onnx import TensorProto, helper
+
+    nodes = [
+        helper.make_node("ReduceSum", ["s"], ["m"], axes=[0, 1], keepdims=1),
+        helper.make_node("ReduceMean", ["x"], ["t"], axes=[0], keepdims=1),
+        helper.make_node("Add", ["m", "t"], ["y"]),
+    ]
+    graph = helper.make_graph(
+        nodes, "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["T", "B", I]),
+         helper.make_tensor_value_info("s", TensorProto.FLOAT, ["B", I - 1])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, "B", I])],
+    )  # fmt: skip
+    model = lstm_infer.load(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 12)], ir_version=8))
+    sequences = [{"x": x, "s": s[0, :, 1:]} for x, s in zip(drawn([5] * 6), drawn([1] * 6), strict=True)]
+    want = [model.run(feeds)["y"].tobytes() for feeds in sequences]
+    assert [made["y"].tobytes() for made in model.run_many(sequences)] == want
 
 
 def test_what_is_wrong_names_the_sequence() -> None:

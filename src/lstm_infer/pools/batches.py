@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import _core, _rig
+from .. import _rig
 from ..analysis.apart import why_apart
 from ..errors import LstmInferError
 from ..graph.ir import Array
@@ -15,31 +15,22 @@ from ..streams.asked import Asked, Sizes
 from ..streams.gil import RELEASE_FROM
 from ..streams.plan import StreamPlan
 from ..streams.road import Port, input_port, output_port
+from .batch import Batch
 from .moves import PortMove, layout_of, port_move
+from .trial import what_meets
 
 __all__ = ["BATCHES", "Batch", "Batches", "Open"]
 
 BATCHES = (64, 32, 16, 8, 4, 2, 1)
 """Sizes of batches. From 16 on nothing is gained for each signal (Zen 4, f32); 64 keeps the calls of small models few."""
+PAIR = 2
+"""Of them, the one in which signals are first seen to stay apart."""
 ROWS_AND_STEPS = 256
 """So many steps, of all signals together, are a block: more makes the memory to work in larger, and nothing faster."""
 
 Open = Callable[[int, Mapping[str, Array], int], "tuple[Asked, StreamPlan]"]
 """What plans a stream: batch, bound inputs, max_chunk."""
 Replan = Callable[[Asked, Sizes], StreamPlan]
-
-
-class Batch:
-    """The plan for so many signals, and where each of them lies in it."""
-
-    def __init__(self, n: int, plan: StreamPlan, layout: _rig.Layout, axes: Mapping[str, int | None]) -> None:
-        self.n, self.plan, self.layout = n, plan, layout
-        self.axes = axes
-        """The axis of a port that has the batch."""
-        self.first = plan.first_state()
-        self.block = _core.aligned_empty(self.first.nbytes)
-        """A state block to work in, for who has the pool to himself."""
-        self.block[:] = self.first
 
 
 class Batches:
@@ -57,6 +48,8 @@ class Batches:
         self.one = one
         self.apart = why_apart(self.spec, self.plan.fed.per_step)
         """Why there are no larger batches; empty where there are."""
+        self._seen = False
+        """Were signals seen to stay apart in a batch."""
         self._rigs: dict[int, _rig.Rig | None] = {}
 
     def of_sizes(self, sizes: Sizes) -> Batches:
@@ -97,6 +90,10 @@ class Batches:
     # ---- inside ----
 
     def _made(self, n: int) -> Batch:
+        if n > PAIR and not self._seen:
+            self.batch(PAIR)
+            if self.apart:
+                return self.batch(1)
         try:
             asked = self._asked.get(n)
             if asked is None:
@@ -115,7 +112,13 @@ class Batches:
             layout = layout_of(plan, n)
             if layout.row_bytes != self.one.layout.row_bytes:
                 raise Apart("what a signal keeps is of another size in a batch")
-            return Batch(n, plan, layout, axes)
+            made = Batch(n, plan, layout, axes)
+            if n == PAIR and not self._seen:
+                met = what_meets(self.one, made)
+                if met:
+                    raise Apart(f"in a batch, {met} of a signal is another than alone")
+                self._seen = True
+            return made
         except LstmInferError as error:
             if n == 1:
                 raise

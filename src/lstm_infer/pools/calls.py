@@ -22,7 +22,9 @@ from ..streams.asked import Source
 from ..streams.block import Phase
 from ..streams.general import FLUSHED, joined, piece
 from ..within import within_memory
-from .batches import Batch, Batches
+from .batch import Batch
+from .batches import Batches
+from .beside import Rows, one_by_one, side_by_side
 from .told import Ids, check_frame, id_array, named, no_such, one_id, rows_of, shared_feeds, twice
 
 if TYPE_CHECKING:
@@ -32,8 +34,6 @@ __all__ = ["Calls", "Where"]
 
 Where = tuple[Phase, bool]
 """Where a signal stands besides its row: its phase, and whether it was flushed."""
-Rows = list[NDArray[Any] | None]
-"""An output, signal by signal."""
 
 
 class Calls(_pool.PoolCore):
@@ -190,7 +190,7 @@ class Calls(_pool.PoolCore):
         leading = chunk and plan.spec.mode == "frame"
         lead = {name: int(leading and name in plan.spec.streamed) for name in feeds}
         try:
-            wide = {name: _side_by_side(a, batch.axes[name], lead[name]) for name, a in feeds.items()}
+            wide = {name: side_by_side(a, batch.axes[name], lead[name]) for name, a in feeds.items()}
             results, then = self._blocks(batch, slots, wide, phase, chunk)
         except LstmInferError as error:
             self._blame(ids, feeds, chunk, error)
@@ -199,7 +199,7 @@ class Calls(_pool.PoolCore):
                 self._where[slot] = then, False
         rows = {o.name for o in plan.spec.outputs if o.kind == "time" and o.axis == batch.axes[o.name]}
         return {
-            name: _one_by_one(a, batch.axes[name], int(leading), batch.n, name in rows) for name, a in results.items()
+            name: one_by_one(a, batch.axes[name], int(leading), batch.n, name in rows) for name, a in results.items()
         }
 
     def _blocks(
@@ -310,24 +310,6 @@ def _with_time(batches: Batches, feeds: Arrays) -> tuple[Arrays, bool]:
         if axis is not None and array.ndim == len(plan.step_facts[name].shape):
             ready[name], dropped = np.expand_dims(array, axis + 1), True
     return ready, dropped
-
-
-def _side_by_side(array: NDArray[Any], axis: int | None, lead: int) -> NDArray[Any]:
-    """[N, *frame] as a batch has it; lead: axes in front of those of the plan."""
-    if axis is None:
-        return np.ascontiguousarray(array[0])
-    return np.ascontiguousarray(np.moveaxis(np.squeeze(array, axis + lead + 1), 0, axis + lead))
-
-
-def _one_by_one(array: NDArray[Any] | None, axis: int | None, lead: int, n: int, rows: bool) -> Rows:
-    """And back, each with a batch of one. rows: the axis holds the signals of a step, then those of the next one."""
-    if array is None or axis is None:
-        return [array] * n
-    if rows:
-        split = array.reshape(*array.shape[:axis], -1, n, *array.shape[axis + 1 :])
-        return [np.ascontiguousarray(np.take(split, k, axis + 1)) for k in range(n)]
-    front = (slice(None),) * (axis + lead)
-    return [array[(*front, slice(k, k + 1))].copy() for k in range(n)]
 
 
 def _arrays(batches: Batches, made: Mapping[str, Rows], dropped: bool) -> dict[str, NDArray[Any]]:

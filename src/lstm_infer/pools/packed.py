@@ -15,7 +15,7 @@ from ..ops import registry
 if TYPE_CHECKING:
     from ..records import OutputInfo
 
-__all__ = ["groups", "joined", "pack_axes", "split"]
+__all__ = ["groups", "joined", "pack_axes", "same_bits", "split"]
 
 MOST = 32
 """Sequences of a batch: more make nothing faster, and take more memory."""
@@ -76,3 +76,13 @@ def split(made: Mapping[str, NDArray[Any]], axes: Axes, n: int) -> list[dict[str
         return None
     parts = {name: [part.copy() for part in np.split(array, n, axes[name])] for name, array in made.items()}
     return [{name: each[k] for name, each in parts.items()} for k in range(n)]
+
+
+def same_bits(alone: Mapping[str, NDArray[Any] | None], found: Mapping[str, NDArray[Any] | None]) -> bool:
+    """Has a sequence of a batch what it has alone."""
+    pairs = [(a, found[name]) for name, a in alone.items()]
+    return all(a is b or (a is not None and b is not None and _bits(a) == _bits(b)) for a, b in pairs)
+
+
+def _bits(array: NDArray[Any]) -> tuple[tuple[int, ...], bytes]:
+    return array.shape, array.tobytes()
