@@ -126,3 +126,8 @@ cdef extern from "Python.h":
 cdef inline bint apart(PyObject *a, PyObject *b) noexcept:
     """Do two arrays share no memory."""
     return LI_DATA(a) >= LI_DATA(b) + LI_NBYTES(b) or LI_DATA(b) >= LI_DATA(a) + LI_NBYTES(a)
+
+
+cdef inline int raised() except -1:
+    """Hand on the error that is set."""
+    return -1

@@ -487,8 +487,3 @@ cdef class PoolCore:
 
     def _failed(self, error, ids, frames, chunk):
         raise error
-
-
-cdef int raised() except -1:
-    """Hand on the error that is set."""
-    return -1

@@ -1,16 +1,18 @@
 """A call of a stream in one crossing into C, and what every stream has of it."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, Final, NoReturn, TypeVar, final, overload
+from typing import Any, Final, Generic, NoReturn, final, overload
 
 import numpy as np
 from _typeshed import SupportsGetItem
 from numpy.typing import NDArray
+from typing_extensions import TypeVar
 
 from ._core import Base, Plan, StepError
 from .typing import Array, ArrayIn, Feeds, Out
 
 Result = TypeVar("Result")
+P = TypeVar("P", default=Any)
 Port = tuple[str, object, tuple[int, ...], int, bool]
 """Name, dtype, shape of one step, time axis (-1: none), and whether it has something for every step."""
 
@@ -69,12 +71,12 @@ MAX_CHUNK: Final[int]
 """Longest block of a stream, where the caller does not say."""
 
 @final
-class Standing:
+class Standing(Generic[P]):
     """Where a stream stands, besides its state: replaced as a whole, so that a call sees whether it is still there."""
 
-    def __init__(self, plan: Any, phase: tuple[int, ...], flushed: bool) -> None: ...
+    def __init__(self, plan: P, phase: tuple[int, ...], flushed: bool) -> None: ...
     @property
-    def plan(self) -> Any: ...
+    def plan(self) -> P: ...
     @property
     def phase(self) -> tuple[int, ...]: ...
     @property
@@ -154,6 +156,8 @@ class StreamCore:
         StateError
             The stream was flushed before.
         """
+    def _refitted(self, x: Any) -> bool:
+        """Hook: is what a call runs another now, because of what is fed."""
     def _step_failed(self, error: StepError, nodes: Sequence[str]) -> NoReturn:
         """Hook: raise the public error for a step that failed, the state being that before the call again. Called
         without the lock."""

@@ -81,11 +81,6 @@ cdef object too_much(what):
     return errors.BudgetError(f"the call takes more memory than there is ({what}); feed shorter pieces")
 
 
-cdef int raised() except -1:
-    """Hand on the error that is set."""
-    return -1
-
-
 cdef Shape shape_of(tuple dims, int time) except *:
     cdef Shape shape
     bounds.step_shape(dims, time, MAX_RANK)
@@ -433,7 +428,7 @@ cdef class StreamCore:
         """What the fast road does not take: arrays of others go on it as views, all else is the general path's."""
         cdef object given = out, result = None
         x, out, other = views.views_of(x, out)
-        if other:
+        if other or self._refitted(x):
             result = self.go(x, out, chunk)
         if result is None:
             result = self._alone((self._run_slow if chunk else self._step_slow)(x, out))
@@ -495,6 +490,9 @@ cdef class StreamCore:
         if code:
             return self._step_failed(step_error(code), call.nodes[failed])
         return result
+
+    def _refitted(self, x):
+        return False
 
     def _step_failed(self, error, nodes):
         raise error

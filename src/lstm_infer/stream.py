@@ -197,6 +197,20 @@ class Stream(StreamCore):
     def _flush_slow(self) -> general.Body:
         return general.flush_slow(self)
 
+    def _refitted(self, x: Any) -> bool:
+        others = self._plan.others
+        found: StreamPlan | None = self._plan.fitting(x) if others else None  # type: ignore[attr-defined]
+        if found is None:
+            return False
+
+        def body(now: Standing) -> tuple[None, Standing]:
+            then = Standing(found, now.phase, now.flushed)
+            self._bind(found.call, self._state, then)
+            return None, then
+
+        self._alone(body)
+        return True
+
     def _step_failed(self, error: StepError, nodes: Sequence[str]) -> NoReturn:
         from .program.program import step_failed  # what it takes is not needed before
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
 import lstm_infer
 import stream_models
@@ -171,3 +172,55 @@ def test_threads_open_a_model_once(tmp_path: Path) -> None:
     assert len(found) == 6 and len(set(found)) == 1 and found[0][0] == source.summary()
     with pytest.raises(AttributeError):
         made.nothing  # noqa: B018
+
+
+def sized() -> bytes:
+    """A frame model that leaves the size of a frame open: its mean goes through a recurrence."""
+    rng = np.random.default_rng(5)
+    consts = {"W": rng.normal(size=(1, 16, 1)), "R": rng.normal(size=(1, 16, 4))}
+    given: dict[str, Any] = {name: value.astype(np.float32) for name, value in consts.items()}
+    nodes = [
+        helper.make_node("ReduceMean", ["x"], ["m"], axes=[1], keepdims=1),
+        helper.make_node("Unsqueeze", ["m", "at"], ["s"]),
+        helper.make_node("LSTM", ["s", "W", "R", "", "", "h", "c"], ["", "hn", "cn"], hidden_size=4),
+        helper.make_node("Add", ["hn", "s"], ["y"]),
+    ]
+    states = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 1, 4]) for name in ("h", "c", "hn", "cn")]
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, "N"])
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 1, 4])
+    given["at"] = np.array([0], np.int64)
+    graph = helper.make_graph(
+        nodes, "sized", [x, *states[:2]], [y, *states[2:]],
+        [numpy_helper.from_array(value, name) for name, value in given.items()],
+    )  # fmt: skip
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
+
+
+def test_a_file_holds_plans_for_the_sizes_that_are_named(tmp_path: Path) -> None:
+    source, path = lstm_infer.load(sized()), tmp_path / "sized.lsi"
+    lstm_infer.convert(source, path, plans=[{"x": (None, 12)}, {"x": (None, 30)}])
+    here, there = source.stream(), lstm_infer.load(path).stream()
+    rng = np.random.default_rng(1)
+    for n in (12, 30, 12, 12, 30):
+        x = rng.normal(size=(1, n)).astype(np.float32)
+        assert equal(there.step(x), here.step(x))
+        assert isinstance(there._plan, MappedPlan) and there._plan._made is None, "the graph was read"
+        assert equal(there.run(np.stack([x, x])), here.run(np.stack([x, x])))
+    twin = there.fork()
+    assert there.snapshot() == here.snapshot() == twin.snapshot()
+    for n in (7, 30):  # a size that has no plan in the file, and back
+        x = rng.normal(size=(1, n)).astype(np.float32)
+        assert equal(there.step(x), here.step(x))
+    assert twin.nbytes == source.stream().nbytes
+
+
+@pytest.mark.parametrize(
+    "plans, said",
+    [([{"x": (3, 12)}], "does not leave axis 0 open"), ([{"z": (1, 12)}], "one of"), ([{"x": (12,)}], "a size, or None"),
+     ({"x": (1, 12)}, "a sequence expected")],
+)  # fmt: skip
+def test_sizes_that_cannot_be_are_refused(plans: Any, said: str, tmp_path: Path) -> None:
+    with pytest.raises(lstm_infer.ArgumentError, match=said):
+        lstm_infer.convert(sized(), tmp_path / "sized.lsi", plans=plans)
+    with pytest.raises(lstm_infer.ArgumentError, match="means nothing"):
+        lstm_infer.convert(sized(), tmp_path / "sized.onnx", plans=[{"x": (None, 12)}])

@@ -213,10 +213,9 @@ def _add_convert(commands: Any) -> None:
     convert.add_argument("--force", action="store_true", help="write over what is there")
     convert.add_argument("--chunk", type=positive, metavar="N", help="onnx, c: steps of one call (default 1)")
     convert.add_argument("--batch", type=positive, metavar="N", help="c: signals in lockstep (default 1)")
+    convert.add_argument("--plan", action="append", type=shape, metavar="INPUT=?,N", help="native: sizes to be fed")
     convert.add_argument("--opset", type=positive, metavar="N", help="onnx: version of the operators")
-    convert.add_argument(
-        "--name", metavar="NAME", help="c: what functions and files are called (default: the folder's)"
-    )
+    convert.add_argument("--name", metavar="NAME", help="c: what functions and files are called (default: OUT)")
     convert.add_argument("--seed", type=int, default=0, metavar="N", help="of the signals that are run (default 0)")
     _model_options(convert, states=pair_or_file)
     convert.add_argument("out", type=Path, metavar="OUT", help="the file, for c the folder")
@@ -417,8 +416,8 @@ def _do_convert(args: argparse.Namespace) -> int:
     try:
         found = lstm_infer.convert(
             args.model, args.out, to=args.to, chunk=args.chunk, batch=args.batch, opset=args.opset, name=args.name,
-            states_file=files[-1] if files else None, force=args.force, seed=args.seed, say=_teller(args),
-            **_load_options(args),
+            force=args.force, states_file=files[-1] if files else None, plans=args.plan and [dict([one]) for one in args.plan],
+            seed=args.seed, say=_teller(args), **_load_options(args),
         )  # fmt: skip
     except WrongResultError as error:
         print(json.dumps(error.report.to_dict(), indent=2) if args.json else str(error))

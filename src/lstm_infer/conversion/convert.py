@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,6 +33,7 @@ OPTIONS: Mapping[str, Callable[[str, Any], Any]] = {
     "states_file": lambda what, value: _path(what, value),
     "name": lambda what, value: _text(what, value),
     "isa": lambda what, value: _text(what, value),
+    "plans": lambda what, value: tuple(given.named(what, sizes) for sizes in given.items(what, value)),
 }
 """What a form may take, and how it is looked at."""
 
@@ -47,6 +48,7 @@ def convert(
     opset: int | None = None,
     states_file: str | os.PathLike[str] | None = None,
     name: str | None = None,
+    plans: Sequence[Mapping[str, Sequence[int | None]]] | None = None,
     force: bool = False,
     seed: int = 0,
     say: Callable[[str], None] | None = None,
@@ -74,6 +76,10 @@ def convert(
         ONNX: a .npz file to write the first states to.
     name : str, optional
         C: what the functions and files are called; default the name of the folder.
+    plans : sequence of dict of input name to shape, optional
+        Native, where the file leaves open sizes that are neither time nor batch: those that streams will be fed, each as
+        `inputs` of `load` would fix them, as in `[{"input": (None, 512)}, {"input": (None, 256)}]`. A stream of such sizes runs
+        at once; others take the time to plan them at their first step.
     force : bool
         Write over what stands at `path`.
     seed : int
@@ -109,7 +115,8 @@ def convert(
     tell = say or (lambda line: None)
     goal = _path("path", path)
     form = _form(to, goal)
-    given_options = {"chunk": chunk, "batch": batch, "opset": opset, "states_file": states_file, "name": name}
+    given_options = {"chunk": chunk, "batch": batch, "opset": opset, "states_file": states_file, "name": name,
+                     "plans": plans}  # fmt: skip
     if "isa" in form.takes:  # what the result is written for, which this machine need not run
         given_options["isa"] = load_options.pop("isa", None)
     options = _options(form, given_options)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -11,12 +11,12 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import __version__, _core
+from .. import __version__, _core, given
 from .._stream import MAX_CHUNK
 from ..analysis.spec import StreamSpec
 from ..drive.driver import named, one_or_all
 from ..drive.inputs import stream_spec
-from ..errors import ConvertError, LstmInferError
+from ..errors import ArgumentError, ConvertError, LstmInferError
 from ..graph.ir import Array, Graph, Node
 from ..graph.weights import MARKS, Weight, as_weight, mark
 from ..model import Model, load
@@ -28,6 +28,7 @@ from ..program.store import Panels
 from ..program.unpacking import Piece, Unpack
 from ..program.views import View
 from ..streams.gil import RELEASE_FROM
+from ..streams.plan import StreamPlan
 from ..streams.road import ports_of
 from .form import Asked, Proof, Written
 from .proof import Live, live_cases, matched, whole_cases
@@ -39,8 +40,8 @@ STEPS, PIECE = 60, 7
 """Of a signal on which a file is checked, and of one call."""
 
 
-def write_native(model: Model, path: Path) -> None:
-    """Write a model as it runs into a file.
+def write_native(model: Model, path: Path, plans: Sequence[Mapping[str, Any]] = ()) -> None:
+    """Write a model as it runs into a file. plans: sizes besides the usual ones whose plans it holds (`convert`).
 
     Raises
     ------
@@ -50,7 +51,7 @@ def write_native(model: Model, path: Path) -> None:
     keep = _pack_all(model)
     try:
         with open(path, "wb") as file:
-            _Writer(model, file).write()
+            _Writer(model, file, plans).write()
     except OSError as error:
         raise ConvertError(f"{path}: cannot be written: {error.strerror or error}") from error
     del keep
@@ -74,9 +75,9 @@ def _pack_all(model: Model) -> list[Any]:
 class _Writer:
     """Writes one file: blocks as they are met, then the documents."""
 
-    def __init__(self, model: Model, file: Any) -> None:
+    def __init__(self, model: Model, file: Any, wanted: Sequence[Mapping[str, Any]]) -> None:
         self._model, self._file, self._store = model, file, model._programs.store
-        self._at = 0
+        self._at, self._wanted = 0, wanted
         self._blocks: list[list[Any]] = []
         self._by_array: dict[int, int] = {}
         self._held: list[Array] = []
@@ -237,23 +238,45 @@ class _Writer:
 
     def _plans(self) -> tuple[int, int, int]:
         """Streams that run at once: where they lie (by 64 bytes), their length and checksum; 0 where there are none."""
-        streams = [words for words in [self._stream()] if words is not None]
+        streams = self._streams()
         if not streams:
             return 0, 0, 0
         row = np.array([*plan_key(), len(streams)], "<i8")
         start, length, checksum = self._put(np.concatenate([row, *streams]).data)
         return (start // ALIGN, length, checksum) if start // ALIGN < 1 << 32 > length else (0, 0, 0)
 
-    def _stream(self) -> NDArray[np.int64] | None:
-        """The plan of the usual stream: one signal, with nothing but its frames."""
+    def _streams(self) -> list[NDArray[np.int64]]:
+        """The plan of the usual stream (one signal, with nothing but its frames), and those for the sizes that are wanted."""
         model = self._model
         try:
             spec = stream_spec(model)
             if not isinstance(spec, StreamSpec) or spec.side:
-                return None
-            _, plan = model._streams.open(1, {}, {}, MAX_CHUNK)
-        except LstmInferError:
-            return None
+                return self._none("the model does not stream, or takes inputs without time")
+            asked, plan = model._streams.open(1, {}, {}, MAX_CHUNK)
+        except LstmInferError as error:
+            return self._none(str(error))
+        usual = self._stream(plan)
+        if usual is None:
+            return self._none("a stream of it draws numbers, looks ahead, or has a step that runs as NumPy")
+        found = [usual]
+        for shapes in self._wanted:
+            sizes = _sizes(plan, shapes)
+            other = model._replan(asked, sizes) if sizes else plan
+            if layout_sign(other) != layout_sign(plan):
+                raise ConvertError(
+                    f"plans: the states of a stream have other sizes at {shapes}; fix them by inputs={shapes}"
+                )
+            words = self._stream(other) if sizes else None
+            found += [] if words is None else [words]
+        return found
+
+    def _none(self, why: str) -> list[NDArray[np.int64]]:
+        if self._wanted:
+            raise ConvertError(f"plans: a file holds none of this model: {why}")
+        return []
+
+    def _stream(self, plan: StreamPlan) -> NDArray[np.int64] | None:
+        """What `native/plans.py` reads of a plan."""
         first = plan.first_state()
         if plan.call is None or not plan.is_settled:
             return None
@@ -290,6 +313,28 @@ class _Writer:
         }  # fmt: skip
 
 
+def _sizes(plan: StreamPlan, shapes: Mapping[str, Any]) -> dict[tuple[str, int], int]:
+    """Extents that differ from those of a plan."""
+    found = {}
+    for name, shape in shapes.items():
+        fact = plan.step_facts.get(name)
+        sizes = given.items(f"plans: {name!r}", shape)
+        if fact is None or len(sizes) != len(fact.shape):
+            raise ArgumentError(
+                f"plans: {name!r}: one of {list(plan.step_facts)} expected, with a size, or None, for each axis; got {sizes}"
+            )
+        for axis, size in enumerate(sizes):
+            if size is None or size == fact.shape[axis]:
+                continue
+            if not plan.fed.is_open(name, axis):
+                raise ArgumentError(
+                    f"plans: {name!r}: the file does not leave axis {axis} open (it has {fact.shape[axis]}, or is time or batch); "
+                    "write None there"
+                )
+            found[name, axis] = given.number(f"plans: {name!r}", size, 1)
+    return found
+
+
 def _first(first: NDArray[np.uint8]) -> list[int]:
     """The first state: its size, and where it is not all 0 its bytes."""
     return [first.nbytes, 1, *_bytes(first.tobytes())] if first.any() else [first.nbytes, 0]
@@ -323,13 +368,13 @@ class Native:
 
     name = "native"
     suffix = ".lsi"
-    takes: Mapping[str, Any] = {}
+    takes: Mapping[str, Any] = {"plans": ()}
     allowed = "nothing: every output has the same bits, whole and streamed"
 
     def write(self, model: Model, folder: Path, asked: Asked) -> Written:
         """One file."""
         path = folder / (asked.path.name or "model.lsi")
-        write_native(model, path)
+        write_native(model, path, asked.options["plans"])
         file = native(path)
         assert file is not None
         weights = sum(n for _, _, _, n, _ in file.blocks)

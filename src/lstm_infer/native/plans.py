@@ -50,7 +50,7 @@ MOST_WORK = 2.0**40
 """Of one call; some minutes."""
 MOST_BYTES = 1 << 32
 """Of what a stream keeps, or works in."""
-MOST, MOST_AXES, MOST_PORTS, MOST_STEPS = 2**40, 16, 61, 1 << 18
+MOST, MOST_AXES, MOST_PORTS, MOST_STEPS, MOST_STREAMS = 2**40, 16, 61, 1 << 18, 64
 _ODD = (ValueError, TypeError, LookupError, ArithmeticError)
 
 
@@ -125,8 +125,11 @@ def plans_in(memory: Bytes, label: str, isa: str | None) -> dict[tuple[int, int]
             return {}
         if isa is not None or os.environ.get(_core.ISA_VARIABLE):
             isa = isas.choose_isa(isa)
-        found = (MappedPlan(memory, label, words, isa or _core.best_isa()) for _ in range(words.number(0, 1 << 10)))
-        return {(plan.batch, plan.max_chunk): plan for plan in found}
+        found: dict[tuple[int, int], MappedPlan] = {}
+        for _ in range(words.number(0, MOST_STREAMS)):
+            plan = MappedPlan(memory, label, words, isa or _core.best_isa())
+            found.setdefault((plan.batch, plan.max_chunk), plan).beside(plan)
+        return found
     except _ODD as error:
         if isinstance(error, errors.LstmInferError):
             raise
@@ -171,6 +174,8 @@ class MappedPlan:
     def __init__(self, memory: Bytes, label: str, words: _Words, isa: str) -> None:
         self.batch, self.max_chunk = words.number(1, MOST), words.number(1, MOST)
         self.first_phase: tuple[int, ...] = ()
+        self.others: list[MappedPlan] = []
+        """For other sizes of the same inputs, with the same states."""
         self._layout = words.number(0, 2**32 - 1)
         self._first = _first(words)
         self._label = label
@@ -201,11 +206,34 @@ class MappedPlan:
         """The state block before the first step: read-only, one for all streams."""
         return self._first
 
+    # ---- other sizes --------------------------------------------------------------------------------------
+
+    def beside(self, other: MappedPlan) -> None:
+        """Another plan of the same stream, for other sizes."""
+        if other is self:
+            return
+        if other._layout != self._layout or not np.array_equal(other._first, self._first):
+            raise ValueError("plans of a stream with the same states expected")
+        other._first = self._first
+        known = [self, *self.others]
+        for one in known:
+            one.others.append(other)
+        other.others = known
+
+    def fitting(self, x: Any) -> MappedPlan | None:
+        """That of the others which takes what is fed."""
+        for other in self.others:
+            named = x if isinstance(x, dict) else {other.inputs[0][0]: x}
+            if len(named) == len(other.inputs) and all(_takes(port, named.get(port[0])) for port in other.inputs):
+                return other
+        return None
+
     # ---- the plan that is made from the graph -----------------------------------------------------------
 
     def bound(self, model: Any) -> MappedPlan:
         """The same, of the model that makes the rest."""
-        self._model = model
+        for one in (self, *self.others):
+            one._model = model
         return self
 
     @property
@@ -230,12 +258,29 @@ class MappedPlan:
         with self._lock:
             if self._made is None or self._asked is None:
                 asked, plan = self._model._streams.open(self.batch, {}, {}, self.max_chunk)
-                if layout_sign(plan) != self._layout or not np.array_equal(plan.first_state(), self._first):
+                plan = self._sized(asked, plan)
+                if (
+                    plan is None
+                    or layout_sign(plan) != self._layout
+                    or not np.array_equal(plan.first_state(), self._first)
+                ):
                     raise errors.FormatError(
                         f"{self._label}: its plans were made by another build of this release; convert the model again"
                     )
                 self._asked, self._made = asked, plan
             return self._asked, self._made
+
+    def _sized(self, asked: Asked, plan: StreamPlan) -> StreamPlan | None:
+        """The plan from the graph at the sizes of this one; None: it has other inputs."""
+        own = {name: shape for name, _, shape, *_ in self.inputs}
+        facts = {name: fact.shape for name, fact in plan.step_facts.items()}
+        if own.keys() != facts.keys() or any(len(own[name]) != len(shape) for name, shape in facts.items()):
+            return None
+        sizes = {
+            (name, a): own[name][a] for name, shape in facts.items() for a, n in enumerate(shape) if own[name][a] != n
+        }
+        made: StreamPlan = self._model._replan(asked, sizes) if sizes else plan
+        return made
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.made()[1], name)
@@ -308,6 +353,18 @@ def _port(words: _Words) -> Port:
     if _bytes(port, 1) > MOST_BYTES:
         raise ValueError(f"port {port[0]!r}: a step of {list(shape)}")
     return port
+
+
+def _takes(port: Port, array: Any) -> bool:
+    """May an array be a step of such a port, or several."""
+    _, dtype, shape, time, _ = port
+    if type(array) is not np.ndarray or array.dtype != dtype:
+        return False
+    got = array.shape
+    if time < 0:
+        return shape in (got, got[1:])
+    one = (*shape[:time], *shape[time + 1 :])
+    return one in (got, (*got[:time], *got[time + 1 :]))
 
 
 def _bytes(port: Port, n: int) -> int:

@@ -59,6 +59,9 @@ BLOCKS = (64, 16, 4, 1)
 class StreamPlan:
     """Programs and state layout for one batch size and one set of bound side inputs."""
 
+    others: Sequence[StreamPlan] = ()
+    """As it is, of a file that was converted for several sizes (native/plans.py)."""
+
     def __init__(
         self,
         graph: Graph,
