@@ -1,6 +1,6 @@
 """The site: python -m sphinx -W -b html docs OUT. Needs pip install '.[docs]'.
 
-It runs the examples that need nothing else. With LSTM_INFER_GALLERY=all, and '.[docs,test]' torch onnxscript, it runs all:
+It runs the examples that need nothing else. With LSTM_INFER_GALLERY=all, and '.[docs,test]' torch onnxscript keras, it runs all:
 LSTM_INFER_MODELS names the folder with the models of others, those of them that are not there are shown without a result.
 """
 
@@ -44,8 +44,8 @@ STORIES = [
 ]  # fmt: skip
 """Examples that need nothing but the package and matplotlib."""
 
-OTHERS = ["torch_to_live", "stateful_onnx", "vad_silero", "denoise_dtln"]
-"""Those that need torch, onnxruntime or the models of others: run by LSTM_INFER_GALLERY=all."""
+OTHERS = ["torch_to_live", "keras_to_live", "stateful_onnx", "vad_silero", "denoise_dtln"]
+"""Those that need torch, keras, onnxruntime or the models of others: run by LSTM_INFER_GALLERY=all."""
 
 SHOWN = [*STORIES, *OTHERS, "train_amp"]
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import doctest
 import inspect
+import io
 from typing import Any
 
 import pytest
@@ -29,6 +31,22 @@ def test_it_has_a_docstring(name: str) -> None:
     text = inspect.getdoc(public()[name]) or ""
     sentence = text.removeprefix(text.partition("\n")[0]) if text.startswith(name.rpartition(".")[2] + "(") else text
     assert len(sentence.strip()) > 20, f"help() of {name} says {text!r}"
+
+
+EXAMPLES = ["load", "convert", "Model.run", "Model.stream", "Model.pool"]
+
+
+def test_where_examples_are() -> None:
+    """In what everybody calls, and nowhere unseen by the test below."""
+    assert set(EXAMPLES) <= {name for name, item in public().items() if ">>> " in (inspect.getdoc(item) or "")}
+
+
+@pytest.mark.parametrize("name", public())
+def test_examples_run(name: str, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)  # where what they write goes
+    found = doctest.DocTestParser().get_doctest(inspect.getdoc(public()[name]) or "", {}, name, None, 0)
+    said = io.StringIO()
+    assert doctest.DocTestRunner().run(found, out=said.write).failed == 0, said.getvalue()
 
 
 @pytest.mark.parametrize("name", METHODS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import re
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +13,7 @@ import lstm_infer
 import shared_files
 
 DOCS = shared_files.ROOT / "docs"
+PACKAGE = shared_files.ROOT / "src" / "lstm_infer"
 
 
 def test_every_public_name_has_a_page() -> None:
@@ -61,7 +63,34 @@ def test_the_code_of_a_page_runs_and_prints_what_it_says(monkeypatch, name) -> N
         assert said.getvalue() == want, block
 
 
-def test_links_of_pages_lead_somewhere() -> None:
-    for page in DOCS.glob("*.md"):
-        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
-            assert (DOCS / target).exists(), f"{page.name}: {target}"
+ROOT = shared_files.ROOT
+MARKDOWN = sorted(
+    page
+    for folder in (".", "docs", "examples", "examples/*", "benchmarks", "kernels", "wheels")
+    for page in ROOT.glob(f"{folder}/*.md")
+)
+
+
+def headings(page: Path) -> set[str]:
+    """The anchors of a page, as GitHub and myst make them of its headings."""
+    found = re.findall(r"^#+ +(.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", line.lower()).replace(" ", "-") for line in found}
+
+
+@pytest.mark.parametrize("page", MARKDOWN, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_and_paths_lead_somewhere(page: Path) -> None:
+    text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    for target in re.findall(r"\]\(([^)\s:]+)\)", text):
+        name, _, anchor = target.partition("#")
+        to = page.parent / name if name else page
+        assert to.exists(), target
+        assert not anchor or anchor in headings(to), target
+    places = [ROOT, page.parent, ROOT / "tests", ROOT / "kernels", PACKAGE, PACKAGE / "analysis"]
+    for named in re.findall(r"`([\w.-]+(?:/[\w.-]+)+\.(?:py|pyx|md|c|h|onnx|sh|yml))`", text):
+        assert any((place / named).exists() for place in places), f"{named} is named, and is not there"
+
+
+def test_nothing_outside_is_linked() -> None:
+    """What is elsewhere cannot be checked here: it is named as github.com/owner/name, not linked."""
+    for page in MARKDOWN:
+        assert "](http" not in page.read_text(encoding="utf-8"), page.name

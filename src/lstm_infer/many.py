@@ -96,6 +96,17 @@ class ManySignals:
         ------
         NotStreamableError, StateError, FeedError, ShapeError, DtypeError, ArgumentError
             As in `stream`.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import lstm_infer
+        >>> from lstm_infer.cli.demo.show import MODEL
+        >>> with lstm_infer.load(MODEL).pool() as pool:  # a frame is [1, 1], of one signal
+        ...     alice, bob = pool.open(), pool.open()
+        ...     y = pool.step([bob, alice], np.zeros((2, 1, 1), np.float32))
+        >>> y.shape
+        (2, 1, 1)
         """
         bound = {} if inputs is None else given.named("inputs", inputs)
         reserve, max_chunk = given.number("reserve", reserve, 0), given.number("max_chunk", max_chunk, 1)

@@ -92,6 +92,16 @@ def load(
         `inputs`, `constants`, `states` or `time_axis` do not fit the graph.
     ArgumentError
         An argument is of another kind than what stands here, or not built.
+
+    Examples
+    --------
+    >>> import lstm_infer
+    >>> from lstm_infer.cli.demo.show import MODEL  # or the path of your own .onnx
+    >>> model = lstm_infer.load(MODEL)
+    >>> model.inputs[0].name, model.inputs[0].shape, model.inputs[0].time_axis
+    ('x', (None, None, 1), 0)
+    >>> [state.name for state in model.states]
+    ['/lstm/LSTM.h', '/lstm/LSTM.c']
     """
 
     if type(threads) is not int or threads != 1:
@@ -278,6 +288,15 @@ class Model(ManySignals, Mapped):
             The run takes more memory than there is.
         ArgumentError
             `feeds` is no dict by name, or `outputs` no sequence of names.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import lstm_infer
+        >>> from lstm_infer.cli.demo.show import MODEL
+        >>> made = lstm_infer.load(MODEL).run({"x": np.zeros((48, 2, 1), np.float32)})  # [T, B, 1]
+        >>> {name: array.shape for name, array in made.items()}
+        {'y': (48, 2, 1)}
         """
         if type(feeds) is not dict:
             feeds = _named(feeds, outputs, [port.name for port in self._ports])
@@ -339,6 +358,18 @@ class Model(ManySignals, Mapped):
             States cannot be paired, or a batch is asked of states that have no batch axis.
         FeedError, ShapeError, DtypeError
             `initial` or `inputs` do not fit.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import lstm_infer
+        >>> from lstm_infer.cli.demo.show import MODEL
+        >>> model, x = lstm_infer.load(MODEL), np.ones((48, 1, 1), np.float32)
+        >>> stream = model.stream()
+        >>> first = stream.step(x[0])  # [1, 1]: a time step, without its axis
+        >>> rest = stream.run(x[1:])  # a chunk; the state goes on
+        >>> bool(np.array_equal(np.concatenate([first[None], rest]), model.run({"x": x})["y"]))
+        True
         """
         if self._plans and initial is None and inputs is None and type(batch) is int and type(max_chunk) is int:
             mapped = self._plans.get((batch, max_chunk))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ else:
 from keras import layers  # noqa: E402
 
 import lstm_infer  # noqa: E402
+import shared_files  # noqa: E402
 import tolerances  # noqa: E402
 from lstm_infer import ArgumentError, from_keras  # noqa: E402
 
@@ -178,3 +180,15 @@ def test_a_mask_is_named():
     with pytest.raises(lstm_infer.ConvertError, match=r"layers \['padding'\] mask padding.*mask_zero=False") as found:
         from_keras(net)
     assert "\x1b" not in str(found.value)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "torch", reason="the example is for the torch backend")
+@pytest.mark.parametrize("own", [False, True])
+def test_the_example_runs(monkeypatch, capsys, tmp_path, own):
+    import runpy
+
+    if own:
+        keras.Sequential([keras.Input((None, 3)), layers.LSTM(5, return_sequences=True)]).save(tmp_path / "own.keras")
+    monkeypatch.setattr(sys, "argv", ["keras_to_live.py", *([str(tmp_path / "own.keras")] if own else [])])
+    runpy.run_path(str(shared_files.ROOT / "examples" / "keras_to_live.py"))
+    assert "100 hours live" in capsys.readouterr().out

@@ -107,6 +107,14 @@ def convert(
         An argument is of another kind, means nothing for this form, or `path` exists and `force` is not set.
     LstmInferError
         `load` refuses the source.
+
+    Examples
+    --------
+    >>> import lstm_infer
+    >>> from lstm_infer.cli.demo.show import MODEL
+    >>> report = lstm_infer.convert(MODEL, "step.onnx", force=True)  # one step, its states in and out, for any runtime
+    >>> report.ok, report.facts["opset"]
+    (True, '17')
     """
     if say is not None and not callable(say):
         raise ArgumentError(f"say: a function expected, got {given.shown(say)}")
