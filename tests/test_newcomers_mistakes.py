@@ -10,6 +10,7 @@ import pytest
 
 import lstm_infer
 import stream_models
+from lstm_infer.cli.demo.show import MODEL
 from lstm_infer.errors import (
     ArgumentError,
     DtypeError,
@@ -77,6 +78,11 @@ MISTAKES = {
     "a list of lists": (lambda: plain().step([[0.0] * N]), DtypeError, "np.asarray(x, np.float32)"),
     "a chunk into step": (lambda: plain().step(CHUNK), ShapeError, "run() takes these 7 steps at once"),
     "[T, F] into step": (lambda: plain().step(CHUNK[:, 0]), ShapeError, "run(np.expand_dims(x, 1))"),
+    "[T] into run": (
+        lambda: lstm_infer.load(MODEL).stream().run(np.zeros(9, np.float32)),
+        ShapeError,
+        "x.reshape(-1, 1, 1)",
+    ),
     "[T, F] into run": (lambda: plain().run(CHUNK[:, 0]), ShapeError, "run(np.expand_dims(x, 1))"),
     "[F] into step": (lambda: plain().step(FRAME[0]), ShapeError, f"x.reshape(1, {N})"),
     "a batch into a stream of one": (lambda: plain().step(np.zeros((3, N), np.float32)), ShapeError, "stream(batch=3)"),

@@ -184,6 +184,8 @@ def _hint(plan: StreamPlan, name: str, shape: tuple[int, ...], call: str) -> str
             found.append(f"steps of one signal go into run(np.expand_dims(x, {batch + lead}))")
     if not found and call == "step" and math.prod(shape) == math.prod(step):
         found.append(f"write x.reshape({', '.join(map(str, step))})")
+    if not found and call == "run" and len(shape) == 1 and math.prod(step) == 1:  # samples of a signal
+        found.append(f"write x.reshape({', '.join('-1' if n is None else str(n) for n in chunk)})")
     return "; " + ", ".join(found) if found else ""
 
 
