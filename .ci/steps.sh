@@ -19,7 +19,7 @@ copy_tree() {
 # ---- Debian's packages, and a root of another architecture for the emulator ----
 
 step_packages() {
-    local wanted=(binutils gcc g++ make libc6-dev clang valgrind gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user-static debootstrap)
+    local wanted=(binutils gcc g++ make libc6-dev clang valgrind gcc-mingw-w64-x86-64-win32 gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user-static debootstrap)
     if ! dpkg --status "${wanted[@]}" >/dev/null 2>&1; then
         export DEBIAN_FRONTEND=noninteractive
         apt-get update -qq
@@ -100,6 +100,30 @@ step_frameworks() {
     local python=$WORK/frameworks/bin/python # the package as the user has it, and the frameworks beside it
     "$python" -m pip install -q torch==2.13.0 onnxscript keras 'picows>=2' uvloop
     KERAS_BACKEND=torch "$python" -m pytest tests/doors tests/test_readme.py tests/recognise/test_cells.py tests/stream/test_one_step_read.py tests/examples/test_training.py tests/test_serve_vad.py
+}
+
+# ---- the oldest numpy and onnx that pyproject.toml allows, under the package as the user has it ----
+
+step_oldest() {
+    "$PYTHON" -m venv "$WORK/oldest"
+    "$USER_PYTHON" -c 'import site; print(site.getsitepackages()[0])' >"$(echo "$WORK"/oldest/lib/python*/site-packages)/user.pth"
+    local python=$WORK/oldest/bin/python oldest # what is installed here comes before what the user has
+    oldest=$("$PYTHON" -c '
+import tomllib
+for need in tomllib.load(open("pyproject.toml", "rb"))["project"]["dependencies"]:
+    print(need.replace(">=", "==") + ".0")')
+    # shellcheck disable=SC2086
+    "$python" -m pip install -q --no-deps --only-binary=:all: $oldest
+    "$python" - $oldest <<'END'
+import sys
+from importlib.metadata import version
+for need in sys.argv[1:]:
+    name, _, wanted = need.partition("==")
+    assert version(name) == __import__(name).__version__ == wanted, (name, __import__(name).__version__)
+    print(need)
+END
+    (cd "$WORK/scratch" && "$python" -m lstm_infer demo --no-plot)
+    "$python" -m pytest tests/test_core.py tests/test_call.py tests/importer/test_opsets.py tests/importer/test_files.py tests/stream/test_kept_snapshots.py tests/native/test_kept_files.py
 }
 
 # ---- tables by key, and Ray over them; elsewhere these tests skip ----
@@ -267,6 +291,7 @@ step_compilers() {
         echo "$compiler: no warning"
     done
     [[ $FILES == no ]] || diff "$WORK/few_gcc" "$WORK/few_clang"
+    "$DEV_PYTHON" wheels/compile_elsewhere.py --short --only mingw_x86_64
 }
 
 # ---- 8. sanitizers ----

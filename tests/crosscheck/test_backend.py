@@ -105,6 +105,8 @@ def collect():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # onnx's generators overflow on purpose
         cases = load_model_tests(kind="node")
+    if cases[0].model is None:
+        pytest.skip("this onnx gives its cases as files", allow_module_level=True)
     listed = listed_ops()
     for case in cases:
         if RECURRENT.match(case.name) or set(ops_of(case.model.graph)) <= listed:

@@ -111,11 +111,14 @@ def test_ports() -> None:
     )
 
 
-@pytest.mark.parametrize("code", [TensorProto.BFLOAT16, TensorProto.STRING, TensorProto.INT4, TensorProto.FLOAT8E5M2])
+INT4 = 22  # onnx knows the name from 1.16 on
+
+
+@pytest.mark.parametrize("code", [TensorProto.BFLOAT16, TensorProto.STRING, INT4, TensorProto.FLOAT8E5M2])
 def test_inputs_of_other_dtypes_are_refused(code: int) -> None:
     refused(
         model([node("Relu", "x", "y")], inputs=[port("x", [1], code)]),
-        f"input 'x'.*{TensorProto.DataType.Name(code).lower()}",
+        f"input 'x'.*{TensorProto.DataType.Name(code).lower() if code in TensorProto.DataType.values() else code}",
     )
 
 
