@@ -14,13 +14,16 @@ CFLAGS
 
 import os
 import re
+import runpy
 import shutil
 import sysconfig
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy
 from Cython.Build import cythonize
 from setuptools import Extension, setup
+from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build_ext import build_ext
 from setuptools.command.build_py import build_py
 
@@ -144,6 +147,16 @@ class BuildPy(build_py):
                 shutil.copyfile(source, copy)
 
 
+class BdistWheel(bdist_wheel):
+    """bdist_wheel that puts the bill of what is compiled in among the metadata (PEP 770)."""
+
+    def egg2dist(self, egginfo_path: str, distinfo_path: str) -> None:
+        super().egg2dist(egginfo_path, distinfo_path)
+        names = runpy.run_path(str(Path("wheels", "sbom.py")))
+        linked = {name: version(name) for name in names["LINKED"]}
+        names["write"](Path(distinfo_path), self.distribution.get_version(), linked)
+
+
 def depends() -> list[str]:
     """Every file whose change makes all objects stale."""
     found = [path for ext in ("*.h", "*.def") for path in KERNELS.rglob(ext)]
@@ -172,5 +185,5 @@ setup(
             "embedsignature.format": "python",
         },
     ),
-    cmdclass={"build_ext": BuildExt, "build_py": BuildPy},
+    cmdclass={"build_ext": BuildExt, "build_py": BuildPy, "bdist_wheel": BdistWheel},
 )

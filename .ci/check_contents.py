@@ -6,6 +6,7 @@ python .ci/check_contents.py installed FOLDER     every file of the package but 
 
 from __future__ import annotations
 
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -41,7 +42,12 @@ def installed(folder: Path) -> list[str]:
         for name in ("_core", "_stream", "_states", "_rig", "_pool", "_keys", "_check")
         if not list(package.glob(f"{name}.*.so"))
     ]
-    return wrong + [f"lacks the module {name}" for name in modules]
+    wrong += [f"lacks the module {name}" for name in modules]
+    bills = list(folder.glob("lstm_infer-*.dist-info/sboms/lstm_infer.cdx.json"))
+    if len(bills) != 1:
+        return [*wrong, "lacks its SBOM"]
+    version = bills[0].parts[-3].removeprefix("lstm_infer-").removesuffix(".dist-info")
+    return wrong + runpy.run_path("wheels/sbom.py")["faults"](bills[0].read_text(), version)
 
 
 def main() -> int:

