@@ -224,6 +224,16 @@ def test_a_number_in_an_array_is_taken_for_a_scalar():
         mine.InferenceSession(data).run(None, {**feed, "gain": np.ones(2, np.float32)})
 
 
+def test_a_value_of_a_read_only_array_can_be_written_to():
+    array = np.zeros(3, np.float32)
+    array.flags.writeable = False
+    value = mine.OrtValue.ortvalue_from_numpy(array)
+    value.update_inplace(np.ones(3, np.float32))
+    assert value.numpy().tolist() == [1, 1, 1] and not array.any()
+    scalar = mine.OrtValue.ortvalue_from_numpy(np.array(16000))
+    assert scalar.shape() == [] and scalar.element_type() == 7
+
+
 def test_what_is_not_there_says_where_to_read():
     with pytest.raises(AttributeError, match=r"no 'LoraAdapter'; docs/onnxruntime\.md"):
         _ = mine.LoraAdapter

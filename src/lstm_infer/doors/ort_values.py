@@ -62,10 +62,10 @@ class OrtValue:
     def ortvalue_from_numpy(cls, numpy_obj: NDArray[Any], device_type: str = "cpu", device_id: int = 0) -> OrtValue:
         """A value over the memory of an array, as in the original: what is written into the array is what a run reads.
 
-        An array that is not C-contiguous is copied.
+        An array that is not C-contiguous, or read-only, is copied.
         """
         _on_cpu(device_type)
-        return cls(np.ascontiguousarray(given.array("numpy_obj", numpy_obj)))
+        return cls(np.require(given.array("numpy_obj", numpy_obj), requirements=["C", "W"]))
 
     @classmethod
     def ortvalue_from_shape_and_type(
