@@ -158,13 +158,7 @@ def bench(
     drawn = first_setting(model)
     rng = np.random.default_rng(seed)
     fixed = constant_feeds(drawn)
-    session, trouble = None, "" if seeded(source, seed) else "onnxruntime reads no native files"
-    try:
-        session = None if trouble else open_session(source, threads=threads)
-    except LstmInferError:
-        raise
-    except Exception as error:  # its exceptions share no base class
-        trouble = f"onnxruntime does not load it: {' '.join(str(error).split())[:120]}"
+    session, trouble = _beside(source, threads, seed)
     int8, why = None, ""
     if wants_int8(model) and session is not None:
         tell("onnxruntime's int8")
@@ -203,6 +197,18 @@ def bench(
     for row in report.rows:
         row.note = row.note or trouble
     return report
+
+
+def _beside(source: Any, threads: int, seed: int) -> tuple[Any, str]:
+    """onnxruntime's session of a file, or why there is none."""
+    if not seeded(source, seed):
+        return None, "onnxruntime reads no native files"
+    try:
+        return open_session(source, threads=threads), ""
+    except LstmInferError:
+        raise
+    except Exception as error:  # its exceptions share no base class
+        return None, f"onnxruntime does not load it: {' '.join(str(error).split())[:120]}"
 
 
 def bench_step(model: Model, session: Any, *, rounds: int, seed: int = 0, fixed: Feeds | None = None) -> BenchRow:
