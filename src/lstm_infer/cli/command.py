@@ -16,6 +16,7 @@ import lstm_infer
 
 from ..conversion.report import WrongResultError
 from ..errors import LstmInferError
+from .said import said, show_warning
 from .tables import loading, progress
 from .values import above_zero, axis, constant, kind, named_file, pair, pair_or_file, positive, shape
 
@@ -46,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("always", category=UserWarning)
-            warnings.showwarning = _show_warning
+            warnings.showwarning = show_warning
             with loading(not args.json):
                 status: int = args.call(args)
         sys.stdout.flush()
@@ -60,38 +61,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (LstmInferError, OSError, ValueError) as error:
         if args.traceback:
             raise
-        text = _said(error) if isinstance(error, OSError) else str(error)
-        from ..records import printable
-
-        print(f"lstm-infer: {printable(' '.join(text.split()))}{_options(text, args)}", file=sys.stderr)
+        print(f"lstm-infer: {said(error, options=hasattr(args, 'constants'))}", file=sys.stderr)
         return COULD_NOT
-
-
-def _said(error: OSError) -> str:
-    """What the system says of a file, the file first."""
-    if error.filename is None or error.strerror is None:
-        return str(error)
-    return f"{os.fsdecode(error.filename)}: {error.strerror[:1].lower()}{error.strerror[1:]}"
-
-
-OPTIONS = {
-    "constants=": "--constants NAME=VALUE", "inputs=": "--shape INPUT=SIZES", "states=": "--states INPUT=OUTPUT",
-    "time_axis=": "--time-axis INPUT=AXIS",
-}  # fmt: skip
-"""What messages call an argument of `load`, and what it is on the command line."""
-
-
-def _options(text: str, args: argparse.Namespace) -> str:
-    """How the remedies of a message are written here."""
-    loads = text.replace("stream(inputs=", "stream(")  # that one is another
-    found = [option for word, option in OPTIONS.items() if word in loads and option not in text]
-    return f"; on the command line: {', '.join(found)}" if found and hasattr(args, "constants") else ""
-
-
-def _show_warning(message: Warning | str, *where: object, **more: object) -> None:
-    from ..records import printable
-
-    print(f"lstm-infer: note: {printable(' '.join(str(message).split()))}", file=sys.stderr)
 
 
 # ---- arguments ------------------------------------------------------------------------------------------

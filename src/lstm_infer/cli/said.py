@@ -1,0 +1,44 @@
+"""What the command says of what went wrong: one line, names of a file made harmless, remedies as options."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+__all__ = ["said", "show_warning"]
+
+OPTIONS = {
+    "constants=": "--constants NAME=VALUE", "inputs=": "--shape INPUT=SIZES", "states=": "--states INPUT=OUTPUT",
+    "time_axis=": "--time-axis INPUT=AXIS",
+}  # fmt: skip
+"""What messages call an argument of `load`, and what it is on the command line."""
+
+
+def said(error: BaseException, *, options: bool) -> str:
+    """The message; with `options`, of a command that has those of `load`, also how the remedies in it are written there."""
+    text = _of_file(error) if isinstance(error, OSError) else str(error)
+    return _line(text) + (_options(text) if options else "")
+
+
+def show_warning(message: Warning | str, *where: object, **more: object) -> None:
+    """For `warnings.showwarning`."""
+    print(f"lstm-infer: note: {_line(str(message))}", file=sys.stderr)
+
+
+def _line(text: str) -> str:
+    from ..records import printable
+
+    return printable(" ".join(text.split()))
+
+
+def _of_file(error: OSError) -> str:
+    """What the system says of a file, the file first."""
+    if error.filename is None or error.strerror is None:
+        return str(error)
+    return f"{os.fsdecode(error.filename)}: {error.strerror[:1].lower()}{error.strerror[1:]}"
+
+
+def _options(text: str) -> str:
+    loads = text.replace("stream(inputs=", "stream(")  # that one is another
+    found = [option for word, option in OPTIONS.items() if word in loads and option not in text]
+    return f"; on the command line: {', '.join(found)}" if found else ""
