@@ -343,11 +343,13 @@ def reductions() -> Iterator[Case]:
         yield Case(f"Reduce{name}", [x], {"axes": [1, -1]}, opset=11)
         yield Case(f"Reduce{name}", [f(3, 100, low=0.5), ints(1)], opset=18, consts=(1,))
         yield Case(f"Reduce{name}", [f(3, 4, dtype=np.float64, low=0.5), ints(0)], opset=18, consts=(1,))
+        yield Case(f"Reduce{name}", [f(3, 0), ints(1)], opset=18, consts=(1,))
+        yield Case(f"Reduce{name}", [f(2, 3, 0), ints(0, 2)], {"keepdims": 0}, opset=18, consts=(1,))
     yield Case("ReduceSum", [f(3, 4)], {"noop_with_empty_axes": 1}, opset=13)
-    yield Case("ReduceSum", [f(3, 0), ints(1)], opset=18, consts=(1,))
     for name in ("Sum", "Mean", "Max", "Min", "Prod"):
         for kind in (np.int32, np.int64):
             yield Case(f"Reduce{name}", [i(3, 4, dtype=kind), ints(1)], opset=18, consts=(1,))
+            yield Case(f"Reduce{name}", [i(3, 0, dtype=kind), ints(1)], opset=18, consts=(1,))
     yield Case("ReduceMax", [i(3, 4, dtype=bool), ints(1)], opset=20, consts=(1,))
     for name in ("ArgMax", "ArgMin"):
         for axis in (0, 1, -1):

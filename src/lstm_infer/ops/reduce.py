@@ -4,6 +4,7 @@ Reductions of floats over any axes are the slot `reduce_f32`: the reduced axes i
 virtual lanes by one tree, so that the result depends on nothing else. Integers and booleans are the slot `reduce_i64`:
 sums and products wrap at the width of their type, a mean and the root of L2 go toward zero.
 CumSum is a chain of additions, one position after the other.
+Of no element a mean is 0, where ONNX leaves it undefined: that is what onnxruntime gives.
 Refused: axes that depend on the data.
 """
 
@@ -16,7 +17,6 @@ from typing import Any
 import numpy as np
 
 from .. import _core
-from ..errors import ShapeError
 from ..graph.fact import Fact
 from ..graph.ir import Array, Node
 from ..graph.links import Link
@@ -30,7 +30,7 @@ from .registry import Op, attr, find, known, need, numbers, register, unsupporte
 # name in li_reduce_code, meaning in NumPy, and the result over no element
 _CODES: dict[str, tuple[str, Callable[..., Any], float]] = {
     "Sum": ("SUM", np.sum, 0.0),
-    "Mean": ("MEAN", np.mean, np.nan),
+    "Mean": ("MEAN", np.mean, 0.0),
     "Max": ("MAX", np.max, -np.inf),
     "Min": ("MIN", np.min, np.inf),
     "Prod": ("PROD", np.prod, 1.0),
@@ -70,8 +70,6 @@ def infer(node: Node, ins: list[Fact | None]) -> list[Fact]:
     if x.dtype.kind not in ("fiub" if name in ("Max", "Min") else "f" if name.startswith("Log") else "fiu"):
         raise unsupported(node, f"element type {x.dtype}")
     axes = _axes(node, ins)
-    if x.dtype.kind != "f" and name == "Mean" and any(x.shape[axis] == 0 for axis in axes):
-        raise ShapeError(f"{node}: nothing to reduce in {x.dtype}{list(x.shape)}")
     if _keep(node):
         return [Fact(tuple(1 if axis in axes else n for axis, n in enumerate(x.shape)), x.dtype)]
     return [Fact(tuple(n for axis, n in enumerate(x.shape) if axis not in axes), x.dtype)]
@@ -85,6 +83,8 @@ def evaluate(node: Node, ins: list[Array | None]) -> list[Array]:
     how: dict[str, Any] = {"axis": axes, "keepdims": _keep(node)}
     if name in ("Max", "Min"):
         how["initial"] = empty if x.dtype.kind == "f" else _empty(name, x.dtype)
+    if name == "Mean" and x.size == 0:
+        return [np.zeros_like(np.sum(x, **how), dtype=x.dtype)]
     if name == "Mean" and x.dtype.kind in "iu":  # toward zero
         total, n = np.sum(x, **how), int(np.prod([x.shape[axis] for axis in axes], dtype=np.int64))
         return [np.asarray(np.sign(total) * (np.abs(total) // n)).astype(x.dtype)]
