@@ -138,6 +138,71 @@ def test_the_first_step_is_known_where_the_signal_is_no_number():
     tolerances.exact(np.concatenate([stream.run(step[None]) for step in x]), whole, "no numbers")
 
 
+def changes(kind):
+    """x [B, T, I], what is computed of each step and the one before with a constant in front -> LSTM."""
+    rng = np.random.default_rng(6)
+    consts = {
+        "W": rng.uniform(-0.6, 0.6, (1, 4 * H, I)).astype(np.float32),
+        "R": rng.uniform(-0.6, 0.6, (1, 4 * H, H)).astype(np.float32), "nought": np.array([0]), "one": np.array([1]),
+        "last": np.array([-1]), "all": np.array([2**62]), "row": np.array([[[0.5, -1.0, 2.0]]], np.float32),
+        "half": np.float32(0.5),
+    }  # fmt: skip
+    nodes = [
+        N("Slice", ["x", "one", "all", "one"], ["later"]), N("Slice", ["x", "nought", "last", "one"], ["earlier"]),
+        N("Slice", ["x", "nought", "one", "one"], ["head"]), N("Shape", ["head"], ["shape"]),
+    ]  # fmt: skip
+    front = [N("ConstantOfShape", ["shape"], ["front"])]
+    made = [N("Sub", ["later", "earlier"], ["made"])]
+    if kind == "row":
+        front = [N("Expand", ["row", "shape"], ["front"])]
+    if kind == "function":
+        made = [
+            N("Mul", ["later", "half"], ["part"]),
+            N("Max", ["part", "earlier"], ["most"]),
+            N("Tanh", ["most"], ["made"]),
+        ]
+    if kind == "two later":
+        consts["two"] = np.array([2])
+        nodes.append(N("Slice", ["x", "two", "all", "one"], ["longer"]))
+        made = [N("Concat", ["longer", "head"], ["as_long"], axis=1), N("Sub", ["as_long", "earlier"], ["made"])]
+    if kind == "summed":
+        made = [N("CumSum", ["later", "one"], ["sums"]), N("Sub", ["sums", "earlier"], ["made"])]
+    nodes += [
+        *front, *made, N("Concat", ["front", "made"], ["changes"], axis=1), N("Add", ["changes", "x"], ["both"]),
+        N("Transpose", ["both"], ["steps"], perm=[1, 0, 2]), N("LSTM", ["steps", "W", "R"], ["Y"], hidden_size=H),
+        N("Squeeze", ["Y", "one"], ["y"]),
+    ]  # fmt: skip
+    used = {v for node in nodes for v in node.input}
+    held = [numpy_helper.from_array(value, name) for name, value in consts.items() if name in used]
+    ports = [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["B", "T", I])]
+    outs = [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)]
+    graph = helper.make_graph(nodes, "g", ports, outs, held)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
+
+
+@pytest.mark.parametrize("kind", ["zeros", "row", "function"])
+def test_changes_from_step_to_step_stream(rng, kind):
+    data = changes(kind)
+    mine = lstm_infer.load(data)
+    for steps in (1, 2, 9):
+        x = rng.uniform(-1, 1, (2, steps, I)).astype(np.float32)
+        whole = mine.run({"x": x})["y"]
+        tolerances.like_onnxruntime(whole, onnxruntime_run(data, {"x": x})["y"], f"{steps} steps")
+        stream = mine.stream(batch=2)
+        assert stream.lag == 0
+        tolerances.exact(np.concatenate([stream.run(x[:, t : t + 1]) for t in range(steps)]), whole, f"{steps} steps")
+
+
+@pytest.mark.parametrize("kind", ["two later", "summed"])
+def test_what_is_more_than_each_step_and_the_one_before_is_refused(rng, kind):
+    data = changes(kind)
+    mine = lstm_infer.load(data)
+    x = rng.uniform(-1, 1, (2, 5, I)).astype(np.float32)
+    tolerances.like_onnxruntime(mine.run({"x": x})["y"], onnxruntime_run(data, {"x": x})["y"], "whole")
+    with pytest.raises(lstm_infer.NotStreamableError):
+        mine.stream()
+
+
 def joined(front, rows=None):
     """x [B, T, I] with constant rows in front -> Conv of 3 steps over time -> LSTM."""
     rng = np.random.default_rng(5)
@@ -180,6 +245,34 @@ def test_a_number_in_front_of_a_window_is_its_padding(rng, front, rows):
         parts = [stream.run(x[:, t : t + 1]) for t in range(steps)]
         parts += [stream.flush()] if stream.lag else []
         tolerances.exact(np.concatenate(parts), whole, f"{steps} steps, each by itself")
+
+
+def test_as_many_zeros_as_the_file_declares_steps_are_no_padding(rng):
+    """Twelve steps of six: at nine, where the file's six are opened, eighteen."""
+    consts = {
+        "K": rng.uniform(-0.6, 0.6, (I, I, 3)).astype(np.float32), "W": rng.uniform(-0.6, 0.6, (1, 4 * H, I)).astype(np.float32),
+        "R": rng.uniform(-0.6, 0.6, (1, 4 * H, H)).astype(np.float32), "one": np.array([1]), "baked": np.array([6, 1, I]),
+    }  # fmt: skip
+    nodes = [
+        N("Shape", ["x"], ["shape"]), N("ConstantOfShape", ["shape"], ["front"]), N("Concat", ["front", "x"], ["longer"], axis=1),
+        N("Transpose", ["longer"], ["channels"], perm=[0, 2, 1]), N("Conv", ["channels", "K"], ["slid"], kernel_shape=[3]),
+        N("Transpose", ["slid"], ["steps"], perm=[2, 0, 1]), N("LSTM", ["steps", "W", "R"], ["Y"], hidden_size=H),
+        N("Squeeze", ["Y", "one"], ["long"]), N("Transpose", ["x"], ["turned"], perm=[1, 0, 2]),
+        N("Reshape", ["turned", "baked"], ["same"]), N("LSTM", ["same", "W", "R"], ["Z"], hidden_size=H),
+        N("Squeeze", ["Z", "one"], ["y"]),
+    ]  # fmt: skip
+    held = [numpy_helper.from_array(value, name) for name, value in consts.items()]
+    ports = [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 6, I])]
+    outs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in ("long", "y")]
+    graph = helper.make_graph(nodes, "g", ports, outs, held)
+    mine = lstm_infer.load(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
+    )
+    for steps in (6, 9):
+        got = mine.run({"x": rng.uniform(-1, 1, (1, steps, I)).astype(np.float32)})
+        assert got["long"].shape[0] == 2 * steps - 2 and got["y"].shape[0] == steps
+    with pytest.raises(lstm_infer.NotStreamableError):
+        mine.stream()
 
 
 def test_rows_that_differ_in_front_of_a_window_are_refused_with_the_reason(rng):
