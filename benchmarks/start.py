@@ -1,6 +1,6 @@
 """A new process: import of lstm_infer, load of a native file, stream and first step, NumPy being there already.
 
-python -m benchmarks.start [--rounds N] [--core N] FILE.lsi ...
+python -m benchmarks.start [--rounds N] [--core N] [--size N] FILE.lsi ...
 
 Least and median of all rounds, file by file in turn, in milliseconds; a first process of each is not counted, since it writes
 the bytecode. Needs NumPy and the package alone, so that it runs where onnx is not installed: python benchmarks/start.py.
@@ -40,15 +40,16 @@ print(*times, sum(name.startswith("lstm_infer") for name in sys.modules), "onnx"
 """
 
 
-def frame(path: Path) -> list[str]:
-    """A step for each streamed input, as the worker reads them: sizes that stay open at 1."""
+def frame(path: Path, size: int) -> list[str]:
+    """A step for each streamed input, as the worker reads them. size: that of axes that are open, but time and batch."""
     import lstm_infer
 
     model = lstm_infer.load(path)
     streamed, found = set(model.streaming.inputs), []
     for port in model.inputs:
         if port.name in streamed:
-            dims = [1 if n is None or a in (port.batch_axis, port.time_axis) else n for a, n in enumerate(port.shape)]
+            one = port.batch_axis, port.time_axis
+            dims = [1 if a in one else size if n is None else n for a, n in enumerate(port.shape)]
             found.append(f"{port.name}:{port.dtype.name}:{','.join(map(str, dims))}")
     return found
 
@@ -75,8 +76,11 @@ def main() -> int:
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE.lsi")
     parser.add_argument("--rounds", type=int, default=40)
     parser.add_argument("--core", type=int, help="pin the processes to this one")
+    parser.add_argument(
+        "--size", type=int, default=1, help="of axes that a file leaves open, other than time and batch"
+    )
     args = parser.parse_args()
-    frames = {path: frame(path) for path in args.files}
+    frames = {path: frame(path, args.size) for path in args.files}
     times: dict[Path, list[list[float]]] = {path: [] for path in args.files}
     more = {}
     for turn in range(args.rounds + 1):

@@ -77,10 +77,6 @@ cdef void give_scratch(Scratch *scratch) noexcept:
 
 # ---- ports -----------------------------------------------------------------------------------------------------
 
-cdef object too_much(what):
-    return errors.BudgetError(f"the call takes more memory than there is ({what}); feed shorter pieces")
-
-
 cdef Shape shape_of(tuple dims, int time) except *:
     cdef Shape shape
     bounds.step_shape(dims, time, MAX_RANK)
@@ -335,7 +331,8 @@ cdef class StreamCore:
             try:
                 before = self.state[:n_bytes]
             except MemoryError as error:
-                raise too_much(f"{n_bytes} bytes of state") from error
+                text = f"the call takes more memory than there is ({n_bytes} bytes of state)"
+                raise errors.BudgetError(text) from error
             try:
                 result, self.standing = body(standing)
             except BaseException:
@@ -427,9 +424,13 @@ cdef class StreamCore:
     cdef object around(self, object x, object out, bint chunk):
         """What the fast road does not take: arrays of others go on it as views, all else is the general path's."""
         cdef object given = out, result = None
-        x, out, other = views.views_of(x, out)
-        if other or self._refitted(x):
+        if self._refitted(x):
             result = self.go(x, out, chunk)
+        if result is None:
+            x, out, other = views.views_of(x, out)
+            if other:
+                self._refitted(x)
+                result = self.go(x, out, chunk)
         if result is None:
             result = self._alone((self._run_slow if chunk else self._step_slow)(x, out))
         return result if given is None else given
@@ -483,7 +484,8 @@ cdef class StreamCore:
             if stopped:
                 raised()
         except MemoryError as error:  # before anything ran
-            raise too_much(str(error)) from error
+            text = f"the call takes more memory than there is ({error}); feed shorter pieces"
+            raise errors.BudgetError(text) from error
         finally:
             for i in range(held.n):
                 Py_DECREF(<object>held.array[i])

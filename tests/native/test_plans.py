@@ -206,6 +206,9 @@ def test_a_file_holds_plans_for_the_sizes_that_are_named(tmp_path: Path) -> None
         assert equal(there.step(x), here.step(x))
         assert isinstance(there._plan, MappedPlan) and there._plan._made is None, "the graph was read"
         assert equal(there.run(np.stack([x, x])), here.run(np.stack([x, x])))
+    for n in (12, 30):  # as an array of others
+        x = rng.normal(size=(1, n)).astype(np.float32)
+        assert equal(there.step(memoryview(x)), here.step(x)) and there._plan._made is None, "the graph was read"
     twin = there.fork()
     assert there.snapshot() == here.snapshot() == twin.snapshot()
     for n in (7, 30):  # a size that has no plan in the file, and back
