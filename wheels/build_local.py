@@ -121,7 +121,8 @@ def main() -> int:
     parser.add_argument("--twice", action="store_true", help="build each a second time: the bytes must be the same")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
-    os.environ.setdefault("SOURCE_DATE_EPOCH", run("git", "-C", ROOT, "log", "-1", "--format=%ct").strip())
+    if "SOURCE_DATE_EPOCH" not in os.environ:
+        os.environ["SOURCE_DATE_EPOCH"] = run("git", "-C", ROOT, "log", "-1", "--format=%ct").strip()
     targets = tomllib.loads((HERE / "targets.toml").read_text())
     status = 0
     with tempfile.TemporaryDirectory() as folder:

@@ -259,8 +259,11 @@ def test_error_is_at_most_twice_that_of_onnxruntime(op, inputs, hidden, steps, b
 @pytest.mark.parametrize("op", OPS)
 def test_layout_1_as_the_reference_evaluator_reads_it(op):
     """A second opinion on layout=1, which onnxruntime refuses. The evaluator knows defaults and one direction only."""
+    import onnx
     from onnx.reference import ReferenceEvaluator
 
+    if onnx.__version__.startswith("1.15."):
+        pytest.skip("the evaluator of onnx 1.15 mixes up the axes of layout=1")
     state = {"h0": True, "c0": True} if op == "LSTM" else {"h0": True}
     case = random_case(op, seed=3, steps=5, batch=3, inputs=4, hidden=6, bias=True, layout=1, opset=14, **state)
     model, feeds = build(case)

@@ -23,6 +23,8 @@ def f32(*shape: int) -> np.ndarray[Any, Any]:
 
 
 def one(op: str, feeds: dict[str, Any], opset: int, ir_version: int = 10, **attrs: Any) -> Any:
+    if opset > onnx.defs.onnx_opset_version():
+        pytest.skip(f"this onnx knows no opset {opset}")
     ports = [
         helper.make_tensor_value_info(n, helper.np_dtype_to_tensor_dtype(a.dtype), a.shape) for n, a in feeds.items()
     ]

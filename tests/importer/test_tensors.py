@@ -61,6 +61,8 @@ def test_bfloat16_becomes_float32(raw: bool) -> None:
 @pytest.mark.parametrize("raw", [True, False], ids=["raw", "typed"])
 @pytest.mark.parametrize(("name", "bits", "low", "high"), [("INT4", 4, -8, 7), ("UINT4", 4, 0, 15), ("INT2", 2, -2, 1)])
 def test_small_integers_are_unpacked(name: str, bits: int, low: int, high: int, raw: bool) -> None:
+    if not hasattr(T, name):
+        pytest.skip(f"this onnx knows no {name}")
     values = np.array([low, high, 1, 0, low], np.int64)
     packed = np.zeros(-(-len(values) * bits // 8), np.uint8)
     for index, value in enumerate(values):
@@ -75,6 +77,8 @@ def test_small_integers_are_unpacked(name: str, bits: int, low: int, high: int, 
 
 @pytest.mark.parametrize("name", ["FLOAT8E4M3FN", "FLOAT8E5M2", "FLOAT4E2M1", "STRING", "UNDEFINED"])
 def test_other_dtypes_are_refused_by_name(name: str) -> None:
+    if not hasattr(T, name):
+        pytest.skip(f"this onnx knows no {name}")
     word = "no type" if name == "UNDEFINED" else name.lower()
     with pytest.raises(OnnxImportError, match=f"initializer 'w'.*{word}"):
         load(onnx.TensorProto(data_type=getattr(T, name), dims=[1], raw_data=b"\0"))

@@ -61,6 +61,13 @@ def signals(model, steps):
     return found
 
 
+@pytest.fixture
+def _fillable(form):
+    """NumPy before 2.1 has no word in DLPack for memory that may be written to."""
+    if form is Exported and not np.from_dlpack(np.zeros(1)).flags.writeable:
+        pytest.skip("this NumPy takes what comes by DLPack as read-only")
+
+
 @pytest.fixture(params=["hidden_state", "state_io", "frame", "centred_conv"])
 def model(request):
     return lstm_infer.load(getattr(stream_models, request.param)())
@@ -75,6 +82,7 @@ def test_run_gives_the_same_bits(model, form):
     np.testing.assert_array_equal(next(iter(model.stream().run({name: form(x)}).values())), want)
 
 
+@pytest.mark.usefixtures("_fillable")
 def test_out_is_filled_and_returned(model, form):
     (x,) = signals(model, 9).values()
     want = model.stream().run(x)
@@ -84,6 +92,7 @@ def test_out_is_filled_and_returned(model, form):
     np.testing.assert_array_equal(mine, want)
 
 
+@pytest.mark.usefixtures("_fillable")
 def test_a_dict_of_them(form):
     model = lstm_infer.load(stream_models.hidden_state())
     (x,) = signals(model, 5).values()
@@ -101,6 +110,7 @@ def test_the_whole_run_takes_them(model, form):
         np.testing.assert_array_equal(got[name], a)
 
 
+@pytest.mark.usefixtures("_fillable")
 def test_pools_take_them(form):
     model = lstm_infer.load(stream_models.hidden_state())
     (x,) = signals(model, 4).values()
@@ -132,6 +142,7 @@ def test_nothing_is_copied(form):
     assert np.shares_memory(views.view("x", "float32", form(mine)), mine)
 
 
+@pytest.mark.usefixtures("_fillable")
 def test_they_take_the_compiled_road(form, monkeypatch):
     def slow(*given):
         raise AssertionError("the general path was taken")
@@ -171,6 +182,7 @@ def test_wrong_dtypes_are_refused(form):
     assert "takes an array of float32, got float64" in refused(out=form(out))
 
 
+@pytest.mark.usefixtures("_fillable")
 def test_what_cannot_be_filled_is_refused(form):
     y = lstm_infer.load(stream_models.hidden_state()).stream().step(X)
     if form is memoryview:
@@ -180,6 +192,7 @@ def test_what_cannot_be_filled_is_refused(form):
     assert "has shape" in refused(out=form(wide))
 
 
+@pytest.mark.usefixtures("_fillable")
 def test_memory_that_is_shared_with_an_input_is_refused(form):
     y = lstm_infer.load(stream_models.hidden_state()).stream().step(X)
     both = np.zeros(X.size + y.size - 1, np.float32)
