@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from .analysis.analyse import Reading
 from .analysis.axes import trace
 from .analysis.roles import Roles
 from .analysis.spec import StreamSpec
-from .graph.ir import Port
-from .records import InputInfo, OutputInfo
+from .graph.ir import Node, Port
+from .program.precision import Held
+from .records import InputInfo, LayerInfo, OutputInfo
 
-__all__ = ["input_infos", "output_infos"]
+__all__ = ["input_infos", "layer_infos", "output_infos"]
 
 _Place = tuple[int, "int | None", "int | None"]
 """Rank of an output, its batch axis and its time axis."""
@@ -30,6 +31,12 @@ def _input(port: Port, roles: Roles) -> InputInfo:
     if batch is not None:
         shape[batch] = roles.batch_size
     return InputInfo(port.name, tuple(shape), port.dtype, batch, time)
+
+
+def layer_infos(held: Mapping[str, Held], weighted: Iterable[Node]) -> tuple[LayerInfo, ...]:
+    """Layers that something has packed, in the order of their nodes."""
+    found = [held[node.name] for node in weighted if node.name in held]
+    return tuple(LayerInfo(h.node, h.op, h.n_weights, h.kind, h.why) for h in found)
 
 
 def output_infos(ports: Sequence[Port], reading: Reading) -> tuple[OutputInfo, ...]:

@@ -131,22 +131,9 @@ class Model(ManySignals, Mapped):
     """A loaded model: immutable, picklable, shared freely between threads. Made by `load`."""
 
     __slots__ = (
-        "__weakref__",
-        "_default_ports",
-        "_fingerprint",
-        "_first",
-        "_graph",
-        "_lock",
-        "_options",
-        "_output_names",
-        "_ports",
-        "_programs",
-        "_quick",
-        "_repaired",
-        "_rewritten",
-        "_streams",
-        "_walked_roles",
-    )
+        "__weakref__", "_default_ports", "_fingerprint", "_first", "_graph", "_lock", "_options", "_output_names",
+        "_ports", "_programs", "_quick", "_repaired", "_rewritten", "_streams", "_walked_roles",
+    )  # fmt: skip
 
     def __init__(self, graph: Graph, options: Options, *, shares: bool = False, before: Restored | None = None) -> None:
         """shares: another model has the same graph. before: it was rewritten before it was converted."""
@@ -225,9 +212,7 @@ class Model(ManySignals, Mapped):
     def layers(self) -> tuple[LayerInfo, ...]:
         """Every node with packed weights: its operator, how many weights, how they are held and why, in the graph's order.
         Those that no call has packed so far are not among them."""
-        held = self._programs.store.layers
-        found = [held[node.name] for node in self._weighted() if node.name in held]
-        return tuple(parts.LayerInfo(h.node, h.op, h.n_weights, h.kind, h.why) for h in found)
+        return parts.layer_infos(self._programs.store.layers, self._weighted())
 
     @property
     def inputs(self) -> tuple[InputInfo, ...]:
@@ -300,7 +285,7 @@ class Model(ManySignals, Mapped):
         """
         if type(feeds) is not dict:
             feeds = _named(feeds, outputs, [port.name for port in self._ports])
-        wanted = self._output_names if outputs is None else self._checked_outputs(outputs)
+        wanted = self._output_names if outputs is None else _chosen(outputs, self._output_names)
         try:
             arrays = []
             for name, dtype, ndim in self._quick:
@@ -424,12 +409,6 @@ class Model(ManySignals, Mapped):
         ports = [*self._ports, *(p for p in self._default_ports if p.name in feeds)]
         return parts.checked_feeds(ports, feeds, self._options, lambda name: any(s.name == name for s in self.states))
 
-    def _checked_outputs(self, outputs: Sequence[str]) -> tuple[str, ...]:
-        for name in given.names("outputs", outputs):
-            if name not in self._output_names:
-                raise errors.FeedError(f"there is no output {name!r}; the model has {list(self._output_names)}")
-        return tuple(dict.fromkeys(outputs))
-
     def _make_program(
         self, feeds: Mapping[str, NDArray[Any]], arrays: Sequence[NDArray[Any]], wanted: tuple[str, ...]
     ) -> Program:
@@ -473,6 +452,14 @@ def _named(feeds: object, outputs: object, names: Sequence[str]) -> dict[str, ND
     if isinstance(outputs, Mapping):
         raise errors.ArgumentError(f"{shown}; write run(feeds, outputs): InferenceSession has the other order")
     raise errors.ArgumentError(f"{shown}; write run({{{', '.join(f'{name!r}: ...' for name in names)}}})")
+
+
+def _chosen(outputs: Sequence[str], there: Sequence[str]) -> tuple[str, ...]:
+    """The outputs that are asked for."""
+    for name in given.names("outputs", outputs):
+        if name not in there:
+            raise errors.FeedError(f"there is no output {name!r}; the model has {list(there)}")
+    return tuple(dict.fromkeys(outputs))
 
 
 def _refuse_fixed(**asked: Any) -> None:

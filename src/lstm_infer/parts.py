@@ -21,14 +21,14 @@ from .graph.fact import Fact
 from .graph.ir import Port
 from .graph.weights import held_bytes, hold_weights
 from .importer import read
-from .infos import input_infos, output_infos
+from .infos import input_infos, layer_infos, output_infos
 from .native.reader import restored
 from .ops import recurrent, registry
 from .ops.registry import is_built
 from .program.store import ConstStore
 from .programs import Programs
 from .recognise import pad_delays, rewrite, thaw, warn_once
-from .records import LayerInfo, StreamInfo, printable
+from .records import StreamInfo, printable
 from .shown import model_html, shape_text
 from .summary import summarize
 from .walk.remembered import remembering
@@ -38,7 +38,6 @@ __all__ = [
     "ConstStore",
     "Fact",
     "Fingerprint",
-    "LayerInfo",
     "Port",
     "Programs",
     "StreamInfo",
@@ -53,6 +52,7 @@ __all__ = [
     "hold_weights",
     "input_infos",
     "is_built",
+    "layer_infos",
     "load_options",
     "model_html",
     "output_infos",
