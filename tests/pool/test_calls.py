@@ -248,7 +248,7 @@ def test_snapshots_of_others(model: lstm_infer.Model) -> None:
 def test_a_closed_pool(model: lstm_infer.Model) -> None:
     with model.pool() as pool:
         id = pool.open()
-        assert repr(pool) == "<lstm_infer.StreamPool: 1 signals>"
+        assert repr(pool) == "<lstm_infer.StreamPool: 1 signal>"
     assert len(pool) == 0
     for call in (
         pool.open,

@@ -1,4 +1,5 @@
-"""A call that fills `out=` asks nothing of the system: no memory, no lock, no system call, on every road of a stream.
+"""A call that fills `out=`, or a step whose result is dropped for the next, asks nothing of the system: no memory, no lock, no
+system call, on every road of a stream.
 
 The calls are made in a Python whose allocator is malloc, with watch.c preloaded: it counts allocations and locks, and a
 filter in the kernel ends a process at its first system call. A flag that is set and cleared by one atomic exchange
@@ -52,6 +53,10 @@ ROADS = {
     "RNN": ("RNN", "step", 1, {"x": [1, I]}, {}),
     "a Conv in front": ("causal Conv", "step", 1, {"x": [1, I]}, {}),
     "a Conv in front, a chunk": ("causal Conv", "run", 3, {"x": [3, I, 7]}, {}),
+    "an array that comes back": ("plain", "step new", 1, {"x": [1, I]}, {}),
+    "a dict that comes back": ("plain", "step dict new", 1, {"x": [1, I]}, {}),
+    "two of both that come back": ("two inputs, two outputs", "step new", 1, {"a": [1, HALF], "b": [1, HALF]}, {}),
+    "eight signals that come back": ("batch-first", "step new", 8, {"x": [8, I]}, {}),
 }
 
 
@@ -74,7 +79,7 @@ def found(tmp_path_factory):
         file = folder / f"{net}.onnx"
         file.write_bytes(NETS[net].make())
         roads.append({"name": name, "file": str(file), "how": how, "batch": batch, "shapes": shapes, "side": side})
-    roads.append({**roads[0], "name": "a new array", "how": "step new"})
+    roads.append({**roads[0], "name": "a new array", "how": "run new", "shapes": {"x": [16, 1, I]}})
     (folder / "roads.json").write_text(json.dumps(roads))
     ran = subprocess.run(
         [sys.executable, str(HERE / "quiet_worker.py"), str(watch), str(folder / "roads.json")],
