@@ -169,7 +169,7 @@ cdef class Call:
             hold(held, <PyObject *>out)
         elif out is not None and (not PyDict_CheckExact(out) or not self.gather(out, self.n_in, self.n_ports, held)):
             return None
-        lead = held.array[self.leads]
+        lead, alone = held.array[self.leads], alone and self.n_ports - self.n_in == 1
         held.n_frames = 1
         if chunk:
             shape = &self.port[self.leads].chunk
@@ -180,13 +180,15 @@ cdef class Call:
                 return None
         elif LI_NDIM(lead) != self.port[self.leads].step[0].rank:
             form = 1
+        if out is None and not chunk:  # before the look: what is dropped may run somebody's code
+            made = self.make(alone, chunk, form, held)
         for i in range(held.n):
             shape = &self.port[i].chunk if chunk else &self.port[i].step[form]
             if not fits(held.array[i], &self.port[i], shape, held.n_frames):
                 return None
             held.data[i] = LI_DATA(held.array[i])
         if out is None:
-            return self.make(alone and self.n_ports - self.n_in == 1, chunk, form, held)
+            return self.make(alone, chunk, form, held) if chunk else made
         for i in range(self.n_in, self.n_ports):
             if not LI_WRITEABLE(held.array[i]):
                 return None
@@ -201,8 +203,7 @@ cdef class Call:
         cdef npy_intp dims[MAX_RANK]
         cdef PyObject *key = NULL, *found = NULL
         cdef const Shape *shape
-        cdef Py_ssize_t at = 0
-        cdef int i
+        cdef Py_ssize_t at = 0, i
         cdef dict results
         results = None if alone else li_spare_dict(&self.dicts, self.n_ports - self.n_in) if again else {}
         filled = not alone and PyDict_Size(results) > 0
@@ -217,10 +218,8 @@ cdef class Call:
                 memcpy(dims, shape.dims, shape.rank * sizeof(npy_intp))
                 if shape.time >= 0:
                     dims[shape.time] = held.n_frames * self.port[i].each
-                if alone and again:
-                    out = li_spare_array(&self.arrays, self.port[i].dtype, shape.rank, dims)
-                else:
-                    out = li_new_array(self.port[i].dtype, shape.rank, dims)
+                out = (li_spare_array(&self.arrays, self.port[i].dtype, shape.rank, dims) if alone and again else
+                       li_new_array(self.port[i].dtype, shape.rank, dims))
                 found = <PyObject *>out  # held by what is returned
                 if not alone:
                     PyDict_SetItem(results, <object>self.port[i].name, out)

@@ -178,6 +178,21 @@ def test_an_array_that_was_put_into_it_is_not_written_to(two, x):
     assert np.all(own == 7)
 
 
+def test_what_goes_with_a_dict_cannot_change_what_is_fed(model, x):
+    """Something in a dict that comes back may do as it likes when it goes: an input that it changes is refused or read as it is."""
+
+    class Evil:
+        def __del__(self):
+            fed.resize((1, 2), refcheck=False)
+
+    s, fed = model.stream(), x[0].copy()
+    d = s.step({"x": fed})
+    d["y"] = Evil()
+    del d
+    with pytest.raises(ShapeError):
+        s.step({"x": fed})
+
+
 def test_values_taken_from_a_dict_stay(two, x):
     s, plain = two.stream(), two.stream()
     held = [list(s.step(one).values()) for one in x]
