@@ -123,7 +123,7 @@ def test_a_step_leaves_nothing_behind(rng, make):
 
 
 def test_models_come_and_go(rng):
-    """200 loads: the resident size stays."""
+    """A leak shows in every hundred loads; pages that the allocator happens to take, in one of them."""
     data = folded_weights(rng)
     x = noise(rng, 3, 1, I)
 
@@ -134,10 +134,10 @@ def test_models_come_and_go(rng):
 
     if not sys.platform.startswith("linux"):
         pytest.skip("reads /proc")
-    for _ in range(30):
-        lstm_infer.load(data).stream().run(x)
-    before = resident()
-    for _ in range(200):
-        lstm_infer.load(data).stream().run(x)
-    grown = resident() - before
-    assert grown < 4 << 20, f"{grown} bytes more after 200 loads"
+    sizes = []
+    for _ in range(5):
+        for _ in range(100):
+            lstm_infer.load(data).stream().run(x)
+        sizes.append(resident())
+    grown = np.diff(sizes)
+    assert grown.min() < 1 << 20, f"{grown.tolist()} bytes more after a hundred loads each"
