@@ -173,6 +173,29 @@ def test_what_is_wrong_with_a_file_names_the_file(path, tmp_path, capsys):
         assert want in said.err and "Errno" not in said.err and said.out == ""
 
 
+def test_a_file_that_is_read_is_not_written_over(path, tmp_path, capsys):
+    signal, link = tmp_path / "x.npy", tmp_path / "link.npy"
+    np.save(signal, np.zeros((4, 1, 5), np.float32))
+    link.symlink_to(signal)
+    before = signal.read_bytes()
+    for out in (signal, link):
+        assert call("run", path("state_io"), "--input", signal, "--output", out) == 2
+        assert "would be overwritten" in capsys.readouterr().err
+    assert signal.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "command", ["", "inspect", "verify", "bench", "precision", "convert", "run", "demo", "isa", "doctor"]
+)
+def test_help_fits_the_terminal(command, monkeypatch, capsys):
+    """Prose is filled to the width; what is indented (examples) stands as it was written."""
+    monkeypatch.setenv("COLUMNS", "60")
+    call(*filter(None, [command]), "--help")
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if len(line) > 60 and not line.startswith("  ")] == []
+    assert any("lstm-infer" in line and line.startswith("  ") for line in lines)
+
+
 def test_remedies_are_written_as_options(path, tmp_path, capsys):
     signal = tmp_path / "x.npz"
     np.save(signal.with_suffix(".npy"), np.zeros((4, 1, 5), np.float32))

@@ -74,7 +74,13 @@ def two_threads():
 
 
 MISTAKES = {
-    "float64": (lambda: plain().step(FRAME.astype(float)), DtypeError, "x.astype(np.float32)"),
+    "float64": (lambda: plain().step(FRAME.astype(float)), DtypeError, "np.asarray(x, np.float32)"),
+    "bytes": (lambda: plain().step(FRAME.tobytes()), DtypeError, "np.frombuffer(x, np.float32)"),
+    "float64 by the buffer": (
+        lambda: plain().step(memoryview(FRAME.astype(float))),
+        DtypeError,
+        "np.asarray(x, np.float32)",
+    ),
     "a list of lists": (lambda: plain().step([[0.0] * N]), DtypeError, "np.asarray(x, np.float32)"),
     "a chunk into step": (lambda: plain().step(CHUNK), ShapeError, "run() takes these 7 steps at once"),
     "[T, F] into step": (lambda: plain().step(CHUNK[:, 0]), ShapeError, "run(np.expand_dims(x, 1))"),

@@ -149,9 +149,7 @@ def _feed(port: Port, array: Any) -> NDArray[Any]:
     array = views.view(f"input {port.name!r}", port.dtype, array)
     given.refuse_masked(f"input {port.name!r}", array)
     if array.dtype != port.dtype and array.dtype.newbyteorder("=") != port.dtype:
-        raise DtypeError(
-            f"input {port.name!r} takes {port.dtype}, got {array.dtype}; convert it with x.astype(np.{port.dtype})"
-        )
+        raise views.wrong_dtype(f"input {port.name!r}", port.dtype, array.dtype)
     if port.shape is not None:
         fits = len(port.shape) == array.ndim
         if not fits:

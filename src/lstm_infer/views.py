@@ -15,7 +15,7 @@ from .errors import DtypeError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["view", "viewed", "views_of"]
+__all__ = ["view", "viewed", "views_of", "wrong_dtype"]
 
 CPU = 1
 """What `__dlpack_device__` says of memory that this engine can read: kDLCPU of dlpack.h."""
@@ -29,6 +29,12 @@ def view(what: str, want: object, value: Any) -> NDArray[Any]:
         return _view(value)
     except Exception as error:  # what strangers raise
         raise DtypeError(f"{what} takes an array of {want}, got {_why_not(want, value, error)}") from None
+
+
+def wrong_dtype(what: str, want: object, got: object) -> DtypeError:
+    """The error of an array of another dtype; its remedy is right for arrays, tensors and buffers."""
+    plain = f" (bytes: np.frombuffer(x, np.{want}))" if got == np.uint8 else ""
+    return DtypeError(f"{what} takes {want}, got {got}; convert it with np.asarray(x, np.{want}){plain}")
 
 
 def views_of(x: Any, out: Any) -> tuple[Any, Any, bool]:

@@ -177,7 +177,9 @@ def refused(x=X, out=None):
 
 
 def test_wrong_dtypes_are_refused(form):
-    assert "takes float32, got float64; convert it with x.astype(np.float32)" in refused(form(X.astype(np.float64)))
+    assert "takes float32, got float64; convert it with np.asarray(x, np.float32)" in refused(
+        form(X.astype(np.float64))
+    )
     out = lstm_infer.load(stream_models.hidden_state()).stream().step(X).astype(np.float64)
     assert "takes an array of float32, got float64" in refused(out=form(out))
 

@@ -16,6 +16,7 @@ import lstm_infer
 
 from ..conversion.report import WrongResultError
 from ..errors import LstmInferError
+from .filled import Filled
 from .said import said, show_warning
 from .tables import loading, progress
 from .values import above_zero, axis, constant, kind, named_file, pair, pair_or_file, positive, shape
@@ -80,7 +81,7 @@ def _parser() -> argparse.ArgumentParser:
         "  lstm-infer convert model.onnx model.lsi  a file that opens in milliseconds\n"
         "  lstm-infer COMMAND --help                each has examples\n"
         "Exit status: 0 fine, 1 found wrong (verify, bench, convert, demo, doctor), 2 could not.",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=Filled,
     )
     parser.add_argument("--version", action="version", version=f"lstm_infer {lstm_infer.__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
@@ -252,7 +253,7 @@ def _command(
 ) -> argparse.ArgumentParser:
     epilog = "example:\n" + "\n".join(f"  {line}" for line in examples.splitlines())
     made: argparse.ArgumentParser = commands.add_parser(
-        name, help=short, description=long, epilog=epilog, formatter_class=argparse.RawDescriptionHelpFormatter
+        name, help=short, description=long, epilog=epilog, formatter_class=Filled
     )
     made.set_defaults(call=call)
     made.add_argument("--json", action="store_true", help="print one JSON object instead of text")
@@ -401,7 +402,7 @@ def _do_run(args: argparse.Namespace) -> int:
     from ..drive.through import run_signal
     from .files import check_output, read_arrays, read_signal, write_outcome
 
-    check_output(args.output)
+    check_output(args.output, args.model, args.input, args.initial)
     model = lstm_infer.load(args.model, **_load_options(args))
     signal = read_signal(args.input, model, whole=args.whole)
     initial = None if args.initial is None else read_arrays(args.initial)

@@ -241,11 +241,13 @@ def write_outcome(
     return [f"clipped: the loudest sample is {over:.2f} times full scale"] if over > 1 else []
 
 
-def check_output(path: Path) -> None:
-    """Refuse before the work what could only fail behind it."""
+def check_output(path: Path, *read: Path | None) -> None:
+    """Refuse before the work what could only fail behind it, and a file that is read as well."""
     if path.suffix.lower() not in (".npy", ".npz", ".csv", ".wav"):
         raise FormatError(f"{path}: expected one of {KINDS}")
     check_folder(path)
+    if any(other is not None and path.exists() and other.exists() and path.samefile(other) for other in read):
+        raise FormatError(f"{path}: it is read in this very call, and would be overwritten: name another file")
 
 
 def check_folder(path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import given
+from .. import given, views
 from ..errors import ArgumentError, DtypeError, ShapeError
 from ..graph.ir import Port
 from ..model import load
@@ -207,9 +207,7 @@ class InferenceSession:
     def _check(port: Port, array: NDArray[Any]) -> None:
         assert port.shape is not None
         if array.dtype != port.dtype:
-            raise DtypeError(
-                f"input {port.name!r} takes {port.dtype}, got {array.dtype}; convert it with x.astype(np.{port.dtype})"
-            )
+            raise views.wrong_dtype(f"input {port.name!r}", port.dtype, array.dtype)
         if len(port.shape) != array.ndim or any(
             isinstance(n, int) and n != m for n, m in zip(port.shape, array.shape, strict=True)
         ):

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .. import given
-from ..errors import DtypeError, FeedError, ShapeError, StateError
+from .. import given, views
+from ..errors import FeedError, ShapeError, StateError
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -42,9 +42,7 @@ def check_state(places: Places, name: str, value: ArrayLike) -> tuple[NDArray[An
     memory, info = places[name]
     array = given.array(f"state {name!r}", value)
     if array.dtype != info.dtype:
-        raise DtypeError(
-            f"state {name!r} takes {info.dtype}, got {array.dtype}; convert it with x.astype(np.{info.dtype})"
-        )
+        raise views.wrong_dtype(f"state {name!r}", info.dtype, array.dtype)
     if array.shape != memory.shape:
         lead = array.shape[0] == 1 and array.shape[1:] == memory.shape if array.ndim == memory.ndim + 1 else False
         if not lead:

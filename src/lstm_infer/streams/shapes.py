@@ -59,7 +59,7 @@ def checked_feeds(plan: StreamPlan, x: Any) -> dict[str, NDArray[Any]]:
         given.refuse_masked(f"input {name!r}", array)
         mine = np.ndarray.view(array, np.ndarray)  # nobody else can give this one another shape or dtype
         if mine.dtype != want:
-            raise DtypeError(f"input {name!r} takes {want}, got {mine.dtype}; convert it with x.astype(np.{want})")
+            raise views.wrong_dtype(f"input {name!r}", want, mine.dtype)
         found[name] = mine
     return found
 
