@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .errors import ArgumentError, BudgetError, DtypeError
+from .errors import ArgumentError, BudgetError, DtypeError, OnnxImportError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["array", "flag", "items", "named", "names", "number", "refuse_masked", "seconds", "shown"]
+__all__ = ["array", "contents", "flag", "items", "named", "names", "number", "refuse_masked", "seconds", "shown"]
 
 MOST_SHOWN = 80
 """Characters of a value in a message."""
@@ -105,6 +105,19 @@ def array(what: str, value: Any) -> NDArray[Any]:
     if found.dtype.kind not in "biufc":
         raise DtypeError(f"{what}: numbers or booleans expected, got {shown(value)}")
     return found
+
+
+def contents(source: Any) -> Any:
+    """What a file object holds; anything else as it is."""
+    if not callable(getattr(source, "read", None)):
+        return source
+    try:
+        data = source.read()
+    except Exception as error:  # a stranger's read may raise anything
+        raise OnnxImportError(f"the file object cannot be read: {type(error).__name__}: {error}") from error
+    if not isinstance(data, (bytes, bytearray)):
+        raise OnnxImportError("the file object gives text; open the file with 'rb'")
+    return data
 
 
 def items(what: str, value: Any) -> tuple[Any, ...]:

@@ -107,8 +107,10 @@ def load(
     if type(threads) is not int or threads != 1:
         threads = given.number("threads", threads, 1)
     file = quick(source)
-    if file is None and (whole := container.native(source)) is not None:
-        file = whole.memory, whole.label
+    if file is None:
+        source = given.contents(source)
+        whole = container.native(source)
+        file = None if whole is None else (whole.memory, whole.label)
     if file is not None:
         _refuse_fixed(
             inputs=inputs, constants=constants, states=states, time_axis=time_axis, seed=seed, precision=precision

@@ -23,7 +23,7 @@ def read(source: Source, built: Callable[[str, str, int], bool] | None = None) -
 
     Parameters
     ----------
-    source : path, bytes, file object, onnx.ModelProto or torch.onnx.ONNXProgram
+    source : path, bytes, onnx.ModelProto or torch.onnx.ONNXProgram
         External data is looked for beside the file, so only a path can have it.
     built : callable, optional
         Says whether an operator (domain, name, opset) is built; one that is not is replaced by the function that ONNX

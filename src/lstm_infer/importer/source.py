@@ -6,7 +6,6 @@ import os
 import stat
 import sys
 from collections.abc import Mapping
-from typing import Any
 
 import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped, unused-ignore]
@@ -63,7 +62,7 @@ def text(value: str, where: str) -> str:
 
 
 def parse(source: object) -> tuple[onnx.ModelProto, Source]:
-    """The ModelProto in a path, bytes, a file object, a ModelProto, or what holds one (torch.onnx.ONNXProgram)."""
+    """The ModelProto in a path, bytes, a ModelProto, or what holds one (torch.onnx.ONNXProgram)."""
     held = getattr(source, "model_proto", None)
     if isinstance(source, onnx.ModelProto):
         model, file = source, Source("the ModelProto", None)
@@ -79,10 +78,6 @@ def parse(source: object) -> tuple[onnx.ModelProto, Source]:
         path = os.path.expanduser(path)
         file = Source(path, os.path.dirname(os.path.abspath(path)) if "\0" not in path else None)
         model = _decode(_read(path), path)
-    elif callable(getattr(source, "read", None)):
-        data = _read_file(source)
-        file = Source(f"the model ({len(data)} bytes)", None)
-        model = _decode(data, file.label)
     else:
         raise OnnxImportError(
             f"a model is a path, bytes, a file object or an onnx.ModelProto, not {type(source).__name__}{_remedy(source)}"
@@ -129,16 +124,6 @@ def _near(path: str) -> str:
     near = difflib.get_close_matches(name, there, 1) or [n for n in there if os.path.splitext(n)[0] == name]
     where = "" if os.path.isabs(path) else f" in {folder}"
     return f"{where}; is it {near[0]!r}?" if near else where
-
-
-def _read_file(source: Any) -> bytes:
-    try:
-        data = source.read(MAX_BYTES + 1)
-    except Exception as error:  # a stranger's read may raise anything
-        raise OnnxImportError(f"the file object cannot be read: {type(error).__name__}: {error}") from error
-    if not isinstance(data, (bytes, bytearray)):
-        raise OnnxImportError("the file object gives text; open the file with 'rb'")
-    return bytes(data)
 
 
 def _read(path: str) -> bytes:

@@ -16,8 +16,8 @@ from zlib import crc32
 import numpy as np
 
 from .. import _core
-from ..errors import FormatError, LstmInferError, MissingFileError
-from .plans import ALIGN, MAGIC, ORDER, PORT_DTYPES, VERSION, mapping
+from ..errors import FormatError, LstmInferError
+from .plans import ALIGN, MAGIC, ORDER, PORT_DTYPES, VERSION, map_native
 from .values import Value, read_json
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     Block = tuple[np.dtype[Any], tuple[int, ...], int, int, int]
     """Element type, shape, and the span."""
 
-__all__ = ["ALIGN", "DTYPES", "HEADER", "MAGIC", "ORDER", "VERSION", "Container", "is_native", "native", "opened"]
+__all__ = ["ALIGN", "DTYPES", "HEADER", "MAGIC", "ORDER", "VERSION", "Container", "is_native", "native"]
 
 HEADER = struct.Struct("<8s I HH QQQ I III I I")
 """Magic, byte order, version (major, minor), length of the file, where the head begins, its length, its checksum, the plans
@@ -49,27 +49,12 @@ def is_native(start: bytes) -> bool:
     return start[: len(MAGIC)] == MAGIC
 
 
-def opened(path: str) -> Bytes | None:
-    """The bytes of a native file, mapped; None: a file of another kind."""
-    try:
-        if "\0" in path or not os.path.isfile(path):
-            return None
-        with open(path, "rb") as file:
-            if not is_native(file.read(len(MAGIC))):
-                return None
-            return np.frombuffer(mapping(file.fileno()), np.uint8)
-    except FileNotFoundError as error:
-        raise MissingFileError(f"{path or repr(path)}: no such file") from error
-    except (OSError, ValueError) as error:
-        raise FormatError(f"{path}: cannot be read: {error}") from error
-
-
 class Container:
     """A file whose frame was checked."""
 
     def __init__(self, memory: Bytes, label: str) -> None:
         self.label = label
-        if memory.ctypes.data % ALIGN:  # bytes that lie anywhere
+        if memory.ctypes.data % ALIGN or memory.flags.writeable:  # lies anywhere, or may be written to
             aligned = _core.aligned_empty(memory.size)
             aligned[:] = memory
             aligned.flags.writeable = False
@@ -213,18 +198,22 @@ def native(source: object) -> Container | None:
     ------
     FormatError
         It is one, but damaged, of a newer version, or in another byte order.
-    MissingFileError
-        There is no such file.
     """
     memory: Bytes | None
     if isinstance(source, (str, os.PathLike)):
-        label = os.fsdecode(source)
-        memory = opened(label)
+        label = os.path.expanduser(os.fsdecode(source))
+        try:
+            memory = map_native(label)
+        except (OSError, ValueError) as error:
+            raise FormatError(f"{label}: cannot be read: {error}") from error
         if memory is None and label.lower().endswith(".lsi") and os.path.isfile(label):
             raise FormatError(f"{label}: does not begin as a native file; is it cut short?")
     elif isinstance(source, (bytes, bytearray, memoryview)):
         label = f"the model ({len(source)} bytes)"
-        memory = np.frombuffer(source, np.uint8) if is_native(bytes(source[:16])) else None
+        if not is_native(bytes(source[: len(MAGIC)])):
+            return None
+        dense = not isinstance(source, memoryview) or source.c_contiguous
+        memory = np.frombuffer(source if dense else bytes(source), np.uint8)
     else:
         return None
     return None if memory is None else Container(memory, label)

@@ -33,8 +33,8 @@ else:
     errors, isas, verifier = Later("errors"), Later("isa"), Later("program.verifier")
 
 __all__ = [
-    "ALIGN", "HEADER_BYTES", "MAGIC", "ORDER", "PORT_DTYPES", "VERSION", "MappedPlan", "layout_sign", "mapping", "plan_key",
-    "plans_in", "quick",
+    "ALIGN", "HEADER_BYTES", "MAGIC", "ORDER", "PORT_DTYPES", "VERSION", "MappedPlan", "layout_sign", "map_native", "mapping",
+    "plan_key", "plans_in", "quick",
 ]  # fmt: skip
 
 MAGIC = b"\x89LSI\r\n\x1a\n"
@@ -63,19 +63,32 @@ def mapping(file: int) -> Any:
     return _core.Mapping(file)
 
 
+def map_native(path: str) -> Bytes | None:
+    """The bytes of a native file, mapped; None: it begins otherwise, or is no regular file.
+
+    Raises
+    ------
+    OSError, ValueError
+        It cannot be read, or mapped.
+    """
+    if not os.path.isfile(path):  # before it is opened: a FIFO would wait for a writer
+        return None
+    with open(path, "rb", 0) as file:
+        if file.read(len(MAGIC)) != MAGIC:
+            return None
+        return np.frombuffer(mapping(file.fileno()), np.uint8)
+
+
 def quick(source: object) -> tuple[Bytes, str] | None:
     """The bytes of a native file, mapped, and how to call it; None: another kind of source, or a file that is not in order."""
     if type(source) is not str and not isinstance(source, os.PathLike):
         return None
     try:
-        label = os.fsdecode(source)
-        with open(label, "rb", 0) as file:
-            if not os.path.isfile(label) or file.read(len(MAGIC)) != MAGIC:
-                return None
-            memory = np.frombuffer(mapping(file.fileno()), np.uint8)
+        label = os.path.expanduser(os.fsdecode(source))
+        memory = map_native(label)
     except (OSError, ValueError):
         return None
-    return (memory, label) if _in_order(memory) else None
+    return None if memory is None or not _in_order(memory) else (memory, label)
 
 
 def _in_order(memory: Bytes) -> bool:
