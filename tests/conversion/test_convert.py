@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -117,6 +120,91 @@ def test_where_it_cannot_be_written(form, tmp_path):
     with pytest.raises(ConvertError, match="a folder"):
         lstm_infer.convert(MODEL, tmp_path / "d.lsi", force=True)
     assert Path(tmp_path / "d.lsi").is_dir()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs a FIFO")
+@pytest.mark.parametrize("kind", ["fifo", "dangling link", "device"])
+def test_only_regular_files_are_written_over(form, tmp_path, kind):
+    path = tmp_path / "x.lsi"
+    if kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "device":
+        path.symlink_to("/dev/null")
+    else:
+        path.symlink_to(tmp_path / "nothing")
+    with pytest.raises(lstm_infer.LstmInferError, match=r"exists; force=|no regular file"):
+        lstm_infer.convert(MODEL, path)
+    if kind != "dangling link":
+        with pytest.raises(ConvertError, match="is no regular file"):
+            lstm_infer.convert(MODEL, path, force=True)
+        assert not path.is_file() and os.path.lexists(path)
+
+
+def test_states_go_elsewhere_than_the_model(form, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ArgumentError, match=r"states_file: .* is where the model goes"):
+        lstm_infer.convert(MODEL, tmp_path / "x.lsi", states_file="x.lsi")
+    assert folder(tmp_path) == []
+
+
+def test_what_came_there_meanwhile_stays(form, tmp_path):
+    path = tmp_path / "x.lsi"
+
+    def come(line):
+        if line == "check":
+            path.write_text("another's")
+
+    with pytest.raises(ArgumentError, match="exists"):
+        lstm_infer.convert(MODEL, path, say=come)
+    assert folder(tmp_path) == ["x.lsi"] and path.read_text() == "another's"
+
+
+@pytest.mark.parametrize("when", ["write", "check"])
+def test_nothing_is_left_of_what_was_broken_off(form, tmp_path, when):
+    def stop(line):
+        if line == when:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        lstm_infer.convert(MODEL, tmp_path / "x.lsi", say=stop)
+    assert folder(tmp_path) == []
+
+
+def test_names_as_long_as_the_system_has_them(form, tmp_path):
+    name = "n" * 251 + ".lsi"
+    assert lstm_infer.convert(MODEL, tmp_path / name).ok and folder(tmp_path) == [name]
+    with pytest.raises(ConvertError, match="cannot be written: File name too long"):
+        lstm_infer.convert(MODEL, tmp_path / ("n" * 252 + ".lsi"))
+    with pytest.raises(ArgumentError, match="path: a path cannot hold a zero byte"):
+        lstm_infer.convert(MODEL, str(tmp_path / "a\0b.lsi"))
+    assert folder(tmp_path) == [name]
+
+
+FULL = """
+import resource, sys
+import lstm_infer
+resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000))
+try:
+    lstm_infer.convert(sys.argv[1], sys.argv[2], to=sys.argv[3], force=True)
+except lstm_infer.ConvertError as error:
+    sys.exit(f"refused: {error}")
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits the size of files")
+@pytest.mark.parametrize("to", ["native", "onnx", "c"])
+def test_a_full_disk(to, tmp_path):
+    """Nothing is left, and what was there stays."""
+    target = tmp_path / "x"
+    if to == "c":
+        target.mkdir()
+        (target / "x.c").write_text("old")
+    else:
+        target.write_text("old")
+    ran = subprocess.run([sys.executable, "-c", FULL, MODEL, target, to], capture_output=True, text=True, check=False)
+    assert ran.returncode == 1 and "refused: " in ran.stderr and "cannot be written: File too large" in ran.stderr
+    assert folder(tmp_path) == ["x"]
+    assert (target / "x.c" if to == "c" else target).read_text() == "old"
 
 
 def test_options_of_load_belong_to_a_file(form, tmp_path):

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import given
-from ..errors import ArgumentError, ConvertError
+from ..errors import ArgumentError, ConvertError, LstmInferError
 from ..model import Model, load
 from .form import Asked, Form, Proof, Written
 from .report import Report, WrongResultError
@@ -129,28 +130,36 @@ def convert(
         given_options["isa"] = load_options.pop("isa", None)
     options = _options(form, given_options)
     asked = Asked(goal, given.number("seed", seed, 0), options, tell)
-    for target in (goal, options.get("states_file")):
-        if target is not None:
-            _check_goal(target, force, folder=target == goal and not form.suffix)
+    goals = {goal: not form.suffix}
+    beside = options.get("states_file")
+    if beside is not None:
+        if beside.absolute() == goal.absolute():
+            raise ArgumentError(f"states_file: {beside} is where the model goes; give another path")
+        goals[beside] = False
+    _check_goals(goals, force)
     tell("load")
     model, label = _loaded(source, load_options)
-    with tempfile.TemporaryDirectory(prefix=f".{goal.name}.", dir=goal.parent) as work:
+    with _beside(goal) as work:
         tell("write")
-        written = form.write(model, Path(work), asked)
+        written = form.write(model, work, asked)
         tell("check")
         proof = form.prove(model, written, asked)
         report = _report(label, form, goal, written, proof)
         if not report.ok:
             raise WrongResultError(report)
+        _check_goals(goals, force)  # again: others may have written there meanwhile
         _place(written, goal)
     return report
 
 
 def _path(what: str, value: Any) -> Path:
     try:
-        return Path(os.fsdecode(value)).expanduser()
+        found = Path(os.fsdecode(value)).expanduser()
     except (TypeError, ValueError, RuntimeError) as error:
         raise ArgumentError(f"{what}: a path expected, got {given.shown(value)}") from error
+    if "\0" in str(found):
+        raise ArgumentError(f"{what}: a path cannot hold a zero byte, got {given.shown(value)}")
+    return found
 
 
 def _text(what: str, value: Any) -> str:
@@ -193,15 +202,32 @@ def _options(form: Form, asked: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _check_goal(goal: Path, force: bool, *, folder: bool) -> None:
-    if not goal.absolute().parent.is_dir():
-        raise ConvertError(f"{goal}: the folder {goal.parent} is not there")
-    if not goal.name or goal.name == "..":
-        raise ArgumentError(f"path: {str(goal)!r} names no {'folder' if folder else 'file'}")
-    if goal.exists() and folder != goal.is_dir():
-        raise ConvertError(f"{goal}: is {'no folder' if folder else 'a folder'}")
-    if goal.exists() and not force and not (folder and not any(goal.iterdir())):
-        raise ArgumentError(f"path: {goal} exists; force=True (--force) writes over it")
+def _check_goals(goals: Mapping[Path, bool], force: bool) -> None:
+    """May these be written, each a folder or not."""
+    for goal, folder in goals.items():
+        if not goal.absolute().parent.is_dir():
+            raise ConvertError(f"{goal}: the folder {goal.parent} is not there")
+        if not goal.name or goal.name == "..":
+            raise ArgumentError(f"path: {str(goal)!r} names no {'folder' if folder else 'file'}")
+        if not os.path.lexists(goal):  # a link that leads nowhere is there
+            continue
+        if folder != goal.is_dir() or (goal.exists() and not folder and not goal.is_file()):
+            kind = "a folder" if goal.is_dir() else "no folder" if folder else "no regular file"
+            raise ConvertError(f"{goal}: is {kind}")
+        if not force and not (folder and not any(goal.iterdir())):
+            raise ArgumentError(f"path: {goal} exists; force=True (--force) writes over it")
+
+
+@contextmanager
+def _beside(goal: Path) -> Iterator[Path]:
+    """An empty folder on the disk of the goal, and what the system says while something is written there as an error of ours."""
+    try:
+        with tempfile.TemporaryDirectory(prefix=f".{goal.name[:32]}.", dir=goal.parent) as work:
+            yield Path(work)
+    except OSError as error:
+        if isinstance(error, LstmInferError):
+            raise
+        raise ConvertError(f"{goal}: cannot be written: {error.strerror or error}") from error
 
 
 def _loaded(source: Any, options: Mapping[str, Any]) -> tuple[Model, str]:
@@ -228,15 +254,12 @@ def _report(label: str, form: Form, goal: Path, written: Written, proof: Proof) 
 
 def _place(written: Written, goal: Path) -> None:
     """Put what was written where it was asked for; of a folder that is there only files of the same names go."""
-    try:
-        for file, target in written.beside.items():
-            shutil.move(file, target)  # another disk, maybe
-        if written.main.is_dir():
-            for file in sorted(p for p in written.main.rglob("*") if p.is_file()):
-                target = goal / file.relative_to(written.main)
-                target.parent.mkdir(parents=True, exist_ok=True)
-                os.replace(file, target)
-        else:
-            os.replace(written.main, goal)
-    except OSError as error:
-        raise ConvertError(f"{goal}: cannot be written: {error.strerror or error}") from error
+    for file, target in written.beside.items():
+        shutil.move(file, target)  # another disk, maybe
+    if not written.main.is_dir() or not goal.exists():
+        os.replace(written.main, goal)
+        return
+    for file in sorted(p for p in written.main.rglob("*") if p.is_file()):
+        target = goal / file.relative_to(written.main)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        os.replace(file, target)

@@ -65,6 +65,8 @@ class Form(Protocol):
         ------
         ConvertError
             The model cannot be said in this form; names the node and the reason.
+        OSError
+            A file cannot be written.
         """
 
     def prove(self, model: Model, written: Written, asked: Asked) -> Proof:

@@ -46,14 +46,13 @@ def write_native(model: Model, path: Path, plans: Sequence[Mapping[str, Any]] = 
     Raises
     ------
     ConvertError
-        It holds something that the format has no word for, or the file cannot be written.
+        It holds something that the format has no word for.
+    OSError
+        The file cannot be written.
     """
     keep = _pack_all(model)
-    try:
-        with open(path, "wb") as file:
-            _Writer(model, file, plans).write()
-    except OSError as error:
-        raise ConvertError(f"{path}: cannot be written: {error.strerror or error}") from error
+    with open(path, "wb") as file:
+        _Writer(model, file, plans).write()
     del keep
 
 
