@@ -315,6 +315,8 @@ def write_flags():
         ({"isa": "sse9"}, IsaError, "sse9"),
         ({"name": "1amp"}, ArgumentError, "name"),
         ({"name": "a b"}, ArgumentError, "name"),
+        ({"name": "string"}, ArgumentError, "name: 'string' is taken by C"),
+        ({"name": "li_plan"}, ArgumentError, "name: 'li_plan' is taken by C"),
         ({"chunk": 0}, ArgumentError, "chunk"),
         ({"batch": 0}, ArgumentError, "batch"),
     ],
@@ -378,6 +380,32 @@ def test_names_for_c():
     assert named_after("my-amp.v2") == "my_amp_v2"
     assert named_after("2amp") == "m_2amp"
     assert named_after("é") == "model"
+    assert named_after("time") == "m_time" and named_after("li") == "m_li" and named_after("timer") == "timer"
+
+
+@compiled
+@pytest.mark.parametrize("names", [
+    ("int64_t", "memcpy", "BYTES", "while"), ("model_step", "model_run", "model", "int"),
+    ("NAN", "HUGE_VAL", "size_t", "NULL"), ("INFINITY", "model_weights", "Bytes", "bytes"),
+])  # fmt: skip
+def test_names_that_mean_something_in_c(names, tmp_path, kept):
+    """Inputs, outputs and states are called so: it compiles, and the bits are right."""
+    import onnx
+
+    proto = onnx.ModelProto.FromString(stream_models.state_io())
+    new = dict(zip(("x", "y", "h0", "c0"), names, strict=True))
+    for node in proto.graph.node:
+        for these in (node.input, node.output):
+            these[:] = [new.get(name, name) for name in these]
+    for port in (*proto.graph.input, *proto.graph.output):
+        port.name = new.get(port.name, port.name)
+    checked(lstm_infer.load(proto), tmp_path / "c", kept, isa="scalar", chunk=3)
+
+
+@compiled
+@pytest.mark.parametrize("name", ["int", "main", "test", "kernels", "names", "NULL"])
+def test_names_that_a_model_may_have(name, tmp_path, kept):
+    checked(lstm_infer.load(MODEL), tmp_path / name, kept, isa="scalar", name=name, steps=4)
 
 
 def test_a_program_is_not_needed_to_write(tmp_path):

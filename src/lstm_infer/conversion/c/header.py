@@ -106,7 +106,7 @@ def _ports_text(source: Source) -> str:
 def _states_text(source: Source) -> str:
     """Where public states lie in a state."""
     upper, lines = source.options.name.upper(), []
-    names = c_names(source.schedule.plan.states)
+    names = c_names(source.schedule.plan.states, ["BYTES"])  # NAME_STATE_BYTES is the size of all
     for key, (view, info) in source.schedule.plan.states.items():
         at = source.head_bytes + view.buffer.offset + view.byte_offset
         shape = "".join(f"[{n}]" for n in view.shape)

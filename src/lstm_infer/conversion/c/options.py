@@ -11,6 +11,11 @@ from .sets import SETS, InstructionSet, instruction_set
 
 __all__ = ["COptions", "named_after"]
 
+TAKEN = """li
+    assert complex ctype errno fenv float inttypes iso646 limits locale math setjmp signal stdalign stdarg stdatomic stdbool stddef
+    stdint stdio stdlib stdnoreturn string tgmath threads time uchar wchar wctype features immintrin arm_neon"""
+"""What NAME.h may not be called, or NAME_step and the like: headers that code of C reads, and what stands in our own."""
+
 
 @dataclass(frozen=True)
 class COptions:
@@ -43,6 +48,8 @@ class COptions:
             instruction_set(str(self.isa))
         if not isinstance(self.name, str) or not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", self.name):
             raise ArgumentError(f"name: letters, digits and _ expected, a letter first, got {self.name!r}")
+        if _is_taken(self.name):
+            raise ArgumentError(f"name: {self.name!r} is taken by C or by our kernels; give another one")
 
     @property
     def set(self) -> InstructionSet:
@@ -52,4 +59,10 @@ class COptions:
 def named_after(text: str) -> str:
     """A name for C from that of a file."""
     found = re.sub(r"\W+", "_", text, flags=re.ASCII).strip("_")
-    return found if re.match(r"[A-Za-z]", found) else f"m_{found}" if found else "model"
+    if not found:
+        return "model"
+    return found if re.match(r"[A-Za-z]", found) and not _is_taken(found) else f"m_{found}"
+
+
+def _is_taken(name: str) -> bool:
+    return name.lower() in TAKEN.split() or name.startswith("li_")

@@ -29,8 +29,12 @@ WORDS = """state scratch n_steps
     co_return co_yield decltype delete dynamic_cast explicit export false friend mutable namespace new noexcept not not_eq
     nullptr operator or or_eq private protected public reinterpret_cast requires static_assert static_cast template this
     thread_local throw true try typeid typename using virtual wchar_t xor xor_eq linux unix near far stdin stdout stderr
-    errno"""
-"""What a parameter may not be called in C or C++, or by the macros of some compilers."""
+    errno int8_t uint8_t int16_t uint16_t int32_t uint32_t int64_t uint64_t uintptr_t size_t memcpy memset NULL NAN
+    INFINITY HUGE_VAL HUGE_VALF HUGE_VALL INT64_MIN UINT64_C DOMAIN SING OVERFLOW UNDERFLOW PLOSS TLOSS"""
+"""What a parameter may not be called: words of C and C++, macros of some compilers and headers, what the code of a call uses."""
+
+CALLS = "init reset step run made flush seed state_size scratch_size weights"
+"""What is called NAME_ and this."""
 
 
 @dataclass(frozen=True)
@@ -70,8 +74,8 @@ class Port:
         return f"{self.c_type} {''.join(extents) or '[1]'}{note}{time}"
 
 
-def ports(found: Schedule, repeats: int) -> tuple[list[Port], list[Port]]:
-    """Inputs and outputs.
+def ports(found: Schedule, repeats: int, model: str) -> tuple[list[Port], list[Port]]:
+    """Inputs and outputs of a model of this name.
 
     Raises
     ------
@@ -82,7 +86,9 @@ def ports(found: Schedule, repeats: int) -> tuple[list[Port], list[Port]]:
     """
     plan = found.plan
     spec, facts = plan.spec, plan.fed.facts(found.steps)
-    names = c_names([*plan.fed.names, *(output.name for output in spec.outputs)])
+    names = c_names(
+        [*plan.fed.names, *(output.name for output in spec.outputs)], [f"{model}_{call}" for call in CALLS.split()]
+    )
     inputs = []
     for name in plan.fed.names:
         time = -1 if spec.mode == "frame" else spec.roles.time.get(name, -1)
@@ -115,10 +121,10 @@ def _port(
     return Port(name, c_name, dtype, shape, time, steps, moves)
 
 
-def c_names(names: Iterable[str]) -> dict[str, str]:
-    """A name for C for each of these, all different."""
+def c_names(names: Iterable[str], taken: Iterable[str] = ()) -> dict[str, str]:
+    """A name for C for each of these, all different, and none of those that are taken."""
     found: dict[str, str] = {}
-    used = set(WORDS.split())
+    used = {*WORDS.split(), *taken}
     for name in names:
         made = re.sub(r"\W+", "_", name, flags=re.ASCII).strip("_") or "value"
         if not re.match(r"[A-Za-z]", made) or made.startswith("li_"):

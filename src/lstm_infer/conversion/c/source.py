@@ -30,7 +30,7 @@ class Source:
 
     @classmethod
     def of(cls, found: Schedule, options: COptions, tables: Tables, about: str) -> Source:
-        inputs, outputs = ports(found, found.repeats)
+        inputs, outputs = ports(found, found.repeats, options.name)
         return cls(found, options, tables, inputs, outputs, about)
 
     # ---- sizes ------------------------------------------------------------------------------------------
