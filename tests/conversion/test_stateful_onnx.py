@@ -249,17 +249,29 @@ def test_a_model_that_needs_its_end_is_refused_with_the_reason(tmp_path):
 def test_a_wrong_file_is_not_left(tmp_path, monkeypatch):
     right = form.model_of
 
-    def wrong(draft, name, metadata):
+    def wrong(draft, name, metadata, said):
         draft.consts = {
             key: array * np.float32(1.001) if array.dtype == np.float32 and array.ndim == 3 else array
             for key, array in draft.consts.items()
         }
-        return right(draft, name, metadata)
+        return right(draft, name, metadata, said)
 
     monkeypatch.setattr(form, "model_of", wrong)
     with pytest.raises(ConvertError, match="not what the source gives"):
         lstm_infer.convert(stream_models.hidden_state(), tmp_path / "no.onnx")
     assert not list(tmp_path.iterdir())
+
+
+def test_what_the_source_says_of_itself_is_kept(tmp_path):
+    """Sample rates and the like, which callers read from the file that they run."""
+    model = onnx.load_from_string(stream_models.hidden_state())
+    onnx.helper.set_model_props(model, {"sample_rate": "16000", "lstm_infer.states": "another"})
+    model.domain, model.model_version, model.doc_string = "org.example", 7, "é"
+    file = converted(model, tmp_path)
+    meta = file.session.get_modelmeta()
+    assert (meta.domain, meta.version, meta.description) == ("org.example", 7, "é")
+    assert meta.custom_metadata_map["sample_rate"] == "16000" and len(meta.custom_metadata_map) == 3
+    assert [state["of"] for state in file.states] == ["rec.h", "rec.c"]
 
 
 def test_from_the_command_line(tmp_path, capsys):

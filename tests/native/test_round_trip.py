@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 import lstm_infer
@@ -17,6 +18,7 @@ from lstm_infer.analysis.spec import StreamSpec
 from lstm_infer.conversion.native import write_native
 from lstm_infer.drive.driver import one_or_all
 from lstm_infer.drive.inputs import Inputs, stream_spec
+from lstm_infer.onnxruntime import InferenceSession
 
 ZOO = Path(__file__).parents[1] / "zoo" / "files"
 FILES = ("ts_mamba", "ts_scripted_lstm", "ts_scripted_peephole", "tf_token_gru", "tf_same_conv_gru", "ts_nowcast", "tf_rnn_states",
@@ -114,6 +116,28 @@ def test_options_of_the_conversion_hold(tmp_path: Path) -> None:
     chosen = lstm_infer.load(stream_models.switched(), constants={"which": 1})
     again = lstm_infer.load(written(chosen, tmp_path))
     assert [x.name for x in again.inputs] == [x.name for x in chosen.inputs] and len(again.inputs) == 3
+
+
+def test_what_the_source_says_of_itself_is_kept(tmp_path: Path) -> None:
+    proto = onnx.load_from_string(stream_models.wide())
+    onnx.helper.set_model_props(proto, {"sample_rate": "16000", "": "\n"})
+    proto.producer_name, proto.domain, proto.model_version, proto.doc_string = "made", "org.example", 7, "é"
+    path = written(lstm_infer.load(proto), tmp_path)
+    here, there = (InferenceSession(source).get_modelmeta() for source in (proto.SerializeToString(), str(path)))
+    assert vars(here) == vars(there) and there.custom_metadata_map["sample_rate"] == "16000" and there.version == 7
+
+
+def test_names_may_be_as_long_as_they_are(tmp_path: Path) -> None:
+    proto = onnx.load_from_string(stream_models.wide())
+    long = "n" * 70_000
+    proto.graph.name = long
+    for node in proto.graph.node:
+        for names in (node.input, node.output):
+            names[:] = [long if name == "x" else name for name in names]
+    proto.graph.input[0].name = long
+    assert lstm_infer.convert(proto, tmp_path / "model.lsi").ok
+    stream = lstm_infer.load(tmp_path / "model.lsi").stream()
+    assert stream.step({long: np.ones((1, 24), np.float32)}).keys() == {"y"}
 
 
 def test_weights_stand_in_the_file_once(tmp_path: Path) -> None:

@@ -106,6 +106,7 @@ class _Writer:
             "split_whole": sorted(graph.split_whole),
             "fixed": [[name, axis, size, why] for (name, axis), (size, why) in graph.fixed.items()],
             "defaults": {name: self._constant(array) for name, array in graph.defaults.items()},
+            **({"meta": graph.meta} if graph.meta else {}),
         }  # fmt: skip
         held = [
             [h.node, h.op, h.kind, h.asked, h.n_weights, h.why, [self._numbers[id(a)] for a in arrays]]

@@ -60,10 +60,9 @@ class Container:
             aligned.flags.writeable = False
             memory = aligned
         self.memory = memory
-        head, plans = self._header()
-        self.head = self._document(head, "the head")
+        self._parts = self._header()
+        self.head = self._document(self._parts["the head"], "the head")
         self._documents = {name: self._span(span) for name, span in self.head["documents"].named().items()}
-        self._parts = [("the head", head), ("the plans", plans), *self._documents.items()]
         self._arrays: dict[int, Array] = {}
 
     def wrong(self, what: str) -> FormatError:
@@ -115,18 +114,19 @@ class Container:
 
     def check(self) -> int:
         """Hold everything against its checksum; how many parts there are."""
-        for what, (start, length, checksum) in self._parts:
+        parts = [*self._parts.items(), *self._documents.items()]
+        for what, (start, length, checksum) in parts:
             self._check(self.memory[start : start + length], checksum, what)
         for number, (_, _, start, length, checksum) in enumerate(self.blocks):
             self._check(self.memory[start : start + length], checksum, f"block {number}")
-        return len(self._parts) + len(self.blocks)
+        return len(parts) + len(self.blocks)
 
     def number(self, value: Value) -> int:
         """The number of a block."""
         return value.number(0, len(self.blocks) - 1)
 
-    def _header(self) -> tuple[Span, Span]:
-        """The head and the plans."""
+    def _header(self) -> dict[str, Span]:
+        """The head, and the plans where there are some."""
         memory = self.memory
         if memory.size < HEADER.size or not is_native(memory[: len(MAGIC)].tobytes()):
             raise self.wrong(f"{memory.size} bytes that are no native file")
@@ -143,18 +143,22 @@ class Container:
             raise self.wrong("the header does not fit its checksum")
         if size != memory.size:
             raise self.wrong(f"{memory.size} bytes where there should be {size}")
-        if not HEADER.size <= start <= start + length <= size:
-            raise self.wrong("the head lies outside the file")
-        at = plans[0] * ALIGN or HEADER.size
-        if at > size - plans[1]:
-            raise self.wrong("the plans lie outside the file")
-        return (start, length, checksum), (at, plans[1], plans[2])
+        parts = {"the head": (start, length, checksum)}
+        if any(plans):
+            parts["the plans"] = plans[0] * ALIGN, plans[1], plans[2]
+        for what, (at, n_bytes, _) in parts.items():
+            if not self._holds(at, n_bytes):
+                raise self.wrong(f"where {what} should be is no place in the file")
+        return parts
+
+    def _holds(self, at: int, n_bytes: int) -> bool:
+        """May a part lie there."""
+        return at >= HEADER.size and at % ALIGN == 0 and at + n_bytes <= self.memory.size
 
     def _span(self, value: Value) -> Span:
         start, length, checksum = value.items(3)
-        size = self.memory.size
-        at, n_bytes = start.number(HEADER.size, size), length.number(0, size)
-        if at % ALIGN or at + n_bytes > size:
+        at, n_bytes = start.number(0), length.number(0)
+        if not self._holds(at, n_bytes):
             raise value.wrong(f"a stretch of the file that begins at a multiple of {ALIGN}")
         return at, n_bytes, checksum.number(0, 2**32 - 1)
 
@@ -172,7 +176,8 @@ class Container:
     def _apart(self, blocks: list[Block]) -> None:
         """No two parts of a file overlap."""
         end = HEADER.size
-        for at, n in sorted([*((at, n) for _, (at, n, _) in self._parts), *((at, n) for _, _, at, n, _ in blocks)]):
+        spans = [*self._parts.values(), *self._documents.values(), *(block[2:] for block in blocks)]
+        for at, n, _ in sorted(spans):
             if at < end and n:
                 raise self.wrong("two parts overlap")
             end = max(end, at + n)

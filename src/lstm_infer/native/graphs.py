@@ -16,6 +16,8 @@ __all__ = ["graph_of"]
 
 _PORT_DTYPES = {name: np.dtype(name) for name in DTYPES} | {"unknown": np.dtype("V"), "none": np.dtype("O")}
 """Ports of bodies may be of a type that is not known, or be no tensors."""
+_TEXTS = ("producer_name", "graph_name", "domain", "description", "graph_description")
+"""Of what a model says of itself."""
 
 Constant = Callable[[Value], Array]
 """The constant that a value names."""
@@ -34,11 +36,20 @@ def graph_of(document: Value, constant: Constant, n_bytes: int) -> Graph:
             raise document["defaults"].wrong("values of inputs")
     graph.split_whole = {n.number() for n in document["split_whole"].items()}
     graph.unrolled = document["unrolled"].number(0)
+    if "meta" in document.named():  # from 1.3 on
+        graph.meta = _meta(document["meta"])
     for item in document["fixed"].items():
         port, axis, size, why = item.items(4)
         graph.fixed[port.text(), axis.number(0, MOST_AXES)] = size.number(0), why.text()
     graph.allowance = Allowance.of(sum(1 for _ in graph.walk()), n_bytes)
     return graph
+
+
+def _meta(value: Value) -> dict[str, Any]:
+    """What the source says of itself."""
+    custom = {name: text.text() for name, text in value["custom_metadata_map"].named().items()}
+    texts = {name: text.text() for name, text in value.named().items() if name in _TEXTS}
+    return {**texts, "version": value["version"].number(), "custom_metadata_map": custom}
 
 
 def _graph(document: Value, constant: Constant, taken: set[str], outer: set[str]) -> Graph:

@@ -40,7 +40,7 @@ __all__ = [
 MAGIC = b"\x89LSI\r\n\x1a\n"
 ORDER = 0x01020304
 """As the file's byte order shows it."""
-VERSION = (1, 2)
+VERSION = (1, 3)
 ALIGN = HEADER_BYTES = 64
 PORT_DTYPES = (
     "bool", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float16", "float32", "float64",
@@ -362,7 +362,7 @@ def _port(words: _Words) -> Port:
     dtype = np.dtype(PORT_DTYPES[words.number(0, len(PORT_DTYPES) - 1)])
     shape = tuple(words.number(0, MOST) for _ in range(words.number(0, MOST_AXES)))
     time, every = words.number(-1, len(shape) - 1), words.number(0, 1)
-    port = words.bytes(1 << 16).tobytes().decode(), dtype, shape, time, bool(every)
+    port = words.bytes(MOST).tobytes().decode(), dtype, shape, time, bool(every)
     if _bytes(port, 1) > MOST_BYTES:
         raise ValueError(f"port {port[0]!r}: a step of {list(shape)}")
     return port

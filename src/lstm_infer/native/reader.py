@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -12,7 +11,7 @@ from .. import ops as _ops  # noqa: F401  (registers the operators)
 from ..errors import FormatError
 from ..feeds import Options
 from ..frozen import frozen
-from ..graph.ir import Array, Graph, Node
+from ..graph.ir import Array, Graph
 from ..graph.weights import Weight, mark
 from ..ops import registry
 from ..program.packing import HEAD
@@ -167,6 +166,7 @@ class _Reader:
     def _restore_held(self, graph: Graph) -> None:
         """How the weights of each node are held, as it was decided when they were converted."""
         nodes = {node.name: node for node in graph.walk()}
+        consts = {name: array for one in graph.graphs() for name, array in one.consts.items()}
         for item in self._head["held"].items():
             name, op, kind, asked, n, why, weights = item.items(7)
             node = nodes.get(name.text())
@@ -174,18 +174,10 @@ class _Reader:
                 raise item.wrong("a node of the graph")
             arrays = [self._constant(weight) for weight in weights.items(most=len(node.inputs))]
             held = Held(node.name, op.text(), _kind(kind), _kind(asked), n.number(0, MOST), why.text())
-            if held.op != node.op or not _reads(node, arrays, graph):
+            read = [consts.get(node.inputs[i]) for i in registry.weights(node) if i < len(node.inputs)]
+            if held.op != node.op or not all(any(array is one for one in read) for array in arrays):
                 raise item.wrong("what its node reads")
             self._store.decided(held, arrays)
-
-
-def _reads(node: Node, arrays: Sequence[Array], graph: Graph) -> bool:
-    """Are these weights of the node."""
-    consts: dict[str, Array] = {}
-    for one in graph.graphs():
-        consts.update(one.consts)
-    own = [consts.get(node.inputs[i]) for i in registry.weights(node) if i < len(node.inputs)]
-    return all(any(array is a for a in own) for array in arrays)
 
 
 def _kind(value: Value) -> str:

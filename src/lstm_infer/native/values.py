@@ -15,7 +15,6 @@ from ..errors import FormatError
 
 __all__ = ["Value", "read_json"]
 
-MOST_TEXT = 1 << 16
 _ODD = {"nan": nan, "inf": inf, "-inf": -inf}
 
 
@@ -48,7 +47,7 @@ class Value:
 
     def text(self) -> str:
         """Text."""
-        if type(self.raw) is not str or len(self.raw) > MOST_TEXT:
+        if type(self.raw) is not str:
             raise self.wrong("a text")
         return self.raw
 

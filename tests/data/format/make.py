@@ -26,6 +26,7 @@ CASES = {
     "queued": (snapshot_cases.queued(), "f32", (2, 5, 9), {"time_axis": {"x": 2}}),
     "loop": (ZOO / "ts_scripted_peephole.onnx", "f32", None, {}),
     "wide_1_2": (stream_models.wide(), "int8", (9, 2, 24), {}),
+    "loop_1_3": (ZOO / "ts_mamba.onnx", "f16", None, {}),
 }
 
 

@@ -43,7 +43,7 @@ class StatefulOnnx:
         ports = {port.name: port for port in built.draft.inputs}
         records = state_records(built.carries, ports)
         metadata = {"lstm_infer.stream": _stream(built), "lstm_infer.states": records}
-        proto = model_of(built.draft, model._graph.name or "step", metadata)
+        proto = model_of(built.draft, model._graph.name or "step", metadata, model._graph.meta)
         try:
             onnx.checker.check_model(proto, full_check=True)
         except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:

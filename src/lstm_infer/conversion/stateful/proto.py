@@ -22,8 +22,8 @@ IR_VERSION = 8
 """Of the file: the oldest that has all that is written here, up to opset 18; later opsets need the next ones."""
 
 
-def model_of(draft: Draft, name: str, metadata: Mapping[str, Any]) -> onnx.ModelProto:
-    """The file. Constants are initializers, nodes stand in order."""
+def model_of(draft: Draft, name: str, metadata: Mapping[str, Any], said: Mapping[str, Any]) -> onnx.ModelProto:
+    """The file. Constants are initializers, nodes stand in order. said: what the source says of itself (`Graph.meta`)."""
     from onnx import helper, numpy_helper
 
     graph = helper.make_graph(
@@ -40,7 +40,10 @@ def model_of(draft: Draft, name: str, metadata: Mapping[str, Any]) -> onnx.Model
         producer_name="lstm_infer",
         ir_version=version,
     )
-    helper.set_model_props(model, {key: json.dumps(value) for key, value in metadata.items()})
+    props = {key: json.dumps(value) for key, value in metadata.items()}
+    helper.set_model_props(model, {**said.get("custom_metadata_map", {}), **props})
+    model.domain, model.doc_string = said.get("domain", ""), said.get("description", "")
+    model.model_version = said.get("version", 0)
     return model
 
 
