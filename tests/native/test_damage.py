@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import struct
 import sys
 from pathlib import Path
@@ -18,7 +19,7 @@ from lstm_infer.native.container import HEADER, native
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tools"))
 
-from fuzz_native import fuzz
+from fuzz_native import Parts, fuzz
 
 
 @pytest.fixture(scope="module")
@@ -109,6 +110,19 @@ def test_weights_are_not_touched_before_they_are_used(tmp_path: Path) -> None:
     changed[start : start + length] = np.full(length // 4, np.nan, np.float32).tobytes()
     stream = lstm_infer.load(bytes(changed)).stream()
     assert np.isnan(stream.step(np.ones((1, 24), np.float32))).all()
+
+
+def test_names_are_whole_characters(data: bytes) -> None:
+    """JSON can say half of one, which no snapshot and no terminal can hold."""
+    parts = Parts(data)
+    (name,) = {node[3] for node in parts.documents["graph"]["nodes"] if node[0] == "LSTM"}
+    for half in ("rec\ud800", "\udfff"):
+        changed = json.loads(json.dumps(parts.documents["graph"]).replace(json.dumps(name), json.dumps(half)))
+        damaged = Parts(data)
+        damaged.documents["graph"] = changed
+        damaged.fields[8:11] = 0, 0, 0  # without plans
+        with pytest.raises(FormatError, match=r"a text expected|texts as names"):
+            lstm_infer.load(damaged.sealed())
 
 
 def test_damaged_files_are_refused_or_run() -> None:

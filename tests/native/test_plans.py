@@ -143,6 +143,20 @@ def test_a_plan_that_would_leave_its_memories_is_refused(tmp_path: Path) -> None
     assert refused > 0.6 * length / 8, f"{refused} of {length // 8}"
 
 
+@pytest.mark.parametrize("at", [6, 8])
+def test_memory_out_of_proportion_is_refused(at: int, tmp_path: Path) -> None:
+    """Of a state or an arena, by a few words: 4 GB would have to be copied for each stream."""
+    source, path = both("int8", tmp_path)
+    want = source.stream()._plan.first_state().nbytes
+
+    def large(words: Any) -> None:
+        assert words[6] == want and words[7] == 0  # behind the layout; then the arena
+        words[at] = 1 << 32
+
+    with pytest.raises(FormatError, match="from 0 to 268435456 expected, got 4294967296"):
+        lstm_infer.load(changed(path, large))
+
+
 def test_a_plan_that_lays_its_states_otherwise_is_found_out_before_they_are_read(tmp_path: Path) -> None:
     _, path = both("hidden", tmp_path)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from math import prod
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -21,7 +22,7 @@ from ..graph.ir import Array, Graph, Node
 from ..graph.weights import MARKS, Weight, as_weight, mark
 from ..model import Model, load
 from ..native.container import ALIGN, DTYPES, HEADER, MAGIC, ORDER, VERSION, native
-from ..native.plans import PORT_DTYPES, layout_sign, plan_key
+from ..native.plans import PORT_DTYPES, layout_sign, most_bytes, plan_key
 from ..ops.registry import is_random
 from ..program.assemble import Placed, Words, words
 from ..program.store import Panels
@@ -257,7 +258,9 @@ class _Writer:
             return self._none(str(error))
         usual = self._stream(plan)
         if usual is None:
-            return self._none("a stream of it draws numbers, looks ahead, or has a step that runs as NumPy")
+            return self._none(
+                "a stream of it draws numbers, looks ahead, has a step that runs as NumPy, or takes too much memory"
+            )
         found = [usual]
         for shapes in self._wanted:
             sizes = _sizes(plan, shapes)
@@ -277,8 +280,8 @@ class _Writer:
 
     def _stream(self, plan: StreamPlan) -> NDArray[np.int64] | None:
         """What `native/plans.py` reads of a plan."""
-        first = plan.first_state()
-        if plan.call is None or not plan.is_settled:
+        first, most = plan.first_state(), most_bytes(self._at)
+        if plan.call is None or not plan.is_settled or first.nbytes > most:
             return None
         used: dict[int, int] = {}
         blocks, arena = [], 0
@@ -295,6 +298,8 @@ class _Writer:
 
             blocks += [block.n, block.work, *_plan(words(found.calls, address, found.n_bases))]
         ports = ports_of(plan.spec, plan.fed.streamed, plan.step_facts, plan.out_facts)
+        if max(arena, *(port[1].itemsize * prod(port[2]) for side in ports for port in side)) > most:
+            return None
         can_fail = any(block.program.can_fail for block in plan.blocks)
         constants = [number for pair in sorted(used.items()) for number in pair]
         return np.array([

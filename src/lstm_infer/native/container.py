@@ -37,7 +37,7 @@ HEADER = struct.Struct("<8s I HH QQQ I III I I")
 """Magic, byte order, version (major, minor), length of the file, where the head begins, its length, its checksum, the plans
 (where they begin, by 64 bytes; their length, their checksum), 0, and the checksum of the header up to here."""
 DTYPES = {name: np.dtype(name).newbyteorder("<") for name in PORT_DTYPES}
-MOST_AXES = 32
+MOST_AXES = 64
 CHECKED_BYTES = 4096
 """Blocks up to this size are held against their checksums when a file is opened; larger ones by `check` alone."""
 

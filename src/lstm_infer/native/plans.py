@@ -34,7 +34,7 @@ else:
 
 __all__ = [
     "ALIGN", "HEADER_BYTES", "MAGIC", "ORDER", "PORT_DTYPES", "VERSION", "MappedPlan", "layout_sign", "map_native", "mapping",
-    "plan_key", "plans_in", "quick",
+    "most_bytes", "plan_key", "plans_in", "quick",
 ]  # fmt: skip
 
 MAGIC = b"\x89LSI\r\n\x1a\n"
@@ -48,8 +48,8 @@ PORT_DTYPES = (
 """By their number in a port."""
 MOST_WORK = 2.0**40
 """Of one call; some minutes."""
-MOST_BYTES = 1 << 32
-"""Of what a stream keeps, or works in."""
+MOST_BYTES = 1 << 28
+"""Of what a stream keeps, works in, or is given at a step, where the file is small (`most_bytes`)."""
 MOST, MOST_AXES, MOST_PORTS, MOST_STEPS, MOST_STREAMS = 2**40, 16, 61, 1 << 18, 64
 _ODD = (ValueError, TypeError, LookupError, ArithmeticError)
 
@@ -105,6 +105,11 @@ def plan_key() -> list[int]:
     """What has to be the same where a plan was made and where it runs."""
     release = sys.modules[__name__.partition(".")[0]].__version__
     return [_core.crc32(release.encode()), _core.slots_sign()]
+
+
+def most_bytes(size: int) -> int:
+    """What a plan of a file of this size may ask for: nobody's memory is taken for a few words."""
+    return max(MOST_BYTES, 16 * size)
 
 
 def layout_sign(plan: StreamPlan) -> int:
@@ -190,14 +195,15 @@ class MappedPlan:
         self.others: list[MappedPlan] = []
         """For other sizes of the same inputs, with the same states."""
         self._layout = words.number(0, 2**32 - 1)
-        self._first = _first(words)
+        most = most_bytes(memory.size)
+        self._first, self._kept = _first(words, most)
         self._label = label
         self._model: Any = None
         self._asked: Asked | None = None
         self._made: StreamPlan | None = None
         self._lock = RLock()
-        arena, release_from, can_fail = words.number(0, MOST_BYTES), words.number(1, MOST), words.number(0, 1)
-        self.inputs, outputs = _ports(words), _ports(words)
+        arena, release_from, can_fail = words.number(0, most), words.number(1, MOST), words.number(0, 1)
+        self.inputs, outputs = _ports(words, most), _ports(words, most)
         constants = words.row(2 * words.number(0, MOST)).reshape(-1, 2)
         starts, lengths = constants[:, 0], constants[:, 1]
         if ((starts < 64) | (lengths < 0) | (lengths > memory.size) | (starts > memory.size - lengths)).any():
@@ -225,13 +231,18 @@ class MappedPlan:
         """Another plan of the same stream, for other sizes."""
         if other is self:
             return
-        if other._layout != self._layout or not np.array_equal(other._first, self._first):
+        if other._layout != self._layout or not self._begins_as(other):
             raise ValueError("plans of a stream with the same states expected")
         other._first = self._first
         known = [self, *self.others]
         for one in known:
             one.others.append(other)
         other.others = known
+
+    def _begins_as(self, other: MappedPlan) -> bool:
+        if not (self._kept or other._kept):  # zeros that nobody has touched so far
+            return other._first.nbytes == self._first.nbytes
+        return np.array_equal(other._first, self._first)
 
     def fitting(self, x: Any) -> MappedPlan | None:
         """That of the others which takes what is fed."""
@@ -316,14 +327,14 @@ def _itself(asked: Asked) -> Asked:
     return asked
 
 
-def _first(words: _Words) -> Bytes:
-    """The first state: its size, and where it is not all 0 its bytes."""
-    n, kept = words.number(0, MOST_BYTES), words.number(0, 1)
+def _first(words: _Words, most: int) -> tuple[Bytes, bool]:
+    """The first state, and do its bytes stand in the file: else they are all 0."""
+    n, kept = words.number(0, most), words.number(0, 1)
     found: Bytes = words.bytes(n) if kept else np.zeros(n, np.uint8)
     if found.nbytes != n:
         raise ValueError(f"a first state of {n} bytes expected, got {found.nbytes}")
     found.flags.writeable = False
-    return found
+    return found, bool(kept)
 
 
 def _plan_words(words: _Words, depth: int) -> Words:
@@ -354,16 +365,16 @@ def _plan(isa: str, words: Words) -> _core.Plan:
     return _core.Plan(isa, steps, [_plan(isa, inner) for inner in nested])
 
 
-def _ports(words: _Words) -> list[Port]:
-    return [_port(words) for _ in range(words.number(1, MOST_PORTS))]
+def _ports(words: _Words, most: int) -> list[Port]:
+    return [_port(words, most) for _ in range(words.number(1, MOST_PORTS))]
 
 
-def _port(words: _Words) -> Port:
+def _port(words: _Words, most: int) -> Port:
     dtype = np.dtype(PORT_DTYPES[words.number(0, len(PORT_DTYPES) - 1)])
     shape = tuple(words.number(0, MOST) for _ in range(words.number(0, MOST_AXES)))
     time, every = words.number(-1, len(shape) - 1), words.number(0, 1)
     port = words.bytes(MOST).tobytes().decode(), dtype, shape, time, bool(every)
-    if _bytes(port, 1) > MOST_BYTES:
+    if _bytes(port, 1) > most:
         raise ValueError(f"port {port[0]!r}: a step of {list(shape)}")
     return port
 

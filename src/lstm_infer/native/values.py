@@ -47,7 +47,7 @@ class Value:
 
     def text(self) -> str:
         """Text."""
-        if type(self.raw) is not str:
+        if type(self.raw) is not str or not _is_unicode(self.raw):
             raise self.wrong("a text")
         return self.raw
 
@@ -75,14 +75,25 @@ class Value:
 
     def named(self) -> dict[str, Value]:
         """The items of an object."""
-        if type(self.raw) is not dict:
-            raise self.wrong("an object")
+        if type(self.raw) is not dict or not all(map(_is_unicode, self.raw)):
+            raise self.wrong("an object with texts as names")
         return {name: Value(item, f"{self.where}.{name}", self._error) for name, item in self.raw.items()}
 
     def __getitem__(self, name: str) -> Value:
         if type(self.raw) is not dict or name not in self.raw:
             raise self.wrong(f"an object with {name!r}")
         return Value(self.raw[name], f"{self.where}.{name}", self._error)
+
+
+def _is_unicode(text: str) -> bool:
+    """Is a text whole: JSON can name half of a character."""
+    if text.isascii():
+        return True
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 class _Context:
