@@ -13,7 +13,7 @@ import pytest
 import lstm_infer
 import snapshot_cases
 import stream_models
-from lstm_infer import ArgumentError
+from lstm_infer import ArgumentError, FormatError
 from lstm_infer.analysis.spec import StreamSpec
 from lstm_infer.conversion.native import write_native
 from lstm_infer.drive.driver import one_or_all
@@ -138,6 +138,10 @@ def test_names_may_be_as_long_as_they_are(tmp_path: Path) -> None:
     assert lstm_infer.convert(proto, tmp_path / "model.lsi").ok
     stream = lstm_infer.load(tmp_path / "model.lsi").stream()
     assert stream.step({long: np.ones((1, 24), np.float32)}).keys() == {"y"}
+    assert stream.snapshot()  # it names states, not inputs
+    proto.graph.node[0].name = long  # which is what a state is called
+    with pytest.raises(FormatError, match="room for names of 65535 bytes"):
+        lstm_infer.load(proto).stream().snapshot()
 
 
 def test_weights_stand_in_the_file_once(tmp_path: Path) -> None:

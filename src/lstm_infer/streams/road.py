@@ -2,7 +2,7 @@
 there is none, and `general.py` does them.
 
 Off this road are: a lag or a stride over time (each phase has programs of its own), an output that is not there from the
-first step on, a step that runs as NumPy, and more ports than a call can hold.
+first step on, a step that runs as NumPy, and more ports, or axes of one, than a call can hold.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from .gil import RELEASE_FROM
 
 __all__ = ["Port", "call_of", "input_port", "output_port", "ports_of"]
 
-MOST_PORTS = 61
+MOST_PORTS, MOST_AXES = 61, 16
 
 Port = tuple[str, np.dtype[Any], tuple[int, ...], int, bool]
 """Name, dtype, shape of one step, time axis (-1: none), and whether it has something for every step."""
@@ -46,6 +46,8 @@ def call_of(
     ins, outs = ports_of(spec, streamed, inputs, outputs)
     ports = [*ins, *outs]
     if not plans or not outs or len(ports) > MOST_PORTS or not any(every for *_, every in ins):
+        return None
+    if any(len(shape) > MOST_AXES - (time < 0) for _, _, shape, time, _ in ports):  # one more of a chunk of frames
         return None
     if any(time >= 0 and shape[time] != 1 for _, _, shape, time, _ in ins):
         return None

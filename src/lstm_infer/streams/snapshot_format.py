@@ -34,6 +34,7 @@ _DTYPES = frozenset(
     ["bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float16", "float32", "float64"]
 )
 _MOST_AXES = 32
+_MOST_TEXT = 2**16 - 1
 
 
 @frozen
@@ -103,6 +104,10 @@ def written(signs: Mapping[str, Sign], batch: int, flushed: bool, entries: Seque
 
 def _text(text: str) -> bytes:
     found = text.encode()
+    if len(found) > _MOST_TEXT:
+        raise FormatError(
+            f"{text[:40]!r}...: a snapshot has room for names of {_MOST_TEXT} bytes, this one has {len(found)}"
+        )
     return _TEXT.pack(len(found)) + found
 
 
