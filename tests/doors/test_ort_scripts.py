@@ -5,6 +5,8 @@ They are habits seen in public code, written anew: sessions and metadata, hand-c
 
 from __future__ import annotations
 
+import sys
+import threading
 import warnings
 
 import numpy as np
@@ -290,6 +292,33 @@ def test_a_size_is_fixed_by_its_name(tmp_path, name):
             with pytest.raises(Exception, match="4"):
                 session.run(None, feeds)
     assert said[0] == said[1]
+
+
+@pytest.mark.parametrize("error", [ValueError, SystemExit])
+def test_what_a_call_back_raises_is_said_by_a_hook_and_the_session_goes_on(tmp_path, monkeypatch, error):
+    """There by that of what cannot be raised, here by that of threads: both print it, and nobody else hears of it."""
+    feeds = {"x": np.zeros((3, 4, 5), np.float32)} | {s: np.zeros((1, 4, 19), np.float32) for s in ("h0", "c0")}
+    for ort, where in ((mine, (threading, "excepthook")), (theirs, (sys, "unraisablehook"))):
+        said, told, answers = [], threading.Event(), []
+
+        def hook(args, said=said, told=told):
+            said.append(args.exc_type)
+            told.set()
+
+        def wrong(results, user_data, message):
+            raise error
+
+        def right(results, user_data, message, answers=answers, told=told):
+            answers.append(len(results))
+            told.set()
+
+        monkeypatch.setattr(*where, hook)
+        session = ort.InferenceSession(model_file(tmp_path))
+        session.run_async(None, feeds, wrong, None)
+        assert told.wait(60) and said == [error]
+        told.clear()
+        session.run_async(None, feeds, right, None)
+        assert told.wait(60) and answers == [len(session.get_outputs())] and said == [error]
 
 
 def test_what_does_not_fit_a_binding(tmp_path):
