@@ -22,6 +22,8 @@ import stream_models
 from lstm_infer import ArgumentError, DtypeError, QueueFullError, ShapeError, StateError
 from lstm_infer.pool import _POOLS
 
+pytestmark = pytest.mark.filterwarnings("error::pytest.PytestUnhandledThreadExceptionWarning")
+
 I = stream_models.INPUTS
 LONG = 60.0
 """A wait that no test sees the end of."""
@@ -221,6 +223,35 @@ def test_the_times_are_of_the_last_frames(model: lstm_infer.Model, monkeypatch: 
     for _ in range(3):
         wait([pool.submit(id, x) for id in ids], 20)
     assert pool.stats().frames == 10 and pool.stats().wait_p99 < 0.09
+
+
+def test_a_signal_that_always_waits_does_not_keep_others_from_their_turn(model: lstm_infer.Model) -> None:
+    """More signals than a batch has: who has had a step goes behind who has not."""
+    pool, x = model.pool(max_wait=0, max_batch=2), frames(1)[0]
+    ids, order = [pool.open() for _ in range(5)], list[int]()
+    with busy(pool):
+        pool.submit(ids[0], x)
+        assert until(lambda: pool.stats().pending == 0)
+        futures = [(id, pool.submit(id, x)) for _ in range(6) for id in ids[:2]] + [
+            (id, pool.submit(id, x)) for id in ids[2:]
+        ]
+        for id, future in futures:
+            future.add_done_callback(lambda _, id=id: order.append(id))  # type: ignore[misc]
+    assert not wait([future for _, future in futures], 20).not_done
+    assert set(order[:5]) == set(ids)
+
+
+def test_the_wait_of_a_frame_behind_others_is_its_own(model: lstm_infer.Model) -> None:
+    """Of two that were behind, the one of the signal that came first is the younger."""
+    pool, x = model.pool(max_wait=0.3), frames(1)[0]
+    a, b = pool.open(), pool.open()
+    pool.submit(a, x), pool.submit(b, x)
+    began = time.monotonic()
+    old = pool.submit(b, x)
+    time.sleep(0.25)
+    pool.submit(a, x)
+    old.result(20)
+    assert time.monotonic() - began < 0.45, "not 0.25 + 0.3"
 
 
 # ---- the bound
@@ -505,18 +536,72 @@ def test_a_fork_collects_for_itself(model: lstm_infer.Model) -> None:
     assert there == waits.result(20).tobytes() == alone(model, x)[1]  # type: ignore[union-attr]
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_a_call_back_that_ends_the_thread_leaves_nobody_waiting(model: lstm_infer.Model) -> None:
+# ---- nothing ends the thread: others wait for it
+
+
+def test_call_backs_that_would_end_the_thread(model: lstm_infer.Model, caplog: pytest.LogCaptureFixture) -> None:
+    """They are said where the standard library says what else a call-back raises."""
+
     def leave(future: Future[Any]) -> None:
         raise SystemExit
 
-    pool, x = model.pool(max_wait=LONG, max_batch=2), frames(1)[0]
-    a, b = pool.open(), pool.open()
-    first = pool.submit(a, x)
-    first.add_done_callback(leave)
-    behind, second = pool.submit(a, x), pool.submit(b, x)
-    assert first.result(20).tobytes() == alone(model, [x])[0]  # type: ignore[union-attr]
-    for future in (second, behind, pool.submit(b, x)):
-        with pytest.raises(StateError, match="ended by SystemExit"):
-            future.result(20)
-    assert pool.step({b: x})[b].shape == first.result().shape  # type: ignore[union-attr]
+    pool, fed = model.pool(max_wait=LONG, max_batch=4), frames(2)
+    ids = [pool.open() for _ in range(4)]
+    first, second = ([pool.submit(id, x) for id in ids[:3]] for x in fed)
+    for future in first[:2]:
+        future.add_done_callback(leave)
+    last = [pool.submit(ids[3], x) for x in fed]
+    for row in zip([*first, last[0]], [*second, last[1]], strict=True):
+        assert [future.result(20).tobytes() for future in row] == alone(model, fed)  # type: ignore[union-attr]
+    assert [record.exc_info and record.exc_info[0] for record in caplog.records] == [SystemExit]
+    assert pool.stats().calls == 2 and threads() >= 1
+
+
+ANSWERS = {"set_result": (7,), "set_exception": (ValueError(),), "set_running_or_notify_cancel": ()}
+
+
+@pytest.mark.parametrize(
+    ("how", "stepped"), [(how, False) for how in ANSWERS] + [("set_result", True), ("set_exception", True)]
+)
+def test_a_future_that_somebody_else_answers(model: lstm_infer.Model, how: str, stepped: bool) -> None:
+    """It is not theirs to do, before its step or while that runs; the other frames of the batch know nothing of it."""
+    pool, x = model.pool(max_wait=LONG, max_batch=3), frames(1)[0]
+    ids = [pool.open() for _ in range(3)]
+    futures = [pool.submit(id, x) for id in ids[:2]]
+    with busy(pool):
+        if not stepped:
+            getattr(futures[0], how)(*ANSWERS[how])
+        futures.append(pool.submit(ids[2], x))
+        if stepped:
+            assert until(futures[0].running)
+            getattr(futures[0], how)(*ANSWERS[how])
+    for future in futures if how == "set_running_or_notify_cancel" else futures[1:]:
+        assert future.result(20).tobytes() == alone(model, [x])[0]  # type: ignore[union-attr]
+
+
+def test_a_task_that_is_cancelled_between_the_look_and_the_answer(model: lstm_infer.Model) -> None:
+    """By another thread, say, though asyncio forbids it: the other answers of the batch come all the same."""
+
+    class Between(asyncio.Future[Any]):
+        looks = 0
+
+        def done(self) -> bool:
+            was = super().done()
+            Between.looks += 1
+            if Between.looks == 2:  # the thread looked first, now the loop does
+                self.cancel()
+            return was
+
+    async def go() -> list[Any]:
+        loop = asyncio.get_running_loop()
+        loop.create_future = lambda: Between(loop=loop)  # type: ignore[method-assign, assignment]
+        first = pool.astep(ids[0], x)
+        del loop.create_future
+        others = [pool.astep(id, x) for id in ids[1:]]
+        return [first, *await asyncio.wait_for(asyncio.gather(*others), 20)]
+
+    pool, x = model.pool(max_wait=LONG, max_batch=3), frames(1)[0]
+    ids = [pool.open() for _ in range(3)]
+    first, *found = asyncio.run(go())
+    assert first.cancelled() and Between.looks >= 2
+    assert [y.tobytes() for y in found] == alone(model, [x]) * 2

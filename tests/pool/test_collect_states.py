@@ -12,6 +12,7 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, rule, run_state_machine_as_test
@@ -19,6 +20,8 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, rule, r
 import lstm_infer
 import stream_models
 from lstm_infer import StateError
+
+pytestmark = pytest.mark.filterwarnings("error::pytest.PytestUnhandledThreadExceptionWarning")
 
 FRAMES = np.random.default_rng(0).uniform(-1, 1, (16, 1, 1, stream_models.INPUTS)).astype(np.float32)
 WHICH = st.lists(st.integers(0, 15), min_size=1, max_size=4)

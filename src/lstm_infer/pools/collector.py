@@ -43,7 +43,7 @@ class Collector:
         self.max_wait, self.max_batch, self.max_pending = max_wait, max_batch, max_pending
         self._arrived = deque[Entry]()
         self._ready = deque[Entry]()
-        """The first frame of each signal, the oldest first."""
+        """The first frame of each signal, in the order in which they are stepped."""
         self._behind: dict[int, deque[Entry] | None] = {}
         """By id of those that are ready: the frames after the first one."""
         self._waits = 0
@@ -116,14 +116,7 @@ class Collector:
     def _work(self) -> None:
         try:
             while self._due():
-                batch = self._next()
-                try:
-                    self._step(batch)
-                except BaseException as error:  # of a call-back that ends its thread, say
-                    self._ended = f"the thread that steps ended by {type(error).__name__}; make a new pool"
-                    _hand_out(batch, [StateError(f"signal {entry[1]}: {self._ended}") for entry in batch])
-                    raise
-                del batch  # asleep, it holds nothing of the pool
+                self._serve(self._next())
         finally:
             self._ended = self._ended or "the thread that steps ended; make a new pool"
             left = [entry for more in self._behind.values() for entry in more or ()]
@@ -137,9 +130,11 @@ class Collector:
         ready, arrived = self._ready, self._arrived
         while not self._ended:
             self._sort()
+            if len(ready) >= self.max_batch:
+                return True
             if ready:
-                left = ready[0][4] + self.max_wait - perf_counter()
-                if len(ready) >= self.max_batch or left <= 0:
+                left = min([entry[4] for entry in ready]) + self.max_wait - perf_counter()
+                if left <= 0:
                     return True
                 self._ring_at, left = self.max_batch - len(ready), min(left, LONGEST)
             else:
@@ -165,7 +160,7 @@ class Collector:
                 more.append(entry)
 
     def _next(self) -> list[Entry]:
-        """The next batch: one frame of a signal, those that were cancelled left out."""
+        """The next batch: one frame of a signal, those that were cancelled left out. Then it is the turn of the others."""
         ready, behind = self._ready, self._behind
         batch, after = list[Entry](), list[Entry]()
         while ready and len(batch) < self.max_batch:
@@ -176,18 +171,23 @@ class Collector:
                 after.append(more.popleft())
             else:
                 del behind[entry[1]]
-            future = entry[0]
-            if future.done() if entry[3] is not None else not future.set_running_or_notify_cancel():
-                self._cancelled += 1
-            else:
+            if _wanted(entry):
                 batch.append(entry)
-        ready.extendleft(reversed(after))
+            else:
+                self._cancelled += 1
+        ready.extend(after)
         return batch
 
-    def _step(self, batch: list[Entry]) -> None:
-        """Step a batch, and hand out what its frames gave."""
-        if not batch:
-            return
+    def _serve(self, batch: list[Entry]) -> None:
+        """Step a batch, and hand out what its frames gave. Behind this, the thread holds nothing of the pool."""
+        try:
+            outcomes = self._step(batch) if batch else []
+        except BaseException as error:  # no memory, say: of these frames alone
+            outcomes = [StateError(f"signal {e[1]}: its frame may not have been stepped: {error!r}") for e in batch]
+        _hand_out(batch, outcomes)
+
+    def _step(self, batch: list[Entry]) -> list[Any]:
+        """What the frames of a batch give, and how long they took."""
         began = perf_counter()
         outcomes = _outcomes(batch)
         self._calls += 1
@@ -197,7 +197,7 @@ class Collector:
         came = np.array([entry[4] for entry in batch])
         self._times[0, places], self._times[1, places] = began - came, perf_counter() - came
         self._frames += len(batch)
-        _hand_out(batch, outcomes)
+        return outcomes
 
     def _drop(self, entries: deque[Entry]) -> None:
         """These are not stepped."""
@@ -205,9 +205,18 @@ class Collector:
         with suppress(IndexError):  # another thread may do the same
             while True:
                 entry = entries.popleft()
-                if entry[3] is not None or entry[0].set_running_or_notify_cancel():
+                if _wanted(entry):
                     dropped.append(entry)
         _hand_out(dropped, [StateError(f"signal {e[1]}: its frame was not stepped: {self._ended}") for e in dropped])
+
+
+def _wanted(entry: Entry) -> bool:
+    """Does a frame still wait for its answer; from here on it cannot be cancelled (but in a loop)."""
+    future = entry[0]
+    if entry[3] is None:
+        with suppress(RuntimeError):  # whoever has it did this himself
+            return bool(future.set_running_or_notify_cancel())
+    return not future.done()
 
 
 def _outcomes(entries: list[Entry]) -> list[Any]:
@@ -234,27 +243,47 @@ def _stepped(entries: list[Entry]) -> list[Any]:
 
 
 def _hand_out(entries: list[Entry], outcomes: list[Any]) -> None:
-    """Each loop is woken once."""
+    """Each loop is woken once; those without one come last, since their call-backs run here."""
     loops = {entry[3] for entry in entries}
-    for loop in loops:
+    for loop in sorted(loops, key=lambda loop: loop is None):
         those, theirs = entries, outcomes
         if len(loops) > 1:
             which = [k for k, entry in enumerate(entries) if entry[3] is loop]
             those, theirs = [entries[k] for k in which], [outcomes[k] for k in which]
         if loop is None:
-            _settle(those, theirs)
+            try:
+                _settle(those, theirs)
+            except BaseException as error:  # of a call-back that would end this thread, for which others wait
+                if threading.current_thread() is threading.main_thread():
+                    raise
+                _say(error)
         else:
-            with suppress(RuntimeError):  # it was closed: nobody waits for these
+            with suppress(Exception):  # it was closed: nobody waits for these
                 loop.call_soon_threadsafe(_settle, those, theirs)
 
 
+def _say(error: BaseException) -> None:
+    """Where the standard library says what else a call-back raises."""
+    import logging
+
+    logging.getLogger("concurrent.futures").error("a call-back of a future raised", exc_info=error)
+
+
 def _settle(entries: list[Entry], outcomes: list[Any]) -> None:
-    """Futures of one loop, in that loop; or those of none."""
+    """Futures of one loop, in that loop; or those of none. All of them, whatever the call-backs of one raise."""
+    raised: BaseException | None = None
     for entry, outcome in zip(entries, outcomes, strict=True):
         future = entry[0]
-        if future.done():  # cancelled since
+        try:
+            if future.done():  # cancelled since
+                continue
+            if isinstance(outcome, Exception):
+                future.set_exception(outcome)
+            else:
+                future.set_result(outcome)
+        except Exception:  # somebody answered it since; call-backs raise none of these
             continue
-        if isinstance(outcome, Exception):
-            future.set_exception(outcome)
-        else:
-            future.set_result(outcome)
+        except BaseException as error:
+            raised = error
+    if raised is not None:
+        raise raised
