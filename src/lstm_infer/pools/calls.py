@@ -20,7 +20,7 @@ from ..stream import Stream
 from ..streams import shapes
 from ..streams.asked import Source
 from ..streams.block import Phase
-from ..streams.general import FLUSHED, joined, piece
+from ..streams.general import FLUSHED, call_block, joined, piece
 from ..within import within_memory
 from .batch import Batch
 from .batches import Batches
@@ -211,12 +211,8 @@ class Calls(_pool.PoolCore):
         made = []
         self._load(batch.layout, slots, batch.block)
         for block in plan.cut(n, phase):
-            fed = [piece(plan, name, a, at, block.n) if chunk else a for name, a in feeds.items()]
-            outs = [np.empty(f.shape, f.dtype) for f in block.program.outputs]
-            if self._arena is None or block.program.arena_bytes > self._arena.nbytes:
-                self._arena = _core.aligned_empty(max(block.program.arena_bytes, 64))
-            block.program.run([plan.store.anchor, batch.block, self._arena, *fed, *outs])
-            made.append(dict(zip(block.present, outs, strict=True)))
+            fed = {name: piece(plan, name, a, at, block.n) for name, a in feeds.items()} if chunk else feeds
+            made.append(call_block(self, plan, block, fed, batch.block))
             at, then = at + block.n, block.next_phase
         self._store(batch.layout, slots, batch.block)
         if not chunk:

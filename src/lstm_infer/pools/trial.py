@@ -12,11 +12,10 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
-from .. import _core
 from ..errors import LstmInferError
 from ..graph.fact import Fact
 from ..streams import shapes
-from ..streams.general import piece
+from ..streams.general import call_block, piece
 from ..streams.plan import StreamPlan
 from .batch import Batch
 from .beside import one_by_one, side_by_side
@@ -28,6 +27,12 @@ __all__ = ["what_meets"]
 
 STEPS = 5
 """Fed to each signal."""
+
+
+class Room:
+    """Memory to work in."""
+
+    _arena: NDArray[np.uint8] | None = None
 
 
 def what_meets(one: Batch, pair: Batch) -> str:
@@ -72,13 +77,9 @@ def _bits(batch: Batch, drawn: Arrays) -> dict[str, list[bytes]]:
         for name, array in drawn.items()
     }
     for block in plan.cut(STEPS, plan.first_phase):
-        fed = [np.ascontiguousarray(piece(plan, name, array, at, block.n)) for name, array in feeds.items()]
-        outs = [np.empty(fact.shape, fact.dtype) for fact in block.program.outputs]
-        block.program.run(
-            [plan.store.anchor, state, _core.aligned_empty(max(block.program.arena_bytes, 64)), *fed, *outs]
-        )
+        fed = {name: piece(plan, name, array, at, block.n) for name, array in feeds.items()}
         at += block.n
-        for name, array in zip(block.present, outs, strict=True):
+        for name, array in call_block(Room(), plan, block, fed, state).items():
             parts = one_by_one(array, batch.axes[name], 0, batch.n, name in rows)
             _add(made, name, [part.tobytes() for part in parts if part is not None])
     for memory in plan.memories if not plan.first_phase else ():

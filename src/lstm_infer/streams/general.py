@@ -23,7 +23,7 @@ from .plan import StreamPlan
 if TYPE_CHECKING:
     from .shapes import Arrays
 
-__all__ = ["FLUSHED", "Live", "flush_slow", "joined", "piece", "run_slow", "step_slow"]
+__all__ = ["FLUSHED", "Live", "WithArena", "call_block", "flush_slow", "joined", "piece", "run_slow", "step_slow"]
 
 Frames = NDArray[Any] | Mapping[str, NDArray[Any]]
 Results = NDArray[Any] | dict[str, NDArray[Any] | None]
@@ -34,13 +34,18 @@ stands."""
 FLUSHED = "the stream was flushed, which ended its signal; reset() begins a new one"
 
 
-class Live(Protocol):
+class WithArena(Protocol):
+    """Who lends memory to work in; it grows as it has to."""
+
+    _arena: NDArray[np.uint8] | None
+
+
+class Live(WithArena, Protocol):
     """A stream."""
 
     _source: Source
     _asked: Asked
     _state: NDArray[np.uint8]
-    _arena: NDArray[np.uint8] | None
 
     @property
     def _now(self) -> Standing:
@@ -147,7 +152,7 @@ def _made(
     def body(now: Standing) -> tuple[Results, Standing]:
         if now is not seen:
             raise StateError("another thread used the stream during this call; give each thread a stream of its own")
-        results = finish([_call(stream, plan, block, feeds) for block, feeds in pieces])
+        results = finish([call_block(stream, plan, block, feeds, stream._state) for block, feeds in pieces])
         then = Standing(plan, pieces[-1][0].next_phase if pieces else now.phase, flushed)
         if plan is not now.plan:
             stream._bind(plan.call, stream._state, then)
@@ -156,12 +161,15 @@ def _made(
     return body
 
 
-def _call(stream: Live, plan: StreamPlan, block: Block, feeds: Arrays) -> dict[str, NDArray[Any]]:
+def call_block(
+    live: WithArena, plan: StreamPlan, block: Block, feeds: Arrays, state: NDArray[np.uint8]
+) -> dict[str, NDArray[Any]]:
+    """The outputs of a block, with what is kept in `state`."""
     program = block.program
     outs = [np.empty(f.shape, f.dtype) for f in program.outputs]
-    if stream._arena is None or program.arena_bytes > stream._arena.nbytes:
-        stream._arena = _core.aligned_empty(max(program.arena_bytes, 64))
-    program.run([plan.store.anchor, stream._state, stream._arena, *(feeds[name] for name in plan.fed.names), *outs])
+    if live._arena is None or program.arena_bytes > live._arena.nbytes:
+        live._arena = _core.aligned_empty(max(program.arena_bytes, 64))
+    program.run([plan.store.anchor, state, live._arena, *(feeds[name] for name in plan.fed.names), *outs])
     return dict(zip(block.present, outs, strict=True))
 
 
