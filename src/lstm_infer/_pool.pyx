@@ -418,7 +418,7 @@ cdef class PoolCore:
         cdef int64_t n, i, slot, work, budget, table, code = 0
         cdef const int64_t *id
         cdef bint release, staged, stopped = False
-        if not cnp.PyArray_CheckExact(ids):
+        if rig is None or not cnp.PyArray_CheckExact(ids):  # None: closed while this call waited for the pool
             return None
         cdef PyObject *named = <PyObject *>ids
         if LI_TYPE(named) != cnp.NPY_INT64 or LI_NDIM(named) != 1 or not LI_PLAIN(named):

@@ -19,7 +19,7 @@ from .errors import ArgumentError, BudgetError
 from .pools.batches import Batches
 from .pools.collect import Collecting
 from .pools.collector import Collector
-from .pools.told import id_array, one_id
+from .pools.told import one_id, one_or_more
 from .stream import Stream
 from .streams.asked import Source
 from .streams.snapshot import take
@@ -77,7 +77,7 @@ class StreamPool(Collecting):
         return self.n_open
 
     def __contains__(self, id: object) -> bool:
-        return isinstance(id, (int, np.integer)) and self._slot(one_id(id)) >= 0
+        return isinstance(id, (int, np.integer)) and not isinstance(id, bool) and self._slot(one_id(id)) >= 0
 
     def __repr__(self) -> str:
         n = len(self)
@@ -139,7 +139,7 @@ class StreamPool(Collecting):
         StateError, FeedError, ArgumentError
             There is no such signal, it is named twice, or this is no id. No signal is closed then.
         """
-        array = np.array([one_id(ids)]) if isinstance(ids, (int, np.integer)) else id_array(ids)
+        array = one_or_more(ids)
 
         def body() -> None:
             self._check_open()
@@ -161,7 +161,7 @@ class StreamPool(Collecting):
         StateError, FeedError, ArgumentError
             There is no such signal, it is named twice, or this is no id. No signal is reset then.
         """
-        array = np.array([one_id(ids)]) if isinstance(ids, (int, np.integer)) else id_array(ids)
+        array = one_or_more(ids)
 
         def body() -> None:
             self._check_open()

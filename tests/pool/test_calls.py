@@ -7,6 +7,7 @@ import os
 import pickle
 import sys
 import threading
+import time
 from typing import Any
 
 import numpy as np
@@ -70,6 +71,14 @@ def test_an_id_that_is_not_open_is_named(model: lstm_infer.Model, wrong: str) ->
         with pytest.raises(StateError, match=f"no signal {id} in this pool"):
             call()
         assert standing(pool) == before
+
+
+def test_what_is_no_id_is_not_in_a_pool(model: lstm_infer.Model) -> None:
+    pool = model.pool()
+    id = pool.open()
+    assert id in pool and np.int64(id) in pool
+    for other in (True, np.True_, 0.0, None, str(id), -1, 1 << 70, np.uint64(2**64 - 1), [id]):
+        assert other not in pool
 
 
 def test_an_id_that_is_named_twice(model: lstm_infer.Model) -> None:
@@ -258,6 +267,37 @@ def test_a_closed_pool(model: lstm_infer.Model) -> None:
     ):
         with pytest.raises(StateError, match="the pool is closed"):
             call()
+
+
+@pytest.mark.parametrize("form", ["step", "run"])
+@pytest.mark.parametrize("n", [0, 3])
+def test_a_pool_that_is_closed_while_a_call_waits_for_it(model: lstm_infer.Model, n: int, form: str) -> None:
+    pool, x = model.pool(), frames(n)
+    ids = np.array([pool.open() for _ in range(n)], np.int64)
+    call = getattr(pool, form)
+    call(ids, x)
+    inside, leave, seen = threading.Event(), threading.Event(), list[BaseException]()
+
+    def close() -> None:  # what `with pool:` does at its end, after a while
+        inside.set()
+        leave.wait(20)
+        pool._shut()
+
+    def step() -> None:
+        try:
+            call(ids, x)
+        except StateError as error:
+            seen.append(error)
+
+    closes, steps = threading.Thread(target=pool._alone, args=(close,)), threading.Thread(target=step)
+    closes.start()
+    inside.wait(20)
+    steps.start()
+    time.sleep(0.1)  # it waits now
+    leave.set()
+    closes.join()
+    steps.join()
+    assert "the pool is closed" in str(seen[0])
 
 
 def test_a_pool_is_neither_pickled_nor_copied(model: lstm_infer.Model) -> None:

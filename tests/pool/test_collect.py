@@ -19,7 +19,7 @@ import pytest
 import every_road
 import lstm_infer
 import stream_models
-from lstm_infer import ArgumentError, DtypeError, QueueFullError, ShapeError, StateError
+from lstm_infer import ArgumentError, BudgetError, DtypeError, QueueFullError, ShapeError, StateError
 from lstm_infer.pool import _POOLS
 
 pytestmark = pytest.mark.filterwarnings("error::pytest.PytestUnhandledThreadExceptionWarning")
@@ -466,6 +466,20 @@ def test_the_thread_begins_with_the_first_frame_and_ends_with_the_pool(model: ls
     del pool
     gc.collect()
     assert until(lambda: threads() == 0)
+
+
+def test_where_there_is_no_thread_to_be_had(model: lstm_infer.Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    pool, x = model.pool(max_wait=0), frames(1)[0]
+    id = pool.open()
+    monkeypatch.setattr(threading.Thread, "start", none)
+    with pytest.raises(BudgetError, match=r"no thread to be had.*use step\(\)"):
+        pool.submit(id, x)
+    assert pool.stats().pending == 0
+    monkeypatch.undo()
+    assert pool.submit(id, x).result(20).tobytes() == alone(model, [x])[0]  # type: ignore[union-attr]
 
 
 def test_a_pool_lives_as_long_as_frames_wait_in_it(model: lstm_infer.Model) -> None:

@@ -171,6 +171,30 @@ def test_threads_begin_with_large_calls_and_end_with_the_pool() -> None:
     assert until(lambda: sleepers() == 0)
 
 
+@pytest.mark.parametrize("there", [0, 1])
+def test_where_there_are_no_more_threads(there: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that there are do the work; later on the others begin."""
+    gc.collect()
+    assert until(lambda: sleepers() == 0)
+    start, begun = threading.Thread.start, list[int]()
+
+    def stingy(self: threading.Thread) -> None:
+        if len(begun) == there:
+            raise RuntimeError("can't start new thread")
+        begun.append(1)
+        start(self)
+
+    model, x = large()
+    pools = [model.pool(), model.pool(threads=3)]
+    ids = [[pool.open() for _ in range(200)] for pool in pools]
+    monkeypatch.setattr(threading.Thread, "start", stingy)
+    a, b = (pool.run(each, x) for pool, each in zip(pools, ids, strict=True))
+    assert a.tobytes() == b.tobytes() and sleepers() == there
+    monkeypatch.undo()
+    a, b = (pool.run(each, x) for pool, each in zip(pools, ids, strict=True))
+    assert a.tobytes() == b.tobytes() and sleepers() == 2
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 def test_threads_begin_again_in_a_fork() -> None:
     model, x = large()

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import LstmInferError, QueueFullError, StateError
+from ..errors import BudgetError, LstmInferError, QueueFullError, StateError
 from ..records import PoolStats
 from .told import no_such
 
@@ -101,8 +101,12 @@ class Collector:
             try:
                 self._times = np.zeros((2, KEPT))
                 threading.Thread(target=self._work, name="lstm_infer collector", daemon=True).start()
-            except BaseException:
+            except BaseException as error:
                 self._starting.release()
+                if isinstance(error, RuntimeError):
+                    raise BudgetError(
+                        f"submit: there is no thread to be had that steps ({error}); use step()"
+                    ) from error
                 raise
             self._started = True
 

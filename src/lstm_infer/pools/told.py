@@ -16,7 +16,9 @@ from ..streams.plan import StreamPlan
 if TYPE_CHECKING:
     from ..streams.shapes import Arrays
 
-__all__ = ["Ids", "check_frame", "id_array", "named", "no_such", "one_id", "rows_of", "shared_feeds", "twice"]
+__all__ = [
+    "Ids", "check_frame", "id_array", "named", "no_such", "one_id", "one_or_more", "rows_of", "shared_feeds", "twice",
+]  # fmt: skip
 
 Ids = NDArray[np.int64]
 
@@ -49,6 +51,11 @@ def id_array(value: Any) -> Ids:
         except OverflowError:
             pass
     return np.array([one_id(id) for id in found], np.int64)
+
+
+def one_or_more(value: Any) -> Ids:
+    """A single id, or several, as int64 [N]."""
+    return np.array([one_id(value)]) if isinstance(value, (int, np.integer)) else id_array(value)
 
 
 def no_such(id: int) -> StateError:

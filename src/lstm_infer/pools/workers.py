@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from queue import SimpleQueue
 from typing import Any
 
@@ -15,16 +16,19 @@ class Workers:
     """`n` threads beside that of the caller. They know the queue and nothing else, so that a pool can go while they sleep."""
 
     def __init__(self, n: int) -> None:
-        self._n = n
+        self._n, self._started = n, 0
         self._jobs: SimpleQueue[Any] = SimpleQueue()
-        self._started = False
 
     def spread(self, share: _pool.Share) -> None:
         """Run all parts of a call: the first one here. Where this is interrupted, the others find that they need not go on."""
-        if not self._started:
-            self._started = True
-            for _ in range(self._n):
+        with suppress(RuntimeError):  # there are no more threads to be had: those that there are do it
+            while self._started < self._n:
                 threading.Thread(target=_work, args=(self._jobs,), name="lstm_infer pool", daemon=True).start()
+                self._started += 1
+        if not self._started:
+            for part in range(share.n_parts):
+                share.run(part)
+            return
         done: SimpleQueue[None] = SimpleQueue()
         for part in range(1, share.n_parts):
             self._jobs.put((share, part, done))
@@ -38,7 +42,7 @@ class Workers:
 
     def end(self) -> None:
         """No more work."""
-        for _ in range(self._n if self._started else 0):
+        for _ in range(self._started):
             self._jobs.put(None)
 
 
