@@ -44,10 +44,10 @@ class Book:
 
     def begin(self, undo: Undo) -> None:
         """A table comes: keys are added from here on."""
-        kind, marks = self.time_kind, self.keys.marks()
+        kind, marks, ids, last = self.time_kind, self.keys.marks(), self.ids, self.last
 
         def forget() -> None:
-            self.time_kind = kind
+            self.time_kind, self.ids, self.last = kind, ids, last
             self.keys.forget(marks)
 
         undo.append(forget)
@@ -85,7 +85,8 @@ class Book:
         keys, starts, rows = self.keys.grouped(numbers, None)
         if times is None or len(keys) == len(rows):
             return keys, starts, rows
-        back = np.diff(times[rows]) < 0
+        along = times[rows]
+        back = along[1:] < along[:-1]
         back[starts[1:-1] - 1] = False  # from one key to the next
         if not back.any():
             return keys, starts, rows

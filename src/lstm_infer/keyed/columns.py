@@ -38,15 +38,29 @@ def column_of(table: Any, name: str) -> Column:
         wrong = f"there are {len(at)} columns {name!r}" if at else f"there is no column {name!r}"
         raise FeedError(f"{wrong}; the table has {table.schema.names}")
     found = table.column(at[0])
-    if pa.types.is_dictionary(found.type) and any(chunk.dictionary.null_count for chunk in found.chunks):
-        found = found.cast(found.type.value_type)
+    if pa.types.is_dictionary(found.type):
+        found = _of_values(found)
+        if any(chunk.dictionary.null_count for chunk in found.chunks):
+            found = found.cast(found.type.value_type)
     _refuse_nulls(name, found)
     return found
 
 
-def _refuse_nulls(name: str, column: Column) -> None:
+def _of_values(column: Column) -> Column:
+    """A dictionary of views, which Arrow neither takes from nor casts, as one of what they show."""
+    kind = pa.dictionary(column.type.index_type, plain(column.type.value_type))
+    if kind.value_type == column.type.value_type:
+        return column
+    chunks = [
+        pa.DictionaryArray.from_arrays(chunk.indices, chunk.dictionary.cast(kind.value_type)) for chunk in column.chunks
+    ]
+    return pa.chunked_array(chunks, kind)
+
+
+def _refuse_nulls(name: str, column: Column, each: int = 1) -> None:
+    """`each`: values of a row."""
     if column.null_count:
-        row = pc.index(column.is_null(), True).as_py()
+        row = pc.index(column.is_null(), True).as_py() // each
         raise ArgumentError(
             f"column {name!r} has {column.null_count} nulls, the first in row {row}: drop these rows, or fill_null()"
         )
@@ -146,7 +160,10 @@ def features_of(
 ) -> NDArray[Any]:
     """What an input of the model takes, [rows, values of a step]: a column for each value, or one column of lists."""
     n, width = table.num_rows, prod(shape)
-    columns = [_numbers(name, column_of(table, name), dtype, cast) for name in names]
+    there = [column_of(table, name) for name in names]
+    columns = [_numbers(name, column, dtype, cast) for name, column in zip(names, there, strict=True)]
+    if not n and any(pa.types.is_list(column.type) or pa.types.is_large_list(column.type) for column in there):
+        return np.empty((0, width), dtype)  # lists of which nothing says how long they are
     widths = [column.type.list_size if pa.types.is_fixed_size_list(column.type) else 1 for column in columns]
     if sum(widths) != width:
         raise ShapeError(
@@ -184,7 +201,7 @@ def _numbers(name: str, column: Column, dtype: np.dtype[Any], cast: bool) -> Col
     elif pa.types.is_fixed_size_list(kind):
         size = kind.list_size
     if size:
-        _refuse_nulls(name, pa.chunked_array([chunk.flatten() for chunk in column.chunks], kind.value_type))
+        _refuse_nulls(name, pa.chunked_array([chunk.flatten() for chunk in column.chunks], kind.value_type), size)
     mine, wanted = kind.value_type if size else kind, pa.from_numpy_dtype(dtype)
     if not (pa.types.is_integer(mine) or pa.types.is_floating(mine) or pa.types.is_boolean(mine)):
         raise DtypeError(f"column {name!r} is of {kind}; numbers expected")

@@ -147,8 +147,6 @@ def part_of(table: Any, key: str | Sequence[str], parts: int) -> NDArray[np.int6
         column = columns.column_of(rows, name)
         kind = columns.plain(column.type)
         columns.bits_of(name, kind)
-        if columns.family(kind) == "int":
-            column = columns.like(name, column, pa.int64())
         each = [hashes(*_laid(chunk)) for chunk in column.chunks]
         total = total * np.uint64(OF_A_COLUMN) + np.concatenate([np.empty(0, np.uint64), *each])
     return ((total >> np.uint64(32)) % np.uint64(n)).astype(np.int64)
@@ -158,5 +156,9 @@ def _laid(chunk: Any) -> tuple[NDArray[np.uint8], NDArray[np.int64] | None, int]
     """The keys of a chunk one after the other, where each begins, and their width."""
     if pa.types.is_dictionary(chunk.type):
         chunk = chunk.dictionary_decode()
+    if pa.types.is_uint64(chunk.type):
+        chunk = chunk.view(pa.int64())
+    elif pa.types.is_integer(chunk.type):
+        chunk = chunk.cast(pa.int64())
     data, starts = columns.stretches(chunk)
     return data, starts, 0 if starts is not None else len(data) // max(len(chunk), 1) or 1
