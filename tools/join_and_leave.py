@@ -1,6 +1,6 @@
 """Signals of a pool join and leave at random; is every output, bit for bit, that of the same signal alone.
 
-python tools/join_and_leave.py [--seed N] [--quick] [NAME ...]
+python tools/join_and_leave.py [--seed N] [--quick] [--precision P ...] [NAME ...]
 
 10^4 signals at most, 16 ids a call on the average: 10^5 calls of an LSTM and a GRU, 10^4 of silero_vad (where it is), of a
 Conv that looks ahead and of a frame model with two signals; in f32, f16 and int8. Each signal has a stream of its own
@@ -27,6 +27,7 @@ from onnx import helper, load_model_from_string
 from lstm_infer import Model
 
 ALIVE, CALLS, FEWER = 10_000, 100_000, 10_000
+PRECISIONS = ("f32", "f16", "int8")
 IDS = 16
 """Of a call, on the average."""
 JOIN = 0.2
@@ -140,13 +141,14 @@ def main() -> int:
     parser.add_argument("names", nargs="*", help="models; none: all of them")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--quick", action="store_true", help="a hundredth of the calls, a tenth of the signals")
+    parser.add_argument("--precision", action="append", choices=PRECISIONS, help="of the weights; none: all of them")
     args = parser.parse_args()
     print(f"seed {args.seed}")
     ok = True
     for name, (source, options, calls) in models().items():
         if args.names and name not in args.names:
             continue
-        for precision in ("f32", "f16", "int8"):
+        for precision in args.precision or PRECISIONS:
             model = load(source, precision=precision, **options)
             calls_now, alive = (calls // 100, ALIVE // 10) if args.quick else (calls, ALIVE)
             ok &= tried(f"{name}, {precision}", model, calls_now, alive, args.seed)
