@@ -26,8 +26,8 @@ class StepFile:
 
     def __init__(self, path):
         self.proto = onnx.load(path)
-        props = {prop.key: json.loads(prop.value) for prop in self.proto.metadata_props}
-        self.stream, self.states = props["lstm_infer.stream"], props["lstm_infer.states"]
+        props = {prop.key: prop.value for prop in self.proto.metadata_props}
+        self.stream, self.states = (json.loads(props[f"lstm_infer.{key}"]) for key in ("stream", "states"))
         self.session = session(path)
 
     def first(self, batch=1):

@@ -265,12 +265,12 @@ def test_a_wrong_file_is_not_left(tmp_path, monkeypatch):
 def test_what_the_source_says_of_itself_is_kept(tmp_path):
     """Sample rates and the like, which callers read from the file that they run."""
     model = onnx.load_from_string(stream_models.hidden_state())
-    onnx.helper.set_model_props(model, {"sample_rate": "16000", "lstm_infer.states": "another"})
+    onnx.helper.set_model_props(model, {"sample_rate": "16 kHz", "lstm_infer.states": "another", "none": ""})
     model.domain, model.model_version, model.doc_string = "org.example", 7, "é"
     file = converted(model, tmp_path)
     meta = file.session.get_modelmeta()
     assert (meta.domain, meta.version, meta.description) == ("org.example", 7, "é")
-    assert meta.custom_metadata_map["sample_rate"] == "16000" and len(meta.custom_metadata_map) == 3
+    assert meta.custom_metadata_map["sample_rate"] == "16 kHz" and len(meta.custom_metadata_map) == 4
     assert [state["of"] for state in file.states] == ["rec.h", "rec.c"]
 
 

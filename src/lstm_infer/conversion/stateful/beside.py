@@ -35,11 +35,12 @@ class StepFile:
         import onnx
 
         model = onnx.load(path, load_external_data=False)
-        props = {p.key: json.loads(p.value) for p in model.metadata_props}
+        props = {p.key: p.value for p in model.metadata_props}  # the source's own among them
         eight = (onnx.TensorProto.INT8, onnx.TensorProto.UINT8)
         rounds = any(tensor.data_type in eight for tensor in model.graph.initializer)
         run, by = runner(path)
-        return cls(run, by, props["lstm_infer.stream"], tuple(props["lstm_infer.states"]), rounds)
+        stream, states = (json.loads(props[f"lstm_infer.{key}"]) for key in ("stream", "states"))
+        return cls(run, by, stream, tuple(states), rounds)
 
     def first(self, feeds: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """The states before the first step, at the sizes of what is fed with it."""
