@@ -203,6 +203,34 @@ def test_what_is_more_than_each_step_and_the_one_before_is_refused(rng, kind):
         mine.stream()
 
 
+@pytest.mark.parametrize("kind", ["delay", "changes"])
+def test_a_front_as_long_as_the_rest_begins_is_none_where_there_is_no_rest(rng, kind):
+    """zeros_like(rest[:1]) in front of rest = x[:-1] or x[1:] - x[:-1]: of one step nothing is left."""
+    rest = {
+        "delay": [N("Slice", ["x", "nought", "last", "nought"], ["rest"])],
+        "changes": [
+            N("Slice", ["x", "nought", "last", "nought"], ["earlier"]),
+            N("Slice", ["x", "one", "all", "nought"], ["later"]),
+            N("Sub", ["later", "earlier"], ["rest"]),
+        ],
+    }[kind]
+    front = [
+        N("Slice", ["rest", "nought", "one", "nought"], ["head"]), N("Shape", ["head"], ["shape"]),
+        N("ConstantOfShape", ["shape"], ["front"]), N("Concat", ["front", "rest"], ["y"], axis=0),
+    ]  # fmt: skip
+    consts = {"nought": np.array([0]), "one": np.array([1]), "last": np.array([-1]), "all": np.array([2**62])}
+    held = [numpy_helper.from_array(value, name) for name, value in consts.items()]
+    ports = [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["T", "B", I])]
+    graph = helper.make_graph(
+        rest + front, "g", ports, [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)], held
+    )
+    data = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
+    mine = lstm_infer.load(data)
+    for steps in (1, 2, 5):
+        x = rng.uniform(-1, 1, (steps, 2, I)).astype(np.float32)
+        tolerances.like_onnxruntime(mine.run({"x": x})["y"], onnxruntime_run(data, {"x": x})["y"], f"{steps} steps")
+
+
 def joined(front, rows=None):
     """x [B, T, I] with constant rows in front -> Conv of 3 steps over time -> LSTM."""
     rng = np.random.default_rng(5)

@@ -136,8 +136,7 @@ def _of_concat(
     if not rank:
         return None
     before, steps, axis = cut[0], cut[1], cut[2] % rank
-    follows = steps == 1 or _extent(one.get(front), axis) == 1
-    if int(attr(node, "axis", 0)) % rank != axis or not follows:
+    if int(attr(node, "axis", 0)) % rank != axis or not _is_delay(one, front, axis, steps):
         return None
     start = _constant(known, other, front, axis, steps)
     if start is None:
@@ -147,6 +146,11 @@ def _of_concat(
         pad = _front(graph, names, source, rank, axis, steps, f"{node.name}/pad", start)
         return _padded(graph, names, node, pad, steps, axis)
     return _begun(graph, names, node, source, start, axis, steps) if start.shape[axis] == 1 else None
+
+
+def _is_delay(one: Facts, front: str, axis: int, steps: int) -> bool:
+    """Is the front, where the sequence is one step, that step: more would be longer, and none where it is made of the rest."""
+    return one[front].shape[axis] == 1 if front in one else steps == 1
 
 
 def _begun(graph: Graph, names: Names, node: Node, source: str, start: Array, axis: int, steps: int) -> list[Node]:
@@ -199,7 +203,7 @@ def _of_changes(
         return None
     axis = int(attr(node, "axis", 0)) % rank
     steps = known.extent(front, axis)
-    if not steps or not (steps == 1 or _extent(one.get(front), axis) == 1):
+    if not steps or not _is_delay(one, front, axis, steps):
         return None
     start = _constant(known, other, front, axis, steps)
     changes = _Changes(graph, makers, steps, axis, rank)
