@@ -116,6 +116,7 @@ cdef class Standing:
     cdef readonly object plan
     cdef readonly object phase
     cdef readonly bint flushed
+    cdef readonly object first
 
 
 cdef class StreamCore:

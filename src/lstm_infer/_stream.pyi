@@ -74,13 +74,16 @@ MAX_CHUNK: Final[int]
 class Standing(Generic[P]):
     """Where a stream stands, besides its state: replaced as a whole, so that a call sees whether it is still there."""
 
-    def __init__(self, plan: P, phase: tuple[int, ...], flushed: bool) -> None: ...
+    def __init__(self, plan: P, phase: tuple[int, ...], flushed: bool, first: NDArray[np.uint8]) -> None: ...
     @property
     def plan(self) -> P: ...
     @property
     def phase(self) -> tuple[int, ...]: ...
     @property
     def flushed(self) -> bool: ...
+    @property
+    def first(self) -> NDArray[np.uint8]:
+        """The state that it began with, and that a reset brings back."""
 
 class StreamCore:
     """The fast road of a stream: look, run, return.
@@ -89,6 +92,8 @@ class StreamCore:
     `_run_slow`, which do the general thing or raise the precise error.
     """
 
+    @property
+    def _state(self) -> NDArray[np.uint8]: ...
     def _bind(self, call: Call | None, state: NDArray[np.uint8], standing: Any) -> None:
         """Say what a call is, where the state lies, and where the stream stands: alone in it, or before it is used.
         May be called again; without a call every call is slow.

@@ -24,7 +24,7 @@ from lstm_infer.later import Later
 
 cnp.import_array()
 
-bounds, errors, views = Later("bounds"), Later("errors"), Later("views")
+bounds, errors, views, within = Later("bounds"), Later("errors"), Later("views"), Later("within")
 
 # ---- memory to work in -----------------------------------------------------------------------------------------
 
@@ -297,8 +297,8 @@ IN_USE = "stream is in use by another thread; give each thread a stream of its o
 @cython.auto_pickle(False)
 @cython.final
 cdef class Standing:
-    def __cinit__(self, plan, phase, bint flushed):
-        self.plan, self.phase, self.flushed = plan, phase, flushed
+    def __cinit__(self, plan, phase, bint flushed, first):
+        self.plan, self.phase, self.flushed, self.first = plan, phase, flushed, first
 
 
 @cython.auto_pickle(False)
@@ -313,30 +313,32 @@ cdef class StreamCore:
     def _standing(self):
         return self.standing
 
+    @property
+    def _state(self):
+        return self.kept
+
     def _alone(self, body, bint writes=True):
         """Call body(standing), which returns a result and the next standing, with nobody else in the stream.
 
         All or nothing: where it raises, whatever it is (a signal too), the state is as it was before. Signals are only
         handled inside `body`. writes: False where it leaves the state alone.
         """
-        cdef bytes before
         cdef Call call
         cdef Py_ssize_t n_bytes
         if not LI_TAKE(&self.busy):
             raise errors.StateError(IN_USE)
         try:
-            call, standing = self.call, self.standing
-            n_bytes = self.kept.nbytes if writes and self.kept is not None else 0
+            call, standing, kept = self.call, self.standing, self.kept
+            n_bytes = kept.nbytes if writes and kept is not None else 0
             try:
                 before = self.state[:n_bytes]
             except MemoryError as error:
-                text = f"the call takes more memory than there is ({n_bytes} bytes of state)"
-                raise errors.BudgetError(text) from error
+                raise errors.BudgetError(within.NO_MEMORY.format("the call", error)) from error
             try:
                 result, self.standing = body(standing)
-            except BaseException:
+            except BaseException:  # also a signal behind the last line of `body`
+                self.call, self.standing, self.kept, self.state = call, standing, kept, address(kept)
                 memcpy(self.state, <char *>before, n_bytes)
-                self.call, self.standing = call, standing  # a signal may come behind the last line of `body`
                 raise
         finally:
             LI_GIVE(&self.busy)
@@ -483,8 +485,7 @@ cdef class StreamCore:
             if stopped:
                 raised()
         except MemoryError as error:  # before anything ran
-            text = f"the call takes more memory than there is ({error}); feed shorter pieces"
-            raise errors.BudgetError(text) from error
+            raise errors.BudgetError(within.NO_MEMORY.format("the call", error)) from error
         finally:
             for i in range(held.n):
                 Py_DECREF(<object>held.array[i])

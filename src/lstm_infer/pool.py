@@ -245,8 +245,9 @@ class StreamPool(Collecting):
             stream = self._borrowed(slot)
             if slot in self._firsts:
                 self._put_rows(np.array([slot]), self._firsts[slot])
-                stream._first = stream._first.copy()
-                self._load(self._batches.one.layout, np.array([slot]), stream._first)
+                first = stream._first.copy()
+                self._load(self._batches.one.layout, np.array([slot]), first)
+                stream._begins_with(first)
             self._drop(slot)
             return stream
 

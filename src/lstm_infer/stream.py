@@ -43,20 +43,20 @@ class Stream(StreamCore):
     run(a) then run(b) gives the same bits as run(concat(a, b)), and as `Model.run` on the whole.
     """
 
-    __slots__ = ("__weakref__", "_arena", "_asked", "_first", "_source", "_state")
+    __slots__ = ("__weakref__", "_arena", "_asked", "_source")
 
     def __init__(
         self, source: Source, asked: Asked, plan: StreamPlan, initial: Mapping[str, ArrayLike] | None = None
     ) -> None:
         self._source, self._asked = source, asked
-        self._first = plan.first_state()
-        self._state = aligned_empty(self._first.nbytes)
-        self._state[:] = self._first
+        first = plan.first_state()
+        state = aligned_empty(first.nbytes)
+        state[:] = first
         self._arena: NDArray[np.uint8] | None = None
-        self._bind(plan.call, self._state, Standing(plan, plan.first_phase, False))
+        self._bind(plan.call, state, Standing(plan, plan.first_phase, False, first))
         if initial:
             self._set_states(initial)
-            self._first = self._state.copy()
+            self._begins_with(self._state.copy())
 
     def __repr__(self) -> str:
         plan = self._plan
@@ -125,7 +125,7 @@ class Stream(StreamCore):
                 named.reset_rows(now.plan, named.checked_rows(now.plan.batch, rows), self._state, self._first)
                 return None, now
             self._state[:] = self._first
-            return None, Standing(now.plan, now.plan.first_phase, False)
+            return None, Standing(now.plan, now.plan.first_phase, False, now.first)
 
         self._alone(body)
 
@@ -169,7 +169,7 @@ class Stream(StreamCore):
         def body(now: Standing) -> tuple[None, Standing]:
             which = None if rows is None else named.checked_rows(now.plan.batch, rows, once=True)
             phase, flushed = snapshots.put(now.plan, self._signs, snapshot, now.phase, now.flushed, self._state, which)
-            return None, Standing(now.plan, phase, flushed)
+            return None, Standing(now.plan, phase, flushed, now.first)
 
         self._alone(body)
 
@@ -180,7 +180,6 @@ class Stream(StreamCore):
         def body(now: Standing) -> tuple[Stream, Standing]:
             twin = Stream(self._source, self._asked, now.plan)
             twin._state[:] = self._state
-            twin._first = self._first
             twin._bind(now.plan.call, twin._state, now)
             return twin, now
 
@@ -204,7 +203,7 @@ class Stream(StreamCore):
             return False
 
         def body(now: Standing) -> tuple[None, Standing]:
-            then = Standing(found, now.phase, now.flushed)
+            then = Standing(found, now.phase, now.flushed, now.first)
             self._bind(found.call, self._state, then)
             return None, then
 
@@ -227,6 +226,14 @@ class Stream(StreamCore):
     def _plan(self) -> StreamPlan:
         plan: StreamPlan = self._now.plan
         return plan
+
+    @property
+    def _first(self) -> NDArray[np.uint8]:
+        return self._now.first
+
+    def _begins_with(self, first: NDArray[np.uint8]) -> None:
+        """A reset brings this state back."""
+        self._alone(lambda now: (None, Standing(now.plan, now.phase, now.flushed, first)), False)
 
     def _signs(self) -> Mapping[str, Sign]:
         """What a snapshot shares with its stream."""
@@ -261,6 +268,6 @@ def _reopened(source: Source, asked: Asked, sizes: Sizes, first: bytes | None, s
     stream = Stream(source, asked, source._replan(asked, sizes))
     if first is not None:
         stream.restore(first)
-        stream._first = stream._state.copy()
+        stream._begins_with(stream._state.copy())
     stream.restore(snapshot)
     return stream

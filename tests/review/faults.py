@@ -124,7 +124,7 @@ FAULTS = {
     ),
     "reset_phase": Fault(
         "a reset forgets what histories and queues hold", "time", 17,
-        (("stream:Stream.reset", "Standing(now.plan, now.plan.first_phase, False)", "Standing(now.plan, now.phase, False)"),),
+        (("stream:Stream.reset", "now.plan.first_phase, False, now.first", "now.phase, False, now.first"),),
     ),
     "delay": Fault(
         "the signal before, which comes back as an input, is streamed as another signal", "frame", 14,

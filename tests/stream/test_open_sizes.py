@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
@@ -298,21 +300,63 @@ def test_the_open_size_of_a_state_is_shown_as_open():
     assert [state.shape for state in fixed.states] == [(1, 5, 4)]
 
 
-def test_the_states_of_open_bands_are_made_when_their_number_is_said():
+def banded():
+    """A recurrence over time for each band of [B, T, bands, F], bands left open."""
     nodes = [
         ("Transpose", "x", "t", {"perm": [1, 0, 2, 3]}), ("Reshape", "t rows", "u", {}), rnn(), ("Squeeze", "Y one", "s", {}),
         ("Shape", "t", "shape", {}), ("Slice", "shape zero three zero", "lead", {}), ("Concat", "lead h", "back", {"axis": 0}),
         ("Reshape", "s back", "v", {}), ("Transpose", "v", "y", {"perm": [1, 0, 2, 3]}),
     ]  # fmt: skip
     consts = {**RNN, "rows": ints(0, -1, F), "one": ints(1), "zero": ints(0), "three": ints(3), "h": ints(H)}
-    data = model(nodes, {"x": ["B", "T", "bands", F]}, consts, ("y",))
+    return model(nodes, {"x": ["B", "T", "bands", F]}, consts, ("y",))
+
+
+@pytest.mark.parametrize("told", [False, True])
+def test_the_states_of_open_bands_are_made_when_their_number_is_shown(told):
+    data = banded()
     made = lstm_infer.load(data)
     assert [state.shape for state in made.states] == [(1, None, H)]
+    made = lstm_infer.load(data, inputs={"x": (None, None, 3, F)}) if told else made
     x = weights(2, 6, 3, F)
-    with pytest.raises(ShapeError, match=r"inputs=\{'x': \(None, None, 3, 40\)\}"):
-        made.stream(2).run(x)
-    told = lstm_infer.load(data, inputs={"x": (None, None, 3, F)})
-    stream = told.stream(2)
-    whole = told.run({"x": x})["y"]
-    np.testing.assert_array_equal(np.concatenate([stream.run(x[:, :2]), stream.run(x[:, 2:])], 1), whole)
-    assert [value.shape for value in stream.state.values()] == [(2, 3, H)]
+    whole = made.run({"x": x})["y"]
+    stream = made.stream(2)
+    for first in (2, 1):
+        np.testing.assert_array_equal(np.concatenate([stream.run(x[:, :first]), stream.run(x[:, first:])], 1), whole)
+        assert [value.shape for value in stream.state.values()] == [(2, 3, H)]
+        stream.reset()
+    steps = [stream.step(x[:, t]) for t in range(6)]
+    np.testing.assert_array_equal(np.stack(steps, 1), whole)
+    for twin in (stream.fork(), pickle.loads(pickle.dumps(stream))):
+        twin.reset()
+        np.testing.assert_array_equal(twin.run(x), whole)
+
+
+def test_a_stream_that_has_begun_keeps_its_size():
+    made = lstm_infer.load(banded())
+    x, wider = weights(2, 6, 3, F), weights(2, 6, 5, F)
+    stream = made.stream(2)
+    first = stream.run(x[:, :4])
+    seen = stream.snapshot()
+    with pytest.raises(ShapeError, match=r"inputs=\{'x': \(None, None, 5, 40\)\}"):
+        stream.run(wider)
+    assert stream.snapshot() == seen
+    whole = made.run({"x": x})["y"]
+    np.testing.assert_array_equal(np.concatenate([first, stream.run(x[:, 4:])], 1), whole)
+    stream.reset()
+    np.testing.assert_array_equal(stream.run(wider), made.run({"x": wider})["y"])  # begun anew, at another size
+    name = made.states[0].name
+    with pytest.raises(
+        ShapeError, match=r"takes \[2, \?, 8\] .* until a first frame or load\(\.\.\., inputs=.* got \[2, 3, 8\]"
+    ):
+        made.stream(2, initial={name: np.ones((2, 3, H), np.float32)})
+
+
+def test_a_first_call_that_fails_shows_no_size():
+    made = lstm_infer.load(banded())
+    x, wider = weights(2, 6, 3, F), weights(2, 6, 5, F)
+    stream = made.stream(2)
+    before = stream.snapshot()
+    with pytest.raises(ShapeError):
+        stream.run(x, out=np.empty((2, 6, 5, H), np.float32))
+    assert stream.snapshot() == before
+    np.testing.assert_array_equal(stream.run(wider), made.run({"x": wider})["y"])

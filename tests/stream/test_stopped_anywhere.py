@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from test_open_sizes import banded
 
 import every_road
 import lstm_infer
@@ -148,6 +149,26 @@ def test_a_signal_anywhere(name: str) -> None:
             same(got, want)
         if not stream._standing.flushed:
             same(stream.run(chunk), twin.run(chunk))
+
+
+def test_a_signal_in_a_call_that_shows_the_size_of_states() -> None:
+    model = lstm_infer.load(banded())
+    x = np.random.default_rng(4).uniform(-1, 1, (2, 5, 3, 40)).astype(np.float32)
+    base, done = model.stream(2), model.stream(2)
+    before, want = standing(base), done.run(x)
+    for place in count():
+        stream = base.fork()
+        try:
+            with stopped_at(place) as seen:
+                got = stream.run(x)
+        except Stop:
+            assert standing(stream) == before, f"place {place}"
+            continue
+        assert seen[0] <= place, f"what was raised at place {place} was lost"
+        break
+    assert place >= 10
+    same(got, want)
+    assert standing(stream) == standing(done) != before
 
 
 @pytest.mark.parametrize("name", ["lag", "scan", "tokens", "open size"])

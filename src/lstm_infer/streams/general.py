@@ -45,7 +45,10 @@ class Live(WithArena, Protocol):
 
     _source: Source
     _asked: Asked
-    _state: NDArray[np.uint8]
+
+    @property
+    def _state(self) -> NDArray[np.uint8]:
+        """All that it keeps."""
 
     @property
     def _now(self) -> Standing:
@@ -130,12 +133,21 @@ def flush_slow(stream: Live) -> Body:
 def _adapted(stream: Live, plan: StreamPlan, feeds: Arrays, lead: int) -> StreamPlan:
     """The plan for the extents, of axes that the file leaves open, that are fed."""
     new = shapes.other_sizes(plan, feeds, lead)
-    if not new:
-        return plan
-    other = stream._source._replan(stream._asked, {**plan.fed.sizes, **new})
-    if {k: v.shape for k, v in other.layout.slots.items()} != {k: v.shape for k, v in plan.layout.slots.items()}:
-        raise shapes.no_fit(plan, new, "stream")
-    return other
+    return stream._source._replan(stream._asked, {**plan.fed.sizes, **new}) if new else plan
+
+
+def _memory(stream: Live, now: Standing, plan: StreamPlan) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Where a call's states lie, and what they began with. Those of other sizes begin anew, in a stream that has not begun."""
+    if {k: v.shape for k, v in plan.layout.slots.items()} == {k: v.shape for k, v in now.plan.layout.slots.items()}:
+        return stream._state, now.first
+    begun = now.phase != now.plan.first_phase or now.flushed or not np.array_equal(stream._state, now.first)
+    if begun or now.first is not now.plan.first_state():  # the second: somebody gave it
+        new = {place: n for place, n in plan.fed.sizes.items() if now.plan.fed.sizes.get(place) != n}
+        raise shapes.no_fit(now.plan, new, "stream")
+    first = plan.first_state()
+    state = _core.aligned_empty(first.nbytes)
+    state[:] = first
+    return state, first
 
 
 def _made(
@@ -152,10 +164,11 @@ def _made(
     def body(now: Standing) -> tuple[Results, Standing]:
         if now is not seen:
             raise StateError("another thread used the stream during this call; give each thread a stream of its own")
-        results = finish([call_block(stream, plan, block, feeds, stream._state) for block, feeds in pieces])
-        then = Standing(plan, pieces[-1][0].next_phase if pieces else now.phase, flushed)
+        state, first = _memory(stream, now, plan)
+        results = finish([call_block(stream, plan, block, feeds, state) for block, feeds in pieces])
+        then = Standing(plan, pieces[-1][0].next_phase if pieces else now.phase, flushed, first)
         if plan is not now.plan:
-            stream._bind(plan.call, stream._state, then)
+            stream._bind(plan.call, state, then)
         return results, then
 
     return body

@@ -46,8 +46,17 @@ def check_state(places: Places, name: str, value: ArrayLike) -> tuple[NDArray[An
     if array.shape != memory.shape:
         lead = array.shape[0] == 1 and array.shape[1:] == memory.shape if array.ndim == memory.ndim + 1 else False
         if not lead:
-            raise ShapeError(f"state {name!r} takes {list(memory.shape)}, got {list(array.shape)}")
+            raise ShapeError(f"state {name!r} takes {_shown(memory.shape, info.shape)}, got {list(array.shape)}")
     return memory, array.reshape(memory.shape)
+
+
+def _shown(shape: tuple[int, ...], declared: tuple[int | None, ...]) -> str:
+    """A shape that a state has now, with what the file leaves open left open."""
+    if None not in declared:
+        return str(list(shape))
+    said = "[" + ", ".join("?" if m is None else str(n) for n, m in zip(shape, declared, strict=True)) + "]"
+    size = [n for n, m in zip(shape, declared, strict=True) if m is None]
+    return f"{said} (? is {', '.join(map(str, size))} until a first frame or load(..., inputs={{...}}) says it)"
 
 
 def reset_rows(plan: StreamPlan, rows: Sequence[int], now: Block, first: Block) -> None:
