@@ -12,6 +12,7 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
+from .. import _pool
 from ..errors import LstmInferError
 from ..graph.fact import Fact
 from ..streams import shapes
@@ -44,10 +45,11 @@ def what_meets(one: Batch, pair: Batch) -> str:
     }
     if any(pair.axes[name] == shapes.time_axis(plan, name) for name in drawn):
         return ""
+    own, joint = _begun(one, pair)
     try:
-        together = _bits(pair, drawn)
+        together = _bits(pair, joint, drawn)
         for k in range(pair.n):
-            alone = _bits(one, {name: array[k : k + 1] for name, array in drawn.items()})
+            alone = _bits(one, own[k], {name: array[k : k + 1] for name, array in drawn.items()})
             for name, found in alone.items():
                 if found[0] != together[name][k]:
                     return name
@@ -67,9 +69,22 @@ def _drawn(plan: StreamPlan, name: str, fact: Fact, rng: np.random.Generator) ->
     return draw.astype(fact.dtype)
 
 
-def _bits(batch: Batch, drawn: Arrays) -> dict[str, list[bytes]]:
+def _begun(one: Batch, pair: Batch) -> tuple[list[NDArray[np.uint8]], NDArray[np.uint8]]:
+    """First states of two signals, as each has it alone and as a pool puts them side by side: what random nodes draw begins
+    with a number of the signal's own."""
+    rows = _pool.PoolCore()
+    rows._begin(one.layout.row_bytes)
+    slots = np.array([rows._slot(rows._add(one.layout, one.plan.first_state())) for _ in range(pair.n)])
+    own, joint = [one.first.copy() for _ in slots], pair.first.copy()
+    for k, state in enumerate(own):
+        rows._load(one.layout, slots[k : k + 1], state)
+    rows._load(pair.layout, slots, joint)
+    return own, joint
+
+
+def _bits(batch: Batch, state: NDArray[np.uint8], drawn: Arrays) -> dict[str, list[bytes]]:
     """By name, signal by signal: each output, one block behind the other, and what is kept. `drawn`: [signals, *chunk]."""
-    plan, state, made, at = batch.plan, batch.first.copy(), dict[str, list[bytes]](), 0
+    plan, made, at = batch.plan, dict[str, list[bytes]](), 0
     frames = plan.spec.mode == "frame"
     rows = {o.name for o in plan.spec.outputs if o.kind == "time" and o.axis == batch.axes[o.name]}
     feeds = {
