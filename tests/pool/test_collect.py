@@ -128,14 +128,17 @@ def test_several_event_loops_and_a_thread(model: lstm_infer.Model) -> None:
     async def caller(k: int) -> None:
         results[k] = []
         for x in fed:
-            answer = await pool.astep(ids[k], x)
+            answer = await asyncio.wait_for(pool.astep(ids[k], x), 20)
             assert isinstance(answer, np.ndarray)
             results[k].append(answer.tobytes())
 
     async def callers(mine: range) -> None:
         await asyncio.gather(*map(caller, mine))
 
-    loops = [threading.Thread(target=asyncio.run, args=(callers(range(k, n - 1, 2)),)) for k in range(2)]
+    def run(k: int) -> None:
+        asyncio.run(callers(range(k, n - 1, 2)), debug=True)  # an answer from another thread is an error then
+
+    loops = [threading.Thread(target=run, args=(k,)) for k in range(2)]
     for loop in loops:
         loop.start()
     results[n - 1] = [pool.submit(ids[n - 1], x).result(20).tobytes() for x in fed]  # type: ignore[union-attr]
@@ -265,6 +268,7 @@ def test_more_than_may_wait_is_refused(model: lstm_infer.Model) -> None:
     async def one() -> None:
         await pool.astep(b, x[3])
 
+    assert until(lambda: pool._collector._waits == 3), "in the hands of the thread"
     for call in (lambda: pool.submit(b, x[3]), lambda: asyncio.run(one())):
         with pytest.raises(QueueFullError, match=r"3 frames wait in the pool already \(max_pending\)"):
             call()

@@ -84,8 +84,9 @@ class Scorer:
         self._key, self._time = _names("key", key), time
         if time in self._key or len(set(self._key)) != len(self._key):
             raise ArgumentError(f"key, time: columns of their own expected, got {list(self._key)} and {time!r}")
-        if taken := {*self._key, time} & {state_table.FORM, state_table.STATE}:
-            raise ArgumentError(f"key, time: {min(taken)!r} is a column of state_table(); give it another name")
+        for name in (*self._key, time):
+            if name in (state_table.FORM, state_table.STATE):
+                raise ArgumentError(f"key, time: {name!r} is a column of state_table(); give it another name")
         self._late, self._nan, self._cast = late, nan, given.flag("cast", cast)
         self._pool = model.pool(inputs=inputs, threads=threads)
         plan = self._pool._batches.plan

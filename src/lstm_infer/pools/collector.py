@@ -285,9 +285,8 @@ def _settle(entries: list[Entry], outcomes: list[Any]) -> None:
                 future.set_exception(outcome)
             else:
                 future.set_result(outcome)
-        except Exception:  # somebody answered it since; call-backs raise none of these
-            continue
         except BaseException as error:
-            raised = error
+            if not isinstance(error, Exception) or not future.done():  # else somebody answered it since
+                raised = error
     if raised is not None:
         raise raised
