@@ -169,6 +169,27 @@ def test_first_values(model: lstm_infer.Model) -> None:
     assert pool.step([back], x[:1])[0].tobytes() == want[0].tobytes()
 
 
+def test_a_signal_in_the_place_of_another_has_nothing_of_it(model: lstm_infer.Model) -> None:
+    """Neither its first values, to which a reset goes back, nor how far it was."""
+    pool, h = model.pool(), np.ones((1, 1, stream_models.HIDDEN), np.float32)
+    for leave in (pool.close, pool.stream):
+        leave(pool.open({"h0": h}))
+        id = pool.open()
+        pool.reset(id)
+        assert pool.snapshot(id) == model.stream().snapshot() and id & 0xFFFFFFFF == 0, "the same place"
+        pool.close(id)
+    ahead = lstm_infer.load(stream_models.centred_conv())
+    pool, x = ahead.pool(), np.ones((1, 1, I, 4), np.float32)
+    for leave in (pool.close, pool.stream):
+        id = pool.open()
+        pool.run([id], x)
+        pool.flush(id)
+        leave(id)
+        id = pool.open()
+        assert pool.snapshot(id) == ahead.stream().snapshot() and id & 0xFFFFFFFF == 0
+        pool.close(id)
+
+
 # ---- all or nothing
 
 
@@ -191,7 +212,8 @@ def test_a_signal_that_fails_is_named_and_no_signal_moves(n: int, form: str) -> 
     assert standing(pool) == before
 
 
-def test_a_signal_that_fails_on_the_general_path() -> None:
+@pytest.mark.parametrize("begun", [True, False])
+def test_a_signal_that_fails_on_the_general_path(begun: bool) -> None:
     """Of a model that looks ahead: what went well before is taken back."""
     road = every_road.ROADS["tokens"]()
     object.__setattr__(road, "nodes", [
@@ -207,7 +229,7 @@ def test_a_signal_that_fails_on_the_general_path() -> None:
     pool = model.pool()
     ids = [pool.open() for _ in range(70)]
     x = np.random.default_rng(0).integers(0, every_road.WORDS, (70, 1, 1))
-    for k in range(4):
+    for k in range(4 if begun else 0):
         pool.step(ids[k:], x[k:])
     before = standing(pool)
     x[66] = -1 - every_road.WORDS

@@ -7,6 +7,7 @@ import array
 import numpy as np
 import pytest
 
+import every_road
 import lstm_infer
 import stream_models
 from lstm_infer import views
@@ -100,6 +101,21 @@ def test_a_dict_of_them(form):
     out = {"y": form(np.empty_like(want))}
     assert model.stream().run({"x": form(x)}, out=out) is out
     np.testing.assert_array_equal(views.view("out", "float32", out["y"]), want)
+
+
+@pytest.mark.usefixtures("_fillable")
+@pytest.mark.parametrize("mine", [0, 1])
+def test_a_dict_of_some_of_them(form, mine):
+    """One input and one output are arrays of NumPy, the others are somebody else's."""
+    road = every_road.ROADS["gru, two inputs, two outputs"]()
+    model, fed = road.load(), road.signal(0, 5)
+    want = model.stream().run(fed)
+    x = {name: a if k == mine else form(a) for k, (name, a) in enumerate(fed.items())}
+    arrays = {name: np.empty_like(a) for name, a in want.items()}
+    out = {name: a if k == mine else form(a) for k, (name, a) in enumerate(arrays.items())}
+    assert model.stream().run(x, out=out) is out
+    for name, a in want.items():
+        np.testing.assert_array_equal(arrays[name], a)
 
 
 def test_the_whole_run_takes_them(model, form):
