@@ -94,6 +94,23 @@ def test_a_dictionary_of_views(tokens: lstm_infer.Model) -> None:
     assert made[0] == made[1] and made[2] == made[3]
 
 
+def test_a_checkpoint_of_many_keys(tokens: lstm_infer.Model) -> None:
+    """Each row is the state of its key, and goes back to it."""
+    keys, words = np.random.default_rng(0).permutation(3000), np.arange(3000) % every_road.WORDS
+    scorer = keyed.Scorer(tokens, key="k", features="w")
+    scorer.score(pa.table({"k": keys, "w": words}))
+    held = dict(zip(*(scorer.state_table()[name].to_pylist() for name in ("k", "lstm_infer_state")), strict=True))
+    want = dict[int, bytes]()
+    for word in range(every_road.WORDS):
+        stream = tokens.stream()
+        stream.step(np.array([[word]]))
+        want[word] = stream.snapshot()[-len(held[0]) :]
+    assert len(set(want.values())) == every_road.WORDS
+    assert held == {key: want[word] for key, word in zip(keys.tolist(), words.tolist(), strict=True)}
+    other = keyed.Scorer.from_state_table(scorer.state_table(), tokens, key="k", features="w")
+    assert other.state_table() == scorer.state_table()
+
+
 def test_names_of_the_columns_of_a_checkpoint_are_taken(tokens: lstm_infer.Model) -> None:
     for name in ("lstm_infer_state", "lstm_infer_form"):
         for options in ({"key": name}, {"key": ["k", name]}, {"key": "k", "time": name}):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import gc
 import os
 import pickle
 import sys
@@ -389,6 +390,24 @@ def test_a_call_inside_a_call_is_refused(model: lstm_infer.Model) -> None:
 
 
 # ---- memory
+
+
+def test_signals_stand_where_they_stood_when_the_pool_grows() -> None:
+    """Slab by slab, while those that are there are stepped, and memory that is let go comes into other hands."""
+    model = lstm_infer.load(stream_models.wide())
+    pool, alone = model.pool(), dict[int, lstm_infer.Stream]()
+    x = np.random.default_rng(0).uniform(-1, 1, (10, 1, 1, 24)).astype(np.float32)
+    rows = (1 << 18) // pool._row_bytes
+    while pool._table_bytes < 4 * rows * pool._row_bytes:
+        for id in pool.open_many(rows // 3).tolist():
+            alone[id] = model.stream()
+        ids = np.random.default_rng(len(alone)).permutation(list(alone))[:10]
+        got = pool.step(ids, x)
+        for id, frame, y in zip(ids.tolist(), x, got, strict=True):
+            np.testing.assert_array_equal(y, alone[id].step(frame))
+        gc.collect()
+        np.full(rows * pool._row_bytes // 4, 7.0, np.float32)
+    assert all(pool.snapshot(id) == stream.snapshot() for id, stream in alone.items())
 
 
 def test_a_signal_takes_its_state_and_little_more(model: lstm_infer.Model) -> None:
