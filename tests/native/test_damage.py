@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import struct
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from zlib import crc32
 
 import numpy as np
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
 import lstm_infer
 import stream_models
@@ -110,6 +113,57 @@ def test_weights_are_not_touched_before_they_are_used(tmp_path: Path) -> None:
     changed[start : start + length] = np.full(length // 4, np.nan, np.float32).tobytes()
     stream = lstm_infer.load(bytes(changed)).stream()
     assert np.isnan(stream.step(np.ones((1, 24), np.float32))).all()
+
+
+def told(data: bytes, change: Callable[[Any], None]) -> bytes:
+    """The file with another document "model", behind new checksums and without plans."""
+    parts = Parts(data)
+    change(parts.documents["model"])
+    parts.fields[8:11] = 0, 0, 0
+    return parts.sealed()
+
+
+def test_parts_lie_apart(data: bytes) -> None:
+    def over(model: Any) -> None:
+        one, other = sorted(model["blocks"], key=lambda block: block[3])[-2:]
+        one[2] = other[2] + 64
+
+    with pytest.raises(FormatError, match="two parts overlap"):
+        lstm_infer.load(told(data, over))
+    lstm_infer.load(told(data, lambda model: None))
+
+
+@pytest.mark.parametrize("at, more", [(5, 1), (6, 1), (6, 2**40), (0, 9)])
+def test_pieces_lie_inside_their_panels(at: int, more: int, data: bytes) -> None:
+    """Where a matrix begins in a panel, and in which: one further is outside."""
+
+    def further(model: Any) -> None:
+        pieces = [piece for c in model["constants"] if "packed" in c for piece in c["packed"]["pieces"]]
+        piece = next(p for p in pieces if p[5] + p[1] * p[3] * 16 == p[4])  # the last matrix of its panels
+        piece[at] += more
+
+    with pytest.raises(FormatError, match=r"a piece inside its panels|a whole number from 0 to"):
+        lstm_infer.load(told(data, further))
+
+
+def test_booleans_are_0_or_1(tmp_path: Path) -> None:
+    mask = np.array([1, 0, 1, 1], np.bool_)
+    nodes = [helper.make_node("Where", ["mask", "x", "zero"], ["y"])]
+    ports = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", 4]) for name in ("x", "y")]
+    consts = [numpy_helper.from_array(mask, "mask"), numpy_helper.from_array(np.float32(0), "zero")]
+    graph = helper.make_graph(nodes, "masked", ports[:1], ports[1:], consts)
+    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    write_native(lstm_infer.load(proto), tmp_path / "model.lsi")
+    parts = Parts((tmp_path / "model.lsi").read_bytes())
+    (begin,) = (block[2] for block in parts.documents["model"]["blocks"] if block[0] == "bool")
+    for byte in (0, 1, 2, 255):
+        parts = Parts((tmp_path / "model.lsi").read_bytes())
+        parts.data[begin + 1] = byte
+        if byte < 2:
+            assert lstm_infer.load(parts.sealed()).run({"x": np.ones((1, 4), np.float32)})["y"][0, 1] == byte
+        else:
+            with pytest.raises(FormatError, match="booleans other than 0 and 1"):
+                lstm_infer.load(parts.sealed())
 
 
 def test_names_are_whole_characters(data: bytes) -> None:

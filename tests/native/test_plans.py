@@ -115,16 +115,40 @@ def changed(path: Path, change: Any) -> bytes:
     return parts.sealed()
 
 
-def test_plans_of_another_build_are_passed_over(tmp_path: Path) -> None:
+@pytest.mark.parametrize("at", [0, 1])
+def test_plans_of_another_build_are_passed_over(at: int, tmp_path: Path) -> None:
+    """Of another release, or with another table of kernels."""
     source, path = both("hidden", tmp_path)
 
     def other(words: Any) -> None:
-        words[1] += 1
+        words[at] += 1
 
     stream = lstm_infer.load(changed(path, other)).stream()
     assert not isinstance(stream._plan, MappedPlan)
     x = np.ones((7, 1, 5), np.float32)
     assert equal(stream.run(x), source.stream().run(x))
+
+
+def test_constants_of_a_plan_end_with_the_file(tmp_path: Path) -> None:
+    _, path = both("int8", tmp_path)
+    n_bytes = len(changed(path, lambda words: None))
+
+    def last(more: int) -> bytes:
+        def change(words: Any) -> None:
+            at = 11  # behind the key, the number of streams, and eight words of this one
+            for _ in range(2):  # inputs, outputs: dtype, rank, sizes, time, for every step, name
+                n, at = words[at], at + 1
+                for _ in range(n):
+                    at += 2 + words[at + 1] + 2
+                    at += 1 + -(-words[at] // 8)
+            n = words[at]
+            words[at + 2 * n] = n_bytes - words[at + 2 * n - 1] + more
+
+        return changed(path, change)
+
+    assert lstm_infer.load(last(0)).stream().step(np.ones((1, 24), np.float32)).shape == (1, 144)
+    with pytest.raises(FormatError, match="constants inside the file expected"):
+        lstm_infer.load(last(1))
 
 
 def test_a_plan_that_would_leave_its_memories_is_refused(tmp_path: Path) -> None:
