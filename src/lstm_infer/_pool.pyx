@@ -15,8 +15,8 @@ cimport numpy as cnp
 
 from lstm_infer._arrays cimport *
 from lstm_infer._core cimport address, step_error
-from lstm_infer._rig cimport Cursor, Layout, Order, Rig, lines, shifted
-from lstm_infer._stream cimport LINE, Held, Scratch, give_scratch, take_scratch
+from lstm_infer._rig cimport Cursor, Layout, Order, Rig, shifted
+from lstm_infer._stream cimport LINE, Held, Scratch, give_scratch, lines, take_scratch
 
 import numpy as np
 
@@ -322,7 +322,8 @@ cdef class PoolCore:
 
         Notes
         -----
-        A call that raises leaves every signal as it was before. Other threads wait for the call to end.
+        A call that raises leaves every signal as it was before. Other threads wait for the call to end. A small array
+        that nothing refers to any more may come back.
         """
         cdef object result = None
         if frames is not None and self.rig is not None:

@@ -4,6 +4,7 @@ from cpython.object cimport PyObject
 from libc.stdint cimport int64_t
 from numpy cimport npy_intp
 
+from lstm_infer._arrays cimport *
 from lstm_infer._kernels cimport li_step
 from lstm_infer._stream cimport MAX_PORTS, MAX_RANK, Held
 
@@ -66,6 +67,7 @@ cdef struct Port:
     npy_intp each  # entries along it of one step
     npy_intp dims[MAX_RANK]
     int64_t step_bytes
+    li_spare spare  # of an output: what steps returned
 
 
 cdef struct Order:  # what a call does
@@ -113,6 +115,7 @@ cdef class Rig:
     cdef int add(self, Layout layout, object consts, object first, int64_t arena_bytes, list blocks) except -1
     cdef bint gather(self, dict given, int first, int stop, Held *held) except -1
     cdef object open(self, object x, object out, npy_intp n, bint chunk, Held *held, Order *order)
+    cdef object make(self, bint alone, npy_intp n, int form, npy_intp n_frames, Order *order)
     cdef bint fits(self, const PyObject *a, int i, npy_intp n, int form, npy_intp n_frames) noexcept
     cdef int extents(self, int i, npy_intp n, int form, npy_intp n_frames, npy_intp *dims) noexcept
     cdef int64_t work(self, int64_t n, int64_t n_frames) noexcept
@@ -121,4 +124,3 @@ cdef class Rig:
 
 
 cdef void shifted(const Part *parts, int n_parts, int64_t index, char *block, char *row, bint inwards) noexcept nogil
-cdef int64_t lines(int64_t n_bytes) noexcept nogil

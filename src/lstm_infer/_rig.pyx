@@ -7,7 +7,7 @@ batches, gathers each, runs the plan of its lane and puts the rows back. Who own
 cimport cython
 from cpython.dict cimport PyDict_CheckExact, PyDict_GetItemWithError, PyDict_SetItem, PyDict_Size
 from cpython.object cimport PyObject
-from cpython.ref cimport Py_INCREF
+from cpython.ref cimport Py_XDECREF
 from libc.stdint cimport int64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy
@@ -17,7 +17,7 @@ cimport numpy as cnp
 
 from lstm_infer._arrays cimport *
 from lstm_infer._core cimport Plan, address, run_steps
-from lstm_infer._stream cimport FIRST, LINE, MAX_PORTS, MAX_RANK, Held
+from lstm_infer._stream cimport FIRST, MAX_PORTS, MAX_RANK, SPARE_BYTES, Held, hold, lines
 
 import numpy as np
 
@@ -115,10 +115,6 @@ cdef void shift_all(const Lane *lane, char *block, char **rows, bint inwards) no
                 li_copy(rows[i] + part.far, near + i * part.between, part.loops.run)
 
 
-cdef int64_t lines(int64_t n_bytes) noexcept nogil:
-    return (n_bytes + LINE - 1) // LINE * LINE
-
-
 @cython.auto_pickle(False)
 @cython.final
 cdef class Layout:
@@ -206,6 +202,9 @@ cdef class Rig:
     def __dealloc__(self):
         for i in range(self.n_lanes):
             free(self.lanes[i].blocks)
+        for i in range(self.n_ports):
+            Py_XDECREF(self.port[i].spare.result[0])
+            Py_XDECREF(self.port[i].spare.result[1])
 
     cdef bint gather(self, dict given, int first, int stop, Held *held) except -1:
         """Hold the arrays of some ports by their names; False: they are given in another way than this road takes."""
@@ -249,24 +248,19 @@ cdef class Rig:
 
     cdef object open(self, object x, object out, npy_intp n, bint chunk, Held *held, Order *order):
         """Look at the arrays of a call and hold them; what it will return, or None: not for this road."""
-        cdef npy_intp dims[MAX_RANK + 2]
         cdef PyObject *lead
         cdef const Port *port
-        cdef int i, other, rank, axis, form = 0
+        cdef int i, other, axis, form = 0
         cdef bint alone = cnp.PyArray_CheckExact(x) and self.n_in == 1
-        cdef dict results = None
         if alone:
             hold(held, <PyObject *>x)
         elif not PyDict_CheckExact(x) or not self.gather(x, 0, self.n_in, held):
             return None
-        if out is None:
-            if not alone or self.n_ports - self.n_in > 1:
-                results = {}
-        elif cnp.PyArray_CheckExact(out) and self.n_ports - self.n_in == 1:
+        if cnp.PyArray_CheckExact(out) and self.n_ports - self.n_in == 1:
             hold(held, <PyObject *>out)
-        elif not PyDict_CheckExact(out) or not self.gather(out, self.n_in, self.n_ports, held):
+        elif out is not None and (not PyDict_CheckExact(out) or not self.gather(out, self.n_in, self.n_ports, held)):
             return None
-        lead, port = held.array[self.leads], &self.port[self.leads]
+        lead, port, alone = held.array[self.leads], &self.port[self.leads], alone and self.n_ports - self.n_in == 1
         held.n_frames = 1
         if chunk:
             form, axis = 2, 1 if self.leading else 1 + port.time
@@ -277,6 +271,8 @@ cdef class Rig:
                 return None
         elif port.time >= 0 and LI_NDIM(lead) == port.rank:
             form = 1
+        if out is None and not chunk:  # before the look: what is dropped may run somebody's code
+            made = self.make(alone, n, form, 1, order)
         for i in range(held.n):
             if not self.fits(held.array[i], i, n, form, held.n_frames):
                 return None
@@ -285,13 +281,7 @@ cdef class Rig:
         for i in range(self.n_ports):
             order.signal_bytes[i] = self.port[i].step_bytes * (held.n_frames if self.port[i].every else 1)
         if out is None:
-            for i in range(self.n_in, self.n_ports):
-                rank = self.extents(i, n, form, held.n_frames, dims)
-                out = li_new_array(self.port[i].dtype, rank, dims)  # held by what is returned
-                if results is not None:
-                    PyDict_SetItem(results, <object>self.port[i].name, out)
-                order.data[i] = LI_DATA(<PyObject *>out)
-            return out if results is None else results
+            return self.make(alone, n, form, held.n_frames, order) if chunk else made
         for i in range(self.n_in, self.n_ports):
             if not LI_WRITEABLE(held.array[i]):
                 return None
@@ -299,6 +289,23 @@ cdef class Rig:
                 if not apart(held.array[i], held.array[other]):
                     return None
         return out
+
+    cdef object make(self, bint alone, npy_intp n, int form, npy_intp n_frames, Order *order):
+        """What a call returns: an array or a dict of them, new; small ones of a step may be as good as new."""
+        cdef npy_intp dims[MAX_RANK + 2]
+        cdef dict results = None if alone else {}
+        cdef Port *port
+        cdef int i, rank
+        for i in range(self.n_in, self.n_ports):
+            port, rank = &self.port[i], self.extents(i, n, form, n_frames, dims)
+            if form < 2 and n * port.step_bytes <= SPARE_BYTES:
+                out = li_spare_array(&port.spare, port.dtype, rank, dims)
+            else:
+                out = li_new_array(port.dtype, rank, dims)
+            order.data[i] = LI_DATA(<PyObject *>out)  # held by what is returned
+            if not alone:
+                PyDict_SetItem(results, <object>port.name, out)
+        return out if alone else results
 
     cdef int64_t work(self, int64_t n, int64_t n_frames) noexcept:
         """The work of a call, near enough: a step of each signal in the largest batches."""
@@ -372,9 +379,3 @@ cdef class Rig:
                 copied(&move.loops, scratch + move.piece + i * move.between, far + i * order.signal_bytes[p],
                        order.n_frames, False)
         return 0
-
-
-cdef inline void hold(Held *held, PyObject *array) noexcept:
-    Py_INCREF(<object>array)
-    held.array[held.n] = array
-    held.n += 1

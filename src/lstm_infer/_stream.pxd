@@ -78,7 +78,7 @@ cdef inline bint fits(PyObject *a, const Port *port, const Shape *shape, npy_int
     return shape.time < 0 or dims[shape.time] == n * port.each
 
 
-cdef inline int64_t lines(int64_t n_bytes) noexcept:
+cdef inline int64_t lines(int64_t n_bytes) noexcept nogil:
     return (n_bytes + LINE - 1) // LINE * LINE
 
 
