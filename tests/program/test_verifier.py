@@ -113,6 +113,18 @@ def test_constants_are_read_block_by_block() -> None:
     verify(PlanWords([copied((ARENA, 0), (CONST, -128))]), memories(constants=[(-128, 16)]))
 
 
+def test_the_last_number_of_each_operand_counts() -> None:
+    """reverse, over rows of 8 bytes of two signals with three steps: one further, and it is outside."""
+
+    def reverse(dst: int, src: int, lens: int) -> PlanWords:
+        return PlanWords([("reverse", words(ARENA, dst, IN, src, STATE, lens, 3, 2, 8, 16, 8, 16, 8))])
+
+    verify(reverse(256 - 48, 64 - 48, 64 - 16), memories())
+    refused(reverse(256 - 48 + 1, 0, 0), r"dst .*outside")
+    refused(reverse(0, 64 - 48 + 1, 0), r"src .*outside")
+    refused(reverse(0, 0, 64 - 8), r"lens .*outside")
+
+
 def test_what_is_read_only() -> None:
     for base in (CONST, IN):
         refused(PlanWords([copied((base, 0), (ARENA, 0))]), r"dst .*read only")
