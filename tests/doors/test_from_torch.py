@@ -172,12 +172,12 @@ def test_what_it_says_instead():
     with pytest.raises(ArgumentError, match="input_names: 1 different names"):
         from_torch(torch.nn.Linear(3, 2), torch.zeros(1, 3), input_names=["a", "b"])
 
-    class Chance(torch.nn.Module):
+    class Aside(torch.nn.Module):
         def forward(self, x):
-            return x + torch.rand(())
+            return x + float(repr(x.sum().item()))  # a number to an exporter, or nothing that it knows
 
     with pytest.raises(ConvertError, match=r"no export of the module gives what it gives itself: tracing: fed \[5\]"):
-        from_torch(Chance(), torch.zeros(5), dynamic=())
+        from_torch(Aside(), torch.zeros(5), dynamic=())
 
 
 def test_load_names_the_call():
@@ -252,3 +252,57 @@ def test_a_type_that_numpy_has_not(inputs):
             Net().bfloat16(),
             torch.zeros(3, 2, 4).to(inputs) if inputs != torch.int64 else torch.ones(3, 2, dtype=inputs),
         )
+
+
+class Voice(torch.nn.Module):
+    """Weights that are computed before each call, and the last state kept aside."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = torch.nn.utils.weight_norm(torch.nn.Conv1d(3, 4, 3))
+        self.rnn = torch.nn.GRU(4, 4, batch_first=True)
+
+    def forward(self, x):
+        y, self.last = self.rnn(self.conv(torch.nn.functional.pad(x, (2, 0))).transpose(1, 2))
+        return y
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm")
+def test_what_was_computed_with_a_gradient_is_copied():
+    module = Voice().eval()
+    module(torch.zeros(1, 3, 5))
+    assert not module.last.is_leaf and not module.conv.weight.is_leaf
+    last = module.last
+    model = from_torch(module, torch.zeros(2, 3, 6))
+    assert module.last is last and module.last.requires_grad
+    x = np.random.default_rng(0).normal(size=(1, 3, 9)).astype(np.float32)
+    with torch.no_grad():
+        tolerances.like_onnxruntime(model.stream().run(x), module(torch.from_numpy(x)).numpy())
+
+
+def test_a_compiled_module_has_the_names_of_its_own_forward():
+    compiled = torch.compile(torch.nn.GRU(3, 4))
+    assert [port.name for port in from_torch(compiled, torch.zeros(5, 2, 3)).inputs] == ["input"]
+
+
+class Keeping(torch.nn.Module):
+    """Keeps its state in itself, or draws numbers."""
+
+    def __init__(self, draws):
+        super().__init__()
+        self.cell, self.draws = torch.nn.GRUCell(3, 4), draws
+        self.register_buffer("h", torch.zeros(1, 4))
+
+    def forward(self, x):
+        if self.draws:
+            return self.cell(x + torch.rand_like(x))
+        self.h = self.cell(x, self.h)
+        return self.h
+
+
+@pytest.mark.parametrize("draws", [False, True])
+def test_a_module_that_gives_something_else_each_time(draws):
+    module = Keeping(draws)
+    with pytest.raises(ConvertError, match=r"something else for the same inputs .* take the state as an input"):
+        from_torch(module, torch.ones(1, 3))
+    assert not module.h.any()

@@ -121,7 +121,18 @@ def _trials(of: Framework) -> list[tuple[Arrays, Arrays]]:
         except Exception as error:
             if one is base:
                 raise ConvertError(f"the {of.name} does not run on its example: {_first_line(error)}") from error
+    _refuse_changing(of, *found[0])
     return found
+
+
+def _refuse_changing(of: Framework, inputs: Arrays, results: Arrays) -> None:
+    """What gives something else each time cannot be compared with anything."""
+    for array, again in zip(results, of.eager(inputs), strict=True):
+        if compare(again, array)[1] > 1:
+            raise ConvertError(
+                f"the {of.name} gives something else for the same inputs when it is called again: it keeps a state in itself, or "
+                "draws random numbers; let it take the state as an input and give the next one as an output"
+            )
 
 
 def _runs(of: Framework, inputs: Arrays) -> bool:

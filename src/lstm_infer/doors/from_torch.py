@@ -108,8 +108,15 @@ def _copied(torch: Any, module: Any) -> Any:
     """A copy on the CPU in evaluation mode, with what exporters get wrong written out."""
     from .torch_projected import write_out
 
-    try:
-        mine = copy.deepcopy(module)
+    module = getattr(module, "_orig_mod", module)  # of torch.compile: the same, with the names of its own forward
+    computed = [
+        value
+        for part in module.modules()
+        for value in vars(part).values()
+        if isinstance(value, torch.Tensor) and not value.is_leaf
+    ]
+    try:  # what was computed with a gradient (weight_norm's weights, a state of the last call) has no copy of its own
+        mine = copy.deepcopy(module, {id(value): value.detach().clone() for value in computed})
     except Exception as error:
         raise ConvertError(
             f"the module cannot be copied ({type(error).__name__}: {error}); export it with torch.onnx.export and load that"
