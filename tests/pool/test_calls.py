@@ -392,6 +392,26 @@ def test_a_call_inside_a_call_is_refused(model: lstm_infer.Model) -> None:
 # ---- memory
 
 
+@pytest.mark.parametrize("build", [stream_models.state_io, stream_models.centred_conv])
+def test_signals_that_come_and_go_leave_nothing(build: Any) -> None:
+    model, rng = lstm_infer.load(build()), np.random.default_rng(0)
+    pool, alive, held = model.pool(), list[int](), list[int]()
+    x = np.zeros((1, 1, I, 3) if build is stream_models.centred_conv else (1, 3, 1, I), np.float32)
+    for turn in range(12_000):
+        if len(alive) < 50 or (len(alive) < 200 and rng.random() < 0.5):
+            alive.append(pool.open())
+            if turn % 3 == 0:
+                pool.run(alive[-1:], x)
+        else:
+            id = alive.pop(int(rng.integers(len(alive))))
+            pool.stream(id) if turn % 7 == 0 else pool.close(id)
+        if turn in (4000, 11_999):
+            gc.collect()
+            held.append(sys.getallocatedblocks())
+    assert held[1] - held[0] < 600 and len(pool._where) <= len(alive), held
+    assert pool._table_bytes < 1 << 19, "one slab is enough for 200"
+
+
 def test_signals_stand_where_they_stood_when_the_pool_grows() -> None:
     """Slab by slab, while those that are there are stepped, and memory that is let go comes into other hands."""
     model = lstm_infer.load(stream_models.wide())
@@ -455,17 +475,34 @@ def test_an_output_without_axes_stays_an_array() -> None:
     assert pool.step([a, b], np.stack([x, x])).shape == (2,)
 
 
-def test_the_dict_form_keeps_the_plans_of_the_sizes_that_are_fed() -> None:
-    """Of an axis that the file leaves open: the second call plans nothing."""
+@pytest.mark.parametrize("ahead", [False, True])
+@pytest.mark.parametrize("form", ["dict", "array"])
+def test_plans_of_the_sizes_that_are_fed_are_kept(form: str, ahead: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of an axis that the file leaves open: the second call plans nothing. `ahead`: on the general path."""
     road = every_road.ROADS["open size"]()
+    x = road.signal(0, 1)["x"][0]
+    if ahead:
+        n, weights = every_road.n, np.random.default_rng(0).uniform(-0.5, 0.5, (1, 15, 1)).astype(np.float32)
+        consts = every_road.consts() | {"k": np.ones((1, 1, 5), np.float32), "narrow_W": weights}
+        monkeypatch.setattr(every_road, "consts", lambda: consts)
+        nodes = [
+            n("ReduceMean", ["x", "one"], ["m"], keepdims=1),
+            n("Conv", ["m", "k"], ["c"], pads=[2, 2]),
+            n("Transpose", ["c"], ["t"], perm=[2, 0, 1]),
+            n("GRU", ["t", "narrow_W", "gru_R"], ["Y"], hidden_size=every_road.H),
+            n("Squeeze", ["Y", "one"], ["seq"]),
+            every_road.HEAD,
+        ]
+        road = every_road.Road(nodes, [("x", every_road.FLOAT, ["B", "F", "T"])], [every_road.Y], {"x": 2})
+        x = np.ones((1, 4, 1), np.float32)
     pool = road.load().pool()
     ids = [pool.open() for _ in range(3)]
-    x = road.signal(0, 1)["x"][0]
-    fed, before = dict.fromkeys(ids, x), pool._batches
-    pool.step(fed)
+    fed: tuple[Any, ...] = (dict.fromkeys(ids, x),) if form == "dict" else (ids, np.stack([x] * 3))
+    before = pool._batches
+    pool.step(*fed)
     plans = pool._batches
     assert plans is not before
-    pool.step(fed)
+    pool.step(*fed)
     assert pool._batches is plans
 
 

@@ -25,7 +25,7 @@ from ..within import within_memory
 from .batch import Batch
 from .batches import Batches
 from .beside import Rows, one_by_one, side_by_side
-from .told import Ids, check_frame, id_array, named, no_such, one_id, rows_of, shared_feeds, twice
+from .told import Ids, check_frame, id_array, named, no_such, one_id, own_feeds, shared_feeds, twice
 
 if TYPE_CHECKING:
     from ..streams.shapes import Arrays
@@ -90,6 +90,7 @@ class Calls(_pool.PoolCore):
 
         def body() -> Any:
             made = self._rows_of(batches, ids, slots, dense, chunk)
+            self._batches = batches  # of the sizes that are fed: the next call finds its plans
             whole = _arrays(batches, made, not chunk and _with_time(batches, dense)[1])
             if out is None:
                 return whole if several or len(whole) != 1 else next(iter(whole.values()))
@@ -109,7 +110,7 @@ class Calls(_pool.PoolCore):
         for id in frames:
             if self._slot(one_id(id)) < 0:
                 raise no_such(one_id(id))
-        told = rows_of(lambda feeds: self._fitting(feeds, chunk).plan if feeds else self._batches.plan, frames, chunk)
+        told = own_feeds(lambda feeds: self._fitting(feeds, chunk).plan if feeds else self._batches.plan, frames, chunk)
         alike = dict[Any, list[int]]()
         for index, (_, feeds, _) in enumerate(told):
             alike.setdefault(tuple(array.shape for array in feeds.values()), []).append(index)
@@ -127,7 +128,7 @@ class Calls(_pool.PoolCore):
                 for k, i in enumerate(which):
                     row = {name: rows[k] for name, rows in made.items()}
                     results[i] = row if told[i][2] or len(row) != 1 else next(iter(row.values()))
-                self._batches = batches  # of the sizes that are fed: the next call finds its plans
+                self._batches = batches
 
         self._kept(slots, body)
         return dict(zip(frames, results, strict=True))
