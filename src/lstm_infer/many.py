@@ -224,7 +224,7 @@ class ManySignals:
     ) -> Iterator[tuple[int, Result]]:
         pays = plan.call is not None and plan.blocks[-1].work >= WORTH
         together = [one for one in ones if one.steps > 0] if pays else []
-        for one in whole.side_by_side(pool, plan, together, threads):
+        for one in whole.through(pool, plan, together, threads):
             yield one.index, one.answer()
         for one in ones:
             if not pays or one.steps <= 0:
@@ -281,7 +281,7 @@ class ManySignals:
     def _packed(self, fed: list[Any], axes: dict[str, int]) -> list[Named] | None:
         """Sequences as one batch; None: they are run alone, which says what is wrong with which."""
         try:
-            made: Any = packed.split(self.run(packed.joined(fed, axes)), axes, len(fed))  # type: ignore[attr-defined]
+            made: Any = packed.split(self.run(packed.together(fed, axes)), axes, len(fed))  # type: ignore[attr-defined]
         except errors.LstmInferError:
             return None
         found: list[Named] | None = made

@@ -45,7 +45,7 @@ class Keys:
     def _all(self) -> KeyTable:
         return self._each[0] if self._rows is None else self._rows
 
-    def numbers(self, table: Any, add: bool = True) -> Numbers:
+    def numbers(self, table: Any) -> Numbers:
         """The number of the key of each row; a key that was not there before is added."""
         found = [columns.column_of(table, name) for name in self._names]
         if not self._each:
@@ -53,12 +53,12 @@ class Keys:
             widths = [columns.bits_of(name, kind) for name, kind in zip(self._names, kinds, strict=True)]
             self._kinds, self._each = kinds, [KeyTable(width) for width in widths]
         each = [
-            _numbered(known, columns.like(name, column, kind), add)
+            _numbered(known, columns.like(name, column, kind))
             for known, name, column, kind in zip(self._each, self._names, found, self._kinds, strict=True)
         ]
         if self._rows is None:
             return each[0]
-        return self._rows.number(np.stack(each, 1).reshape(-1).view(np.uint8), None, add)
+        return self._rows.number(np.stack(each, 1).reshape(-1).view(np.uint8), None, True)
 
     def marks(self) -> tuple[int, ...]:
         """What `forget` takes to come back to this place."""
@@ -90,21 +90,21 @@ class Keys:
         return ", ".join(repr(array[number].as_py()) for array in self.arrays())
 
 
-def _numbered(known: KeyTable, column: Column, add: bool) -> Numbers:
+def _numbered(known: KeyTable, column: Column) -> Numbers:
     """The numbers of a column, chunk by chunk."""
-    found = [_chunk(known, chunk, add) for chunk in column.chunks]
+    found = [_chunk(known, chunk) for chunk in column.chunks]
     return found[0] if len(found) == 1 else np.concatenate([np.empty(0, np.int64), *found])
 
 
-def _chunk(known: KeyTable, chunk: Any, add: bool) -> Numbers:
+def _chunk(known: KeyTable, chunk: Any) -> Numbers:
     if not pa.types.is_dictionary(chunk.type):
-        return known.number(*columns.stretches(chunk), add)
+        return known.number(*columns.stretches(chunk), True)
     indices = chunk.indices.to_numpy()
     used = np.zeros(len(chunk.dictionary), bool)
     used[indices] = True  # a value that no row has is no key
     there = np.flatnonzero(used)
     place = np.full(len(used), -1, np.int64)
-    place[there] = known.number(*columns.stretches(chunk.dictionary.take(pa.array(there))), add)
+    place[there] = known.number(*columns.stretches(chunk.dictionary.take(pa.array(there))), True)
     numbers: Numbers = place[indices]
     return numbers
 

@@ -19,7 +19,7 @@ from .batch import Batch
 from .moves import PortMove, layout_of, port_move
 from .trial import what_meets
 
-__all__ = ["BATCHES", "Batch", "Batches", "Open"]
+__all__ = ["Batches"]
 
 BATCHES = (64, 32, 16, 8, 4, 2, 1)
 """Sizes of batches. From 16 on nothing is gained for each signal (Zen 4, f32); 64 keeps the calls of small models few."""

@@ -15,7 +15,7 @@ from ..ops import registry
 if TYPE_CHECKING:
     from ..records import OutputInfo
 
-__all__ = ["groups", "joined", "pack_axes", "same_bits", "split"]
+__all__ = ["groups", "pack_axes", "same_bits", "split", "together"]
 
 MOST = 32
 """Sequences of a batch: more make nothing faster, and take more memory."""
@@ -65,7 +65,7 @@ def _of_one(array: Any, axis: int) -> bool:
     return type(array) is np.ndarray and array.ndim > axis and array.shape[axis] == 1
 
 
-def joined(sequences: Sequence[Mapping[str, NDArray[Any]]], axes: Axes) -> dict[str, NDArray[Any]]:
+def together(sequences: Sequence[Mapping[str, NDArray[Any]]], axes: Axes) -> dict[str, NDArray[Any]]:
     """Side by side."""
     return {name: np.concatenate([feeds[name] for feeds in sequences], axes[name]) for name in sequences[0]}
 

@@ -20,7 +20,7 @@ from .signals import Signals
 if TYPE_CHECKING:
     from ..streams.shapes import Arrays
 
-__all__ = ["One", "checked", "of_sequence", "side_by_side"]
+__all__ = ["One", "checked", "of_sequence", "through"]
 
 ABREAST = 64
 """Sequences side by side for each thread: as many as the largest batch."""
@@ -88,7 +88,7 @@ def of_sequence(index: int, error: LstmInferError) -> LstmInferError:
     return found
 
 
-def side_by_side(pool: Signals, plan: StreamPlan, sequences: Sequence[One], threads: int) -> Iterator[One]:
+def through(pool: Signals, plan: StreamPlan, sequences: Sequence[One], threads: int) -> Iterator[One]:
     """Run them all; each as it ends."""
     waiting = deque(sorted(sequences, key=lambda one: -one.steps))
     running: dict[int, One] = {}

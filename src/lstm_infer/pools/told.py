@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ..streams.shapes import Arrays
 
 __all__ = [
-    "Ids", "check_frame", "id_array", "named", "no_such", "one_id", "one_or_more", "rows_of", "shared_feeds", "twice",
+    "Ids", "check_frame", "id_array", "named", "no_such", "one_id", "one_or_more", "own_feeds", "shared_feeds", "twice",
 ]  # fmt: skip
 
 Ids = NDArray[np.int64]
@@ -84,7 +84,7 @@ def shared_feeds(plan: StreamPlan, x: Any, n: int) -> dict[str, NDArray[Any]]:
     return feeds
 
 
-def rows_of(
+def own_feeds(
     plan: Callable[[Arrays], StreamPlan], frames: Mapping[Any, Any], chunk: bool
 ) -> list[tuple[int, dict[str, NDArray[Any]], bool]]:
     """The dict form: for each signal its id, its arrays by input, and whether they came in a dict of their own. `plan`: the one
@@ -101,9 +101,9 @@ def rows_of(
     return found
 
 
-def check_frame(plan: StreamPlan, feeds: Arrays, chunk: bool) -> int | None:
-    """The shapes of the frame of one signal; how many steps a chunk has."""
+def check_frame(plan: StreamPlan, feeds: Arrays, chunk: bool) -> None:
+    """The shapes of the frame, or the chunk, of one signal."""
     if chunk:
-        return shapes.chunk_length(plan, feeds)
-    shapes.step_arrays(plan, feeds)
-    return None
+        shapes.chunk_length(plan, feeds)
+    else:
+        shapes.step_arrays(plan, feeds)
