@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
 from typing import Any
 
 import numpy as np
@@ -139,6 +142,46 @@ def test_a_null_inside_a_list_names_its_row(model: lstm_infer.Model) -> None:
     for kind in (pa.list_(pa.float32()), pa.list_(pa.float32(), I)):
         with pytest.raises(ArgumentError, match="column 'x' has 1 nulls, the first in row 2"):
             keyed.Scorer(model, key="k", features="x").score(pa.table({"k": [1, 2, 3], "x": pa.array(x, kind)}))
+
+
+# ---- forks
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.parametrize("inside", [False, True])
+def test_a_fork_has_the_keys_too_unless_a_thread_was_inside(tokens: lstm_infer.Model, inside: bool) -> None:
+    scorer, table = keyed.Scorer(tokens, key="k", features="w"), pa.table({"k": [1, 2], "w": [3, 4]})
+    scorer.score(table)
+    begun, leave = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with scorer._alone():
+            begun.set()
+            leave.wait(20)
+
+    thread = threading.Thread(target=hold)
+    if inside:
+        thread.start()
+        begun.wait(20)
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            signal.alarm(20)
+            os.write(write, scorer.score(table)["y"].combine_chunks().flatten().to_numpy().tobytes())
+        except lstm_infer.StateError as error:
+            os.write(write, str(error).encode())
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
+    there = os.read(read, 1 << 16)
+    os.close(read)
+    os.close(write)
+    leave.set()
+    if inside:
+        thread.join()
+    mine = scorer.score(table)["y"].combine_chunks().flatten().to_numpy().tobytes()
+    assert there.startswith(b"another thread was in a call of the scorer") if inside else there == mine
 
 
 # ---- any tables

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from concurrent.futures import Future, wait
+from contextlib import suppress
 from functools import cache
 from typing import Any
 
@@ -68,6 +69,16 @@ class Acts(RuleBasedStateMachine):
         for k in which:
             self.submitted.append(self.pool.submit(id, FRAMES[k]))
             self.waits.append((id, self.submitted[-1], k))
+
+    @rule(id=signals, which=st.integers(0, 15))
+    def submit_with_a_call_back_that_would_end_the_thread(self, id: int, which: int) -> None:
+        def leave(_: Future[Any]) -> None:
+            raise SystemExit
+
+        future = self.pool.submit(id, FRAMES[which])
+        self.waits.append((id, future, which))
+        with suppress(SystemExit):  # where it is done already, it runs here
+            future.add_done_callback(leave)
 
     @rule(id=signals, which=WHICH)
     def astep(self, id: int, which: list[int]) -> None:

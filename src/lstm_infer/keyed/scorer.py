@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from .. import given
-from ..errors import ArgumentError, FeedError
+from ..errors import ArgumentError, FeedError, StateError
 from ..model import Model
 from . import columns, state_table
 from .book import Book, Undo
@@ -94,7 +96,7 @@ class Scorer:
         self._ports = Ports(plan)
         self._features = self._told(features)
         self._book = Book(self._pool, self._key, time)
-        self._lock = threading.Lock()
+        self._lock, self._process, self._halfway = threading.Lock(), os.getpid(), False
 
     def __len__(self) -> int:
         """How many keys there are."""
@@ -141,7 +143,7 @@ class Scorer:
         A call that raises leaves every key as it was before, and adds none.
         """
         rows, undo = columns.as_table("table", table), Undo()
-        with self._lock:
+        with self._alone():
             try:
                 results, dropped = self._scored(rows, undo)
                 made = {port.name: _column(results[port.name], dropped) for port in self._ports.outs}
@@ -171,7 +173,7 @@ class Scorer:
         """
         if self._time is None:
             raise ArgumentError("before: this scorer has no time column; Scorer(time=...) says which it is")
-        with self._lock:
+        with self._alone():
             return self._book.expire(before)
 
     def state_table(self) -> Any:
@@ -180,7 +182,7 @@ class Scorer:
         Write it where tables are written, and `from_state_table` goes on from it, with the same bits. Rows of several such
         tables can be joined, and one can be split by its keys.
         """
-        with self._lock:
+        with self._alone():
             ids = self._book.ids[: len(self._book.keys)]
             return pa.table({**self._book.table(), **state_table.states_of(self._pool, ids)})
 
@@ -218,6 +220,20 @@ class Scorer:
         return made
 
     # ---- inside -----------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """With no other thread inside."""
+        if self._process != os.getpid():  # a fork has one thread: what another one had begun is never ended there
+            self._halfway = self._halfway or self._lock.locked()
+            self._process, self._lock = os.getpid(), threading.Lock()
+        with self._lock:
+            if self._halfway:
+                raise StateError(
+                    "another thread was in a call of the scorer when the process forked, so its keys may be halfway; make a "
+                    "new one, from a state_table() of before"
+                )
+            yield
 
     def _told(self, features: Any) -> dict[str, tuple[str, ...]]:
         """The columns of each input."""
