@@ -58,6 +58,15 @@ def test_times_that_are_further_apart_than_an_int64_says(model: lstm_infer.Model
     assert found == want[::-1] and mine.state_table() == sorted_first.state_table()
 
 
+def test_times_are_not_rounded(tokens: lstm_infer.Model) -> None:
+    scorer = keyed.Scorer(tokens, key="k", time="t", features="w")
+    scorer.score(pa.table({"k": [1], "t": pa.array([1.5], pa.float32()), "w": [1]}))
+    scorer.score(pa.table({"k": [1], "t": pa.array([2.25], pa.float64()), "w": [1]}))
+    with pytest.raises(DtypeError, match="of double does not go into float"):
+        scorer.score(pa.table({"k": [1], "t": pa.array([2.3], pa.float64()), "w": [1]}))
+    assert scorer.state_table()["t"].to_pylist() == [2.25]
+
+
 @pytest.mark.parametrize(
     ("kind", "keys"),
     [

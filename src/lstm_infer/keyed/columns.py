@@ -99,7 +99,11 @@ def like(name: str, column: Column, kind: Any) -> Column:
         return column
     if family(mine) != family(kind):
         raise DtypeError(f"column {name!r} is of {mine}, and was of {kind} before; cast it")
-    return _cast(name, column.cast(mine) if pa.types.is_dictionary(column.type) else column, kind)
+    column = column.cast(mine) if pa.types.is_dictionary(column.type) else column
+    found = _cast(name, column, kind)
+    if pa.types.is_floating(kind) and found.cast(mine) != column:  # Arrow rounds these without a word
+        raise DtypeError(f"column {name!r} of {mine} does not go into {kind}, the type that it had before; cast it")
+    return found
 
 
 def _cast(name: str, column: Column, kind: Any) -> Column:
