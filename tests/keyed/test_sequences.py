@@ -48,6 +48,16 @@ def test_sequences_in_rows(build: str, form: str) -> None:
     assert [row.tobytes() for row in arrays_of(sliced["y"])] == [want[1].tobytes(), want[2].tobytes()]
 
 
+@pytest.mark.parametrize("build", ["hidden_state", "both_ways", "centred_conv", "last_step", "state_io", "frame"])
+def test_no_rows_have_the_columns_of_some(build: str) -> None:
+    """Engines put blocks together, of which some are empty."""
+    model = lstm_infer.load(getattr(stream_models, build)())
+    table = pa.table({"x": pa.array([[0.5] * (4 * I)], pa.list_(pa.float32()))})
+    made = [keyed.run_sequences(model, part, "x") for part in (table, table.slice(0, 0))]
+    assert made[1].num_rows == 0 and made[0].schema == made[1].schema
+    assert pa.concat_tables(made) == made[0]
+
+
 def test_frame_models_and_several_inputs() -> None:
     for name in ("frame with states", "gru, two inputs, two outputs"):
         road = every_road.ROADS[name]()

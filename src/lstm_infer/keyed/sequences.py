@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from ..errors import ArgumentError, DtypeError, ShapeError
+from ..errors import ArgumentError, DtypeError, NotStreamableError, ShapeError
 from . import columns
 
 if TYPE_CHECKING:
@@ -55,9 +55,17 @@ def run_sequences(model: Model, table: Any, column: str | dict[str, str], *, thr
     fed = [_sequences(told[name], columns.column_of(rows, told[name]), info) for name, info in inputs.items()]
     many = [dict(zip(inputs, row, strict=True)) for row in zip(*fed, strict=True)]
     found = model.run_many(many, threads=threads)
-    times = {info.name: info.time_axis for info in model.outputs}
-    names = list(found[0]) if found else []
-    return pa.table({name: _lists([made[name] for made in found], times[name]) for name in names})
+    outputs = {info.name: info for info in model.outputs}
+    names = list(found[0]) if found else _outputs(model)
+    return pa.table({name: _lists([made[name] for made in found], outputs[name]) for name in names})
+
+
+def _outputs(model: Model) -> list[str]:
+    """The outputs that a sequence would have, where there is none."""
+    try:
+        return list(model.streaming.outputs)
+    except NotStreamableError:
+        return [info.name for info in model.outputs]
 
 
 def _sequences(name: str, column: Any, info: Any) -> list[NDArray[Any]]:
@@ -105,11 +113,12 @@ def _numbers(name: str, chunk: Any, dtype: np.dtype[Any]) -> tuple[NDArray[Any],
     return chunk.to_numpy(zero_copy_only=False), ends
 
 
-def _lists(arrays: Sequence[NDArray[Any] | None], time: int | None) -> Any:
+def _lists(arrays: Sequence[NDArray[Any] | None], info: Any) -> Any:
     """An output of all sequences as a column; null where a sequence is too short to have it."""
+    time = info.time_axis
     there = [array if time is None else np.moveaxis(array, time, 0) for array in arrays if array is not None]
     if not there:
-        return pa.nulls(len(arrays))
+        return pa.nulls(len(arrays), _kind(info))
     width = 1 if time is None else max(prod(there[0].shape[1:]), 1)
     values = pa.array(np.concatenate([array.reshape(-1) for array in there]))
     if width > 1:
@@ -117,3 +126,11 @@ def _lists(arrays: Sequence[NDArray[Any] | None], time: int | None) -> Any:
     ends = pa.array(np.cumsum([0, *(0 if array is None else array.size // width for array in arrays)]), pa.int64())
     missing = None if len(there) == len(arrays) else pa.array([array is None for array in arrays])
     return pa.LargeListArray.from_arrays(ends, values, mask=missing)
+
+
+def _kind(info: Any) -> Any:
+    """The type of such a column where no sequence has the output; of sizes that the file leaves open it says nothing."""
+    values = pa.from_numpy_dtype(info.dtype)
+    rest = [1 if axis == info.batch_axis else n for axis, n in enumerate(info.shape) if axis != info.time_axis]
+    width = 1 if info.time_axis is None or None in rest else prod(rest)
+    return pa.large_list(pa.list_(values, width) if width > 1 else values)
