@@ -575,6 +575,28 @@ def test_call_backs_that_would_end_the_thread(model: lstm_infer.Model, caplog: p
     assert pool.stats().calls == 2 and threads() >= 1
 
 
+@pytest.mark.parametrize("error", [MemoryError, SystemExit])
+def test_a_batch_that_cannot_be_served_fails_alone(
+    model: lstm_infer.Model, error: type[BaseException], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from lstm_infer.pools import collector
+
+    outcomes = collector._outcomes
+
+    def once(entries: Any) -> Any:
+        monkeypatch.setattr(collector, "_outcomes", outcomes)
+        raise error
+
+    pool, x = model.pool(max_wait=LONG, max_batch=2), frames(1)[0]
+    ids = [pool.open() for _ in range(2)]
+    monkeypatch.setattr(collector, "_outcomes", once)
+    for future in [pool.submit(id, x) for id in ids]:
+        with pytest.raises(StateError, match=f"its frame may not have been stepped: {error.__name__}"):
+            future.result(20)
+    for future in [pool.submit(id, x) for id in ids]:
+        assert future.result(20).tobytes() == alone(model, [x])[0]  # type: ignore[union-attr]
+
+
 ANSWERS = {"set_result": (7,), "set_exception": (ValueError(),), "set_running_or_notify_cancel": ()}
 
 
