@@ -53,7 +53,13 @@ def two(x):
     return [layers.Dense(3, activation="softmax")(y), layers.Dense(1, activation="sigmoid")(y)]
 
 
-PLAIN = {build.__name__: build for build in (lstm_stack, gru, conv_lstm, last, residual, two)}
+def normed(x):
+    x = layers.Conv1D(5, 3, padding="causal", dilation_rate=2)(layers.LayerNormalization()(x))
+    y = layers.LayerNormalization(center=False, epsilon=0.1)(layers.LSTM(5, return_sequences=True)(x))
+    return layers.TimeDistributed(layers.Dense(2))(y)
+
+
+PLAIN = {build.__name__: build for build in (lstm_stack, gru, conv_lstm, last, residual, two, normed)}
 
 
 def named(results):
@@ -192,3 +198,11 @@ def test_the_example_runs(monkeypatch, capsys, tmp_path, own):
     monkeypatch.setattr(sys, "argv", ["keras_to_live.py", *([str(tmp_path / "own.keras")] if own else [])])
     runpy.run_path(str(shared_files.ROOT / "examples" / "keras_to_live.py"))
     assert "100 hours live" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(keras.backend.backend() != "torch", reason="other backends name outputs themselves")
+def test_outputs_have_the_names_of_their_layers():
+    x = keras.Input(shape=(None, 4), name="x")
+    y, h, c = layers.LSTM(5, return_sequences=True, return_state=True, name="core")(x)
+    net = keras.Model(x, [layers.Dense(2, name="head")(y), h, c])
+    assert [output.name for output in from_keras(net).outputs] == ["head", "core_0", "core_1"]

@@ -113,7 +113,7 @@ class _Keras:
         self.shapes = [tuple(port.shape) for port in ports]
         self.dtypes = [np.dtype(keras.backend.standardize_dtype(port.dtype)) for port in ports]
         self.names = [port.name for port in ports]
-        self.output_names = [output.name for output in outputs]
+        self.output_names = _made_by(outputs)
         self.words = _vocabularies(self.model)
         self.groups = self._groups()
 
@@ -157,6 +157,15 @@ class _Keras:
             with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
                 self.model.export(str(path), format="onnx", verbose=False)
             return path.read_bytes()
+
+
+def _made_by(outputs: Sequence[Any]) -> list[str]:
+    """The layers that make the outputs, with _0, _1 where one makes several. Tensors have names that count all in a process."""
+    layers = [output._keras_history.operation.name for output in outputs]
+    names = [
+        name if layers.count(name) == 1 else f"{name}_{layers[:index].count(name)}" for index, name in enumerate(layers)
+    ]
+    return names if len(set(names)) == len(names) else [output.name for output in outputs]
 
 
 def _vocabularies(model: Any) -> int:

@@ -54,14 +54,16 @@ def _off(config: Any) -> Any:
 
 @contextmanager
 def folded(keras: Any, model: Any) -> Iterator[None]:
-    """While inside, TimeDistributed runs its layer once over batch and time together, not once for each step of the example."""
-    layers = [layer for layer in model._flatten_layers() if isinstance(layer, keras.layers.TimeDistributed)]
-    for layer in layers:
-        object.__setattr__(layer, "call", _once(layer, layer.call))
+    """While inside, TimeDistributed runs its layer once over batch and time together, not once for each step of the example, and
+    LayerNormalization has the extent of its axis as a number, which tracing takes for a value."""
+    kinds = {keras.layers.TimeDistributed: _once, keras.layers.LayerNormalization: _normalised}
+    changed = [(layer, kinds[type(layer)]) for layer in model._flatten_layers() if type(layer) in kinds]
+    for layer, change in changed:
+        object.__setattr__(layer, "call", change(layer, layer.call))
     try:
         yield
     finally:
-        for layer in layers:
+        for layer, _ in changed:
             object.__delattr__(layer, "call")
 
 
@@ -72,6 +74,21 @@ def _once(layer: Any, original: Any) -> Any:
         more = {"training": training} if layer.layer._call_has_training_arg else {}
         made = layer.layer.call(inputs.flatten(0, 1), **more)
         return made.reshape(inputs.shape[0], inputs.shape[1], *made.shape[1:])
+
+    return call
+
+
+def _normalised(layer: Any, original: Any) -> Any:
+    from torch.nn.functional import layer_norm
+
+    def call(inputs: Any) -> Any:
+        gamma, beta = (None if one is None else one.value for one in (layer.gamma, layer.beta))
+        shapes = {tuple(map(int, one.shape)) for one in (gamma, beta) if one is not None}
+        axes = layer.axis if isinstance(layer.axis, (list, tuple)) else [layer.axis]
+        last = len(axes) == 1 and axes[0] % inputs.dim() == inputs.dim() - 1
+        if not last or not shapes or getattr(layer, "rms_scaling", False) or layer.compute_dtype != "float32":
+            return original(inputs)
+        return layer_norm(inputs, shapes.pop(), gamma, beta, layer.epsilon)
 
     return call
 
