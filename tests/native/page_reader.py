@@ -87,6 +87,10 @@ class Reader:
     def _graph(self, graph: dict[str, Any]) -> onnx.GraphProto:
         nodes = [node for said in graph["nodes"] for node in self._nodes(*said)]
         ports = [[self._port(*port) for port in graph[side]] for side in ("inputs", "outputs")]
+        for i, port in enumerate(ports[1]):
+            if port.name in {other.name for other in ports[1][:i]}:
+                nodes.append(helper.make_node("Identity", [port.name], [f"{port.name}/again{i}"]))
+                port.name = f"{port.name}/again{i}"
         return helper.make_graph(
             nodes, "graph", *ports, [self._tensor(number, name) for name, number in graph["consts"].items()]
         )
@@ -125,7 +129,7 @@ class Reader:
         if op in ("Loop", "Scan"):  # onnxruntime does not take the names of absent outputs
             outs = [out or f"{name}/unread{i}" for i, out in enumerate(outs)]
         node = helper.make_node(op, ins, outs, name=name, domain=domain)
-        node.attribute.extend(self._attribute(key, kind, content) for key, (kind, content) in attrs.items())
+        node.attribute.extend(self._attribute(key, *said) for key, said in attrs.items() if said[1] != [])
         return [node]
 
     def _attribute(self, key: str, kind: str, content: Any) -> AttributeProto:

@@ -55,6 +55,7 @@ def test_the_weights_are_where_the_page_says(kind: str, tmp_path: Path) -> None:
 FILES = (
     "dyn_amp_model", "dyn_char_lm", "dyn_layernorm_loop", "ts_gru_tagger", "ts_scripted_peephole", "ts_mamba", "ts_keyword_last",
     "tf_same_conv_gru", "tf_stacked_states", "ke_bilstm_tagger", "ts_unrolled_decoder", "q_char_lm",
+    "ts_scripted_indrnn", "tf_simple_rnn",
 )  # fmt: skip
 """Old opsets, loops with bodies, unrolled layers, attributes that later became inputs, sizes that were frozen, com.microsoft."""
 
