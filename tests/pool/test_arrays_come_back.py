@@ -138,6 +138,7 @@ def test_a_weak_reference_sees_no_other_values() -> None:
         del again
 
 
+@needs_counts
 def test_what_goes_with_a_result_cannot_change_what_is_fed() -> None:
     """Somebody's code runs as an old result is dropped: an input that it changes is refused, or read as it is."""
     case = Case("lstm")
