@@ -31,9 +31,19 @@ class Bodies:
     def __init__(self, model: onnx.ModelProto, label: str, built: Built | None) -> None:
         self._model, self._label, self._built = model, label, built
         self._types: dict[str, bytes] | None = None
+        self._shared: dict[tuple[int, int | None], tuple[RawNode, RawFunction | None]] = {}
 
     def find(self, raw: RawNode, opset: int | None, *, in_function: bool) -> RawFunction | None:
-        """The body of a node's operator; None where the operator is built, or ONNX gives no body."""
+        """The body of a node's operator; None where the operator is built, or ONNX gives no body. That of a node in a
+        function is the same in all its calls."""
+        if not in_function:
+            return self._find(raw, opset, in_function)
+        key = (id(raw), opset)
+        if key not in self._shared:
+            self._shared[key] = (raw, self._find(raw, opset, in_function))  # held, so that no other has its id
+        return self._shared[key][1]
+
+    def _find(self, raw: RawNode, opset: int | None, in_function: bool) -> RawFunction | None:
         if opset is None or raw.domain or self._built is None or self._built(raw.domain, raw.op, opset):
             return None
         try:
