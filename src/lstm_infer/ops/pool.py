@@ -11,6 +11,7 @@ than 3 spatial axes, negative pads.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import replace
 from functools import partial
 from math import prod
@@ -19,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import OnnxImportError, ShapeError
+from ..graph.budget import spend
 from ..graph.fact import Fact
 from ..graph.ir import Array, Node
 from ..graph.links import Link
@@ -60,17 +62,29 @@ def infer(node: Node, ins: list[Fact | None]) -> list[Fact]:
     return [y, Fact(y.shape, np.dtype(np.int64))] if node.op == "MaxPool" else [y]
 
 
-def _counts(node: Node, s: Slide) -> Any:
-    """Positions that a window of AveragePool counts, [out...]."""
-    counts = np.ones([1] * len(s.size), np.float32)
+COUNT = 50
+"""What it costs to count the positions of a window, of the budget."""
+
+
+def _counts(node: Node, s: Slide) -> list[Array]:
+    """Positions that a window of AveragePool counts along each axis; their product is what it counts."""
+    spend(node, COUNT * sum(s.out))
+    counts: list[Array] = []
     for a in range(len(s.size)):
         first = np.arange(s.out[a]) * s.stride[a] - s.begin[a]
         padded_too = bool(attr(node, "count_include_pad", 0))
         begin, stop = (-s.begin[a], s.size[a] + s.end[a]) if padded_too else (0, s.size[a])
         before = np.clip(-((first - begin) // s.dilation[a]), 0, s.kernel[a])  # places of the window before the first
         until = np.clip(-((first - stop) // s.dilation[a]), 0, s.kernel[a])
-        counts = counts * (until - before).reshape([-1 if d == a else 1 for d in range(len(s.size))])
-    return counts.astype(np.float32)
+        counts.append((until - before).astype(np.float32).reshape([-1 if d == a else 1 for d in range(len(s.size))]))
+    return counts
+
+
+def _product(node: Node, s: Slide, counts: list[Array]) -> Array:
+    """[out...]."""
+    spend(node, COUNT * prod(s.out))
+    found: Array = functools.reduce(np.multiply, counts)
+    return found
 
 
 def evaluate(node: Node, ins: list[Array | None]) -> list[Array]:
@@ -88,7 +102,7 @@ def evaluate(node: Node, ins: list[Array | None]) -> list[Array]:
         return [np.asarray(largest).astype(given.dtype), np.asarray(sum(first, steps[np.argmax(rows, -1)]))]
     x = given.astype(np.float32) if given.dtype == np.float16 else given
     if node.op == "AveragePool":
-        y = patches_of(x, s, 0).sum(axes) / _counts(node, s)
+        y = patches_of(x, s, 0).sum(axes) / _product(node, s, _counts(node, s))
     else:
         p = _power(node)
         y = (np.abs(patches_of(x, s, 0)) ** x.dtype.type(p)).sum(axes) ** x.dtype.type(1 / p)
@@ -137,11 +151,11 @@ def lower(node: Node, b: Builder) -> None:
     extra: list[View] = []
     if node.op == "AveragePool":
         counts = _counts(node, s)
-        if np.all(counts == counts.flat[0]):
-            made = ("DIV", 0, float(counts.flat[0]))
+        if all(np.all(part == part.flat[0]) for part in counts):
+            made = ("DIV", 0, float(prod(part.flat[0] for part in counts)))
         else:
             key = ("pool counts", s, bool(attr(node, "count_include_pad", 0)))
-            made, extra = ("DIV", 0, 1), [b.packed(key, lambda: counts)]
+            made, extra = ("DIV", 0, 1), [b.packed(key, lambda: _product(node, s, counts))]
     elif node.op == "LpPool" and p != 1:
         made = ("SQRT", 0) if p == 2 else ("POW", 0, 1 / p)
     apply(b, made, [x, *extra], y)
