@@ -136,7 +136,8 @@ BOMBS = {
         [N("MaxPool", ["x"], ["y"], kernel_shape=[4 * 10**6], auto_pad="SAME_UPPER")], [("x", F, [1, 1, 5])], ["y"]
     ),
     "a pool of which most lies in the padding": lambda: model(
-        [N("AveragePool", ["x"], ["y"], kernel_shape=[64, 3, 10**6], pads=[63, 2, 999_999] * 2)], [("x", F, [1, 1, 64, 2, 300])], ["y"]
+        [N("AveragePool", ["x"], ["y"], kernel_shape=[64, 3, 10**6], pads=[63, 2, 999_999] * 2)],
+        [("x", F, [1, 1, 64, 2, 300])], ["y"],
     ),
     "a plane": lambda: model(
         [N("Resize", ["x", "", "", "n"], ["y"], mode="linear")], [("x", F, [2, 2])], ["y"], {"n": np.array([30_000, 30_000])},

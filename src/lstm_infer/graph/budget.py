@@ -20,6 +20,7 @@ from contextvars import ContextVar
 from ..errors import BudgetError
 
 __all__ = [
+    "FOLD",
     "TRACE",
     "VISIT",
     "Allowance",
@@ -35,6 +36,9 @@ __all__ = [
 
 VISIT = 8_000
 """What a walk spends on a node, beside what it takes to compute it."""
+
+FOLD = 20_000
+"""What a constant takes that is computed, beside its work."""
 
 TRACE = 20_000
 """What it costs to follow axes through a node."""

@@ -16,7 +16,7 @@ import numpy as np
 from .. import ops as _ops  # noqa: F401  (registers the operators)
 from ..errors import LstmInferError, OnnxImportError, ShapeError, UnsupportedOpError
 from ..frozen import frozen
-from ..graph.budget import VISIT, limits, open_budget, spend
+from ..graph.budget import FOLD, VISIT, limits, open_budget, spend
 from ..graph.fact import Fact
 from ..graph.ir import Array, Graph, Node
 from ..ops import registry, work
@@ -241,7 +241,7 @@ def node_facts(node: Node, ins: list[Fact | None], room: int = FOLD_BYTES) -> li
         cost = work.of(node, ins, outs)
         if cost > limits().fold_work:
             return outs
-        spend(node, cost)
+        spend(node, FOLD + cost)
         with np.errstate(all="ignore"):
             arrays = op.evaluate(node, [None if fact is None else np.asarray(fact.const) for fact in ins])
         return [_folded(node, fact, array) for fact, array in zip(outs, arrays, strict=False)]
