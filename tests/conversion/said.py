@@ -51,7 +51,7 @@ def said(made, feeds, opset):
         facts = {name: Fact.of(a) if name in known else Fact(a.shape, a.dtype) for name, a in feeds.items()}
         walked = walk(graph, facts)
     draft = tidied(Emitter(_Still(graph, walked), graph.outputs, opset, 1).run())
-    proto = model_of(draft, "said", {})
+    proto = model_of(draft, "said", {}, {})
     onnx.checker.check_model(proto, full_check=True)
     return proto, {name: array for name, array in feeds.items() if name not in known}
 
