@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import threading
 from typing import Any
 
@@ -13,6 +12,7 @@ import pytest
 import every_road
 import lstm_infer
 import stream_models
+from forked import in_a_child
 from lstm_infer import ArgumentError, DtypeError, LstmInferError, ShapeError
 
 pa = pytest.importorskip("pyarrow", reason="tables need pyarrow")
@@ -168,29 +168,21 @@ def test_a_fork_has_the_keys_too_unless_a_thread_was_inside(tokens: lstm_infer.M
             begun.set()
             leave.wait(20)
 
+    def again() -> bytes:
+        try:
+            return scorer.score(table)["y"].combine_chunks().flatten().to_numpy().tobytes()  # type: ignore[no-any-return]
+        except lstm_infer.StateError as error:
+            return str(error).encode()
+
     thread = threading.Thread(target=hold)
     if inside:
         thread.start()
         begun.wait(20)
-    read, write = os.pipe()
-    child = os.fork()
-    if child == 0:
-        try:
-            signal.alarm(20)
-            os.write(write, scorer.score(table)["y"].combine_chunks().flatten().to_numpy().tobytes())
-        except lstm_infer.StateError as error:
-            os.write(write, str(error).encode())
-        finally:
-            os._exit(0)
-    os.waitpid(child, 0)
-    there = os.read(read, 1 << 16)
-    os.close(read)
-    os.close(write)
+    there = in_a_child(again, 20)
     leave.set()
     if inside:
         thread.join()
-    mine = scorer.score(table)["y"].combine_chunks().flatten().to_numpy().tobytes()
-    assert there.startswith(b"another thread was in a call of the scorer") if inside else there == mine
+    assert there.startswith(b"another thread was in a call of the scorer") if inside else there == again()
 
 
 # ---- any tables

@@ -17,6 +17,7 @@ import pytest
 import every_road
 import lstm_infer
 import stream_models
+from forked import in_a_child
 from lstm_infer import ArgumentError, DtypeError, FeedError, FormatError, ShapeError, StateError
 
 I = stream_models.INPUTS
@@ -335,17 +336,7 @@ def test_a_fork_has_the_signals_too(model: lstm_infer.Model) -> None:
     pool = model.pool()
     id = pool.open()
     pool.step([id], frames(1))
-    read, write = os.pipe()
-    child = os.fork()
-    if child == 0:
-        try:
-            os.write(write, pool.step([id], frames(1, 2)).tobytes())
-        finally:
-            os._exit(0)
-    os.waitpid(child, 0)
-    there = os.read(read, 1 << 16)
-    os.close(read)
-    os.close(write)
+    there = in_a_child(lambda: pool.step([id], frames(1, 2)).tobytes())
     assert there == pool.step([id], frames(1, 2)).tobytes()
 
 

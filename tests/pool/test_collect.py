@@ -19,6 +19,7 @@ import pytest
 import every_road
 import lstm_infer
 import stream_models
+from forked import in_a_child
 from lstm_infer import ArgumentError, BudgetError, DtypeError, QueueFullError, ShapeError, StateError
 from lstm_infer.pool import _POOLS
 
@@ -538,20 +539,13 @@ def test_a_fork_collects_for_itself(model: lstm_infer.Model) -> None:
     id = pool.open()
     pool.submit(id, x[0]).result(20)
     waits = pool.submit(id, x[1])
-    read, write = os.pipe()
-    child = os.fork()
-    if child == 0:
-        try:
-            signal.alarm(60)
-            assert pool.stats().pending == 0
-            os.write(write, pool.submit(id, x[1]).result(20).tobytes())  # type: ignore[union-attr]
-        finally:
-            os._exit(0)
-    os.waitpid(child, 0)
-    there = os.read(read, 1 << 16)
-    os.close(read)
-    os.close(write)
-    assert there == waits.result(20).tobytes() == alone(model, x)[1]  # type: ignore[union-attr]
+
+    def there() -> bytes:
+        assert pool.stats().pending == 0
+        return pool.submit(id, x[1]).result(20).tobytes()  # type: ignore[union-attr]
+
+    found = in_a_child(there)
+    assert found == waits.result(20).tobytes() == alone(model, x)[1]  # type: ignore[union-attr]
 
 
 # ---- nothing ends the thread: others wait for it

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import os
-import signal
 import threading
 import time
 from typing import Any
@@ -15,6 +14,7 @@ import pytest
 import every_road
 import lstm_infer
 import stream_models
+from forked import in_a_child
 from lstm_infer import ArgumentError, DtypeError, FeedError, ShapeError, StreamPool, _pool, many
 
 I = stream_models.INPUTS
@@ -201,18 +201,7 @@ def test_threads_begin_again_in_a_fork() -> None:
     pool = model.pool(threads=2)
     ids = [pool.open() for _ in range(200)]
     pool.run(ids, x)
-    read, write = os.pipe()
-    child = os.fork()
-    if child == 0:
-        try:
-            signal.alarm(60)
-            os.write(write, pool.run(ids, x)[-1, -1].tobytes())
-        finally:
-            os._exit(0)
-    os.waitpid(child, 0)
-    there = os.read(read, 1 << 16)
-    os.close(read)
-    os.close(write)
+    there = in_a_child(lambda: pool.run(ids, x)[-1, -1].tobytes())
     assert there == pool.run(ids, x)[-1, -1].tobytes()
 
 
