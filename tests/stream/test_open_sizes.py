@@ -300,15 +300,18 @@ def test_the_open_size_of_a_state_is_shown_as_open():
     assert [state.shape for state in fixed.states] == [(1, 5, 4)]
 
 
-def banded():
-    """A recurrence over time for each band of [B, T, bands, F], bands left open."""
+def banded(beside=False):
+    """A recurrence over time for each band of [B, T, bands, F], bands left open; and the sum of numbers that come beside it."""
     nodes = [
         ("Transpose", "x", "t", {"perm": [1, 0, 2, 3]}), ("Reshape", "t rows", "u", {}), rnn(), ("Squeeze", "Y one", "s", {}),
         ("Shape", "t", "shape", {}), ("Slice", "shape zero three zero", "lead", {}), ("Concat", "lead h", "back", {"axis": 0}),
         ("Reshape", "s back", "v", {}), ("Transpose", "v", "y", {"perm": [1, 0, 2, 3]}),
     ]  # fmt: skip
     consts = {**RNN, "rows": ints(0, -1, F), "one": ints(1), "zero": ints(0), "three": ints(3), "h": ints(H)}
-    return model(nodes, {"x": ["B", "T", "bands", F]}, consts, ("y",))
+    if beside:
+        nodes[-1] = ("Transpose", "v", "z", {"perm": [1, 0, 2, 3]})
+        nodes += [("ReduceSum", "m", "sum", {"keepdims": 0}), ("Add", "z sum", "y", {})]
+    return model(nodes, {"x": ["B", "T", "bands", F], **({"m": ["K"]} if beside else {})}, consts, ("y",))
 
 
 @pytest.mark.parametrize("told", [False, True])
@@ -360,3 +363,16 @@ def test_a_first_call_that_fails_shows_no_size():
         stream.run(x, out=np.empty((2, 6, 5, H), np.float32))
     assert stream.snapshot() == before
     np.testing.assert_array_equal(stream.run(wider), made.run({"x": wider})["y"])
+
+
+def test_sizes_that_no_state_follows_change_at_any_call():
+    """And a stream that was reset behind that takes another number of bands."""
+    made = lstm_infer.load(banded(beside=True))
+    stream = made.stream(2)
+    for bands in (3, 5):
+        parts = [{"x": weights(2, 4, bands, F), "m": weights(size)} for size in (2, 7)]
+        got = [stream.run(part)["y"] for part in parts]
+        alone = lstm_infer.load(banded(), inputs={"x": (None, None, bands, F)}).stream(2)
+        for part, y in zip(parts, got, strict=True):
+            np.testing.assert_allclose(y, alone.run(part["x"]) + part["m"].sum(), rtol=1e-5, atol=1e-6)
+        stream.reset()

@@ -141,7 +141,7 @@ def _memory(stream: Live, now: Standing, plan: StreamPlan) -> tuple[NDArray[np.u
     if {k: v.shape for k, v in plan.layout.slots.items()} == {k: v.shape for k, v in now.plan.layout.slots.items()}:
         return stream._state, now.first
     begun = now.phase != now.plan.first_phase or now.flushed or not np.array_equal(stream._state, now.first)
-    if begun or now.first is not now.plan.first_state():  # the second: somebody gave it
+    if begun or not np.array_equal(now.first, now.plan.first_state()):  # the second: somebody gave it
         new = {place: n for place, n in plan.fed.sizes.items() if now.plan.fed.sizes.get(place) != n}
         raise shapes.no_fit(now.plan, new, "stream")
     first = plan.first_state()
