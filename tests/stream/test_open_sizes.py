@@ -327,8 +327,10 @@ def test_the_states_of_open_bands_are_made_when_their_number_is_shown(told):
         np.testing.assert_array_equal(np.concatenate([stream.run(x[:, :first]), stream.run(x[:, first:])], 1), whole)
         assert [value.shape for value in stream.state.values()] == [(2, 3, H)]
         stream.reset()
-    steps = [stream.step(x[:, t]) for t in range(6)]
-    np.testing.assert_array_equal(np.stack(steps, 1), whole)
+    for dropped in (True, False):  # the time axis, of the first frame too
+        stream = made.stream(2)
+        steps = [stream.step(x[:, t] if dropped else x[:, t : t + 1]) for t in range(6)]
+        np.testing.assert_array_equal(np.stack(steps, 1) if dropped else np.concatenate(steps, 1), whole)
     for twin in (stream.fork(), pickle.loads(pickle.dumps(stream))):
         twin.reset()
         np.testing.assert_array_equal(twin.run(x), whole)

@@ -113,14 +113,19 @@ def chunk_length(plan: StreamPlan, feeds: Arrays) -> int:
 
 
 def other_sizes(plan: StreamPlan, feeds: Arrays, lead: int) -> dict[tuple[str, int], int]:
-    """Extents of open axes that differ from the plan's; `lead`: axes in front of a streamed input's own."""
+    """Extents of open axes that differ from the plan's; `lead`: axes in front of a streamed input's own. The time axis of a step
+    may be dropped."""
     found = {}
     for name, array in feeds.items():
-        want = plan.step_facts[name].shape
-        skip = lead if name in plan.spec.streamed else 0
-        for axis, size in enumerate(want):
-            if array.ndim == len(want) + skip and plan.fed.is_open(name, axis) and array.shape[axis + skip] != size:
-                found[name, axis] = array.shape[axis + skip]
+        own = [*enumerate(plan.step_facts[name].shape)]
+        skip, time = lead if name in plan.spec.streamed else 0, time_axis(plan, name)
+        if time is not None and array.ndim == len(own) - 1:
+            del own[time]
+        if array.ndim != len(own) + skip:
+            continue
+        for size, (axis, known) in zip(array.shape[skip:], own, strict=True):
+            if plan.fed.is_open(name, axis) and size != known:
+                found[name, axis] = size
     return found
 
 
