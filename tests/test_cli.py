@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -127,6 +128,15 @@ def test_inspect_names_what_a_switch_is_compared_with(path, capsys):
     text = capsys.readouterr().out
     assert "which: no time axis, the graph compares it with 1;" in text
     assert "'which': np.array(1, 'int64')" in text
+
+
+def test_inspect_says_what_has_to_be_bound(capsys):
+    """Lengths count from the start of a stream: they are not fed with every call, and stream() asks for them."""
+    file = Path(__file__).parent / "zoo" / "files" / "ts_packed.onnx"
+    assert call("inspect", file) == 0
+    assert "lengths: no time axis; bind it with stream(inputs=...): it counts from the start" in capsys.readouterr().out
+    with pytest.raises(lstm_infer.NotStreamableError, match=r"bind it with stream\(inputs=\{'lengths': lengths\}\)"):
+        lstm_infer.load(file).stream()
 
 
 @pytest.mark.parametrize("name", ["state_io", "both_ways", "frame"])

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from .analysis.apart import why_apart
 from .analysis.roles import Roles
-from .analysis.settings import compared_with
+from .analysis.settings import compared_with, counts_with
 from .analysis.spec import StreamSpec
 from .errors import LstmInferError
 from .graph.ir import Graph
@@ -57,10 +57,7 @@ def summarize(
                 f"  lag: {spec.lag} steps of look-ahead, one step out for {spec.rate} in: run() gives what is complete, "
                 "flush() the tail"
             )
-        for name in spec.side:
-            known = " or ".join(map(str, compared_with(graph, name)))
-            meets = f", the graph compares it with {known}" if known else ""
-            lines.append(f"  {name}: no time axis{meets}; bind it with stream(inputs=...) or feed it with every call")
+        lines += [_beside(graph, spec, name) for name in spec.side]
         lines.append("states:" if spec.states else "states: none")
         for state in spec.states:
             goes = f" -> {state.output}" if state.output else ""
@@ -91,3 +88,12 @@ _STARTS = {
     "input": "at zero, or at initial=",
     "drawn": "at a key of its own, and counts the steps drawn",
 }
+
+
+def _beside(graph: Graph, spec: StreamSpec, name: str) -> str:
+    """The line of an input beside the signal."""
+    known = " or ".join(map(str, compared_with(graph, name)))
+    meets = f", the graph compares it with {known}" if known else ""
+    counts = counts_with(graph, spec.lens, name) is not None
+    call = ": it counts from the start" if counts else " or feed it with every call"
+    return f"  {name}: no time axis{meets}; bind it with stream(inputs=...){call}"

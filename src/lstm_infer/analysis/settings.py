@@ -1,13 +1,15 @@
-"""What a scalar input is likely set to: the numbers that the graph compares it with."""
+"""What an input beside the signal is: a scalar that the graph compares with numbers, or lengths of the signals."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 import numpy as np
 
 from ..graph.ir import Array, Graph
 from .roles import Roles
 
-__all__ = ["compared_with", "switch_values"]
+__all__ = ["compared_with", "counts_with", "switch_values"]
 
 
 SWITCHES = 16
@@ -37,3 +39,18 @@ def compared_with(graph: Graph, name: str) -> list[int]:
                 int(const.reshape(-1)[0]): None for const in consts if const.size == 1 and const.dtype.kind in "iu"
             }
     return list(found)
+
+
+def counts_with(graph: Graph, lens: Mapping[str, str], name: str) -> str | None:
+    """The node whose sequence_lens (`lens`, by node) are computed from an input."""
+    made = {value: node for node in graph.walk() for value in node.outputs if value}
+    for node, value in lens.items():
+        todo, seen = [value], set[str]()
+        while todo:
+            value = todo.pop()
+            if value == name:
+                return node
+            if value in made and value not in seen:
+                todo += made[value].inputs
+            seen.add(value)
+    return None

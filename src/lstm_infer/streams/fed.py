@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from ..analysis.settings import counts_with
 from ..analysis.spec import StreamSpec
 from ..errors import NotStreamableError
 from ..graph.fact import Fact
@@ -109,30 +110,16 @@ def _without_checks(graph: Graph) -> Graph:
 
 def check_lens(fed: Fed) -> None:
     """Lengths count from the start of the stream: they have to be there when it is made."""
-    for node, value in fed.spec.lens.items():
-        unbound = [name for name in fed.per_step if name == value or _feeds(fed.graph, value, name)]
-        if unbound:
+    for name in fed.per_step:
+        node = counts_with(fed.graph, fed.spec.lens, name)
+        if node is not None:
             raise NotStreamableError(
-                f"node {node!r} takes its sequence_lens from the input {unbound[0]!r}; bind it with "
-                f"stream(inputs={{{unbound[0]!r}: lengths}}), or use run()",
+                f"node {node!r} takes its sequence_lens from the input {name!r}; bind it with "
+                f"stream(inputs={{{name!r}: lengths}}), or use run()",
                 node=node,
                 op="LSTM",
-                reason=f"sequence_lens come from the input {unbound[0]!r}, which is not bound",
+                reason=f"sequence_lens come from the input {name!r}, which is not bound",
             )
-
-
-def _feeds(graph: Graph, value: str, source: str) -> bool:
-    """Is `value` computed from the input `source`."""
-    made = {name: node for node in graph.walk() for name in node.outputs if name}
-    todo, seen = [value], set()
-    while todo:
-        name = todo.pop()
-        if name == source:
-            return True
-        if name in made and name not in seen:
-            seen.add(name)
-            todo += made[name].inputs
-    return False
 
 
 def resized(fact: Fact, axis: int, n: int) -> Fact:
