@@ -24,10 +24,40 @@ ZOO = Path(__file__).parents[1] / "zoo" / "files"
 FILES = ("ts_mamba", "ts_scripted_lstm", "ts_scripted_peephole", "tf_token_gru", "tf_same_conv_gru", "ts_nowcast", "tf_rnn_states",
          "ts_lagging_loop", "dyn_gtcrn_stream", "dyn_char_lm", "dyn_learned_state", "dyn_causal_conv_lstm")  # fmt: skip
 """Loops with bodies, sizes that an exporter froze, states as ports, learned and hidden."""
+
+
+def written_out(n: int = 3, K: int = 16, H: int = 32) -> bytes:
+    """A loop that collects what a GRU inside gives by Concat, which a plan writes out pass by pass."""
+    rng = np.random.default_rng(0)
+    made = onnx.parser.parse_model(f"""
+        <ir_version: 8, opset_import: ["" : 17]>
+        g (float[{n}, 1, {K}] x) => (float[{n}, 1, {H}] all, float[1, 1, {H}] last)
+        <int64 n = {{{n}}}, int64[1] zero = {{0}}>
+        {{
+            h0 = ConstantOfShape <value: tensor = float[1] {{0}}> (size)
+            last, all = Loop (n, , h0, none) <body: graph = pass (int64 i, bool go, float[1, 1, {H}] h, float[N, 1, {H}] ys)
+                => (bool again, float[1, 1, {H}] h_next, float[M, 1, {H}] ys_next)
+            {{
+                row = Gather <axis: int = 0> (x, i)
+                one = Unsqueeze (row, zero)
+                each, h_next = GRU <hidden_size: int = {H}> (one, W, R, , , h)
+                ys_next = Concat <axis: int = 0> (ys, h_next)
+                again = Identity (go)
+            }}>
+        }}""")
+    for name, value in {
+        "W": rng.normal(0, 0.3, (1, 3 * H, K)).astype(np.float32), "R": rng.normal(0, 0.3, (1, 3 * H, H)).astype(np.float32),
+        "size": np.array([1, 1, H]), "none": np.zeros((0, 1, H), np.float32),
+    }.items():  # fmt: skip
+        made.graph.initializer.append(onnx.numpy_helper.from_array(value, name))
+    return bytes(made.SerializeToString())
+
+
 SOURCES = {
     **{name: ZOO / f"{name}.onnx" for name in FILES}, "hidden": stream_models.hidden_state(), "ports": stream_models.state_io(),
     "wide": stream_models.wide(), "queued": snapshot_cases.queued(), "counted": snapshot_cases.counted(),
     "lengths": snapshot_cases.with_lengths(), "switched": stream_models.switched(), "whole": stream_models.both_ways(),
+    "written out": written_out(),
 }  # fmt: skip
 
 

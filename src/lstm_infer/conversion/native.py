@@ -109,10 +109,11 @@ class _Writer:
             "defaults": {name: self._constant(array) for name, array in graph.defaults.items()},
             **({"meta": graph.meta} if graph.meta else {}),
         }  # fmt: skip
-        held = [
+        nodes = {node.name for node in graph.walk()}
+        held = [  # passes of a loop that is written out are nodes of a plan alone, and decided from the same weights again
             [h.node, h.op, h.kind, h.asked, h.n_weights, h.why, [self._numbers[id(a)] for a in arrays]]
             for _, (arrays, h) in sorted(self._store.deciding().items())
-            if all(id(a) in self._numbers for a in arrays)
+            if h.node in nodes and all(id(a) in self._numbers for a in arrays)
         ]
         described = [
             {"block": self._block(array)} if (weight := as_weight(array)) is None else self._weight(weight)
