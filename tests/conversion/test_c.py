@@ -387,6 +387,7 @@ def test_names_for_c():
 @pytest.mark.parametrize("names", [
     ("int64_t", "memcpy", "BYTES", "while"), ("model_step", "model_run", "model", "int"),
     ("NAN", "HUGE_VAL", "size_t", "NULL"), ("INFINITY", "model_weights", "Bytes", "bytes"),
+    ("EOF", "BUFSIZ", "I", "PRId64"), ("INPUT", "OUTPUT", "EOF_2", "SEEK_SET"),
 ])  # fmt: skip
 def test_names_that_mean_something_in_c(names, tmp_path, kept):
     """Inputs, outputs and states are called so: it compiles, and the bits are right."""

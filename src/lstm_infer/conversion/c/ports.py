@@ -29,9 +29,13 @@ WORDS = """state scratch n_steps
     co_return co_yield decltype delete dynamic_cast explicit export false friend mutable namespace new noexcept not not_eq
     nullptr operator or or_eq private protected public reinterpret_cast requires static_assert static_cast template this
     thread_local throw true try typeid typename using virtual wchar_t xor xor_eq linux unix near far stdin stdout stderr
-    errno int8_t uint8_t int16_t uint16_t int32_t uint32_t int64_t uint64_t uintptr_t size_t memcpy memset NULL NAN
-    INFINITY HUGE_VAL HUGE_VALF HUGE_VALL INT64_MIN UINT64_C DOMAIN SING OVERFLOW UNDERFLOW PLOSS TLOSS"""
-"""What a parameter may not be called: words of C and C++, macros of some compilers and headers, what the code of a call uses."""
+    errno int8_t uint8_t int16_t uint16_t int32_t uint32_t int64_t uint64_t uintptr_t size_t memcpy memset"""
+"""What a parameter may not be called: words of C and C++, macros of some compilers, what the code of a call uses."""
+
+MACRO = re.compile(
+    r"[A-Z][A-Z0-9_]+|I|(PRI|SCN)[a-zA-Z]\w*|L_tmpnam|P_tmpdir|complex|imaginary|noreturn|math_errhandling"
+)
+"""Names of macros: capitals throughout, as in headers of C, of systems and of boards, and others of the C library."""
 
 CALLS = "init reset step run made flush seed state_size scratch_size weights"
 """What is called NAME_ and this."""
@@ -130,7 +134,7 @@ def c_names(names: Iterable[str], taken: Iterable[str] = ()) -> dict[str, str]:
         if not re.match(r"[A-Za-z]", made) or made.startswith("li_"):
             made = f"x_{made}"
         one, count = made, 1
-        while one in used:
+        while one in used or (one == made and MACRO.fullmatch(made)):
             count += 1
             one = f"{made}_{count}"
         used.add(one)
