@@ -9,15 +9,35 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["InputInfo", "LayerInfo", "OutputInfo", "PoolStats", "StateInfo", "StreamInfo", "printable", "shown_shape"]
+__all__ = [
+    "InputInfo",
+    "LayerInfo",
+    "OutputInfo",
+    "PoolStats",
+    "StateInfo",
+    "StreamInfo",
+    "printable",
+    "printable_lines",
+    "shown_shape",
+]
 
 
-_CONTROL = {n: f"\\x{n:02x}" for n in (*range(32), *range(127, 160))}
+_ORDERS = (*range(0x2028, 0x202F), *range(0x2066, 0x206A))
+"""Ends of lines and directions of text."""
+_CONTROL = {n: f"\\x{n:02x}" for n in (*range(32), *range(127, 160))} | {
+    n: f"\\u{n:04x}" for n in (*_ORDERS, *range(0xD800, 0xE000))
+}
 
 
 def printable(text: str) -> str:
-    """One line, whatever a file calls its parts: control characters, which a terminal would obey, are written out."""
+    """One line, whatever a file calls its parts or is called itself: characters that a terminal would obey are written out, and
+    bytes of a file's name that are no text, which no encoding takes."""
     return text.translate(_CONTROL)
+
+
+def printable_lines(text: str) -> str:
+    """The same of each line of a text."""
+    return "\n".join(map(printable, text.split("\n")))
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ import lstm_infer
 from ..conversion.report import WrongResultError
 from ..errors import LstmInferError
 from .filled import Filled
-from .said import said, show_warning
+from .said import said, say, show_warning
 from .tables import loading, progress
 from .values import above_zero, axis, constant, kind, named_file, pair, pair_or_file, positive, shape
 
@@ -35,6 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         Arguments without the command's name; default sys.argv.
     """
     given = sys.argv[1:] if argv is None else argv
+    _with_streams()
     if not given:
         _parser().print_help()
         return FINE
@@ -64,6 +65,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         print(f"lstm-infer: {said(error, options=hasattr(args, 'constants'))}", file=sys.stderr)
         return COULD_NOT
+
+
+def _with_streams() -> None:
+    """A process may have been started with standard streams closed: what goes there is dropped."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115  (for as long as the process lives)
 
 
 # ---- arguments ------------------------------------------------------------------------------------------
@@ -316,7 +324,7 @@ def _do_inspect(args: argparse.Namespace) -> int:
         _write_page(args.html, found, model)
     print(json.dumps(asdict(found), indent=2)) if args.json else print_inspection(found)
     if args.html is not None and not args.json:
-        print(f"\nthe net is drawn in {args.html}")
+        say(f"\nthe net is drawn in {args.html}")
     return FINE
 
 
@@ -392,9 +400,9 @@ def _do_convert(args: argparse.Namespace) -> int:
             seed=args.seed, say=_teller(args), **_load_options(args),
         )  # fmt: skip
     except WrongResultError as error:
-        print(json.dumps(error.report.to_dict(), indent=2) if args.json else str(error))
+        say(json.dumps(error.report.to_dict(), indent=2) if args.json else str(error))
         return WRONG
-    print(json.dumps(found.to_dict(), indent=2) if args.json else str(found))
+    say(json.dumps(found.to_dict(), indent=2) if args.json else str(found))
     return FINE
 
 
@@ -424,9 +432,9 @@ def _do_run(args: argparse.Namespace) -> int:
         )
         return FINE
     for note in notes:
-        print(f"lstm-infer: {note}", file=sys.stderr)
+        show_warning(note)
     how = f"streamed {outcome.steps} steps" if outcome.streamed else "run whole"
-    print(
+    say(
         f"{how}: "
         + ", ".join(f"{name} {list(array.shape)}" for name, array in outcome.arrays.items())
         + f" -> {args.output}"

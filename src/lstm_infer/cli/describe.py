@@ -12,10 +12,11 @@ import numpy as np
 from ..analysis.settings import compared_with
 from ..errors import LstmInferError
 from ..graph.fact import Fact
+from ..graph.ir import Array
 from ..model import Model
 from ..records import InputInfo, OutputInfo
 from ..stream import Stream
-from ..walk.walk import walk
+from ..walk.walk import Walk, walk
 
 __all__ = ["Inspection", "describe"]
 
@@ -77,19 +78,42 @@ def describe(model: Model, source: str, *, load_options: str = "") -> Inspection
 
 def _parameters(model: Model) -> int:
     """Floating-point constants that the nodes left after folding read, with side inputs as the snippet binds them: of an If on
-    one of them, the branch that it takes."""
+    one of them, the branch that it takes. What is made for the sizes of a call, such as first states of zeros, is none: of it
+    those count that it is made from."""
     roles = model._roles
     if roles.walkable:
         return 0
-    facts = roles.feeds(*roles.analysis_sizes())
     try:
         side = model.streaming.side
     except LstmInferError:
         side = ()
-    facts |= {name: Fact.of(np.full(facts[name].shape, _switch(model, name), facts[name].dtype)) for name in side}
-    walked = walk(roles.graph, facts)
-    consts = {v: walked.facts[v].const for node in walked.nodes for v in node.inputs if v}
-    return sum(array.size for array in consts.values() if array is not None and array.dtype.kind == "f")
+
+    def walked(steps: int, batch: int) -> Walk:
+        facts = roles.feeds(steps, batch)
+        facts |= {name: Fact.of(np.full(facts[name].shape, _switch(model, name), facts[name].dtype)) for name in side}
+        return walk(roles.graph, facts)
+
+    steps, batch = roles.analysis_sizes()
+    one = walked(steps, batch)
+    try:
+        other = walked(roles.time_size or roles.probes[1], roles.batch_size or batch + 1)
+    except LstmInferError:  # fixed in ways that no axis tells
+        other = one
+    makers = {name: node for node in roles.graph.nodes for name in node.outputs}
+    found: dict[str, Array | None] = {}
+    left = [name for node in one.nodes for name in node.inputs]
+    while left:
+        name = left.pop()
+        array = one.facts[name].const if name else None
+        if array is None or name in found:
+            continue
+        same = (
+            name in other.facts and other.facts[name].const is array
+        )  # constants of constants are kept from walk to walk
+        found[name] = array if same else None
+        if not same and name in makers:
+            left += makers[name].inputs
+    return sum(array.size for array in found.values() if array is not None and array.dtype.kind == "f")
 
 
 def _open(model: Model) -> tuple[Stream | None, str]:

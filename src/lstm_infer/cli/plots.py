@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ..comparison.records import PrecisionReport
 from ..drive.timing import SPREAD
 from ..errors import ArgumentError, FormatError
+from ..records import printable
 
 if TYPE_CHECKING:
     from .bench import BenchReport
@@ -54,6 +55,11 @@ def _figure(width: float, height: float) -> Any:
     return Figure(figsize=(width, height), layout="constrained")
 
 
+def _plain(text: str) -> str:
+    """A text as it stands: what a file calls its parts is no formula, and holds nothing that a font has no sign for."""
+    return printable(text).replace("$", r"\$")
+
+
 def _save(figure: Any, path: Path) -> None:
     try:
         figure.savefig(path, dpi=DPI)
@@ -85,7 +91,7 @@ def draw_bench(path: Path, found: BenchReport, title: str) -> None:
         none = [0.0] * len(tails)
         medians.bar(at, heights, width, label=name, color=colour)
         medians.errorbar(at, heights, yerr=[none, tails], fmt="none", ecolor="black", elinewidth=0.8, capsize=2)
-    medians.set_xticks(range(len(found.rows)), [row.what for row in found.rows])
+    medians.set_xticks(range(len(found.rows)), [_plain(row.what) for row in found.rows])
     medians.set(yscale="log", ylabel="µs a call", title="Median, whisker to the 99th percentile")
     medians.legend(fontsize="small")
     if found.rows:
@@ -94,10 +100,12 @@ def draw_bench(path: Path, found: BenchReport, title: str) -> None:
             timing = getattr(first, side)
             if timing and timing.spread:
                 spread.plot(timing.spread, SPREAD, marker=".", label=SIDES[side][0], color=SIDES[side][1])
-        spread.set(xscale="log", xlabel=f"µs, {first.what}", ylabel="% of single calls that are faster", ylim=(0, 101))
+        spread.set(
+            xscale="log", xlabel=_plain(f"µs, {first.what}"), ylabel="% of single calls that are faster", ylim=(0, 101)
+        )
         spread.set_title("How single calls spread")
         spread.grid(alpha=0.3)
-    figure.suptitle(title)
+    figure.suptitle(_plain(title))
     _save(figure, path)
 
 
@@ -111,10 +119,10 @@ def draw_precision(path: Path, found: PrecisionReport) -> None:
     for row in found.rows[1:]:
         steps = [p.steps for p in row.growth]
         (line,) = over.plot(
-            steps, [max(p.largest, LEAST) for p in row.growth], marker="o", label=f"{row.precision} largest"
+            steps, [max(p.largest, LEAST) for p in row.growth], marker="o", label=_plain(f"{row.precision} largest")
         )
         mean = [max(p.mean, LEAST) for p in row.growth]
-        over.plot(steps, mean, marker=".", ls="--", color=line.get_color(), label=f"{row.precision} mean")
+        over.plot(steps, mean, marker=".", ls="--", color=line.get_color(), label=_plain(f"{row.precision} mean"))
     over.set(xscale="log", yscale="log", xlabel="steps", ylabel="|difference| from f32", title="Over a long run")
     kinds = [row.precision for row in found.rows[1:]]
     names = list(dict.fromkeys(one.layer for one in sorted(found.layers, key=lambda one: -one.largest)))[:LAYERS_DRAWN]
@@ -122,8 +130,8 @@ def draw_precision(path: Path, found: PrecisionReport) -> None:
     for n, kind in enumerate(kinds):
         errors = {one.layer: one.largest for one in found.layers if one.precision == kind}
         at = [i + n * width for i in range(len(names))]
-        by.barh(at, [max(errors.get(name, 0.0), LEAST) for name in names], height=width, label=kind)
-    by.set_yticks(range(len(names)), [name if len(name) < 40 else "..." + name[-37:] for name in names])
+        by.barh(at, [max(errors.get(name, 0.0), LEAST) for name in names], height=width, label=_plain(kind))
+    by.set_yticks(range(len(names)), [_plain(name if len(name) < 40 else "..." + name[-37:]) for name in names])
     by.invert_yaxis()
     by.set(xscale="log", xlabel="largest |difference| from f32", title="Each layer alone")
     if found.mix is not None:

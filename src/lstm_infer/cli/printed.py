@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from .said import say
 from .tables import print_table
 
 if TYPE_CHECKING:
@@ -18,22 +19,22 @@ __all__ = ["print_bench", "print_inspection", "print_precision", "print_verified
 
 def print_inspection(found: Inspection) -> None:
     """What `inspect` found."""
-    print(found.summary)
-    print()
+    say(found.summary)
+    say()
     head = ["", "name", "dtype", "role", "step", "run"]
     rows = [["input", *_cells(port)] for port in found.inputs] + [["output", *_cells(port)] for port in found.outputs]
     print_table(head, rows)
     if not found.streams:
-        print(f"\ndoes not stream: {found.not_streamable}")
+        say(f"\ndoes not stream: {found.not_streamable}")
     call = found.call
     kernels = ", ".join(f"{n} {slot}" if n > 1 else slot for slot, n in sorted(found.kernels.items()))
-    print(f"\n{call} calls: {kernels or 'unknown'} ({found.isa})")
-    print(
+    say(f"\n{call} calls: {kernels or 'unknown'} ({found.isa})")
+    say(
         f"parameters: {found.parameters:,}"
         + f"; {call} reads at most {found.step_bytes:,} bytes of weights" * bool(found.kernels)
     )
-    print("\nto paste:\n")
-    print("\n".join(f"    {line}" if line else "" for line in found.snippet.splitlines()))
+    say("\nto paste:\n")
+    say("\n".join(f"    {line}" if line else "" for line in found.snippet.splitlines()))
 
 
 def _cells(port: dict[str, Any]) -> list[str]:
@@ -50,33 +51,33 @@ def print_verified(found: VerifyReport) -> None:
     if rows:
         head = ["case", "output", "n", "largest error", "of allowed", *(["mean of range"] if found.allowed else [])]
         print_table([*head, "", "worst at"], rows)
-        print("whole: run; split: a stream in pieces against run, bit for bit; stepped: a stream against steps by hand")
+        say("whole: run; split: a stream in pieces against run, bit for bit; stepped: a stream against steps by hand")
     if found.allowed:
-        print(f"weights were rounded, those of the other side were not: errors are told; allowed: {found.allowed}")
+        say(f"weights were rounded, those of the other side were not: errors are told; allowed: {found.allowed}")
     for text in found.coarse:
-        print(f"beyond it, though right with the weights as they are: {text}; fewer bits may be too few here")
+        say(f"beyond it, though right with the weights as they are: {text}; fewer bits may be too few here")
     if found.ties:
-        print(f"{found.ties} comparisons hang on a rounding: the other side itself says both of inputs a hair apart")
+        say(f"{found.ties} comparisons hang on a rounding: the other side itself says both of inputs a hair apart")
     for row in found.rows:
         if row.detail:
-            print(f"{row.case} {row.output}: {row.detail}")
+            say(f"{row.case} {row.output}: {row.detail}")
     if found.not_streamable:
-        print(f"does not stream: {found.not_streamable}")
+        say(f"does not stream: {found.not_streamable}")
     for text in found.missing:
-        print(f"not compared: {text}")
+        say(f"not compared: {text}")
     for reason, n in found.refusals.items():
-        print(f"{n} calls: {reason}")
+        say(f"{n} calls: {reason}")
     for reason, n in found.not_comparable.items():
         if reason not in found.refusals:
-            print(f"not comparable, {n} calls: {reason}")
+            say(f"not comparable, {n} calls: {reason}")
     answered = ", ".join(f"{name} ({n} calls)" for name, n in found.reference.items()) or "nobody"
-    print(
+    say(
         f"reference: {answered}; "
         + ", ".join(f"{name} {version}" for name, version in found.versions.items())
         + f"; {found.isa}"
     )
     unknown = "not everything could be compared" if found.compared else "nothing could be compared"
-    print({0: f"fine: {found.compared} comparisons", 1: "WRONG", 2: unknown}[found.status])
+    say({0: f"fine: {found.compared} comparisons", 1: "WRONG", 2: unknown}[found.status])
 
 
 def print_bench(found: BenchReport) -> None:
@@ -98,22 +99,22 @@ def print_bench(found: BenchReport) -> None:
         )  # fmt: skip
     print_table(head, rows)
     allowed = "what stands under precision" if "precision" in found.conditions else "1e-5 + 1e-4 |ref|"
-    print(f"ratio: onnxruntime's run over ours, above 1 we are faster; of allowed: difference over {allowed}")
+    say(f"ratio: onnxruntime's run over ours, above 1 we are faster; of allowed: difference over {allowed}")
     for row in found.rows:
         if row.note:
-            print(f"{row.what}: {row.note}")
+            say(f"{row.what}: {row.note}")
     if found.not_streamable:
-        print(f"does not stream: {found.not_streamable}")
+        say(f"does not stream: {found.not_streamable}")
     for name, text in found.conditions.items():
-        print(f"{name}: {text}")
+        say(f"{name}: {text}")
     if not found.ok:
-        print("WRONG: the outputs differ by more than is allowed; see lstm-infer verify")
+        say("WRONG: the outputs differ by more than is allowed; see lstm-infer verify")
 
 
 def print_precision(found: PrecisionReport) -> None:
     """One table after the other."""
     for table in found.tables():
-        print(table.title)
+        say(table.title)
         if table.rows:
             print_table(table.head, table.rows)
-        print("\n".join([*table.notes, ""]))
+        say("\n".join([*table.notes, ""]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .cost import Cost
 from .profile import CallProfile, StepTime
+from .said import say
 from .tables import print_table
 
 __all__ = ["print_profile"]
@@ -41,17 +42,17 @@ def print_profile(found: CallProfile) -> None:
         print_table(["op", "kernel", "steps", "µs", "at best", "share"], _by_op(found.steps))
     bounds = found.bounds
     more = found.whole - found.sum
-    print(
+    say(
         f"{found.what}: {found.whole:.2f} µs; its steps alone {found.sum:.2f} ({more:+.2f}), "
         f"all in one plan {found.together:.2f}"
     )
-    print(
+    say(
         f"at best: multiplying {bounds.multiplying:.2f} µs ({bounds.macs:,} multiply-adds at {bounds.peak:.0f} GFLOP/s), "
         f"reading {bounds.reading:.2f} µs ({bounds.weight_bytes:,} bytes of weights at {bounds.rate:.0f} GB/s)"
     )
-    print("at best, of a step: multiplying at that peak, or moving its own bytes at the rate at which so many are read")
+    say("at best, of a step: multiplying at that peak, or moving its own bytes at the rate at which so many are read")
     for name, text in found.conditions.items():
-        print(f"{name}: {text}")
+        say(f"{name}: {text}")
 
 
 def _cells(node: str, op: str, step: StepTime) -> list[str]:

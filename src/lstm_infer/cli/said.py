@@ -1,11 +1,11 @@
-"""What the command says of what went wrong: one line, names of a file made harmless, remedies as options."""
+"""What the command says: names of a file made harmless; of what went wrong one line, remedies as options."""
 
 from __future__ import annotations
 
 import os
 import sys
 
-__all__ = ["said", "show_warning"]
+__all__ = ["said", "say", "show_warning"]
 
 OPTIONS = {
     "constants=": "--constants NAME=VALUE", "inputs=": "--shape INPUT=SIZES", "states=": "--states INPUT=OUTPUT",
@@ -18,6 +18,13 @@ def said(error: BaseException, *, options: bool) -> str:
     """The message; with `options`, of a command that has those of `load`, also how the remedies in it are written there."""
     text = _of_file(error) if isinstance(error, OSError) else str(error)
     return _line(text) + (_options(text) if options else "")
+
+
+def say(text: str = "") -> None:
+    """Print a text."""
+    from ..records import printable_lines  # with NumPy, which help does not wait for
+
+    print(printable_lines(text))
 
 
 def show_warning(message: Warning | str, *where: object, **more: object) -> None:

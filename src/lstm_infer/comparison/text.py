@@ -7,6 +7,7 @@ from math import isfinite
 from typing import Any, NamedTuple, Protocol
 
 from ..drive.tables import plain_table
+from ..records import printable_lines
 
 __all__ = ["Table", "tables", "written"]
 
@@ -51,7 +52,7 @@ def written(report: _Report) -> str:
     lines = []
     for table in tables(report):
         lines += [table.title, *([plain_table(table.head, table.rows)] if table.rows else []), *table.notes, ""]
-    return "\n".join(lines).rstrip()
+    return printable_lines("\n".join(lines)).rstrip()
 
 
 def tables(report: _Report) -> list[Table]:

@@ -177,7 +177,7 @@ def _form(to: object, goal: Path) -> Form:
                 return form
         suffixes = ", ".join(f"{f.suffix} ({name})" for name, f in known.items() if f.suffix)
         raise ArgumentError(
-            f"path: {str(goal)!r} says no form by its suffix; known are {suffixes}; or say to= one of {list(known)}"
+            f"path: {str(goal)!r} says no form by its suffix; known are {suffixes}; or say to= (--to) one of {list(known)}"
         )
     if not isinstance(to, str) or to not in known:
         raise ArgumentError(f"to: one of {', '.join(map(repr, known))} expected, got {given.shown(to)}")

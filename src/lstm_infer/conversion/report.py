@@ -96,6 +96,8 @@ class Report:
         return found | {"ok": self.ok, "largest_error": error if isfinite(error) else None}
 
     def __str__(self) -> str:
+        from ..records import printable_lines  # with NumPy, which the help of the command does not wait for
+
         lines = [f"{self.source} -> {self.path} ({self.to}, {sum(self.files.values()):,} bytes)"]
         if len(self.files) > 1:
             lines += [f"    {name} ({size:,} bytes)" for name, size in self.files.items()]
@@ -109,7 +111,7 @@ class Report:
             lines += ["", plain_table(head, rows)]
             lines += [f"{check.case}: {check.detail}" for check in self.checks if check.detail]
         lines += [f"not checked: {self.not_checked}"] if self.not_checked else [f"allowed: {self.allowed}"]
-        return "\n".join([*lines, *self.notes])
+        return printable_lines("\n".join([*lines, *self.notes]))
 
 
 class WrongResultError(ConvertError):

@@ -9,6 +9,9 @@ __all__ = ["is_number", "plain_table"]
 
 def plain_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Columns in plain text: the first to the left, numbers to the right."""
+    from ..records import printable  # with NumPy, which the help of the command does not wait for
+
+    rows = [[printable(cell) for cell in row] for row in rows]
     widths = [max(len(row[c]) for row in [head, *rows]) for c in range(len(head))]
     right = [c > 0 and all(is_number(row[c]) for row in rows) for c in range(len(head))]
     lines = []
