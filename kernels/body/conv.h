@@ -1,17 +1,28 @@
 /* conv: the tiles of the two ways, and the slot. What is read, and from where: conv_rows.h. */
 
-/* F filters from m, Q vectors of positions, n of them. */
-LI_INLINE void li_conv_tile(const li_conv *c, int64_t m, const float *x, int64_t n, float *y, const int F, const int Q)
+/* F filters from m, Q vectors of positions, n of them: terms k .. end - 1 of their sums, which lie in y between two blocks of
+ * terms. */
+LI_INLINE void li_conv_tile(const li_conv *c, int64_t m, int64_t k, int64_t end, const float *x, int64_t n, float *y, const int F,
+                            const int Q)
 {
-    const li_weight *w = (const li_weight *)c->w + m / LI_UNITS * c->K * LI_UNITS + m % LI_UNITS;
-    const int64_t tail = n - (Q - 1) * LI_W, y_pos = c->a->y_stride[4], y_row = c->a->y_stride[1], K = c->K;
-    const int part = !c->staged && tail < LI_W;
+    const li_weight *w = (const li_weight *)c->w + (m / LI_UNITS * c->K + k) * LI_UNITS + m % LI_UNITS;
+    const int64_t tail = n - (Q - 1) * LI_W, y_pos = c->a->y_stride[4], y_row = c->a->y_stride[1];
+    const int part = !c->staged && tail < LI_W, last = end == c->K;
     const int64_t *at = c->at;
     vf acc[LI_ACC];
     LI_UNROLL for (int f = 0; f < F; f++) {
-        LI_UNROLL for (int q = 0; q < Q; q++) { acc[f * Q + q] = v_set1(c->bias ? c->bias[m + f] : 0.0f); }
+        const float *from = y + f * y_row;
+        LI_UNROLL for (int q = 0; q < Q; q++) {
+            if (k == 0) {
+                acc[f * Q + q] = v_set1(c->bias ? c->bias[m + f] : 0.0f);
+            } else if (q < Q - 1 || tail >= LI_W) {
+                acc[f * Q + q] = v_load(from + q * LI_W);
+            } else {
+                acc[f * Q + q] = v_load_part(from + q * LI_W, tail);
+            }
+        }
     }
-    for (int64_t k = 0; k < K; k++, w += LI_UNITS) {
+    for (; k < end; k++, w += LI_UNITS) {
         const float *from = x + at[k];
         vf xs[LI_CONV_Q];
         LI_UNROLL for (int q = 0; q < Q - 1; q++) { xs[q] = v_load(from + q * LI_W); }
@@ -21,17 +32,17 @@ LI_INLINE void li_conv_tile(const li_conv *c, int64_t m, const float *x, int64_t
             LI_UNROLL for (int q = 0; q < Q; q++) { acc[f * Q + q] = v_fma(weight, xs[q], acc[f * Q + q]); }
         }
     }
-    if (c->a->act.code == LI_ACT_RELU) {
+    if (last && c->a->act.code == LI_ACT_RELU) {
         LI_UNROLL for (int i = 0; i < F * Q; i++) { acc[i] = li_relu(acc[i]); }
     }
-    if (y_pos == 1 && (c->a->act.code == LI_ACT_NONE || c->a->act.code == LI_ACT_RELU)) {
+    if (!last || (y_pos == 1 && (c->a->act.code == LI_ACT_NONE || c->a->act.code == LI_ACT_RELU))) {
         LI_UNROLL for (int f = 0; f < F; f++) {
             LI_UNROLL for (int q = 0; q < Q - 1; q++) { v_store(y + f * y_row + q * LI_W, acc[f * Q + q]); }
-            float *end = y + f * y_row + (Q - 1) * LI_W;
+            float *rest = y + f * y_row + (Q - 1) * LI_W;
             if (tail >= LI_W) {
-                v_store(end, acc[f * Q + Q - 1]);
+                v_store(rest, acc[f * Q + Q - 1]);
             } else {
-                v_store_part(end, acc[f * Q + Q - 1], tail);
+                v_store_part(rest, acc[f * Q + Q - 1], tail);
             }
         }
         return;
@@ -43,16 +54,17 @@ LI_INLINE void li_conv_tile(const li_conv *c, int64_t m, const float *x, int64_t
 
 /* One line of n positions. */
 #define LI_CONV_FILTERS(F)                                                                                           \
-    LI_NOINLINE void li_conv_filters_##F(const li_conv *c, int64_t m, const float *x, int64_t n, float *y)             \
+    LI_NOINLINE void li_conv_filters_##F(const li_conv *c, int64_t m, int64_t k, int64_t end, const float *x,          \
+                                         int64_t n, float *y)                                                        \
     {                                                                                                                \
         const int64_t step = LI_CONV_Q * LI_W, y_pos = c->a->y_stride[4];                                              \
         for (; n > 2 * LI_W; n -= step, x += step, y += step * y_pos) {                                                \
-            li_conv_tile(c, m, x, n < step ? n : step, y, F, 3);                                                       \
+            li_conv_tile(c, m, k, end, x, n < step ? n : step, y, F, 3);                                               \
         }                                                                                                            \
         if (n > LI_W) {                                                                                              \
-            li_conv_tile(c, m, x, n, y, F, 2);                                                                         \
+            li_conv_tile(c, m, k, end, x, n, y, F, 2);                                                                 \
         } else if (n > 0) {                                                                                          \
-            li_conv_tile(c, m, x, n, y, F, 1);                                                                         \
+            li_conv_tile(c, m, k, end, x, n, y, F, 1);                                                                 \
         }                                                                                                            \
     }
 LI_CONV_FILTERS(1)
@@ -62,18 +74,37 @@ LI_CONV_FILTERS(4)
 LI_CONV_FILTERS(8)
 #endif
 
-LI_NOINLINE void li_conv_lanes(const li_conv *c, const float *x, int64_t n, float *y)
+/* All filters, terms k .. end - 1. */
+LI_INLINE void li_conv_terms(const li_conv *c, int64_t k, int64_t end, const float *x, int64_t n, float *y)
 {
     for (int64_t m = 0, F; m < c->M; m += F) {
         const int64_t left = c->M - m;
         float *to = y + m * c->a->y_stride[1];
         F = left >= LI_CONV_F ? LI_CONV_F : left >= 4 ? 4 : left >= 2 ? 2 : 1;
 #if LI_CONV_F >= 8
-        if (F == 8) { li_conv_filters_8(c, m, x, n, to); }
+        if (F == 8) { li_conv_filters_8(c, m, k, end, x, n, to); }
 #endif
-        if (F == 4) { li_conv_filters_4(c, m, x, n, to); }
-        if (F == 2) { li_conv_filters_2(c, m, x, n, to); }
-        if (F == 1) { li_conv_filters_1(c, m, x, n, to); }
+        if (F == 4) { li_conv_filters_4(c, m, k, end, x, n, to); }
+        if (F == 2) { li_conv_filters_2(c, m, k, end, x, n, to); }
+        if (F == 1) { li_conv_filters_1(c, m, k, end, x, n, to); }
+    }
+}
+
+/* Every filter reads the same rows of x: so few terms and positions at once that they stay in the nearest cache. */
+LI_NOINLINE void li_conv_lanes(const li_conv *c, const float *x, int64_t n, float *y)
+{
+    const int64_t tile = LI_CONV_Q * LI_W, y_pos = c->a->y_stride[4], width = c->a->kernel[2], rows = c->C * c->a->kernel[0] * c->a->kernel[1];
+    const int64_t blocks = y_pos == 1 ? (rows * (tile + LI_W) + LI_CONV_NEAR - 1) / LI_CONV_NEAR : 1;
+    const int64_t terms = blocks > 1 ? (rows + blocks - 1) / blocks * width : c->K;
+    const int64_t fit = LI_CONV_NEAR / (rows + 1) / tile * tile, strip = c->M <= LI_CONV_F ? n : fit > tile ? fit : tile;
+    for (int64_t i = 0; i < n; i += strip) {
+        const int64_t here = n - i < strip ? n - i : strip;
+        int64_t k = 0, end;
+        do { /* once where there is no term at all: the bias */
+            end = c->K - k > terms ? k + terms : c->K;
+            li_conv_terms(c, k, end, x + i, here, y + i * y_pos);
+            k = end;
+        } while (end < c->K);
     }
 }
 

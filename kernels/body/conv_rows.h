@@ -10,6 +10,7 @@
 
 #define LI_CONV_Q 3                     /* vectors of positions in a tile ... */
 #define LI_CONV_F (LI_ACC / LI_CONV_Q) /* ... times filters */
+#define LI_CONV_NEAR 6144 /* floats of x that stay in the nearest cache while all filters read them */
 
 typedef struct li_conv {
     const li_conv_args *a;
