@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from typing import Any
 
 import numpy as np
 import pytest
 
+from in_threads import together
 from lstm_infer import _check, _core, _stream
 from lstm_infer.errors import StateError
 
@@ -461,9 +463,5 @@ def test_memory_of_calls_side_by_side() -> None:
         stream._bind(call, np.zeros(4 * F, np.uint8), None)
         wrong.extend(value for _ in range(50) if (stream.run(x) != value).any())
 
-    threads = [threading.Thread(target=work, args=(value,)) for value in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    together(*(functools.partial(work, value) for value in range(4)))
     assert not wrong

@@ -6,12 +6,12 @@ import copy
 import pickle
 import subprocess
 import sys
-import threading
 from dataclasses import FrozenInstanceError, dataclass, field, fields, is_dataclass, replace
 from typing import ClassVar
 
 import pytest
 
+from in_threads import together
 from lstm_infer.frozen import finish, frozen
 
 
@@ -89,15 +89,10 @@ def test_an_object_that_comes_from_elsewhere_is_whole():
 def test_many_threads_make_it_once():
     for _ in range(50):
         _, Inner = made()
-        gate, found = threading.Barrier(8), []
+        found = []
 
-        def work(Inner=Inner, gate=gate, found=found):
-            gate.wait()
+        def work(Inner=Inner, found=found):
             found.append(Inner(5))
 
-        threads = [threading.Thread(target=work) for _ in range(8)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        together(*[work] * 8)
         assert found == [Inner(5)] * 8

@@ -6,7 +6,6 @@ import copy
 import pickle
 import subprocess
 import sys
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 import lstm_infer
 import stream_models
+from in_threads import together
 from lstm_infer import FormatError
 from lstm_infer.conversion.native import write_native
 from lstm_infer.native.plans import MappedPlan
@@ -196,17 +196,12 @@ def test_a_plan_that_lays_its_states_otherwise_is_found_out_before_they_are_read
 def test_threads_open_a_model_once(tmp_path: Path) -> None:
     source, path = both("ports", tmp_path)
     made = lstm_infer.load(path)
-    found, gate = [], threading.Barrier(6)
+    found = []
 
     def ask() -> None:
-        gate.wait()
         found.append((made.summary(), id(made._graph)))
 
-    threads = [threading.Thread(target=ask) for _ in range(6)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    together(*[ask] * 6)
     assert len(found) == 6 and len(set(found)) == 1 and found[0][0] == source.summary()
     with pytest.raises(AttributeError):
         made.nothing  # noqa: B018

@@ -5,9 +5,9 @@ The rule is that of streams (tests/stream/test_returned_again.py).
 
 from __future__ import annotations
 
+import functools
 import gc
 import sys
-import threading
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 import every_road
+from in_threads import together
 from lstm_infer import ShapeError
 
 N, STEPS = 3, 12
@@ -195,14 +196,5 @@ def test_threads_that_drop_and_keep() -> None:
                 wrong.append(k)
             case.pool.close(ids)
 
-    threads = [threading.Thread(target=work, args=(k,)) for k in range(4)]
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(1e-5)
-    try:
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-    finally:
-        sys.setswitchinterval(interval)
+    together(*(functools.partial(work, k) for k in range(4)), turns=1e-5)
     assert not wrong

@@ -18,6 +18,7 @@ import every_road
 import lstm_infer
 import stream_models
 from forked import in_a_child
+from in_threads import together
 from lstm_infer import ArgumentError, DtypeError, FeedError, FormatError, ShapeError, StateError
 
 I = stream_models.INPUTS
@@ -355,11 +356,7 @@ def test_threads_wait_for_each_other() -> None:
         for _ in range(4):
             results[half].append(pool.run(ids[64 * half : 64 * half + 64], x).tobytes())
 
-    threads = [threading.Thread(target=go, args=(half,)) for half in (0, 1)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    together(lambda: go(0), lambda: go(1))
     stream = model.stream()
     want = [stream.run(x[0]).tobytes() for _ in range(4)]
     assert results[0] == results[1]

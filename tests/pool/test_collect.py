@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import gc
 import os
 import signal
@@ -20,6 +21,7 @@ import every_road
 import lstm_infer
 import stream_models
 from forked import in_a_child
+from in_threads import together
 from lstm_infer import ArgumentError, BudgetError, DtypeError, QueueFullError, ShapeError, StateError
 from lstm_infer.pool import _POOLS
 
@@ -105,11 +107,7 @@ def test_each_signal_has_the_bits_that_it_has_alone(name: str) -> None:
         for k in mine:
             results[k] = [future.result(20) for future in futures[k]]
 
-    workers = [threading.Thread(target=go, args=(k,)) for k in range(3)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
+    together(*(functools.partial(go, k) for k in range(3)))
     for k, twin in enumerate(twins):
         for part, found in zip(parts[k], results[k], strict=True):
             want = beside.step({twin: part})[twin]
@@ -139,12 +137,10 @@ def test_several_event_loops_and_a_thread(model: lstm_infer.Model) -> None:
     def run(k: int) -> None:
         asyncio.run(callers(range(k, n - 1, 2)), debug=True)  # an answer from another thread is an error then
 
-    loops = [threading.Thread(target=run, args=(k,)) for k in range(2)]
-    for loop in loops:
-        loop.start()
-    results[n - 1] = [pool.submit(ids[n - 1], x).result(20).tobytes() for x in fed]  # type: ignore[union-attr]
-    for loop in loops:
-        loop.join()
+    def by_hand() -> None:
+        results[n - 1] = [pool.submit(ids[n - 1], x).result(20).tobytes() for x in fed]  # type: ignore[union-attr]
+
+    together(lambda: run(0), lambda: run(1), by_hand)
     want = alone(model, fed)
     assert all(results[k] == want for k in range(n))
 

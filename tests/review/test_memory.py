@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import sys
-import threading
 import tracemalloc
 
 import numpy as np
@@ -15,6 +15,7 @@ from test_states import FLOAT, H, I, X, build, node, noise, weights
 import lstm_infer
 import stream_models
 import tolerances
+from in_threads import together
 from lstm_infer import programs as programs_module
 
 
@@ -86,11 +87,7 @@ def test_eight_threads_one_model(rng):
             if not np.array_equal(model.run({"x": feeds[i]})["Y"], want[i]):
                 wrong.append(i)
 
-    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    together(*(functools.partial(work, seed) for seed in range(8)))
     assert not wrong
 
 

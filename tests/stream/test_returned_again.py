@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import itertools
 import sys
-import threading
 import weakref
 
 import numpy as np
@@ -15,6 +15,7 @@ from onnx import helper
 
 import lstm_infer
 import stream_models
+from in_threads import together
 from lstm_infer.errors import ShapeError
 
 N = 12
@@ -255,14 +256,5 @@ def test_threads_that_drop_and_keep(model, x, ref):
             if any(y.tobytes() != ref[n].tobytes() for n, y in kept):
                 wrong.append(k)
 
-    threads = [threading.Thread(target=work, args=(k,)) for k in range(4)]
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(1e-5)
-    try:
-        for t in threads:
-            t.start()
-        for t in threads:
-            t.join()
-    finally:
-        sys.setswitchinterval(interval)
+    together(*(functools.partial(work, k) for k in range(4)), turns=1e-5)
     assert not wrong

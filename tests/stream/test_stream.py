@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import functools
 import pickle
-import threading
 from functools import cache
 from itertools import pairwise
 
@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 import stream_models
 import tolerances
+from in_threads import together
 from stream_models import CLASSES, HIDDEN, INPUTS
 
 lstm_infer = pytest.importorskip("lstm_infer")
@@ -584,18 +585,12 @@ def test_two_threads_on_one_model_do_not_meet():
     signals = [frames(seed=n, steps=400) for n in range(4)]
     want = [model().stream().run(x) for x in signals]
     got = [None] * 4
-    gate = threading.Barrier(4)
 
     def work(n):
         stream = model().stream()
-        gate.wait()
         got[n] = np.concatenate([stream.run(signals[n][:200]), *(stream.step(f)[None] for f in signals[n][200:])])
 
-    threads = [threading.Thread(target=work, args=(n,)) for n in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    together(*(functools.partial(work, n) for n in range(4)))
     for mine, one in zip(got, want, strict=True):
         tolerances.exact(mine, one)
 
@@ -604,10 +599,8 @@ def test_two_threads_in_one_stream_are_a_state_error():
     """Work long enough that the GIL is released; whoever comes second is told, and the first is not disturbed."""
     x = frames(16, steps=6000)
     stream, errors, results = model().stream(16), [], []
-    gate = threading.Barrier(2)
 
     def work():
-        gate.wait()
         try:
             results.append(stream.run(x))
         except lstm_infer.StateError as error:
@@ -615,11 +608,7 @@ def test_two_threads_in_one_stream_are_a_state_error():
 
     for _ in range(20):
         stream.reset()
-        threads = [threading.Thread(target=work) for _ in range(2)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        together(work, work)
         if errors:
             break
         results.clear()

@@ -2,50 +2,20 @@
 
 from __future__ import annotations
 
-import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 
 import every_road
+from in_threads import together
 from lstm_infer import StateError
 
-
-@pytest.fixture
-def _often() -> Iterator[None]:
-    """Threads take turns as often as they can."""
-    old = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    yield
-    sys.setswitchinterval(old)
+OFTEN = 1e-6
+"""Seconds: threads take turns as often as they can."""
 
 
-def together(*works: Callable[[], None]) -> None:
-    """Each in a thread; what one raises is raised."""
-    raised: list[BaseException] = []
-    gate = threading.Barrier(len(works))
-
-    def guarded(work: Callable[[], None]) -> None:
-        gate.wait()
-        try:
-            work()
-        except BaseException as error:
-            raised.append(error)
-
-    threads = [threading.Thread(target=guarded, args=(work,)) for work in works]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if raised:
-        raise raised[0]
-
-
-@pytest.mark.usefixtures("_often")
 def test_frames_of_two_sizes() -> None:
     """Between the look at a frame and its run the other thread feeds another size: NumPy copies strided frames without the GIL."""
     stream = every_road.ROADS["open size"]().load().stream()
@@ -65,12 +35,11 @@ def test_frames_of_two_sizes() -> None:
             assert (y == y[0, 0]).all(), "values of two frames"
             assert size <= y[0, 0] <= size + 2 * 60_000, "not this frame's mean and a state"
 
-    together(lambda: work(0, 40_000), lambda: work(1, 60_000))
+    together(lambda: work(0, 40_000), lambda: work(1, 60_000), turns=OFTEN)
     if not (min(ran) and sum(refused)):
         pytest.skip("the threads never met on this machine: no call was refused")
 
 
-@pytest.mark.usefixtures("_often")
 @pytest.mark.parametrize("name", ["stride", "lag"])
 def test_steps_of_a_model_whose_calls_differ(name: str) -> None:
     """As many steps come out as of one thread that fed as many: no call runs from where the stream no longer stands."""
@@ -93,7 +62,7 @@ def test_steps_of_a_model_whose_calls_differ(name: str) -> None:
                 fed[thread] += n
                 made[thread] += y.shape[0]
 
-        together(lambda work=work: work(0), lambda work=work: work(1))
+        together(lambda work=work: work(0), lambda work=work: work(1), turns=OFTEN)
         want = model.stream()
         steps = want.run(np.ones((1, every_road.I, sum(fed)), np.float32)).shape[0]
         assert sum(made) == steps
