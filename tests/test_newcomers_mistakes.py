@@ -73,7 +73,62 @@ def two_threads():
     raise found[0]
 
 
+def ended_pool():
+    pool = lstm_infer.load(stream_models.frame()).pool()
+    pool.open()
+    pool.close()  # as of a file or a pool of processes
+    pool.open()
+
+
+def a_pool():
+    pool = lstm_infer.load(stream_models.hidden_state()).pool()
+    return pool, pool.open()
+
+
+def one_id():
+    pool, id = a_pool()
+    pool.step(id, FRAME)
+
+
+def no_axis_of_ids():
+    pool, id = a_pool()
+    pool.step([id], FRAME)
+
+
+def a_lost_id():
+    a_pool()[0].close(None)
+
+
 MISTAKES = {
+    "samples of 16 bits": (lambda: plain().step(FRAME.astype(np.int16)), DtypeError, "/ 32768"),
+    "a rate into step": (
+        lambda: plain().step(FRAME, 16000),
+        DtypeError,
+        "into expected, got 16000; give np.empty((1, ",
+    ),
+    "out of float64": (lambda: plain().step(FRAME, out=np.zeros((1, UNITS))), DtypeError, "give np.empty((1, "),
+    "[B, T, F] into run": (
+        lambda: plain().run(CHUNK.swapaxes(0, 1)),
+        ShapeError,
+        "another order of the axes is np.swapaxes(x, 0, 1)",
+    ),
+    "[T, F, B] into run": (lambda: plain().run(CHUNK.swapaxes(1, 2)), ShapeError, "np.swapaxes(x, 1, 2)"),
+    "[F, B] into step": (lambda: plain().step(FRAME.T), ShapeError, "np.swapaxes(x, 0, 1)"),
+    "a model by its class": (lambda: lstm_infer.Model("model.onnx"), ArgumentError, "lstm_infer.load(path)"),
+    "a model by its class and a name": (
+        lambda: lstm_infer.Model(path="m.onnx"),
+        ArgumentError,
+        "lstm_infer.load(path)",
+    ),
+    "a stream by its class": (lambda: lstm_infer.Stream(with_states()), ArgumentError, "load(path).stream()"),
+    "a pool by its class": (lambda: lstm_infer.StreamPool(with_states()), ArgumentError, "load(path).pool()"),
+    "reset_states": (lambda: plain().reset_states(), AttributeError, "it is called reset()"),
+    "predict of a stream": (lambda: plain().predict(FRAME), AttributeError, "step(x) takes one time step"),
+    "close of a stream": (lambda: plain().close(), AttributeError, "there is nothing to close"),
+    "a pool that was closed": (ended_pool, StateError, "model.pool() makes a new one"),
+    "an id that was lost": (a_lost_id, ArgumentError, "a sequence of ids expected, got None"),
+    "one id": (one_id, ArgumentError, "of one signal: ["),
+    "no axis of ids": (no_axis_of_ids, ShapeError, "np.stack(frames) in the order of ids"),
     "float64": (lambda: plain().step(FRAME.astype(float)), DtypeError, "np.asarray(x, np.float32)"),
     "bytes": (lambda: plain().step(FRAME.tobytes()), DtypeError, "np.frombuffer(x, np.float32)"),
     "float64 by the buffer": (
@@ -223,3 +278,22 @@ def test_a_tensor_with_a_gradient():
         plain().step(torch.zeros(1, N, requires_grad=True))
     with pytest.raises(OnnxImportError, match=r"call lstm_infer\.from_torch\(module, example_inputs\)"):
         lstm_infer.load(torch.nn.LSTM(N, 3))
+
+
+def test_an_array_of_others_is_shown_by_its_form():
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    with pytest.raises(ArgumentError, match=r"got a Tensor of torch.float32 \[7, 1, 3\]; write run"):
+        with_states().run(torch.zeros(7, 1, 3))
+    with pytest.raises(DtypeError, match="give it as an array of NumPy"):  # its type is right
+        plain().step(torch.zeros(1, N).to_sparse())
+
+
+def test_an_end_of_a_pool():
+    pool = lstm_infer.load(stream_models.frame()).pool(max_wait=60)
+    ids = pool.open_many(3)
+    waiting = pool.submit(int(ids[0]), FRAME)
+    pool.close()
+    assert len(pool) == 0 and not pool.ids.size
+    with pytest.raises(StateError):
+        waiting.result(10)
+    pool.close()  # as often as one likes

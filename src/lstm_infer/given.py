@@ -25,6 +25,8 @@ def shown(value: Any) -> str:
     if isinstance(value, (np.ndarray, np.generic)):
         return f"an array of {value.dtype} {list(value.shape)}"
     try:
+        if not isinstance(value, type) and hasattr(value, "shape") and hasattr(value, "dtype"):
+            return f"a {type(value).__name__} of {value.dtype} {list(value.shape)}"
         text = repr(value)
     except Exception:  # whatever a stranger's repr does
         text = f"an object of type {type(value).__name__}"

@@ -32,6 +32,9 @@ __all__ = ["StreamPool"]
 
 _POOLS: weakref.WeakSet[StreamPool] = weakref.WeakSet()
 
+_ALL: Any = object()
+"""What `close` is given where it is given nothing: None may be an id that was lost."""
+
 MOST = 1 << 31
 """Signals: the slot of an id takes 32 bits."""
 HALFWAY = (
@@ -48,6 +51,13 @@ class StreamPool(Collecting):
     """
 
     __slots__ = ("__weakref__",)
+
+    if not TYPE_CHECKING:
+
+        def __new__(cls, *args, **more):
+            if len(args) < 5:
+                raise ArgumentError("a StreamPool is made by a model: lstm_infer.load(path).pool()")
+            return super().__new__(cls)
 
     def __init__(self, source: Source, batches: Batches, reserve: int, threads: int, collector: Collector) -> None:
         super().__init__(source, batches, reserve, threads, collector)
@@ -127,18 +137,23 @@ class StreamPool(Collecting):
         return self._alone(lambda: self._opened_many(many))
 
     @within_memory("the pool")
-    def close(self, ids: int | Iterable[int] | ArrayIn) -> None:
-        """End a signal, or several; their places are used again, their ids are not.
+    def close(self, ids: int | Iterable[int] | ArrayIn = _ALL) -> None:
+        """End a signal, or several; their places are used again, their ids are not. `close()` ends all, and the pool, as
+        leaving a `with` does.
 
         Parameters
         ----------
-        ids : int, or sequence of int
+        ids : int, or sequence of int, optional
+            Without: every signal, and the pool itself.
 
         Raises
         ------
         StateError, FeedError, ArgumentError
             There is no such signal, it is named twice, or this is no id. No signal is closed then.
         """
+        if ids is _ALL:
+            self._alone(self._shut)
+            return
         array = one_or_more(ids)
 
         def body() -> None:

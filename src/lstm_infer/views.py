@@ -33,8 +33,10 @@ def view(what: str, want: object, value: Any) -> NDArray[Any]:
 
 def wrong_dtype(what: str, want: object, got: object) -> DtypeError:
     """The error of an array of another dtype; its remedy is right for arrays, tensors and buffers."""
-    plain = f" (bytes: np.frombuffer(x, np.{want}))" if got == np.uint8 else ""
-    return DtypeError(f"{what} takes {want}, got {got}; convert it with np.asarray(x, np.{want}){plain}")
+    more = f" (bytes: np.frombuffer(x, np.{want}))" if got == np.uint8 else ""
+    if got == np.int16 and np.dtype(want).kind == "f":  # type: ignore[call-overload]
+        more = " (16-bit audio also by its scale: np.asarray(x, np.float32) / 32768)"
+    return DtypeError(f"{what} takes {want}, got {got}; convert it with np.asarray(x, np.{want}){more}")
 
 
 def views_of(x: Any, out: Any) -> tuple[Any, Any, bool]:
@@ -87,8 +89,9 @@ def _why_not(want: object, value: Any, error: Exception) -> str:
     if isinstance(value, (list, tuple, int, float, complex)):
         return f"{kind}; write np.asarray(x, np.{want})"
     if hasattr(type(value), "__dlpack__"):
-        of = getattr(value, "dtype", kind)
-        return f"a {kind} of {of} that cannot be read as an array ({error}); convert it to {want} first"
+        of = str(getattr(value, "dtype", kind))
+        remedy = "give it as an array of NumPy" if of.endswith(str(want)) else f"convert it to {want} first"
+        return f"a {kind} of {of} that cannot be read as an array ({error}); {remedy}"
     return f"{kind}; give a NumPy array, a tensor on the CPU or a buffer: np.asarray(x, np.{want})"
 
 

@@ -206,3 +206,17 @@ def test_outputs_have_the_names_of_their_layers():
     y, h, c = layers.LSTM(5, return_sequences=True, return_state=True, name="core")(x)
     net = keras.Model(x, [layers.Dense(2, name="head")(y), h, c])
     assert [output.name for output in from_keras(net).outputs] == ["head", "core_0", "core_1"]
+
+
+@pytest.mark.parametrize(
+    ("given", "remedy"),
+    [
+        ("net.keras", "keras.saving.load_model(path)"),
+        ("net.weights.h5", "model.load_weights(path)"),
+        (layers.LSTM(3), "keras.Sequential([keras.Input((None, features)), layer])"),
+    ],
+)
+def test_what_is_no_model_says_how_to_make_one(given, remedy):
+    with pytest.raises(ArgumentError) as caught:
+        from_keras(given)
+    assert remedy in str(caught.value)

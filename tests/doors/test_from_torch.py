@@ -306,3 +306,27 @@ def test_a_module_that_gives_something_else_each_time(draws):
     with pytest.raises(ConvertError, match=r"something else for the same inputs .* take the state as an input"):
         from_torch(module, torch.ones(1, 3))
     assert not module.h.any()
+
+
+@pytest.mark.parametrize(
+    ("given", "remedy"),
+    [
+        (torch.nn.LSTM, "make one: LSTM(...)"),
+        (torch.nn.LSTM(3, 4).state_dict(), "module.load_state_dict"),
+        ("net.pt", "torch.load(path, weights_only=False)"),
+    ],
+)
+def test_what_is_no_module_says_how_to_make_one(given, remedy):
+    with pytest.raises(lstm_infer.ArgumentError) as caught:
+        lstm_infer.from_torch(given, torch.zeros(5, 1, 3))
+    assert remedy in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("example", "remedy"),
+    [(np.zeros((5, 1, 3), np.float32), "torch.from_numpy(x)"), ((5, 1, 3), "torch.zeros(5, 1, 3)")],
+)
+def test_what_is_no_example_says_how_to_make_one(example, remedy):
+    with pytest.raises(lstm_infer.ArgumentError) as caught:
+        lstm_infer.from_torch(torch.nn.LSTM(3, 4), example)
+    assert remedy in str(caught.value)

@@ -349,3 +349,11 @@ def test_a_seed_is_that_of_later_sessions(monkeypatch):
     monkeypatch.setattr(door, "_seed", [])
     mine.set_seed(5)
     assert mine.InferenceSession(stream_models.state_io()).model._options.seed == 5
+
+
+def test_a_binding_without_outputs():
+    session = mine.InferenceSession(stream_models.hidden_state())
+    binding = session.io_binding()
+    binding.bind_cpu_input("x", np.zeros((4, 1, stream_models.INPUTS), np.float32))
+    with pytest.raises(FeedError, match=r"bind_output\(name\)"):
+        session.run_with_iobinding(binding)

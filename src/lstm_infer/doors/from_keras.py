@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
+import sys
 import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
@@ -71,7 +73,7 @@ def from_keras(
     except ImportError as error:
         raise ConvertError("from_keras needs Keras 3, which is not installed; pip install keras") from error
     if not isinstance(model, keras.Model):
-        raise ArgumentError(f"model: a keras.Model expected, got {given.shown(model)}")
+        raise ArgumentError(f"model: a keras.Model expected, got {given.shown(model)}{_instead(keras, model)}")
     one = _Keras(keras, model)
     options = {**load_options, "states": states}
     try:
@@ -84,6 +86,20 @@ def from_keras(
             f"{error}; the layers {masking} mask padding, which is seldom exported for every length: build the model without "
             "(mask_zero=False, no Masking), take over its weights, and feed it no padding"
         ) from error
+
+
+def _instead(keras: Any, model: Any) -> str:
+    """What makes a model of what was given instead of one."""
+    if isinstance(model, (str, os.PathLike)):
+        weights = str(model).endswith(".weights.h5")
+        load = "build the model, and model.load_weights(path)" if weights else "keras.saving.load_model(path)"
+        return f"; load it first: {load}"
+    if isinstance(model, keras.layers.Layer):
+        return "; wrap it: keras.Sequential([keras.Input((None, features)), layer])"
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(model, torch.nn.Module):
+        return "; lstm_infer.from_torch takes it, with an example"
+    return ""
 
 
 def _exported(

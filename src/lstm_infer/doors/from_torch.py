@@ -7,9 +7,13 @@ import copy
 import inspect
 import io
 import logging
+import os
+import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from .. import given
 from ..errors import ArgumentError, ConvertError, LstmInferError
@@ -76,7 +80,7 @@ def from_torch(
     """
     torch = _torch()
     if not isinstance(module, torch.nn.Module):
-        raise ArgumentError(f"module: a torch.nn.Module expected, got {given.shown(module)}")
+        raise ArgumentError(f"module: a torch.nn.Module expected, got {given.shown(module)}{_instead(torch, module)}")
     one = _Example(torch, _copied(torch, module), example_inputs)
     names = one.names if input_names is None else given.names("input_names", input_names)
     check_names("input_names", names, len(one.arrays))
@@ -102,6 +106,20 @@ def _torch() -> Any:
     except ImportError as error:
         raise ConvertError("from_torch needs PyTorch, which is not installed; pip install torch onnxscript") from error
     return torch
+
+
+def _instead(torch: Any, module: Any) -> str:
+    """What makes a module of what was given instead of one."""
+    if isinstance(module, type):
+        return f"; make one: {module.__name__}(...)"
+    if isinstance(module, Mapping):
+        return "; these are weights alone: make the module, and module.load_state_dict(...) them"
+    if isinstance(module, (str, os.PathLike)):
+        return "; load it first: torch.load(path, weights_only=False) gives what was saved"
+    keras = sys.modules.get("keras")
+    if keras is not None and isinstance(module, keras.Model):
+        return "; lstm_infer.from_keras takes it"
+    return ""
 
 
 def _copied(torch: Any, module: Any) -> Any:
@@ -136,8 +154,14 @@ class _Example:
         if isinstance(args, torch.Tensor):
             args = (args,)
         if not isinstance(args, (tuple, list)):
+            hint = "; give torch.from_numpy(x)" if isinstance(args, np.ndarray) else ""
             raise ArgumentError(
-                f"example_inputs: a tensor, a tuple of them or a dict by name expected, got {given.shown(example)}"
+                f"example_inputs: a tensor, a tuple of them or a dict by name expected, got {given.shown(example)}{hint}"
+            )
+        if args and all(isinstance(one, int) for one in args):
+            sizes = ", ".join(map(str, args))
+            raise ArgumentError(
+                f"example_inputs: tensors expected, got the numbers {sizes}; an example of that shape is torch.zeros({sizes})"
             )
         try:
             bound = _signature(module).bind(*args, **kwargs)

@@ -219,6 +219,8 @@ class IOBinding:
 
     def run(self) -> None:
         """What run_with_iobinding does."""
+        if not self._outputs:
+            raise FeedError(f"no output is bound; bind_output(name) says which, of {list(self._names['output'])}")
         results = self._run(list(self._outputs), self._inputs)
         for (name, bound), value in zip(self._outputs.items(), results, strict=True):
             target = self._made.get(name) if bound is None else bound

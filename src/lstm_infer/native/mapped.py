@@ -44,7 +44,14 @@ class Mapped:
         model._plans = {key: plan.bound(model) for key, plan in plans.items()}
         return model
 
-    if not TYPE_CHECKING:  # a type checker that saw this would believe in every name
+    if not TYPE_CHECKING:  # a type checker that saw these would believe in every argument and every name
+
+        def __new__(cls, *args: Any, **more: Any) -> Self:
+            if (args or more) and not hasattr(args[0] if args else None, "nodes"):
+                from ..errors import ArgumentError
+
+                raise ArgumentError("a Model is made by lstm_infer.load(path)")
+            return super().__new__(cls)
 
         def __getattr__(self, name: str) -> Any:
             """What is not made so far: all of it is, then."""

@@ -25,7 +25,7 @@ from ..within import within_memory
 from .batch import Batch
 from .batches import Batches
 from .beside import Rows, one_by_one, side_by_side
-from .told import Ids, check_frame, id_array, named, no_such, one_id, own_feeds, shared_feeds, twice
+from .told import Ids, behind_ids, check_frame, id_array, named, no_such, one_id, own_feeds, shared_feeds, twice
 
 if TYPE_CHECKING:
     from ..streams.shapes import Arrays
@@ -75,7 +75,10 @@ class Calls(_pool.PoolCore):
         feeds = shared_feeds(self._batches.plan, frames, n)
         one = {name: array[0] if n else np.empty(array.shape[1:], array.dtype) for name, array in feeds.items()}
         batches = self._fitting(one, chunk)
-        check_frame(batches.plan, one, chunk)
+        try:
+            check_frame(batches.plan, one, chunk)
+        except ShapeError as error:
+            raise behind_ids(error, "chunk" if chunk else "frame") from None
         self._refuse_flushed(ids, slots)
         dense = {name: np.ascontiguousarray(array) for name, array in feeds.items()}
         several = isinstance(frames, Mapping)

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from ..streams.shapes import Arrays
 
 __all__ = [
-    "Ids", "check_frame", "id_array", "named", "no_such", "one_id", "one_or_more", "own_feeds", "shared_feeds", "twice",
+    "Ids", "behind_ids", "check_frame", "id_array", "named", "no_such", "one_id", "one_or_more", "own_feeds",
+    "shared_feeds", "twice",
 ]  # fmt: skip
 
 Ids = NDArray[np.int64]
@@ -43,7 +44,8 @@ def id_array(value: Any) -> Ids:
             raise ArgumentError(f"ids: [N] expected, got an array of {list(value.shape)}")
         return np.ascontiguousarray(value, np.int64)
     if isinstance(value, (int, np.integer)) or not hasattr(value, "__iter__"):
-        raise ArgumentError(f"ids: a sequence of ids expected, got {given.shown(value)}")
+        one = f"; of one signal: [{value}]" if isinstance(value, (int, np.integer)) else ""
+        raise ArgumentError(f"ids: a sequence of ids expected, got {given.shown(value)}{one}")
     found = given.items("ids", value)
     if all(type(id) is int for id in found):
         try:
@@ -66,6 +68,14 @@ def no_such(id: int) -> StateError:
 def twice(id: int) -> FeedError:
     """The error for an id that a call names twice."""
     return FeedError(f"ids: {id} is named twice; a signal takes one step after the other, not two in one call")
+
+
+def behind_ids(error: ShapeError, frame: str) -> ShapeError:
+    """The error of a frame of the array form, with where its frames stand."""
+    said = str(error).split("; ")[0]  # remedies there are of a stream
+    return ShapeError(
+        f"{said} for the first id; {frame}s stand along a first axis, np.stack({frame}s) in the order of ids"
+    )
 
 
 def named(id: int, error: LstmInferError) -> LstmInferError:

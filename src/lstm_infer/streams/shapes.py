@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -187,11 +188,27 @@ def _hint(plan: StreamPlan, name: str, shape: tuple[int, ...], call: str) -> str
         without = chunk[: batch + lead] + chunk[batch + lead + 1 :]
         if want[batch] == 1 and _like(shape, without):
             found.append(f"steps of one signal go into run(np.expand_dims(x, {batch + lead}))")
+    opened = tuple(None if plan.fed.is_open(name, a) else n for a, n in enumerate(want))
+    if call == "run" and lead and _like(shape, opened):
+        found.append("one frame goes into step()")
+    swap = _swapped(shape, chunk if call == "run" else want) or (_swapped(shape, step) if call == "step" else None)
+    if swap:
+        found.append(f"another order of the axes is np.swapaxes(x, {swap[0]}, {swap[1]})")
     if not found and call == "step" and math.prod(shape) == math.prod(step):
         found.append(f"write x.reshape({', '.join(map(str, step))})")
     if not found and call == "run" and len(shape) == 1 and math.prod(step) == 1:  # samples of a signal
         found.append(f"write x.reshape({', '.join('-1' if n is None else str(n) for n in chunk)})")
     return "; " + ", ".join(found) if found else ""
+
+
+def _swapped(shape: tuple[int, ...], form: tuple[int | None, ...]) -> tuple[int, int] | None:
+    """Two axes that are changed for each other in a shape that else is of this form."""
+    for a, b in itertools.combinations(range(len(shape)), 2):
+        other = list(shape)
+        other[a], other[b] = shape[b], shape[a]
+        if shape[a] != shape[b] and _like(tuple(other), form):
+            return a, b
+    return None
 
 
 def _like(shape: tuple[int, ...], form: tuple[int | None, ...]) -> bool:
@@ -235,9 +252,13 @@ def check_out(plan: StreamPlan, out: Any, shapes: Shapes, feeds: Arrays) -> None
         if name not in shapes:
             raise FeedError(f"out: there is no output {name!r}; the stream returns {sorted(shapes)}")
         shape, dtype = shapes[name], plan.out_facts[name].dtype
+        new = f"give np.empty({'...' if shape is None else shape}, np.{dtype})"
+        if target is None or isinstance(target, (list, tuple, int, float)):
+            shown = given.shown(target)
+            raise DtypeError(f"out: an array to write output {name!r} into expected, got {shown}; {new}")
         target = views.view(f"out: output {name!r}", dtype, target)
         if target.dtype != dtype or not target.dtype.isnative:
-            raise DtypeError(f"out: output {name!r} takes an array of {dtype}, got {target.dtype}")
+            raise DtypeError(f"out: output {name!r} takes an array of {dtype}, got {target.dtype}; {new}")
         if shape is None:
             raise ShapeError(f"out: output {name!r} does not exist before the first step")
         if target.shape != shape:
