@@ -106,6 +106,8 @@ MISTAKES = {
         DtypeError,
         "into expected, got 16000; give np.empty((1, ",
     ),
+    "out of what is no array": (lambda: plain().step(FRAME, out=range(3)), DtypeError, "give np.empty((1, "),
+    "a snapshot for a model": (lambda: lstm_infer.load(plain().snapshot()), OnnxImportError, "stream().restore(bytes)"),
     "out of float64": (lambda: plain().step(FRAME, out=np.zeros((1, UNITS))), DtypeError, "give np.empty((1, "),
     "[B, T, F] into run": (
         lambda: plain().run(CHUNK.swapaxes(0, 1)),
@@ -297,3 +299,12 @@ def test_an_end_of_a_pool():
     with pytest.raises(StateError):
         waiting.result(10)
     pool.close()  # as often as one likes
+
+
+def test_a_value_is_shown_in_one_line():
+    class Table:
+        def __repr__(self):
+            return "  a  b\n0 1  2\n"
+
+    with pytest.raises(ArgumentError, match="got a b 0 1 2"):
+        with_states().run(Table())

@@ -57,7 +57,12 @@ def test_names_are_said_as_text(command, odd, tmp_path, capsys):
 def test_reports_in_python_are_text(odd, tmp_path):
     model = lstm_infer.load(odd)
     made = lstm_infer.convert(model, tmp_path / "odd.onnx", force=True)
-    assert not obeyed(str(made)) and not obeyed(model.summary()) and not obeyed(repr(model))
+    assert (
+        not obeyed(str(made))
+        and not obeyed(model.summary())
+        and not obeyed(repr(model))
+        and not obeyed(repr(model.stream()))
+    )
 
 
 def test_names_are_drawn_as_text(odd, tmp_path, capsys):

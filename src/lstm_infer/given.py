@@ -21,13 +21,13 @@ MOST_SHOWN = 80
 
 
 def shown(value: Any) -> str:
-    """A value as a message shows it: an array by its form."""
+    """A value as a message shows it, in one line: an array by its form."""
     if isinstance(value, (np.ndarray, np.generic)):
         return f"an array of {value.dtype} {list(value.shape)}"
     try:
         if not isinstance(value, type) and hasattr(value, "shape") and hasattr(value, "dtype"):
             return f"a {type(value).__name__} of {value.dtype} {list(value.shape)}"
-        text = repr(value)
+        text = " ".join(repr(value).split())
     except Exception:  # whatever a stranger's repr does
         text = f"an object of type {type(value).__name__}"
     return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}..."

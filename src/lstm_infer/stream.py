@@ -88,13 +88,17 @@ class Stream(StreamCore):
             self._begins_with(self._state.copy())
 
     def __repr__(self) -> str:
+        from .records import printable
+
         plan = self._plan
         shapes = {name: list(plan.step_facts[name].shape) for name in plan.fed.names}
         takes = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
         gives = ", ".join(o.name for o in plan.spec.outputs)
         n = len(plan.states)
         lag = f", lag {self.lag}" if self.lag else ""
-        return f"<lstm_infer.Stream: a step of {takes} -> {gives}; {n} state{'s' * (n != 1)}, batch {self.batch}{lag}>"
+        return printable(
+            f"<lstm_infer.Stream: a step of {takes} -> {gives}; {n} state{'s' * (n != 1)}, batch {self.batch}{lag}>"
+        )
 
     def __reduce__(self) -> tuple[Any, ...]:
         plan, signs = self._plan, self._signs

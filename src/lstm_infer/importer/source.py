@@ -35,6 +35,7 @@ _LOOKS = (
     (b"PK\x03\x04", f"a zip archive (a PyTorch file is one; from a module: {FROM_TORCH})"),
     (b"\x1f\x8b", "a gzip archive"),
     (b"\x93NUMPY", "a NumPy .npy file"),
+    (b"LISNAP", "a snapshot of a stream: load the model, and model.stream().restore(bytes)"),
     (b"\x89HDF", f"an HDF5 file (Keras .h5); load it with keras and give the model to {FROM_KERAS}"),
     (b"version https://git-lfs", "a Git LFS pointer: the model itself was not downloaded (git lfs pull)"),
     (b"\x80\x02", "a Python pickle"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import prod
 from typing import Any
 
@@ -27,7 +27,9 @@ def as_table(what: str, value: Any) -> Any:
     if isinstance(value, pa.RecordBatch):
         return pa.Table.from_batches([value])
     if not isinstance(value, pa.Table):
-        raise ArgumentError(f"{what}: a pyarrow Table or RecordBatch expected, got {given.shown(value)}")
+        table = isinstance(value, Mapping) or hasattr(value, "__arrow_c_stream__") or hasattr(value, "columns")
+        make = "; write pa.table(x)" if table else "; write pa.Table.from_pylist(x)" if isinstance(value, list) else ""
+        raise ArgumentError(f"{what}: a pyarrow Table or RecordBatch expected, got {given.shown(value)}{make}")
     return value
 
 

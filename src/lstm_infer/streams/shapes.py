@@ -253,7 +253,7 @@ def check_out(plan: StreamPlan, out: Any, shapes: Shapes, feeds: Arrays) -> None
             raise FeedError(f"out: there is no output {name!r}; the stream returns {sorted(shapes)}")
         shape, dtype = shapes[name], plan.out_facts[name].dtype
         new = f"give np.empty({'...' if shape is None else shape}, np.{dtype})"
-        if target is None or isinstance(target, (list, tuple, int, float)):
+        if not isinstance(views.viewed(target), np.ndarray) and not hasattr(type(target), "__dlpack__"):
             shown = given.shown(target)
             raise DtypeError(f"out: an array to write output {name!r} into expected, got {shown}; {new}")
         target = views.view(f"out: output {name!r}", dtype, target)
