@@ -15,7 +15,7 @@ from ..errors import ArgumentError, ConvertError, DtypeError, FeedError, IsaErro
 from ..model import Model, load
 from .open_axes import Arrays, Axes, drawn
 
-__all__ = ["Framework", "check_names", "export_sizes", "first_right"]
+__all__ = ["Framework", "check_names", "export_sizes", "first_right", "streams"]
 
 SMALL = (5, 3, 7, 11, 13, 17, 19)
 """Extents of open axes in the export, where those of the example are smaller than the first: no two alike, none of them 1."""
@@ -81,7 +81,7 @@ def first_right(of: Framework, options: Mapping[str, Any]) -> Model:
         wrong = _wrong(model, trials)
         if wrong:
             problems.append(f"{way}: {wrong}")
-        elif _streams(model):
+        elif streams(model):
             return _held(model, options)
         else:
             whole = whole or model
@@ -95,7 +95,8 @@ def _held(model: Model, options: Mapping[str, Any]) -> Model:
     return model if isinstance(asked, str) and asked == "f32" else model._held_as(asked)
 
 
-def _streams(model: Model) -> bool:
+def streams(model: Model) -> bool:
+    """Does it stream as it is."""
     try:
         return bool(model.streaming)
     except LstmInferError:

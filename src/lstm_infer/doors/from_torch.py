@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import dataclasses
 import inspect
 import io
 import logging
@@ -17,8 +18,8 @@ import numpy as np
 
 from .. import given
 from ..errors import ArgumentError, ConvertError, LstmInferError
-from .exported import Framework, check_names, export_sizes, first_right
-from .open_axes import Arrays, Axes, Shapes, find_groups, grown
+from .exported import Framework, check_names, export_sizes, first_right, streams
+from .open_axes import Arrays, Axes, Shapes, find_groups, find_lasting, grown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -84,20 +85,27 @@ def from_torch(
     one = _Example(torch, _copied(torch, module), example_inputs)
     names = one.names if input_names is None else given.names("input_names", input_names)
     check_names("input_names", names, len(one.arrays))
-    outputs = one.output_names() if output_names is None else given.names("output_names", output_names)
-    check_names("output_names", outputs, len(one.eager(one.arrays)))
+    found = one.output_names()
+    outputs = found if output_names is None else given.names("output_names", output_names)
+    check_names("output_names", outputs, len(found))
     exports = _Exports(one, list(names), list(outputs))
     options = {**load_options, "states": states}
     if dynamic is not None:
         return exports.first_right(one.said(dynamic), options, grow=False)
     groups = find_groups(one.shapes, one.arrays)
     try:
-        return exports.first_right(groups, options)
+        model = exports.first_right(groups, options)
     except ConvertError:  # some modules run at sizes that mean nothing, or that no exporter leaves open
         left = [group for group in groups if exports.opens(group)]
         if left == groups:
             raise
-        return exports.first_right(left, options)
+        groups, model = left, exports.first_right(left, options)
+    lasting = groups if streams(model) else find_lasting(one.shapes, one.arrays, groups)
+    if lasting != groups:  # a cache has its length, and takes so many frames at once
+        with contextlib.suppress(LstmInferError):
+            steady = exports.first_right(lasting, options)
+            model = steady if streams(steady) else model
+    return model
 
 
 def _torch() -> Any:
@@ -126,7 +134,13 @@ def _copied(torch: Any, module: Any) -> Any:
     """A copy on the CPU in evaluation mode, with what exporters get wrong written out."""
     from .torch_projected import write_out
 
-    module = getattr(module, "_orig_mod", module)  # of torch.compile: the same, with the names of its own forward
+    module = _unwrapped(torch, module)
+    for name, value in (*module.named_parameters(), *module.named_buffers()):
+        if value.is_meta or torch.nn.parameter.is_lazy(value):
+            raise ConvertError(
+                f"the module's {name!r} has no values yet ({'on the device meta' if value.is_meta else 'a lazy module'}); load its "
+                "weights, or call the module once, and then export it"
+            )
     computed = [
         value
         for part in module.modules()
@@ -141,7 +155,21 @@ def _copied(torch: Any, module: Any) -> Any:
         ) from error
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch.jit is said to be old
-        return write_out(mine.cpu().eval())
+        return write_out(
+            mine.eval().cpu()
+        )  # in this order: moved in training, a spectral norm goes on with its iteration
+
+
+def _unwrapped(torch: Any, module: Any) -> Any:
+    """The module inside of wrappers that compute the same, with the names of its own forward."""
+    parallel = (torch.nn.DataParallel, torch.nn.parallel.DistributedDataParallel)
+    while True:
+        inner = (
+            module.module if isinstance(module, parallel) else getattr(module, "_orig_mod", None)
+        )  # of torch.compile
+        if inner is None:
+            return module
+        module = inner
 
 
 class _Example:
@@ -169,7 +197,9 @@ class _Example:
             raise ArgumentError(f"example_inputs: do not fit forward of the module: {error}") from error
         self.bound = bound
         leaves, self.spec = self.tree.tree_flatten((bound.args, bound.kwargs))
-        self.leaves = [leaf.detach().cpu() if isinstance(leaf, torch.Tensor) else leaf for leaf in leaves]
+        if any(isinstance(leaf, torch.Tensor) and leaf.is_meta for leaf in leaves):
+            raise ArgumentError("example_inputs: a tensor on the device meta holds no numbers; give one on the CPU")
+        self.leaves = [leaf.detach().cpu().clone() if isinstance(leaf, torch.Tensor) else leaf for leaf in leaves]
         self.places = [n for n, leaf in enumerate(self.leaves) if isinstance(leaf, torch.Tensor)]
         self.arrays: Arrays = [_array(self.leaves[n]) for n in self.places]
         if not self.arrays:
@@ -197,7 +227,7 @@ class _Example:
 
     def results(self, tensors: Sequence[Any]) -> Any:
         args, kwargs = self.arguments(tensors)
-        return self.module(*args, **kwargs)
+        return _fields(self.module(*args, **kwargs))
 
     def eager(self, arrays: Arrays) -> Arrays:
         """What the module gives, tensors in order."""
@@ -215,7 +245,7 @@ class _Example:
     def output_names(self) -> tuple[str, ...]:
         try:
             with self.torch.no_grad():
-                results = self.results([self.leaves[n] for n in self.places])
+                results = self.results([self.leaves[n].clone() for n in self.places])
         except Exception as error:
             raise ConvertError(f"the module does not run on its example: {type(error).__name__}: {error}") from error
         parts = dict(results) if isinstance(results, Mapping) else {"output": results}
@@ -223,6 +253,11 @@ class _Example:
         for key, part in parts.items():
             tensors = [leaf for leaf in self.tree.tree_leaves(part) if isinstance(leaf, self.torch.Tensor)]
             found += [str(key)] if len(tensors) == 1 else [f"{key}_{n}" for n in range(len(tensors))]
+        if not found:
+            raise ConvertError(
+                f"the module gives {given.shown(results)}, in which there is no tensor that is known; let its forward return "
+                "tensors, or tuples, lists, dicts or dataclasses of them"
+            )
         clash = set(found) & set(self.names)
         return tuple(f"{name}_out" if name in clash else name for name in found)
 
@@ -287,8 +322,24 @@ def _signature(module: Any) -> inspect.Signature:
     )
 
 
+def _fields(results: Any) -> Any:
+    """What a module gives, with dicts for dataclasses, which torch sees no tensors in."""
+    if dataclasses.is_dataclass(results) and not isinstance(results, (Mapping, type)):
+        return {field.name: _fields(getattr(results, field.name)) for field in dataclasses.fields(results)}
+    if type(results) in (tuple, list):
+        return type(results)(_fields(one) for one in results)
+    if type(results) is dict:
+        return {key: _fields(one) for key, one in results.items()}
+    return results
+
+
 def _array(tensor: Any) -> Any:
     """A tensor as an array."""
+    if tensor.is_complex():
+        raise ConvertError(
+            f"a tensor of {tensor.dtype} goes in or out of the module, and files have real numbers alone; let it take and give "
+            "torch.view_as_real(z)"
+        )
     try:
         return tensor.numpy()
     except Exception as error:  # sparse, quantised, or of a type that NumPy has not
@@ -350,7 +401,12 @@ class _Exports:
         return Framework("module", self.one.eager, ways, arrays, groups, frozenset({"torch.export"}))
 
     def traced(self) -> bytes:
-        return self._old_exporter(self._flat(), self.tensors)
+        flat = self._flat()
+        if any(isinstance(part, self.torch.jit.ScriptModule) for part in flat.modules()):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # the exporter itself traces no parts that are scripted
+                flat = self.torch.jit.trace(flat, self.tensors, strict=False, check_trace=False)
+        return self._old_exporter(flat, self.tensors)
 
     def scripted(self) -> bytes:
         with warnings.catch_warnings():

@@ -8,7 +8,7 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Arrays", "Axes", "Shapes", "drawn", "find_groups", "grown"]
+__all__ = ["Arrays", "Axes", "Shapes", "drawn", "find_groups", "find_lasting", "grown"]
 
 Arrays = list[NDArray[np.generic]]
 Shapes = list[tuple[int, ...]]
@@ -49,6 +49,26 @@ def find_groups(shapes: Callable[[Arrays], Shapes | None], arrays: Arrays) -> li
             else:
                 groups += [unchanged] if unchanged is not None else []
     return groups
+
+
+def find_lasting(shapes: Callable[[Arrays], Shapes | None], arrays: Arrays, groups: Sequence[Axes]) -> list[Axes]:
+    """The groups that leave states their sizes: not those of states alone, nor those by which a state and its next one differ.
+
+    An input is taken for a state where an output has its shape; the first one not, where that would be all of them.
+    """
+    before = shapes(arrays) or []
+    next_of = {i: [n for n, shape in enumerate(before) if shape == array.shape] for i, array in enumerate(arrays)}
+    maybe = {index for index, outputs in next_of.items() if outputs}
+    if len(maybe) == len(arrays):
+        maybe.discard(0)
+
+    def lasts(group: Axes) -> bool:
+        larger = grown(arrays, _sizes(arrays, group))
+        after = shapes(larger) or []
+        alike = all(any(after[n : n + 1] == [larger[index].shape] for n in next_of[index]) for index in maybe)
+        return alike and not {index for index, _ in group} <= maybe
+
+    return [group for group in groups if lasts(group)]
 
 
 def _sizes(arrays: Arrays, group: Axes) -> dict[tuple[int, int], int]:
