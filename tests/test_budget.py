@@ -194,6 +194,37 @@ def test_a_budget_stays_used_up():
         work()
 
 
+def summed():
+    """A model that streams."""
+    nodes = [N("CumSum", ["x", "axis"], ["y"])]
+    data = model(nodes, [("x", F, ["T", 4])], ["y"], {"axis": np.array(0)})
+    return lstm_infer.load(data, time_axis={"x": 0})
+
+
+def test_an_analysis_that_asks_for_too_much_is_not_done_again(monkeypatch):
+    net, calls = summed(), []
+
+    def read(*_):
+        calls.append(1)
+        with suppress(lstm_infer.BudgetError):  # a way that is tried, and left
+            spend("the analysis", 10**18)
+
+    monkeypatch.setattr("lstm_infer.answer.read", read)
+    for ask in (net.summary, net.stream, lambda: net.inputs, lambda: net.streaming):
+        with pytest.raises(lstm_infer.BudgetError, match=r"the analysis: asks for 1\.0e18"):
+            ask()
+    assert len(calls) == 1
+
+
+def test_an_analysis_without_memory_is_done_again(monkeypatch):
+    net = summed()
+    with monkeypatch.context() as m:
+        m.setattr("lstm_infer.answer.read", lambda *_: bytearray(1 << 62))
+        with pytest.raises(lstm_infer.BudgetError, match="memory"):
+            net.stream()
+    assert net.stream().step(np.ones(4, np.float32)) is not None
+
+
 def test_one_budget_for_all_that_is_done_inside():
     with open_budget(Allowance(work=10)) as outer, open_budget(Allowance(work=1000)) as inner:
         assert inner is outer

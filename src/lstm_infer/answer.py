@@ -16,7 +16,7 @@ from .analysis.analyse import Reading, read
 from .analysis.roles import Roles
 from .analysis.sizes import sizes_of, sizes_that_fit
 from .analysis.spec import StreamSpec
-from .errors import LstmInferError, NotStreamableError, ShapeError, StateError
+from .errors import BudgetError, LstmInferError, NotStreamableError, ShapeError, StateError
 from .feeds import Options, bound_inputs, check_batch
 from .graph.budget import open_budget
 from .graph.fact import Fact
@@ -44,6 +44,8 @@ class Answer:
         self._opened: dict[tuple[Any, ...], tuple[Asked, StreamPlan]] = {}
         self._lock = threading.RLock()
         self._reading: Reading | None = None
+        self._over: BudgetError | None = None
+        """The analysis asked for more than the file may cost: it would ask for that again."""
         self._planned: StreamSpec | NotStreamableError | None = None
 
     def reading(self) -> Reading:
@@ -129,8 +131,14 @@ class Answer:
             return asked, self.plan(asked, sizes)  # until the first frame shows the size
 
     def _read(self, roles: Roles) -> Reading:
-        with open_budget(self._graph.allowance), within_memory("the analysis"):
-            return read(self._graph, roles, self._options.states)
+        if self._over is not None:
+            raise self._over.kept()
+        try:
+            with open_budget(self._graph.allowance) as budget, within_memory("the analysis"):
+                return read(self._graph, roles, self._options.states)
+        except BudgetError:
+            self._over = budget.error and budget.error.kept()
+            raise
 
     def _plan(self, spec: StreamSpec) -> StreamSpec | NotStreamableError:
         """The same, once a stream is planned: what cannot be planned is refused before it is asked for. Where it waits for

@@ -365,6 +365,25 @@ def test_scan_axes_and_directions(axis, out_axis, turned):
     check(data, {"s": f32(2, 3), "x": f32(*shapes[0]), "z": f32(*shapes[1])})
 
 
+def test_slices_that_differ_in_the_sign_of_zero_are_not_one():
+    data = text(
+        """
+        g (float[B,2] h) => (float[B,2] last, float[2,B,2] y)
+        <float[2,2] w = {0.0, 0.0, -0.0, -0.0}>
+        {
+            last, y = Scan <num_scan_inputs = 1, body = b (float[B,2] u, float[2] e) => (float[B,2] v, float[B,2] o)
+            {
+                v = Identity (u)
+                r = Reciprocal (e)
+                m = Mul (u, r)
+                o = Atan (m)
+            }> (h, w)
+        }
+        """
+    )
+    check(data, {"h": np.array([[1, -2], [3, 4]], np.float32)})
+
+
 def test_scan_lengths_must_agree():
     data = scan("[0, 0]", "[0, 0]", 0, 0, [["T", 2, 3], ["U", 2, 3]])
     with pytest.raises(ShapeError, match="different lengths"):

@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 
 from ..errors import LstmInferError, OnnxImportError, OpenSizeError, ShapeError
-from ..graph.budget import is_left, leave
+from ..graph.budget import is_left, leave, spend
 from ..graph.fact import Fact
-from ..graph.ir import Array
+from ..graph.ir import Array, Node
 from ..ops import registry
 from ..ops.control import Choice, Repeat
 from ..ops.registry import unsupported
@@ -99,7 +99,7 @@ def _bind_each(spec: Spec, facts: dict[str, Fact], fixed: set[str]) -> None:
     for s in spec.scanned:
         whole = facts[node.inputs[s.input]]
         shape = whole.shape[: s.axis] + whole.shape[s.axis + 1 :]
-        one = whole.const is not None and whole.shape[s.axis] > 0 and _equal_slices(whole.const, s.axis)
+        one = whole.const is not None and whole.shape[s.axis] > 0 and _equal_slices(node, whole.const, s.axis)
         facts[s.inside] = Fact(shape, whole.dtype, np.take(whole.const, 0, s.axis) if one else None)  # type: ignore[arg-type]
 
 
@@ -160,9 +160,15 @@ def _repeat(spec: Spec, scope: Scope, inner: Scope, trips: int | None, fixed: se
     )  # fmt: skip
 
 
-def _equal_slices(array: Array, axis: int) -> bool:
-    first = np.broadcast_to(np.take(array, [0], axis), array.shape)
-    return bool(np.array_equal(array, first, equal_nan=array.dtype.kind == "f"))
+def _equal_slices(node: Node, array: Array, axis: int) -> bool:
+    """Is each the first one, bit for bit. The last is looked at before all others: mostly it differs."""
+    bits = array.view(f"u{array.itemsize}") if array.dtype.kind in "biuf" else array
+    first = np.take(bits, [0], axis)
+    for rest in (np.take(bits, [-1], axis), bits):
+        spend(node, rest.size)
+        if not (rest == first).all():
+            return False
+    return True
 
 
 def _why_unroll(spec: Spec, scope: Scope, inner: Scope) -> str | None:
