@@ -90,22 +90,28 @@ LI_INLINE void li_conv_terms(const li_conv *c, int64_t k, int64_t end, const flo
     }
 }
 
-/* Every filter reads the same rows of x: so few terms and positions at once that they stay in the nearest cache. */
+/* One line of n positions. Every filter reads the same rows of x. */
 LI_NOINLINE void li_conv_lanes(const li_conv *c, const float *x, int64_t n, float *y)
 {
-    const int64_t tile = LI_CONV_Q * LI_W, y_pos = c->a->y_stride[4], width = c->a->kernel[2], rows = c->C * c->a->kernel[0] * c->a->kernel[1];
-    const int64_t blocks = y_pos == 1 ? (rows * (tile + LI_W) + LI_CONV_NEAR - 1) / LI_CONV_NEAR : 1;
-    const int64_t terms = blocks > 1 ? (rows + blocks - 1) / blocks * width : c->K;
-    const int64_t fit = LI_CONV_NEAR / (rows + 1) / tile * tile, strip = c->M <= LI_CONV_F ? n : fit > tile ? fit : tile;
-    for (int64_t i = 0; i < n; i += strip) {
-        const int64_t here = n - i < strip ? n - i : strip;
+    for (int64_t i = 0; i < n; i += c->strip) {
+        const int64_t here = n - i < c->strip ? n - i : c->strip;
         int64_t k = 0, end;
         do { /* once where there is no term at all: the bias */
-            end = c->K - k > terms ? k + terms : c->K;
-            li_conv_terms(c, k, end, x + i, here, y + i * y_pos);
+            end = c->K - k > c->terms ? k + c->terms : c->K;
+            li_conv_terms(c, k, end, x + i, here, y + i * c->a->y_stride[4]);
             k = end;
         } while (end < c->K);
     }
+}
+
+/* So few terms and positions at once that the rows of x stay in the nearest cache while all filters read them. */
+LI_INLINE void li_conv_near(li_conv *c)
+{
+    const int64_t tile = LI_CONV_Q * LI_W, width = c->a->kernel[2], rows = c->C * c->a->kernel[0] * c->a->kernel[1];
+    const int64_t blocks = c->a->y_stride[4] == 1 ? (rows * (tile + LI_W) + LI_CONV_NEAR - 1) / LI_CONV_NEAR : 1;
+    const int64_t fit = LI_CONV_NEAR / (rows + 1) / tile * tile;
+    c->terms = blocks > 1 ? (rows + blocks - 1) / blocks * width : c->K;
+    c->strip = c->M <= LI_CONV_F ? c->a->out[2] : fit > tile ? fit : tile;
 }
 
 /* Lanes across filters: n columns, `col` apart. */
@@ -181,6 +187,7 @@ li_status LI_SLOT_OF(conv)(const void *args, char *const *base)
     c.at = li_at(a.scratch, base);
     c.rows = (float *)(void *)(c.at + c.K);
     if (step == 0) { li_conv_table(&c); }
+    if (across) { li_conv_near(&c); }
     if (step != 0) { /* one position: batch entries are the columns */
         for (int64_t g = 0; g < a.groups; g++) {
             c.w = w + g * a.w_group;

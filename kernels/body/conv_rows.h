@@ -23,6 +23,7 @@ typedef struct li_conv {
     int64_t C, M, K;  /* of one group */
     int64_t block, col;      /* positions at once; distance of neighbouring positions */
     int64_t phases, phase;   /* of a staged row: how many, floats of each */
+    int64_t terms, strip;    /* with lanes across positions: so many of K, and of the positions of a line, at once */
     int staged;
 } li_conv;
 

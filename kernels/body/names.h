@@ -73,6 +73,7 @@
 #define li_conv_filters_4 LI_OF(li_conv_filters_4)
 #define li_conv_filters_8 LI_OF(li_conv_filters_8)
 #define li_conv_lanes LI_OF(li_conv_lanes)
+#define li_conv_near LI_OF(li_conv_near)
 #define li_conv_terms LI_OF(li_conv_terms)
 #define li_conv_product LI_OF(li_conv_product)
 #define li_conv_group LI_OF(li_conv_group)
