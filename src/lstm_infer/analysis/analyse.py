@@ -187,9 +187,35 @@ def _pairs(graph: Graph, roles: Roles, walked: Walk, states: Mapping[str, str] |
     # where only one step walks, axes of extent 1 cannot be told apart: a state may look as if it had the time axis
     streamed = {} if roles.time_size == 1 else roles.time
     sequences = roles.sequences if roles.analysis_sizes()[0] != 1 else frozenset[str]()
-    return _all_states(graph, roles, walked, states, sequences) or pair_states(
-        roles.inputs, graph.outputs, walked, streamed=streamed, given=states, sequences=sequences
-    )
+    if pairs := _all_states(graph, roles, walked, states, sequences):
+        return pairs
+
+    def paired(whole: Collection[str]) -> Pairs:
+        return pair_states(
+            roles.inputs, graph.outputs, walked, streamed=streamed, given=states, sequences=sequences, whole=whole
+        )
+
+    pairs = paired(())
+    growing = _growing(roles.without_states(pairs), pairs)
+    return paired(growing) if growing else pairs
+
+
+def _growing(roles: Roles, pairs: Pairs) -> set[str]:
+    """The outputs of which a state is a part, and that have more parts where a call is longer."""
+    parts = [found.place for found in pairs.next.values() if found.place.part is not None]
+    timed = bool(roles.time) and roles.time_size is None
+    if not parts or not (roles.stay_open() or timed):
+        return set()
+    T, B = roles.analysis_sizes()
+    T = roles.probes[1] if timed else T
+    for times, more in ((2, 0), (1, 1), (1, -1)):
+        try:
+            sizes = {place: max(times * n + more, 1) for place, n in roles.open_sizes.items()}
+            facts = replace(roles, open_sizes=sizes).walk(T, B).facts
+        except LstmInferError:
+            continue
+        return {p.output for p in parts if p.part and not p.part.scales(facts[p.output].shape[p.part.axis])}
+    return set()
 
 
 def _all_states(

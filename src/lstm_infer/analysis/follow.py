@@ -41,9 +41,14 @@ def follow(ground: Ground) -> StreamSpec:
     return flow.spec()
 
 
-def visible(graph: Graph, pairs: Mapping[str, str]) -> list[str]:
-    """Outputs that a stream returns: all but the states that come back as inputs; all where none would be left."""
-    fed_back = set(pairs.values())
+def visible(graph: Graph, pairs: Pairs) -> list[str]:
+    """Outputs that a stream returns: all but those that hold nothing but states that come back as inputs; all where none
+    would be left."""
+    left: dict[str, int] = {}
+    for place in (state.place for state in pairs.next.values()):
+        if place.part is not None:
+            left[place.output] = left.get(place.output, place.part.extent) - (place.part.stop - place.part.start)
+    fed_back = {name for name in pairs.values() if left.get(name, 0) <= 0}
     return [p.name for p in graph.outputs if p.name not in fed_back] or [p.name for p in graph.outputs]
 
 

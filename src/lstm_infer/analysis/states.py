@@ -55,6 +55,7 @@ def pair_states(
     streamed: Mapping[str, int],
     given: Mapping[str, str] | None,
     sequences: Collection[str] = (),
+    whole: Collection[str] = (),
 ) -> Pairs:
     """State input to output.
 
@@ -65,6 +66,7 @@ def pair_states(
     streamed : inputs with a time axis; never states
     given : pairs the caller fixed (`load(states=)`); nothing else is paired then
     sequences : inputs along which some recurrence runs: states only where sums, products and moves pass them on
+    whole : outputs no part of which is a state
 
     Raises
     ------
@@ -74,7 +76,7 @@ def pair_states(
     fed = [port.name for port in inputs if walked.facts[port.name].const is None]
     open_axes = {port.name: sum(not isinstance(n, int) for n in port.shape or ()) for port in inputs}
     of_any_length = [name for name in fed if open_axes[name] > 1]
-    scene = set_scene(fed, of_any_length, [port.name for port in outputs], walked, streamed, sequences)
+    scene = set_scene(fed, of_any_length, [port.name for port in outputs], walked, streamed, sequences, whole)
     if given is not None:
         return Pairs(_given(given, scene, streamed))
     decided = _decided(scene)

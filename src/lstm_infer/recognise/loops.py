@@ -14,6 +14,7 @@ The normal form, for everything that comes behind (streaming; recognise/cells.py
   condition of the Loop it came from.
 * States are what really changes from step to step. A carried value that never changes (weights, sizes) is read by the
   body as a value from outside. A counter that merely counts is gone; one whose value is used is a state like others.
+  A value that is only appended to (y = Concat(y, h)) is a scan output, joined behind the Scan.
 * Values from outside (also constants of the outer graph) are read by the body under their outer names; constants of
   the body are in `body.consts`. Nodes of the body whose results nobody needs are gone.
 * Outputs nobody reads are "". Node names are those of the file; the Scan has the name of the Loop.
@@ -35,6 +36,7 @@ from ..ops.control import Carried
 from ..walk.bodies import Scope, instance, makers_in, source_of
 from ..walk.count import count
 from ..walk.walk import Walk, resume, walk
+from .appended import Appended, appended
 from .example import native_walk
 from .sequences import remove_sequences
 
@@ -286,6 +288,8 @@ class _Loop:
         if self.cond:
             new.consts[self.cond] = np.array(True)
         states.append(self.counter(nodes, new))
+        states, grown, after = self.grown(nodes, states, [p.name for p, _ in stacked])
+        stacked += [(port, stack) for port, stack, _ in grown]
         kept, live = _live(nodes, states, [p.name for p, _ in stacked])
         new.nodes[:] = live
         new.inputs[:] = [*(port for port, *_ in kept), *ports.values()]
@@ -296,11 +300,32 @@ class _Loop:
             "scan_input_axes": [axis for _, axis, _ in ports],
             "scan_input_directions": [int(reverse) for _, _, reverse in ports],
             "scan_output_axes": [0] * len(stacked),
-            "scan_output_directions": [0] * len(stacked),
+            "scan_output_directions": [0] * (len(stacked) - len(grown)) + [int(way.in_front) for *_, way in grown],
         }
         inputs = [*(first for _, _, first, _ in kept), *scans]
         outputs = [*(last for *_, last in kept), *(name for _, name in stacked)]
-        return [*before, Node("Scan", node.name, inputs, outputs, attrs, "", max(node.opset, 11)), *self.unchanged()]  # type: ignore[arg-type]
+        scan = Node("Scan", node.name, inputs, outputs, attrs, "", max(node.opset, 11))  # type: ignore[arg-type]
+        return [*before, scan, *after, *self.unchanged()]
+
+    def grown(
+        self, nodes: list[Node], states: Sequence[_State], results: Sequence[str]
+    ) -> tuple[list[_State], list[tuple[Port, str, Appended]], list[Node]]:
+        """The states that do not only grow; scan outputs in place of those that do, and what makes their last values."""
+        kept: list[_State] = []
+        stacks: list[tuple[Port, str, Appended]] = []
+        after: list[Node] = []
+        for state in states:
+            port, result, first, last = state
+            others = [*results, *(other.name for own, other, *_ in states if own is not port)]
+            found = appended(nodes, port.name, result.name, others) if last else None
+            if found is None:
+                kept.append(state)
+                continue
+            nodes[nodes.index(found.join)] = found.item()
+            stack = f"{self.node.name}/{last}/stack"
+            stacks.append((replace(result, shape=None), stack, found))
+            after += found.after(f"{self.node.name}/{last}", first, stack, last)
+        return kept, stacks, after
 
     def unchanged(self) -> list[Node]:
         """What is carried and stays as it is goes past the loop."""

@@ -254,12 +254,14 @@ def set_scene(
     walked: Walk,
     streamed: Collection[str],
     sequences: Collection[str],
+    whole: Collection[str] = (),
 ) -> Scene:
-    """The candidates of a model: inputs without time that are no scalars of floats, and what the outputs hold."""
+    """The candidates of a model: inputs without time that are no scalars of floats, and what the outputs hold, those of
+    `whole` as they are."""
     walked = _plain(walked)
     inputs = [name for name in fed if name not in streamed and _may_be(walked.facts[name])]
     shapes = {bare(walked.facts[name].shape) for name in inputs}
-    targets = find_targets([o for o in outputs if walked.facts[o].const is None], walked, shapes)
+    targets = find_targets([o for o in outputs if walked.facts[o].const is None], walked, shapes, whole)
     makers = makers_of(walked)
     sequences_of = {root(n.outputs[0], makers, walked): n.outputs[0] for n in walked.nodes if only_step(n, walked)}
     alike = {last: first for last, first in sequences_of.items() if first and last != first}

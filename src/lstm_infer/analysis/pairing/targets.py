@@ -34,6 +34,10 @@ class Part:
         start = self.start * extent // self.extent
         return start, self.stop * extent // self.extent - start
 
+    def scales(self, extent: int) -> bool:
+        """Is the part the same share of an axis of this extent."""
+        return not (self.start * extent % self.extent or self.stop * extent % self.extent)
+
 
 @frozen
 class Place:
@@ -134,14 +138,17 @@ def leaves(value: str, makers: Makers) -> set[str]:
     return found
 
 
-def find_targets(outputs: Sequence[str], walked: Walk, shapes: Collection[tuple[int, ...]]) -> list[Target]:
+def find_targets(
+    outputs: Sequence[str], walked: Walk, shapes: Collection[tuple[int, ...]], whole: Collection[str] = ()
+) -> list[Target]:
     """What the outputs hold. An output that no input's shape (`shapes`, without axes of 1) fits is taken apart where it
-    is joined of several values."""
+    is joined of several values, but for those of `whole`."""
     makers = makers_of(walked)
     places: dict[str, list[Place]] = {}
     for output in outputs:
         fact = walked.facts[output]
-        parts = _parts(output, makers, walked) if bare(fact.shape) not in shapes else {}
+        apart = output not in whole and bare(fact.shape) not in shapes
+        parts = _parts(output, makers, walked) if apart else {}
         for value, part in parts.items() or [(output, None)]:
             places.setdefault(root(value, makers, walked), []).append(Place(output, part))
     return [Target(value, tuple(held), cores(value, makers, walked)) for value, held in places.items()]
