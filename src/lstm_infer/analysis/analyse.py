@@ -20,6 +20,7 @@ from .drawn import with_draws
 from .follow import follow
 from .frames import frame_spec, loop_spec
 from .ground import Ground
+from .lengths import where_fixed
 from .pairing.flow import CACHE
 from .refusal import EachCallError, MixedError, refuse_unknown
 from .remedies import frames_inside, remedy, unrolled
@@ -137,8 +138,14 @@ def _fixed(spec: StreamSpec) -> StreamSpec:
     """The same; refused where the file walks at one length only."""
     size = spec.roles.time_size
     if size not in (None, 1):
+        told, node = where_fixed(spec.roles)
         why = f"the file is fixed to {size} time steps"
-        raise NotStreamableError(f"{why} and cannot be walked at others; use run()", reason=why)
+        raise NotStreamableError(
+            f"{why}{told}; use run(), or export it with time open (dynamic_axes=, dynamic_shapes=)",
+            node=node.name if node else "",
+            op=node.op if node else "",
+            reason=why,
+        )
     return spec
 
 

@@ -87,6 +87,9 @@ def _node(out: Trace, node: Node, walked: Walk) -> None:
             continue
         axis = source[link.axis]
         source_extent = prod(f.extent for f in axis)
+        if link.kind == "spread":
+            made.setdefault((link.output, link.out_axis), []).append((*axis, Factor(0, link.info)))
+            continue
         extent = walked.facts[node.outputs[link.output]].shape[link.out_axis]
         if source_extent != extent:
             if link.kind == "slice" and not (node.op == "Slice" and _mostly(link, extent, source_extent)):

@@ -162,7 +162,11 @@ class _Flow:
             return refusal(node, "reverses time" + _for_whom(self.ground, node))
         if out_axis is None and any(x.kind == "same" for x in mine):
             return mixed(node, "meets, in another order,")
-        return refusal(node, reason(node))
+        place = self.ground.place(node.inputs[mine[0].input]) if mine and mine[0].kind in ("window", "slice") else None
+        if place is not None and place.outer == 1 and place.inner > 1:
+            return refusal(node, "slides over, or cuts, an axis that has several positions for each step", MixedError)
+        told = (lengths.told_part(self.ground, node, link) for link in mine if link.kind in ("slice", "pick"))
+        return refusal(node, next(filter(None, told), "") or reason(node))
 
     def _whole(self, node: Node, out_axis: int | None, mine: Sequence[Link]) -> list[Link]:
         """The links up to one that seems to pass time on, but does so at some lengths only."""
@@ -183,10 +187,17 @@ class _Flow:
         if link.kind == "last" or (last and lengths.at_end(self.ground, node, link)):
             self.ended.add(value)
             return True
+        if link.kind == "spread" and along and lengths.alike(self.ground, node, link):
+            source = node.inputs[link.input]
+            if lengths.sized(self.ground, node) and (self.pace.lag(source), self.pace.rate(source)) != (0, 1):
+                raise refusal(
+                    node, "takes its size from the length of the sequence, of which not every step is there yet"
+                )
+            return True
         if link.kind == "slice" and self._slice(node, value, along, link):
             return True
         if link.kind == "window" and along:
-            if not lengths.slides_alike(self.ground, node, link):
+            if not lengths.alike(self.ground, node, link):
                 raise refusal(node, "pads or slides by the length of the sequence")
             self.windows.window(node, link.input, value, link)
             return True

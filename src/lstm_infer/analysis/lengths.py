@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
+from ..errors import LstmInferError
+from ..graph.fact import Fact
 from ..graph.ir import Array, Node
 from ..graph.links import Link
 from ..ops import recurrent, registry
 from ..ops.common import pass_broadcast
 from ..ops.control import Repeat
 from ..ops.registry import attr
-from ..walk.walk import Walk
+from ..walk.walk import Walk, walk
 from .axes import links
 from .ground import Ground
 from .refusal import refusal
+from .roles import Roles
 
 __all__ = [
+    "alike",
     "at_end",
     "check_branches",
     "check_constants",
@@ -26,9 +31,30 @@ __all__ = [
     "check_trips",
     "cropped",
     "passes",
-    "slides_alike",
+    "sized",
     "strided",
+    "told_part",
+    "where_fixed",
 ]
+
+
+def where_fixed(roles: Roles) -> tuple[str, Node | None]:
+    """What holds a file at its one length, as the end of a sentence, and the node where a walk at another length stops."""
+    told = [why for place, (_, why) in roles.graph.fixed.items() if place in roles.time.items()]
+    if told:
+        return f": {told[0]}", None
+    size, B = roles.analysis_sizes()
+    for n in (size + 1, 2 * size):
+        met: list[Node] = []
+
+        def meet(node: Node, ins: list[Fact | None], met: list[Node] = met) -> None:
+            met.append(node)
+
+        try:
+            walk(roles.graph, roles.feeds(n, B), on_node=meet)
+        except LstmInferError as error:
+            return f" and does not fit {n}: {error}", met[-1] if met else None
+    return " and cannot be walked at others", None
 
 
 def check_branches(ground: Ground) -> None:
@@ -143,15 +169,50 @@ def passes(ground: Ground, node: Node, link: Link) -> bool:
     return True
 
 
-def slides_alike(ground: Ground, node: Node, at: Link) -> bool:
-    """Is the window the same, however long the sequence is."""
-    place = (at.input, at.axis, at.output, at.out_axis)
-    return all(
-        any(
-            (x.input, x.axis, x.output, x.out_axis) == place and x.kind == "window" and x.info == at.info for x in found
+def alike(ground: Ground, node: Node, at: Link) -> bool:
+    """Is the window, or what a step makes, the same, however long the sequence is."""
+    return all(at in found for _, found in _again(ground, node))
+
+
+def told_part(ground: Ground, node: Node, at: Link) -> str:
+    """Which steps a node takes out of the sequence, where they are the first or the last ones at every length; else
+    nothing."""
+    first, last = set[tuple[int, int]](), set[tuple[int, int]]()
+    for walked, found in ((ground.walked, [at]), *_again(ground, node)):
+        n = walked.facts[node.inputs[at.input]].shape[at.axis]
+        places = [(x.input, x.axis, x.output) for x in found]
+        if n < ground.extent or (at.input, at.axis, at.output) not in places:
+            continue  # all that there is
+        link = found[places.index((at.input, at.axis, at.output))]
+        if link.kind not in ("slice", "pick"):
+            continue
+        start, stop, step = link.info if link.kind == "slice" else (link.info % n, link.info % n + 1, 1)
+        if step != 1 or not 0 <= start < stop:
+            return ""
+        if stop - start < n:
+            first.add((start, stop))
+            last.add((n - start, n - stop))
+    if len(last) == 1 and (k := next(iter(last))) and len(first) > 1:
+        back, to = k
+        which = (
+            f"the last {back} steps"
+            if to == 0 and back > 1
+            else f"the steps {-back} to {-to - 1}, counted from the end,"
         )
-        for _, found in _again(ground, node)
-    )
+        which = "the last step" if k == (1, 0) else f"step {-back}, counted from the end," if back - to == 1 else which
+        return f"takes {which} of the sequence, which are known when it has ended"
+    if len(first) == 1:
+        start, stop = next(iter(first))
+        which = f"steps {start} to {stop - 1}" if stop - start > 1 else f"step {start}"
+        return f"takes {which} of the sequence alone, whatever its length: a stream gives a step for each that is fed"
+    return ""
+
+
+def sized(ground: Ground, node: Node) -> bool:
+    """Is a node told a size that follows the length."""
+    told = [node.inputs[i] for i in registry.find(node).sizes if i < len(node.inputs) and node.inputs[i]]
+    found = [[walked.facts[v].const for walked in (ground.walked, *ground.others) if v in walked.facts] for v in told]
+    return any(a is None or b is None or not _equal(a, b) for consts in found for a, b in pairwise(consts))
 
 
 def at_end(ground: Ground, node: Node, at: Link) -> bool:

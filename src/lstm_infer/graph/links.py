@@ -29,6 +29,7 @@ class Link:
          "scan":   position i needs positions 0 .. i (a forward recurrence).
          "whole":  the axes correspond, but position i needs them all (a backward recurrence).
          "window": position i needs a window of positions (info: Window).
+         "spread": position i makes the positions i * n .. i * n + n - 1 and needs no other (info: n).
          "slice":  a part of the axis (info: (start, stop, step), as for range()).
          "pick":   one position; the axis is gone (output axis -1; info: index, negative from the end).
          "last":   the state behind the last position; the axis is gone (output axis -1).

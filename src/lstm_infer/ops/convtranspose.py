@@ -122,8 +122,10 @@ def flow(node: Node, ins: list[Fact | None], outs: list[Fact]) -> list[Link]:
     s = sizes(node, ins)
     links = [Link(0, 0, 0, 0)]
     for a in range(len(s.size)):
-        if s.kernel[a] == s.stride[a] == 1 and s.out[a] == s.size[a]:
-            links.append(Link(0, 2 + a, 0, 2 + a))
+        apart = s.begin[a] == 0 and (s.kernel[a] - 1) * s.dilation[a] < s.stride[a]
+        if apart and s.out[a] == s.size[a] * s.stride[a]:
+            spread = s.stride[a] > 1
+            links.append(Link(0, 2 + a, 0, 2 + a, *(("spread", s.stride[a]) if spread else ())))
         elif s.stride[a] == 1 and _pads_given(node):
             far = (s.kernel[a] - 1) * s.dilation[a]  # the convolution with the kernel turned round
             begin, end = far - s.begin[a], s.out[a] - s.size[a] + s.begin[a]

@@ -153,5 +153,6 @@ register(
         runs="copy",
         sizes=(1, 3),
         mixes="write",
+        why="fills the ends of the sequence with steps of its own",
     )
 )

@@ -295,8 +295,23 @@ def _outside(made: dict[int, Taps], rank: int) -> list[Array]:
 
 
 def flow(node: Node, ins: list[Fact | None], outs: list[Fact]) -> list[Link]:
-    axes = sizes(node, ins)
-    return [Link(0, a, 0, a) for a in range(len(outs[0].shape)) if a not in axes or axes[a].stays]
+    """An axis that stays passes; one of which every position is repeated n times spreads."""
+    links, axes = [], sizes(node, ins)
+    for axis in range(len(outs[0].shape)):
+        if axis not in axes or axes[axis].stays:
+            links.append(Link(0, axis, 0, axis))
+        elif _repeats(node, axes[axis]):
+            links.append(Link(0, axis, 0, axis, "spread", int(axes[axis].scale)))
+    return links
+
+
+def _repeats(node: Node, a: Axis) -> bool:
+    """Is every position of the axis taken as often as the scale says, each beside itself."""
+    n = int(a.scale)
+    if _mode(node) != "nearest" or n != a.scale or n < 2 or a.out != n * a.size:
+        return False
+    found = taps(node, a)
+    return not found.outside.any() and np.array_equal(found.index[:, 0], np.arange(a.out) // n)
 
 
 def lower(node: Node, b: Builder) -> None:

@@ -55,7 +55,7 @@ def _counting(example: Example, native: Walk, longer: Walk, label: int, n: int) 
             continue
         names = [(a, b) for a, b in zip(node.outputs, other.outputs, strict=True) if a and b]
         made = [(native.facts[a].shape, longer.facts[b].shape) for a, b in names]
-        if _cuts(node, other, native, longer, traced, label, n):
+        if _cuts(node, other, native, longer, traced, label, n) or _stretches(node, made, traced, label, n):
             yield node
         kept = {
             axis
@@ -82,6 +82,17 @@ def _cuts(node: Node, other: Node, walked: Walk, longer: Walk, traced: Trace, la
     }
     axis = traced.find(node.inputs[0], label)
     return any(at == axis for at, _ in cut & {(k.axis, k.info) for k in links(other, longer)})
+
+
+def _stretches(
+    node: Node, made: Sequence[tuple[tuple[int, ...], tuple[int, ...]]], traced: Trace, label: int, n: int
+) -> bool:
+    """Is the sequence resized to a number of steps that is no other where it is longer: several times the example's."""
+    axis = traced.find(node.inputs[0], label) if node.op == "Resize" and not node.domain else None
+    if axis is None:
+        return False
+    (before, after), *_ = made
+    return before[axis] == after[axis] and (before[axis] % n == 0 or n % before[axis] == 0)
 
 
 def _repeats(node: Node, name: str, walked: Walk, traced: Trace, axis: int) -> bool:

@@ -190,7 +190,7 @@ def _hint(plan: StreamPlan, name: str, shape: tuple[int, ...], call: str) -> str
             found.append(f"steps of one signal go into run(np.expand_dims(x, {batch + lead}))")
     opened = tuple(None if plan.fed.is_open(name, a) else n for a, n in enumerate(want))
     if call == "run" and lead and _like(shape, opened):
-        found.append("one frame goes into step()")
+        found.append("one frame, whatever its N, goes into step()" if None in opened else "one frame goes into step()")
     swap = _swapped(shape, chunk if call == "run" else want) or (_swapped(shape, step) if call == "step" else None)
     if swap:
         found.append(f"another order of the axes is np.swapaxes(x, {swap[0]}, {swap[1]})")
