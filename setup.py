@@ -1,7 +1,7 @@
-"""Builds the kernels once per instruction set and links them into the two extension modules that call them.
+"""Builds the kernels once per instruction set and links them into the extension module that hands them to the others.
 
 Everything that is not C lives in pyproject.toml. Flags differ per file, which `Extension` cannot say: BuildExt
-compiles the kernels itself, each set into its own folder, and hands the objects to both of these.
+compiles the kernels itself, each set into its own folder, and hands the objects to this one.
 
 Environment
 -----------
@@ -51,7 +51,7 @@ GNU_DOOR = ["-fvisibility=hidden"]
 MSVC_DOOR = ["/O2"]
 
 KERNELS = Path("kernels")
-WITH_KERNELS = ("lstm_infer._core", "lstm_infer._check")
+WITH_KERNELS = "lstm_infer._core"
 MACHINES = {"amd64": "x86_64", "x86_64": "x86_64", "aarch64": "arm64", "arm64": "arm64"}
 
 
@@ -95,9 +95,8 @@ class BuildExt(build_ext):
     def build_extensions(self) -> None:
         objects = self.compile_kernels()
         for ext in self.extensions:
-            ext.extra_objects = (
-                objects if ext.name in WITH_KERNELS else []
-            )  # assigned, not appended: this may run twice
+            # assigned, not appended: this may run twice
+            ext.extra_objects = objects if ext.name == WITH_KERNELS else []
             ext.extra_compile_args = MSVC_DOOR if self.compiler.compiler_type == "msvc" else GNU_DOOR + gnu_flags("-O2")
         super().build_extensions()
 

@@ -5,12 +5,12 @@ from libc.stdint cimport uintptr_t
 
 cimport numpy as cnp
 
-from lstm_infer._kernels cimport *
+from lstm_infer._core cimport find_isa
+from lstm_infer._kernels cimport li_kernels
 
 import numpy as np
 
-from lstm_infer._core import list_isas, slots
-from lstm_infer.errors import IsaError
+from lstm_infer._core import slots
 
 cnp.import_array()
 
@@ -22,13 +22,9 @@ def call(str isa, str slot, words, bases):
     cdef Py_ssize_t n
     cdef int status
     cdef int index = dict(slots)[slot][0]
-    cdef const li_kernels *kernels
+    cdef const li_kernels *kernels = find_isa(isa)
     cdef const void *args
     cdef char **table
-    isas = list_isas()
-    if (isa, True) not in isas:
-        raise IsaError(f"instruction set {isa!r}: unknown, or not runnable here; have {isas}")
-    kernels = li_isa_kernels(isas.index((isa, True)))
     words = np.ascontiguousarray(words, np.int64)
     args = cnp.PyArray_DATA(<cnp.ndarray>words)
     bases = tuple(bases)

@@ -2,7 +2,7 @@
 
 from libc.stdint cimport int64_t
 
-from lstm_infer._kernels cimport li_step, li_steps
+from lstm_infer._kernels cimport li_kernels, li_step, li_steps
 
 
 cdef class Plan:
@@ -15,6 +15,7 @@ cdef class Plan:
     cdef readonly str isa
 
 
+cdef const li_kernels *find_isa(str isa) except NULL
 cdef char *address(object base) except? NULL
 cdef object step_error(int64_t code)
 cdef int64_t run_steps(const li_step *steps, int64_t n_steps, char **bases) noexcept nogil
