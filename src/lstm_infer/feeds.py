@@ -21,6 +21,7 @@ __all__ = [
     "Options",
     "asked_precision",
     "bound_inputs",
+    "check_baked",
     "check_batch",
     "check_fixed",
     "check_sizes",
@@ -100,12 +101,13 @@ def _named(what: str, value: Any) -> dict[str, Any]:
 def fed_ports(graph: Graph, options: Options) -> list[Port]:
     """The fed inputs, with the sizes that the caller fixed."""
     known = {port.name: port for port in graph.inputs}
+    constant = known.keys() | graph.defaults.keys() | graph.baked.keys()
     for what, names in (
         ("inputs", options.inputs), ("constants", options.constants),
         ("states", options.states or {}), ("time_axis", options.time_axis or {}),
     ):  # fmt: skip
         for name in names:
-            if name not in known:
+            if name not in (constant if what == "constants" else known):
                 raise FeedError(f"{what}: there is no input {name!r}; the model takes {sorted(known)}")
     for name, axis in (options.time_axis or {}).items():
         shape = options.inputs.get(name, known[name].shape)
@@ -174,6 +176,22 @@ def checked_feeds(
             raise FeedError(f"input {port.name!r} is missing; the model takes {names}{hint}")
         arrays.append(_feed(port, feeds[port.name]))
     return arrays
+
+
+def check_baked(graph: Graph, feeds: Mapping[str, NDArray[Any]], options: Options) -> None:
+    """What is fed for an input with a value in the file can take its place.
+
+    Raises
+    ------
+    FeedError
+        The graph holds what was made of the file's value.
+    """
+    for name in feeds:
+        if name in graph.baked and name not in options.constants:
+            raise FeedError(
+                f"input {name!r} has a value in the file, from which constants were made when it was loaded; give it another one "
+                f"with load(..., constants={{{name!r}: ...}})"
+            )
 
 
 def check_sizes(ports: Sequence[Port], arrays: Sequence[NDArray[Any]], opens: Callable[[str, int], bool]) -> None:

@@ -70,7 +70,7 @@ def load(
     inputs : dict of name to shape, optional
         Fixes sizes the file leaves open; None keeps one open.
     constants : dict of name to value, optional
-        Turns inputs into constants, such as `{"sr": 16000}`.
+        Turns inputs into constants, such as `{"sr": 16000}`; of an input with a value in the file, gives it another.
     states : dict of input name to output name, optional
         Says which output holds the next value of which input, in place of what is found.
     time_axis : dict of input name to axis, optional
@@ -148,11 +148,13 @@ class Model(ManySignals, Mapped):
         self._ports = parts.fed_ports(graph, options)
         self._repaired: tuple[str, ...] = () if before is None else before.repaired
         with budget.open_budget(graph.allowance), parts.remembering(graph) as walks:
+            readers = parts.fix_defaults(graph, options.constants)
             if before is None:
                 log.debug("load", "recognising cells and loops in %d nodes", len(graph.nodes))
                 self._repaired = _rewritten(graph, self._ports, options)
             log.debug("load", "finding time and batch")
             self._prepare()
+            self._default_ports = parts.settle_defaults(graph, readers, self._walked_roles.facts)
             walks.rest(graph, *self._walked_roles.asked_again())
 
     def _prepare(self) -> None:
@@ -163,9 +165,6 @@ class Model(ManySignals, Mapped):
         self._quick = [(p.name, p.dtype, -1 if p.shape is None else len(p.shape)) for p in self._ports]
         options.precision.check(node.name for node in self._weighted())
         self._output_names = tuple(p.name for p in graph.outputs)
-        self._default_ports = [
-            parts.Port(n, a.dtype, a.shape) for n, a in graph.defaults.items() if n not in options.constants
-        ]
         self._walked_roles = parts.find_roles(graph, self._ports, options.constants, options.time_axis)
         self._streams = parts.Answer(graph, self._walked_roles, self._ports, options, self._programs)
         self._refuse_unbuilt()
@@ -409,6 +408,7 @@ class Model(ManySignals, Mapped):
     def _checked(self, feeds: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
         """The inputs in order, then those with a default that are fed all the same; every one checked."""
         ports = [*self._ports, *(p for p in self._default_ports if p.name in feeds)]
+        parts.check_baked(self._graph, feeds, self._options)
         return parts.checked_feeds(ports, feeds, self._options, lambda name: any(s.name == name for s in self.states))
 
     def _make_program(

@@ -9,6 +9,7 @@ from .analysis.find_roles import find_roles
 from .answer import Answer
 from .feeds import (
     asked_precision,
+    check_baked,
     check_fixed,
     check_sizes,
     checked_feeds,
@@ -27,7 +28,7 @@ from .ops import recurrent, registry
 from .ops.registry import is_built
 from .program.store import ConstStore
 from .programs import Programs
-from .recognise import pad_delays, rewrite, thaw, warn_once
+from .recognise import fix_defaults, pad_delays, rewrite, settle_defaults, thaw, warn_once
 from .records import StreamInfo, printable
 from .shown import model_html, shape_text
 from .summary import summarize
@@ -42,11 +43,13 @@ __all__ = [
     "Programs",
     "StreamInfo",
     "asked_precision",
+    "check_baked",
     "check_fixed",
     "check_sizes",
     "checked_feeds",
     "fed_ports",
     "find_roles",
+    "fix_defaults",
     "held_bytes",
     "held_ports",
     "hold_weights",
@@ -65,6 +68,7 @@ __all__ = [
     "replace",
     "restored",
     "rewrite",
+    "settle_defaults",
     "shape_text",
     "summarize",
     "thaw",

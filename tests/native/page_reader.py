@@ -77,7 +77,11 @@ class Reader:
     def to_onnx(self) -> bytes:
         """The same as a file of ONNX."""
         graph = self._graph(self.graph)
-        graph.initializer.extend(self._tensor(number, name) for name, number in self.graph["defaults"].items())
+        graph.input.extend(
+            helper.make_tensor_value_info(one.name, one.data_type, one.dims)
+            for one in graph.initializer
+            if one.name in self.graph["defaults"]
+        )
         opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid("com.microsoft", 1)]
         return helper.make_model(graph, opset_imports=opsets, ir_version=10).SerializeToString()
 

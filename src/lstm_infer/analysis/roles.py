@@ -116,6 +116,10 @@ class Roles:
         """Walk the graph at these sizes."""
         return walk(self.graph, self.feeds(T, B))
 
+    def facts(self) -> dict[str, Fact] | None:
+        """All values at the sizes of the analysis; None where the graph does not walk."""
+        return None if self.walkable else self.walk(*self.analysis_sizes()).facts
+
     def analysis_sizes(self) -> tuple[int, int]:
         """Sizes for analysis: distinctive where they are free."""
         return self.time_size or self.probes[0], self.batch_size or self.batch_probe

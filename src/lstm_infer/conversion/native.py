@@ -106,7 +106,7 @@ class _Writer:
             "producer": graph.producer, "opsets": graph.opsets, "unrolled": graph.unrolled,
             "split_whole": sorted(graph.split_whole),
             "fixed": [[name, axis, size, why] for (name, axis), (size, why) in graph.fixed.items()],
-            "defaults": {name: self._constant(array) for name, array in graph.defaults.items()},
+            "defaults": {name: self._constant(graph.consts[name]) for name in graph.defaults},
             **({"meta": graph.meta} if graph.meta else {}),
         }  # fmt: skip
         nodes = {node.name for node in graph.walk()}

@@ -68,6 +68,8 @@ class Graph:
     consts: dict[str, Array] = field(default_factory=dict)
     defaults: dict[str, Array] = field(default_factory=dict)
     """Values of inputs that need not be fed (initializers that are graph inputs too)."""
+    baked: dict[str, Port] = field(default_factory=dict)
+    """Those that cannot be fed any more: what was made of their values is part of the graph."""
     producer: str = ""
     meta: dict[str, Any] = field(default_factory=dict)
     """What the file says of itself, under the names that onnxruntime has for it."""

@@ -30,10 +30,9 @@ def graph_of(document: Value, constant: Constant, n_bytes: int) -> Graph:
     graph.producer = document["producer"].text()
     graph.opsets = {name: version.number(0, 2**31) for name, version in document["opsets"].named().items()}
     graph.defaults = {name: constant(value) for name, value in document["defaults"].named().items()}
-    ports = {port.name for port in graph.inputs}
-    for name in graph.defaults:
-        if name not in ports:
-            raise document["defaults"].wrong("values of inputs")
+    for name, array in graph.defaults.items():
+        if graph.consts.get(name) is not array:
+            raise document["defaults"].wrong("names of constants of the graph, with their values")
     graph.split_whole = {n.number() for n in document["split_whole"].items()}
     graph.unrolled = document["unrolled"].number(0)
     if "meta" in document.named():  # from 1.3 on

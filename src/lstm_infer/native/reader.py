@@ -11,7 +11,7 @@ from .. import ops as _ops  # noqa: F401  (registers the operators)
 from ..errors import FormatError
 from ..feeds import Options
 from ..frozen import frozen
-from ..graph.ir import Array, Graph
+from ..graph.ir import Array, Graph, Port
 from ..graph.weights import Weight, mark
 from ..ops import registry
 from ..program.packing import HEAD
@@ -80,7 +80,9 @@ class _Reader:
         for panel, view in zip(self._panels, self._views, strict=True):
             self._store.restore(self._key(panel, view), view)
         self._restore_held(graph)
-        return Restored(graph, self._options(isa), self._store, tuple(head["repaired"].texts()))
+        options, ports = self._options(isa), {port.name for port in graph.inputs}
+        graph.baked = {n: Port(n, a.dtype, a.shape) for n, a in options.constants.items() if n not in ports}
+        return Restored(graph, options, self._store, tuple(head["repaired"].texts()))
 
     # ---- constants --------------------------------------------------------------------------------------
 

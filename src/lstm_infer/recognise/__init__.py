@@ -20,6 +20,7 @@ from .frozen import thaw
 from .known import Known, know
 from .loops import normalise
 from .notice import warn_once
+from .overridable import fix_defaults, settle_defaults
 from .pairs import join_pairs
 from .positions import is_worth_it, read_sequences
 from .quantised import UNFOLDED, is_quantised, join_quantised
@@ -31,7 +32,7 @@ from .unfused import take_fused_apart
 from .unrolled import roll_up
 from .whole import name_whole_slices
 
-__all__ = ["pad_delays", "rewrite", "thaw", "warn_once"]
+__all__ = ["fix_defaults", "pad_delays", "rewrite", "settle_defaults", "thaw", "warn_once"]
 
 
 def rewrite(
