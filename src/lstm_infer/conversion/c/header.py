@@ -107,10 +107,10 @@ def _states_text(source: Source) -> str:
     """Where public states lie in a state."""
     upper, lines = source.options.name.upper(), []
     names = c_names(source.schedule.plan.states, ["BYTES"])  # NAME_STATE_BYTES is the size of all
-    for key, (view, info) in source.schedule.plan.states.items():
+    for own, (view, info) in zip(names, source.schedule.plan.states.values(), strict=True):
         at = source.head_bytes + view.buffer.offset + view.byte_offset
         shape = "".join(f"[{n}]" for n in view.shape)
-        lines.append(f"#define {upper}_STATE_{names[key]} {at} /* {plain(info.name)}: {view.dtype.name} {shape} */")
+        lines.append(f"#define {upper}_STATE_{own} {at} /* {plain(info.name)}: {view.dtype.name} {shape} */")
     return "\n".join(["", "/* Where states lie in the buffer, in bytes. */", *lines, ""]) if lines else ""
 
 

@@ -90,15 +90,14 @@ def ports(found: Schedule, repeats: int, model: str) -> tuple[list[Port], list[P
     """
     plan = found.plan
     spec, facts = plan.spec, plan.fed.facts(found.steps)
-    names = c_names(
-        [*plan.fed.names, *(output.name for output in spec.outputs)], [f"{model}_{call}" for call in CALLS.split()]
-    )
-    inputs = []
+    made = [f"{o.name}_out" if o.name in plan.fed.names else o.name for o in spec.outputs]
+    names = c_names([*plan.fed.names, *made], [f"{model}_{call}" for call in CALLS.split()])
+    inputs, own = [], iter(names)
     for name in plan.fed.names:
         time = -1 if spec.mode == "frame" else spec.roles.time.get(name, -1)
         streamed = time >= 0 or (spec.mode == "frame" and name in plan.fed.streamed)
         shape, dtype = facts[name].shape, facts[name].dtype
-        inputs.append(_port(name, names[name], dtype, shape, time, shape[time] if time >= 0 else 1, streamed))
+        inputs.append(_port(name, next(own), dtype, shape, time, shape[time] if time >= 0 else 1, streamed))
     outputs = []
     for index, output in enumerate(spec.outputs):
         mine = [run.facts[run.present.index(index)] for run in (*found.runs, *found.flushes) if index in run.present]
@@ -106,7 +105,7 @@ def ports(found: Schedule, repeats: int, model: str) -> tuple[list[Port], list[P
         time = output.axis if output.kind == "time" and spec.mode != "frame" else -1
         steps = max((one.shape[time] for one in mine), default=0) if time >= 0 else 1
         moves = time >= 0 or spec.mode == "frame"
-        outputs.append(_port(output.name, names[output.name], fact.dtype, fact.shape, time, steps, moves))
+        outputs.append(_port(output.name, next(own), fact.dtype, fact.shape, time, steps, moves))
     if repeats > 1:
         for port in (*inputs, *outputs):
             if port.moves and prod(port.shape[: max(port.time, 0)]) > 1:
@@ -125,9 +124,9 @@ def _port(
     return Port(name, c_name, dtype, shape, time, steps, moves)
 
 
-def c_names(names: Iterable[str], taken: Iterable[str] = ()) -> dict[str, str]:
+def c_names(names: Iterable[str], taken: Iterable[str] = ()) -> list[str]:
     """A name for C for each of these, all different, and none of those that are taken."""
-    found: dict[str, str] = {}
+    found = list[str]()
     used = {*WORDS.split(), *taken}
     for name in names:
         made = re.sub(r"\W+", "_", name, flags=re.ASCII).strip("_") or "value"
@@ -138,7 +137,7 @@ def c_names(names: Iterable[str], taken: Iterable[str] = ()) -> dict[str, str]:
             count += 1
             one = f"{made}_{count}"
         used.add(one)
-        found[name] = one
+        found.append(one)
     return found
 
 

@@ -73,7 +73,8 @@ def drive(file: StepFile, live: Live) -> tuple[dict[str, NDArray[Any] | None], d
         if at == live.steps and n:
             last = {r["of"]: state[r["input"]] for r in file.states if r["kind"] == "state"}
     return {
-        name: _joined(file.stream, name, [out[name] for out in made], live) for name in file.stream["outputs"]
+        said.get("of", name): _joined(file.stream, name, [out[name] for out in made], live)
+        for name, said in file.stream["outputs"].items()
     }, last
 
 

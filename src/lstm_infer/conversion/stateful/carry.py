@@ -51,19 +51,20 @@ class Carries:
 
     def port(self, label: str, after: str, shape: tuple[int, ...], dtype: Any) -> Carry:
         """A state that is an input of the source; `after`: the output with its next value, "" for a new one."""
-        carry = Carry(label, "state", label, after or self._fresh(f"{label}_out"), shape, np.dtype(dtype), 0.0)
+        carry = Carry(label, "state", label, after or self.fresh(f"{label}_out"), shape, np.dtype(dtype), 0.0)
         self.found[label] = carry
         return carry
 
     def hidden(self, label: str, kind: str, shape: tuple[int, ...], dtype: Any, first: Array | float) -> Carry:
         """A state that the source hides."""
-        name = self._fresh(_valid(label), pair=True)
+        name = self.fresh(_valid(label), pair=True)
         self.taken.add(f"{name}_out")
         carry = Carry(label, kind, name, f"{name}_out", shape, np.dtype(dtype), first)
         self.found[label] = carry
         return carry
 
-    def _fresh(self, wish: str, *, pair: bool = False) -> str:
+    def fresh(self, wish: str, *, pair: bool = False) -> str:
+        """A name that no port has; pair: neither has that of its next value."""
         name, number = wish, 1
         while name in self.taken or (pair and f"{name}_out" in self.taken):
             number += 1

@@ -37,6 +37,8 @@ class Draft:
     consts: dict[str, Array] = field(default_factory=dict)
     inputs: list[Port] = field(default_factory=list)
     outputs: list[Port] = field(default_factory=list)
+    called: dict[str, str] = field(default_factory=dict)
+    """Outputs of the source that have another name here: an input has theirs."""
     _made: dict[tuple[Any, ...], str] = field(default_factory=dict)
 
     def const(self, value: Any, dtype: Any = None, hint: str = "const") -> str:

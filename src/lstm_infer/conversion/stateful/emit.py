@@ -144,9 +144,12 @@ class Emitter(Scene):
             whole = place.part is None and self.facts[out].shape == fact.shape and place.output == out
             once = list(spec.pairs.values()).count(out) == 1
             shown = self._in_turn and any(output.name == out for output in spec.outputs)
-            kept = whole and once and not shown and self._outputs[out].dtype == fact.dtype
+            kept = whole and once and not shown and self._outputs[out].dtype == fact.dtype and not self._is_input(out)
             carry = self.states.port(name, out if kept else "", fact.shape, fact.dtype)
             self.at[name] = self.carry_in(carry)
+
+    def _is_input(self, name: str) -> bool:
+        return any(port.name == name for port in self.spec.roles.inputs)
 
     def _give_outputs(self) -> None:
         d, spec = self.d, self.spec
@@ -154,8 +157,10 @@ class Emitter(Scene):
         for output in spec.outputs:
             port = self._outputs[output.name]
             if output.name not in kept:
-                made = self.value(output.name)
-                d.outputs.append(d.port(d.cast(made, self.facts[output.name].dtype, port.name)))
+                made, name = self.value(output.name), port.name
+                if self._is_input(name):
+                    d.called[name] = self.states.fresh(f"{name}_out")
+                d.outputs.append(d.port(d.cast(made, self.facts[output.name].dtype, d.called.get(name, name))))
         for name in spec.pairs:
             carry = self.states.found[name]
             place = spec.pairs.next[name].place

@@ -124,8 +124,10 @@ def _stream(built: Built) -> dict[str, Any]:
         pace = built.step.pace(output.name)
         axis = output.axis if output.kind == "time" else 0
         once = output.kind == "frame" and not frames  # as Stream.run gives it: the last one
-        outputs[output.name] = {
+        name = built.draft.called.get(output.name, output.name)
+        outputs[name] = {
             "kind": "last" if once else output.kind, "axis": axis, "drop": pace.lag, "rate": pace.rate, "more": pace.more,
+            **({"of": output.name} if name != output.name else {}),
         }  # fmt: skip
     paces = [built.step.pace(o.name) for o in spec.outputs if o.kind in ("time", "last")]
     late = [(p.length(T) + p.lag) * p.rate - T for p in paces for T in range(4 * chunk, 5 * chunk)]

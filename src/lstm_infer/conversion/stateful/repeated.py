@@ -24,7 +24,8 @@ def in_turn(draft: Draft, spec: StreamSpec, carries: Sequence[Carry], n: int) ->
     results = [port.name for port in draft.outputs if port.name not in states.values()]
     timed = spec.mode != "frame"
     axes = {name: spec.roles.time[name] if timed else -1 for name in streamed}
-    axes |= {output.name: output.axis if output.kind == "time" else -1 for output in spec.outputs}
+    called = {output.name: draft.called.get(output.name, output.name) for output in spec.outputs}
+    axes |= {called[output.name]: output.axis if output.kind == "time" else -1 for output in spec.outputs}
     names = {name: draft.names.fresh(f"{name}/inside") for name in (*states, *states.values(), *streamed, *results)}
     draft.facts |= {new: draft.facts[old] for old, new in names.items()}
     steps, draft.nodes = [_renamed(node, names) for node in draft.nodes], []
@@ -41,7 +42,7 @@ def in_turn(draft: Draft, spec: StreamSpec, carries: Sequence[Carry], n: int) ->
         "scan_output_axes": [max(axes[name], 0) for name in results],
     }
     many = ("time",) if timed else ("frame",)
-    once = {output.name for output in spec.outputs if output.kind not in many}
+    once = {called[output.name] for output in spec.outputs if output.kind not in many}
     rows_of = {name: draft.names.fresh(f"{name}/rows") if name in once else name for name in results}
     outs = [*states.values(), *rows_of.values()]
     facts = [draft.facts[name] for name in states.values()]
