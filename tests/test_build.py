@@ -121,5 +121,5 @@ def test_metadata() -> None:
     tomllib = pytest.importorskip("tomllib", reason="tomllib came with Python 3.11")
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert {re.split(r"[<>=]", name)[0] for name in project["dependencies"]} == {"numpy", "onnx"}
-    assert project["scripts"] == {"lstm-infer": "lstm_infer.cli.command:main"}
+    assert project["scripts"] == {"lstm-infer": "lstm_infer.__main__:run"}
     assert (ROOT / "src" / "lstm_infer" / "py.typed").exists()

@@ -16,6 +16,7 @@ import lstm_infer
 import stream_models
 from lstm_infer.cli import command as cli
 from lstm_infer.cli import values
+from lstm_infer.cli.demo.show import MODEL
 from lstm_infer.cli.wav import read_wav, write_wav
 from lstm_infer.drive import timing
 from lstm_infer.drive.tables import plain_table
@@ -389,6 +390,58 @@ def test_run_says_what_does_not_fit(path, tmp_path, capsys):
         assert message in said and said.count("\n") == 1, (argv, said)
     assert call("run", file, "--input", tmp_path / "wide.npy", "--output", tmp_path / "y.npy") == 0
     assert "converted from float64" in capsys.readouterr().err
+
+
+def test_files_in_which_nothing_stands(path, tmp_path, capsys):
+    file = path("state_io")
+    for name in ("x.npy", "x.npz", "x.csv", "x.wav", "blank.csv", "head.csv", "text.npy"):
+        (tmp_path / name).write_text({"head.csv": "a,b\n", "blank.csv": "\n\n", "text.npy": "1,2,3\n"}.get(name, ""))
+    np.save(tmp_path / "objects.npy", np.array([None, {}], object), allow_pickle=True)
+    np.savez(tmp_path / "objects.npz", x=np.array([None, {}], object))
+    cases = {
+        "x.npy": "x.npy: the file is empty; write it again",
+        "x.npz": "x.npz: the file is empty; write it again",
+        "x.wav": "x.wav: the file is empty; write it again",
+        "x.csv": "x.csv: no row of numbers is in it; a row of them is expected for each step",
+        "blank.csv": "blank.csv: no row of numbers is in it",
+        "head.csv": "head.csv: no row of numbers is in it",
+        "text.npy": "text.npy: is not written by NumPy; np.save(path, array) writes such a file",
+        "objects.npy": "save numbers: np.save(path, np.asarray(x, np.float32))",
+        "objects.npz": "save numbers: np.save(path, np.asarray(x, np.float32))",
+    }
+    for name, message in cases.items():
+        assert call("run", file, "--input", tmp_path / name, "--output", tmp_path / "y.npy") == 2
+        said = capsys.readouterr().err
+        assert message in said and said.count("\n") == 1, said
+        if name != "x.wav":
+            assert call("precision", file, "--input", tmp_path / name) == 2
+            assert message in capsys.readouterr().err
+    assert call("precision", file, "--input", f"x={tmp_path / 'x.npy'}") == 2
+    assert "x.npy: the file is empty" in capsys.readouterr().err
+    np.save(tmp_path / "some.npy", signal())
+    assert call("run", file, "--input", tmp_path / "some.npy", "--output", tmp_path / "y.npy",
+                "--initial", tmp_path / "x.npz") == 2  # fmt: skip
+    assert "x.npz: the file is empty" in capsys.readouterr().err
+    (tmp_path / "model.lsi").touch()
+    assert call("inspect", tmp_path / "model.lsi") == 2
+    assert "model.lsi: is empty; convert the model again" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", ["npy", "npz", "csv", "wav"])
+def test_a_signal_without_a_step_gives_none(kind, path, tmp_path, capsys):
+    np.save(tmp_path / "x.npy", np.zeros((0, 1, 1), np.float32))
+    write_wav(tmp_path / "x.wav", np.zeros((0, 1), np.float32), 48000)
+    for name in ("x.npy", "x.wav"):
+        out = tmp_path / f"y.{kind}"
+        assert call("run", MODEL, "--input", tmp_path / name, "--output", out, "--rate", 48000) == 0
+        assert "input 'x' is empty, [0, 1, 1]: there is no step to stream" in capsys.readouterr().err
+        if kind == "csv":
+            assert out.read_text() == ""
+        elif kind == "wav":
+            assert read_wav(out)[0].shape == (0, 1)
+        else:
+            found = np.load(out)
+            assert (found if kind == "npy" else found["y"]).shape == (0, 1, 1)
 
 
 # ---- demo, isa, the edges -------------------------------------------------------------------------------

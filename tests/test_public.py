@@ -37,6 +37,29 @@ def test_a_pickled_model_is_the_same(model: lstm_infer.Model) -> None:
     assert weakref.ref(twin)() is twin
 
 
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_every_protocol_of_pickle_takes_what_one_takes(model: lstm_infer.Model, protocol: int, tmp_path: Path) -> None:
+    import lstm_infer.onnxruntime as ort
+
+    x = np.random.default_rng(0).random((3, 1, stream_models.INPUTS), np.float32)
+    stream = model.stream()
+    stream.run(x)
+    lstm_infer.convert(model, tmp_path / "model.lsi")
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = ort.InferenceSession(stream_models.hidden_state(), options)
+    shown = (*model.inputs, *model.states, *model.layers, model.streaming, session.get_modelmeta())
+    kept = [model, lstm_infer.load(tmp_path / "model.lsi"), stream, session, ort.OrtValue(x), ort.RunOptions(), *shown]
+    again = pickle.loads(pickle.dumps(kept, protocol))
+    for one, twin in zip(kept[:2], again[:2], strict=True):
+        np.testing.assert_array_equal(one.run({"x": x})["y"], twin.run({"x": x})["y"])
+    np.testing.assert_array_equal(stream.run(x), again[2].run(x))
+    np.testing.assert_array_equal(session.run(None, {"x": x})[0], again[3].run(None, {"x": x})[0])
+    assert again[3].get_session_options() == options and again[3].get_session_options().intra_op_num_threads == 1
+    np.testing.assert_array_equal(again[4].numpy(), x)
+    assert again[5:] == kept[5:]
+
+
 def test_tab_completion_shows_public_names_only(model: lstm_infer.Model) -> None:
     """Whatever was imported by now."""
     shown = {name for name in dir(lstm_infer) if not name.startswith("__")}

@@ -16,7 +16,7 @@ lines like these for a file. `lstm_infer.onnxruntime` has the names of onnxrunti
 All of it is imported when it is first asked for, NumPy too.
 """
 
-from typing import TYPE_CHECKING
+TYPE_CHECKING = False  # as `typing` has it, which takes longer to import than all of this
 
 __version__ = "0.1.0"
 

@@ -275,6 +275,85 @@ def test_options_that_mean_nothing_are_named_once(tmp_path, monkeypatch):
         options.get_session_config_entry("x")
 
 
+VALUES = [
+    0,
+    1,
+    3,
+    7,
+    99,
+    -1,
+    1 << 31,
+    1 << 40,
+    True,
+    False,
+    None,
+    1.0,
+    1.5,
+    "1",
+    "all",
+    "",
+    [],
+    {},
+    np.int64(1),
+    np.bool_(True),
+]
+"""What is tried for every option, beside a member of each enumeration."""
+
+
+@pytest.mark.parametrize("kind", ["SessionOptions", "RunOptions"])
+def test_an_option_takes_what_the_original_takes(kind):
+    here = getattr(mine, kind)()
+    plain = {name: getattr(here, name) for name in here.__dataclass_fields__ if not name.startswith("_")}
+    enumerations = ("GraphOptimizationLevel.ORT_ENABLE_BASIC", "ExecutionMode.ORT_PARALLEL", "ExecutionOrder.DEFAULT")
+    for name in plain:
+        for value in (*VALUES, *enumerations):
+            results = []
+            for ort in (theirs, mine):
+                options, given = getattr(ort, kind)(), value
+                if value in enumerations if isinstance(value, str) else False:
+                    of, _, member = value.partition(".")
+                    given = getattr(getattr(ort, of), member)
+                try:
+                    setattr(options, name, given)
+                    found = getattr(options, name)
+                    results.append(found if isinstance(plain[name], str) else int(found))
+                except TypeError:
+                    results.append("TypeError")
+            assert results[0] == results[1], (name, value, results)
+
+
+def test_members_of_the_original_are_taken():
+    options = mine.SessionOptions()
+    options.graph_optimization_level = theirs.GraphOptimizationLevel.ORT_DISABLE_ALL
+    assert options.graph_optimization_level is mine.GraphOptimizationLevel.ORT_DISABLE_ALL
+
+
+@pytest.mark.parametrize(
+    ("call", "remedy"),
+    [
+        (lambda data: mine.InferenceSession(data, session_options=mine.SessionOptions()), "is it sess_options=?"),
+        (lambda data: mine.InferenceSession(data, provider=["CPUExecutionProvider"]), "is it providers=?"),
+        (lambda data: mine.InferenceSession(data, verbose=True), "it takes path_or_bytes, sess_options, providers"),
+        (lambda data: mine.InferenceSession(data, ["CPUExecutionProvider"]), "InferenceSession(path, providers=[...])"),
+        (lambda data: mine.InferenceSession(data, mine.SessionOptions), "that is the class, write SessionOptions()"),
+        (lambda data: mine.InferenceSession(data, {"threads": 1}), "write ort.SessionOptions()"),
+        (lambda data: mine.InferenceSession(data, providers="CPUExecutionProvider"), "write ['CPUExecutionProvider']"),
+        (lambda data: mine.InferenceSession(data, providers=[3]), "names, or (name, dict of options), expected, got 3"),
+        (lambda data: mine.InferenceSession(data, None, ["CPUExecutionProvider"], [{}, {}]), "each of 1 providers"),
+        (lambda data: mine.InferenceSession(data).run(None, {}, {"terminate": True}), "write ort.RunOptions()"),
+        (lambda data: mine.InferenceSession(data).run({}, None), "write run(None, {'x': ...})"),
+        (lambda data: mine.InferenceSession(data).run(None, np.ones(3)), "write run(None, {'x': ...})"),
+        (lambda data: setattr(mine.SessionOptions(), "graph_optimization_level", 3), "GraphOptimizationLevel.ORT_ENABLE_L"),
+        (lambda data: setattr(mine.SessionOptions(), "execution_mode", "fast"), "write ExecutionMode.ORT_SEQUENTIAL"),
+        (lambda data: mine.SessionOptions().add_session_config_entry("a", 1), "config_value: a text expected, got 1"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_an_argument_names_it(call, remedy):
+    with pytest.raises(ArgumentError) as caught:
+        call(stream_models.hidden_state())
+    assert remedy in str(caught.value) and "load()" not in str(caught.value)
+
+
 @pytest.mark.parametrize("name", ["T", "B"])
 def test_a_size_is_fixed_by_its_name(tmp_path, name):
     path, said = model_file(tmp_path), []

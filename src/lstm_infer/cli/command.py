@@ -21,9 +21,12 @@ from .said import said, say, show_warning
 from .tables import loading, progress
 from .values import above_zero, axis, constant, kind, named_file, pair, pair_or_file, positive, shape
 
-__all__ = ["main"]
+__all__ = ["interrupted", "main"]
 
 FINE, WRONG, COULD_NOT, INTERRUPTED = 0, 1, 2, 130
+
+interrupted: list[int] = []
+"""Signals of Ctrl-C that came while `main` ran; `__main__` fills it."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -58,13 +61,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader left; nothing more to say to it
         return COULD_NOT
     except KeyboardInterrupt:
-        print("lstm-infer: interrupted", file=sys.stderr)
-        return INTERRUPTED
-    except (LstmInferError, OSError, ValueError) as error:
-        if args.traceback:
+        return _stopped()
+    except Exception as error:
+        if interrupted:  # what was imported or called made another error of it
+            return _stopped()
+        if args.traceback or not isinstance(error, (LstmInferError, OSError, ValueError)):
             raise
         print(f"lstm-infer: {said(error, options=hasattr(args, 'constants'))}", file=sys.stderr)
         return COULD_NOT
+
+
+def _stopped() -> int:
+    print("lstm-infer: interrupted", file=sys.stderr)
+    return INTERRUPTED
 
 
 def _with_streams() -> None:

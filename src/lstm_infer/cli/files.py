@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile, is_zipfile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +20,7 @@ from ..model import Model
 from ..records import InputInfo
 from .wav import read_wav, write_wav
 
-__all__ = ["Signal", "check_output", "read_arrays", "read_signal", "write_outcome"]
+__all__ = ["Signal", "check_output", "read_array", "read_arrays", "read_signal", "write_outcome"]
 
 KINDS = ".npy, .npz, .csv, .wav"
 
@@ -44,14 +46,48 @@ def read_arrays(path: Path) -> Feeds:
     OSError
         It cannot be read.
     """
+    file = _loaded(path)
+    if isinstance(file, np.ndarray):
+        raise FormatError(f"{path}: holds one array, expected an .npz file with arrays by name")
+    with file:
+        arrays: Feeds = _numbers(path, lambda: {name: file[name] for name in file.files})
+    return arrays
+
+
+def read_array(path: Path) -> NDArray[Any]:
+    """The array of a .npy file.
+
+    Raises
+    ------
+    FormatError
+        It is no .npy file, or holds pickled objects.
+    OSError
+        It cannot be read.
+    """
+    file = _loaded(path)
+    if not isinstance(file, np.ndarray):
+        raise FormatError(f"{path}: holds arrays by name, expected a .npy file with one (an .npz is read by its name)")
+    return file
+
+
+def _loaded(path: Path) -> Any:
+    """What NumPy wrote into a file."""
+    if path.stat().st_size == 0:
+        raise FormatError(f"{path}: the file is empty; write it again")
+    return _numbers(path, lambda: np.load(path, allow_pickle=False))
+
+
+def _numbers(path: Path, read: Callable[[], Any]) -> Any:
+    """What `read` reads, unless it is broken, or no numbers."""
     try:
-        file = np.load(path, allow_pickle=False)
-        if isinstance(file, np.ndarray):
-            raise FormatError(f"{path}: holds one array, expected an .npz file with arrays by name")
-        with file:
-            return {name: file[name] for name in file.files}
-    except (ValueError, EOFError, KeyError) as error:
-        raise FormatError(f"{path}: {error}") from error
+        return read()
+    except (ValueError, EOFError, KeyError, BadZipFile) as error:
+        wrong = str(error)
+        if "allow_pickle" in wrong:  # NumPy takes for pickled what it does not know
+            wrong = "holds objects of Python; save numbers: np.save(path, np.asarray(x, np.float32))"
+            if not (is_zipfile(path) or path.read_bytes()[:6] == b"\x93NUMPY"):
+                wrong = "is not written by NumPy; np.save(path, array) writes such a file"
+        raise FormatError(f"{path}: {wrong}") from error
 
 
 def read_signal(path: Path, model: Model, *, whole: bool = False) -> Signal:
@@ -76,11 +112,7 @@ def read_signal(path: Path, model: Model, *, whole: bool = False) -> Signal:
     if suffix == ".npz":
         signal = Signal(read_arrays(path))
     elif suffix == ".npy":
-        try:
-            array = np.load(path, allow_pickle=False)
-        except (ValueError, EOFError) as error:
-            raise FormatError(f"{path}: {error}") from error
-        signal = Signal({_only_input(model, path, whole).name: array})
+        signal = Signal({_only_input(model, path, whole).name: read_array(path)})
     elif suffix == ".csv":
         signal = _from_rows(_read_csv(path), _only_input(model, path, whole), model, path)
     elif suffix == ".wav":
@@ -89,6 +121,8 @@ def read_signal(path: Path, model: Model, *, whole: bool = False) -> Signal:
         raise FormatError(f"{path}: expected one of {KINDS}")
     infos = {info.name: info for info in model.inputs}
     for name, array in signal.feeds.items():
+        if not array.size:
+            signal.notes.append(f"{path}: input {name!r} is empty, {list(array.shape)}: there is no step to stream")
         if name in infos and array.dtype != infos[name].dtype:
             signal.feeds[name] = _converted(array, infos[name], None if suffix in (".csv", ".wav") else signal.notes)
     return signal
@@ -125,6 +159,8 @@ def _read_csv(path: Path) -> NDArray[np.float64]:
         [float(cell) for cell in lines[0].split(",")]
     except (ValueError, IndexError):
         lines = lines[1:]  # a header
+    if not any(line.strip() for line in lines):
+        raise FormatError(f"{path}: no row of numbers is in it; a row of them is expected for each step")
     try:
         rows = [[float(cell) for cell in line.split(",")] for line in lines if line.strip()]
         return np.array(rows, np.float64).reshape(len(rows), -1)
@@ -225,7 +261,7 @@ def write_outcome(
         np.save(path, array)
         return []
     rows = array[None] if axis is None else np.moveaxis(array, axis, 0)
-    rows = rows.reshape(len(rows), -1)
+    rows = rows.reshape(len(rows), prod(rows.shape[1:]))
     if suffix == ".csv":
         np.savetxt(path, rows, fmt="%d" if array.dtype.kind in "iub" else "%.9g", delimiter=",")
         return []

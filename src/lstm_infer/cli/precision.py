@@ -6,16 +6,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 import lstm_infer
 
 from ..comparison.compare import compare_precision
 from ..comparison.records import PrecisionReport
 from ..drive.inputs import Feeds
-from ..errors import ArgumentError, FormatError
+from ..errors import ArgumentError
 from ..native.container import native
-from .files import read_signal
+from .files import read_array, read_signal
 from .plots import check_plot, draw_precision
 
 __all__ = ["precision"]
@@ -64,11 +62,5 @@ def _read(path: Path, files: Sequence[tuple[str, Path]], options: dict[str, Any]
         if not name:
             feeds |= read_signal(file, lstm_infer.load(path, **options)).feeds
             continue
-        try:
-            array = np.load(file, allow_pickle=False)
-        except (ValueError, EOFError) as error:
-            raise FormatError(f"{file}: {error}") from error
-        if not isinstance(array, np.ndarray):
-            raise FormatError(f"{file}: holds arrays by name, expected a .npy file with one")
-        feeds[name] = array
+        feeds[name] = read_array(file)
     return feeds

@@ -39,6 +39,8 @@ def read_wav(path: str | os.PathLike[str]) -> tuple[NDArray[np.float32], int]:
     """
     data = Path(path).read_bytes()
     name = os.fspath(path)
+    if not data:
+        raise FormatError(f"{name}: the file is empty; write it again")
     if len(data) < 12 or data[:4] != b"RIFF" or data[8:12] != b"WAVE":
         raise FormatError(f"{name}: not a WAV file: expected RIFF....WAVE, got {data[:12]!r}")
     layout: _Layout | None = None

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from difflib import get_close_matches
+from inspect import signature
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -14,7 +16,14 @@ from .. import given, views
 from ..errors import ArgumentError, DtypeError, ShapeError
 from ..graph.ir import Port
 from ..model import load
-from .ort_options import ModelMetadata, SessionOptions, refuse_terminated, say_unused
+from .ort_options import (
+    ModelMetadata,
+    SessionOptions,
+    checked_options,
+    checked_providers,
+    refuse_terminated,
+    say_unused,
+)
 from .ort_values import IOBinding, OrtValue, type_name
 
 if TYPE_CHECKING:
@@ -27,6 +36,8 @@ __all__ = ["InferenceSession", "NodeArg", "set_seed"]
 UserData = TypeVar("UserData")
 
 PROVIDER = "CPUExecutionProvider"
+SESSION_ARGUMENTS = ("path_or_bytes", "sess_options", "providers", "provider_options")
+LOAD_OPTIONS = {name for name, one in signature(load).parameters.items() if one.kind is one.KEYWORD_ONLY}
 _seed: list[int] = []
 
 
@@ -61,6 +72,11 @@ class InferenceSession:
     **options
         Passed to `lstm_infer.load`.
 
+    Raises
+    ------
+    ArgumentError
+        An argument is unknown, or no options or providers; otherwise as `lstm_infer.load`.
+
     Attributes
     ----------
     model : Model
@@ -75,8 +91,11 @@ class InferenceSession:
         provider_options: Sequence[object] | None = None,
         **options: Unpack[LoadOptions],
     ) -> None:
+        _refuse_unknown(options)
+        checked_options("sess_options", sess_options, SessionOptions)
+        checked_providers(providers, provider_options)
         mine = sess_options if isinstance(sess_options, SessionOptions) else SessionOptions()
-        say_unused(_unused(mine, providers, options))
+        say_unused(_unused(mine, providers))
         if _seed and "seed" not in options:
             options["seed"] = _seed[0]
         self.model = load(path_or_bytes, **options)
@@ -127,7 +146,8 @@ class InferenceSession:
         self, providers: Sequence[object] | None = None, provider_options: Sequence[object] | None = None
     ) -> None:
         """Nothing changes; providers other than the CPU's are named in a warning."""
-        say_unused(_unused(SessionOptions(), providers, {}))
+        checked_providers(providers, provider_options)
+        say_unused(_unused(SessionOptions(), providers))
 
     def disable_fallback(self) -> None:
         """Nothing happens: there is no fallback."""
@@ -149,7 +169,7 @@ class InferenceSession:
         """
         refuse_terminated(run_options)
         types = {port.name: port.dtype for port in self._ports}
-        feeds = {name: _array(name, v, types.get(name)) for name, v in given.named("input_feed", input_feed).items()}
+        feeds = {name: _array(name, v, types.get(name)) for name, v in _named(input_feed, types).items()}
         for port in self._ports:
             if port.name in feeds and port.shape is not None:
                 if port.shape == () and feeds[port.name].size == 1:  # onnxruntime takes [n] for a scalar
@@ -234,9 +254,28 @@ def _array(name: str, value: Any, dtype: np.dtype[Any] | None) -> NDArray[Any]:
     return found.astype(dtype)
 
 
-def _unused(options: SessionOptions, providers: Any, load_options: Mapping[str, Any]) -> Iterator[str]:
+def _named(feed: object, names: Iterable[str]) -> dict[str, Any]:
+    """What is fed, by name."""
+    if not isinstance(feed, Mapping):
+        call = f"run(None, {{{', '.join(f'{name!r}: ...' for name in names)}}})"
+        raise ArgumentError(f"input_feed: a dict by name expected, got {given.shown(feed)}; write {call}")
+    return given.named("input_feed", feed)
+
+
+def _refuse_unknown(options: Mapping[str, object]) -> None:
+    """What neither a session nor `load` takes; the original drops it without a word."""
+    for name in options.keys() - LOAD_OPTIONS:
+        near = get_close_matches(name, [*SESSION_ARGUMENTS, *LOAD_OPTIONS], 1, 0.7)
+        hint = f": is it {near[0]}=? Else" if near else ";"
+        raise ArgumentError(
+            f"{name}: InferenceSession has no such argument{hint} it takes {', '.join(SESSION_ARGUMENTS)}, and those of "
+            f"lstm_infer.load: {', '.join(sorted(LOAD_OPTIONS))}"
+        )
+
+
+def _unused(options: SessionOptions, providers: Any) -> Iterator[str]:
     yield from options.changed()
-    for one in providers if isinstance(providers, (list, tuple)) else ():
-        name = one[0] if isinstance(one, tuple) and one else one
-        if isinstance(name, str) and name != PROVIDER:
+    for one in providers or ():
+        name = one if isinstance(one, str) else one[0]
+        if name != PROVIDER:
             yield name

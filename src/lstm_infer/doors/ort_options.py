@@ -8,12 +8,14 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any
 
+import numpy as np
+
 from .. import given
 from ..errors import ArgumentError
 
 __all__ = [
     "ExecutionMode", "ExecutionOrder", "GraphOptimizationLevel", "ModelMetadata", "RunOptions", "SessionOptions",
-    "refuse_terminated", "say_unused",
+    "checked_options", "checked_providers", "refuse_terminated", "say_unused",
 ]  # fmt: skip
 
 
@@ -43,24 +45,73 @@ class ExecutionOrder(IntEnum):
 
 
 class _Kept:
-    """Options with a name and a kind: another name is an AttributeError, another kind an ArgumentError, as in the original."""
+    """Options with a name and a kind: another name is an AttributeError, another kind an ArgumentError.
+
+    What the original takes is taken, and nothing else: a member of the enumeration, no number; 0 and 1 for a flag; a whole number
+    of 32 bits.
+    """
 
     __slots__ = ()
 
     def __setattr__(self, name: str, value: Any) -> None:
         kind = type(_PLAIN[type(self).__name__, name]) if (type(self).__name__, name) in _PLAIN else None
         if kind is bool:
-            value = given.flag(name, value)
+            value = _flag(name, value)
         elif kind is not None and issubclass(kind, IntEnum):
-            try:
-                value = kind(int(value))
-            except Exception as error:  # also of a stranger's object
-                raise ArgumentError(f"{name}: one of {kind.__name__} expected, got {given.shown(value)}") from error
+            value = _member(name, kind, value)
         elif kind is int:
-            value = given.number(name, value)
-        elif kind is str and not isinstance(value, str):
-            raise ArgumentError(f"{name}: a text expected, got {given.shown(value)}")
+            value = _int32(name, value)
+        elif kind is str:
+            value = _text(name, value)
         super().__setattr__(name, value)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in vars(type(self))["__slots__"]}
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        for name, value in state.items():
+            object.__setattr__(self, name, value)
+
+
+def _flag(name: str, value: Any) -> bool:
+    """True or False, and what the original takes for them: None, and numbers."""
+    try:
+        if value is None or (hasattr(type(value), "__bool__") and not isinstance(value, IntEnum)):
+            return bool(value)
+    except Exception as error:  # a stranger's object may raise anything
+        raise ArgumentError(f"{name}: True or False expected, got {given.shown(value)}") from error
+    raise ArgumentError(f"{name}: True or False expected, got {given.shown(value)}")
+
+
+def _member(name: str, kind: type[IntEnum], value: Any) -> IntEnum:
+    """A member of an enumeration, also of that of the original."""
+    if type(value).__name__ == kind.__name__:
+        return kind(int(value))
+    meant = {int(one): one for one in kind}.get(value if type(value) is int else -1)
+    raise ArgumentError(
+        f"{name}: one of {kind.__name__} expected, got {given.shown(value)}; write {kind.__name__}."
+        + (meant or getattr(SessionOptions(), name)).name
+    )
+
+
+def _int32(name: str, value: Any) -> int:
+    found = int(value) if isinstance(value, (bool, np.bool_)) else given.number(name, value)
+    if not -(1 << 31) <= found < 1 << 31:
+        raise ArgumentError(f"{name}: a whole number of 32 bits expected, got {found}")
+    return found
+
+
+def _text(name: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise ArgumentError(f"{name}: a text expected, got {given.shown(value)}")
+    return value
+
+
+def _entry(key: Any, value: Any) -> tuple[str, str]:
+    """An entry of a configuration; the original knows no other texts either."""
+    if not _text("config_key", key):
+        raise ArgumentError("config_key: a name expected, got an empty text")
+    return key, _text("config_value", value)
 
 
 @dataclass(slots=True)
@@ -94,7 +145,8 @@ class SessionOptions(_Kept):
 
     def add_session_config_entry(self, config_key: str, config_value: str) -> None:
         """Keep an entry."""
-        self._entries[str(config_key)] = str(config_value)
+        key, value = _entry(config_key, config_value)
+        self._entries[key] = value
 
     def get_session_config_entry(self, config_key: str) -> str:
         """An entry that was added.
@@ -169,7 +221,8 @@ class RunOptions(_Kept):
 
     def add_run_config_entry(self, config_key: str, config_value: str) -> None:
         """Keep an entry."""
-        self._entries[str(config_key)] = str(config_value)
+        key, value = _entry(config_key, config_value)
+        self._entries[key] = value
 
     def get_run_config_entry(self, config_key: str) -> str:
         """An entry that was added, or ""."""
@@ -186,8 +239,51 @@ _PLAIN.update(
 )
 
 
+def checked_options(what: str, value: object, kind: type[_Kept]) -> None:
+    """Refuse what is neither None nor options, of this package or of the original."""
+    if value is None or type(value).__name__ == kind.__name__:
+        return
+    hint = f"; write ort.{kind.__name__}() and set what you mean there"
+    if isinstance(value, type):
+        hint = f"; that is the class, write {kind.__name__}()"
+    elif kind is SessionOptions and isinstance(value, (list, tuple, str)):
+        hint = "; providers are given by their name: InferenceSession(path, providers=[...])"
+    raise ArgumentError(f"{what}: {kind.__name__} expected, got {given.shown(value)}{hint}")
+
+
+def checked_providers(providers: Any, provider_options: Any) -> None:
+    """Refuse what names no providers.
+
+    Raises
+    ------
+    ArgumentError
+        It is no sequence of names, or of names with options; or `provider_options` are no sequence of as many dicts.
+    """
+    if isinstance(providers, str):
+        raise ArgumentError(
+            f"providers: a sequence of names expected, got the text {providers!r}; write [{providers!r}]"
+        )
+    for one in () if providers is None else given.items("providers", providers):
+        pair = (
+            isinstance(one, (tuple, list)) and len(one) == 2 and isinstance(one[0], str) and isinstance(one[1], Mapping)
+        )
+        if not pair and not isinstance(one, str):
+            raise ArgumentError(
+                f"providers: names, or (name, dict of options), expected, got {given.shown(one)} as one"
+            )
+    more = () if provider_options is None else given.items("provider_options", provider_options)
+    for one in more:
+        if not isinstance(one, Mapping):
+            raise ArgumentError(f"provider_options: a dict for each provider expected, got {given.shown(one)} as one")
+    if more and len(more) != len(providers or ()):
+        raise ArgumentError(
+            f"provider_options: a dict for each of {len(providers or ())} providers expected, got {len(more)}"
+        )
+
+
 def refuse_terminated(run_options: object) -> None:
-    """A call with `terminate` set does not run."""
+    """A call with `terminate` set does not run, nor one whose options are none."""
+    checked_options("run_options", run_options, RunOptions)
     if getattr(run_options, "terminate", False):
         raise ArgumentError("run_options: terminate is set, so the call does not run; set it to False")
 

@@ -58,6 +58,9 @@ class OrtValue:
     def __init__(self, array: NDArray[Any]) -> None:
         self._array = given.array("array", array)
 
+    def __reduce__(self) -> tuple[object, ...]:
+        return OrtValue, (self._array,)
+
     @classmethod
     def ortvalue_from_numpy(cls, numpy_obj: NDArray[Any], device_type: str = "cpu", device_id: int = 0) -> OrtValue:
         """A value over the memory of an array, as in the original: what is written into the array is what a run reads.

@@ -67,6 +67,9 @@ class Allowance:
     def __init__(self, work: int = FLOOR, fold_work: int = FOLD_WORK, held_bytes: int = HELD_BYTES) -> None:
         self.work, self.fold_work, self.held_bytes = work, fold_work, held_bytes
 
+    def __reduce__(self) -> tuple[object, ...]:  # pickle's protocols 0 and 1 take no slots
+        return Allowance, (self.work, self.fold_work, self.held_bytes)
+
     @classmethod
     def of(cls, n_nodes: int, n_bytes: int) -> Allowance:
         """For a file of so many nodes and bytes."""

@@ -212,7 +212,8 @@ def native(source: object) -> Container | None:
         except (OSError, ValueError) as error:
             raise FormatError(f"{label}: cannot be read: {error}") from error
         if memory is None and label.lower().endswith(".lsi") and os.path.isfile(label):
-            raise FormatError(f"{label}: does not begin as a native file; is it cut short?")
+            wrong = "does not begin as a native file; is it cut short" if os.path.getsize(label) else "is empty"
+            raise FormatError(f"{label}: {wrong}; convert the model again")
     elif isinstance(source, (bytes, bytearray, memoryview)):
         label = f"the model ({len(source)} bytes)"
         if not is_native(bytes(source[: len(MAGIC)])):
