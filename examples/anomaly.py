@@ -11,6 +11,10 @@ these faults keep every sensor inside of its usual range, where a limit on each 
     python examples/anomaly.py
 """
 
+# sphinx_gallery_start_ignore
+import needs  # isort: skip  # noqa: F401  (says what to install; leave it out where you paste this)
+# sphinx_gallery_end_ignore
+
 import numpy as np
 
 import lstm_infer

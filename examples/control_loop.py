@@ -11,6 +11,10 @@ real time, a thousand ticks a second, and keeps a record of how late each began 
     python examples/control_loop.py
 """
 
+# sphinx_gallery_start_ignore
+import needs  # isort: skip  # noqa: F401  (says what to install; leave it out where you paste this)
+# sphinx_gallery_end_ignore
+
 import gc
 import time
 

@@ -14,6 +14,10 @@ The models are `pretrained_model/model_1.onnx` and `model_2.onnx` of github.com/
 the spectrum, the second works on the wave.
 """
 
+# sphinx_gallery_start_ignore
+import needs  # isort: skip  # noqa: F401  (says what to install; leave it out where you paste this)
+# sphinx_gallery_end_ignore
+
 import sys
 import time
 

@@ -11,6 +11,10 @@ same circuit, is the baseline; the circuit has memory, and a curve has none.
     python examples/guitar_callback.py
 """
 
+# sphinx_gallery_start_ignore
+import needs  # isort: skip  # noqa: F401  (says what to install; leave it out where you paste this)
+# sphinx_gallery_end_ignore
+
 import gc
 import time
 

@@ -11,6 +11,10 @@ rooms in lockstep, each with its state. Needs keras, torch and onnxscript.
     python examples/keras_to_live.py model.keras  # any that takes [B, T, F] and gives [B, T, ...]
 """
 
+# sphinx_gallery_start_ignore
+import needs  # isort: skip  # noqa: F401  (says what to install; leave it out where you paste this)
+# sphinx_gallery_end_ignore
+
 import os
 import sys
 import tempfile

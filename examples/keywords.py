@@ -10,6 +10,10 @@ centred convolution sees two frames ahead, so the stream has a lag of 20 ms and 
     python examples/keywords.py
 """
 
+# sphinx_gallery_start_ignore
+import needs  # isort: skip  # noqa: F401  (says what to install; leave it out where you paste this)
+# sphinx_gallery_end_ignore
+
 import numpy as np
 
 import lstm_infer

@@ -13,6 +13,10 @@ brakes.
     python examples/policy.py
 """
 
+# sphinx_gallery_start_ignore
+import needs  # isort: skip  # noqa: F401  (says what to install; leave it out where you paste this)
+# sphinx_gallery_end_ignore
+
 import numpy as np
 
 import lstm_infer

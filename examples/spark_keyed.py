@@ -14,6 +14,10 @@ It makes rows of 50 devices, scores them in Spark, stops halfway and goes on, an
 
 from __future__ import annotations
 
+# sphinx_gallery_start_ignore
+import needs  # isort: skip  # noqa: F401  (says what to install; leave it out where you paste this)
+# sphinx_gallery_end_ignore
+
 import os
 import sys
 import tempfile

@@ -10,6 +10,10 @@ The demo's amplifier, converted once into a file whose states go in and out, the
     python examples/stateful_onnx.py step.onnx    # a file that `lstm-infer convert` wrote: onnxruntime and numpy are enough
 """
 
+# sphinx_gallery_start_ignore
+import needs  # isort: skip  # noqa: F401  (says what to install; leave it out where you paste this)
+# sphinx_gallery_end_ignore
+
 import base64
 import json
 import sys

@@ -11,6 +11,10 @@ the same bits each time.
     python examples/stream.py model.onnx            # any model that takes float32 [T, B, 1]
 """
 
+# sphinx_gallery_start_ignore
+import needs  # isort: skip  # noqa: F401  (says what to install; leave it out where you paste this)
+# sphinx_gallery_end_ignore
+
 import sys
 
 import numpy as np

@@ -11,6 +11,10 @@ The baseline gives each word the tag that it has most often.
     python examples/tagging.py
 """
 
+# sphinx_gallery_start_ignore
+import needs  # isort: skip  # noqa: F401  (says what to install; leave it out where you paste this)
+# sphinx_gallery_end_ignore
+
 import numpy as np
 
 import lstm_infer

@@ -9,6 +9,10 @@ Exported in memory, checked against itself, fed frame by frame. Needs torch and 
     python examples/torch_to_live.py
 """
 
+# sphinx_gallery_start_ignore
+import needs  # isort: skip  # noqa: F401  (says what to install; leave it out where you paste this)
+# sphinx_gallery_end_ignore
+
 import numpy as np
 import torch
 

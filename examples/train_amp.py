@@ -23,6 +23,10 @@ The target is no recording but a circuit of our own, so that everything here can
 
 from __future__ import annotations
 
+# sphinx_gallery_start_ignore
+import needs  # isort: skip  # noqa: F401  (says what to install; leave it out where you paste this)
+# sphinx_gallery_end_ignore
+
 import argparse
 import time
 from collections.abc import Callable

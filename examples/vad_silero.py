@@ -14,6 +14,10 @@ Takes `silero_vad.onnx` of github.com/snakers4/silero-vad (version 5 or 6: one f
 `silero_vad_v6.onnx` of github.com/SYSTRAN/faster-whisper (the same network exported plainly), and a 16 kHz WAV.
 """
 
+# sphinx_gallery_start_ignore
+import needs  # isort: skip  # noqa: F401  (says what to install; leave it out where you paste this)
+# sphinx_gallery_end_ignore
+
 import sys
 
 import numpy as np

@@ -1,7 +1,12 @@
 """A riff through `play`, in blocks of several lengths, beside the package: python compare.py MODEL ISA"""
 
-import subprocess
 import sys
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).resolve().parent.parent))
+import needs  # isort: skip  # noqa: F401  (says what to install)
+
+import subprocess
 
 import numpy as np
 

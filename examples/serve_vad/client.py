@@ -7,10 +7,15 @@ Without a file: a few seconds of bursts that sound a little like speech.
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).resolve().parent.parent))
+import needs  # isort: skip  # noqa: F401  (says what to install)
+
 import argparse
 import asyncio
 import struct
-import sys
 import time
 
 import numpy as np

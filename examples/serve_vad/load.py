@@ -9,6 +9,12 @@ its answer is here), CPU and memory of the server; ends with status 1 where an a
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).resolve().parent.parent))
+import needs  # isort: skip  # noqa: F401  (says what to install)
+
 import argparse
 import asyncio
 import gc
@@ -17,11 +23,9 @@ import json
 import os
 import random
 import subprocess
-import sys
 import urllib.request
 from collections import deque
 from itertools import count
-from pathlib import Path
 from time import perf_counter
 from typing import Any
 

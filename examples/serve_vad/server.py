@@ -10,11 +10,16 @@ vanishes is found by a ping, one who sends far faster than the sound plays, or d
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).resolve().parent.parent))
+import needs  # isort: skip  # noqa: F401  (says what to install)
+
 import argparse
 import asyncio
 import gc
 import json
-import sys
 from asyncio import Future
 from dataclasses import asdict
 from typing import Any

@@ -1,5 +1,7 @@
 """A pump with five sensors, its faults, and how data/anomaly.onnx was trained on it. Run: python -m train.anomaly"""
 
+import needs  # isort: skip  # noqa: F401
+
 import numpy as np
 
 SENSORS = ("flow", "pressure", "current", "temperature", "vibration")

@@ -1,5 +1,7 @@
 """Drawn shapes with their captions, and how data/captions.onnx was trained on them. Run: python -m train.captions"""
 
+import needs  # isort: skip  # noqa: F401
+
 import numpy as np
 
 SIZE = 24

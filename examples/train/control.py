@@ -1,5 +1,7 @@
 """A motor whose load nobody knows, and how data/control.onnx learnt to follow with it. Run: python -m train.control"""
 
+import needs  # isort: skip  # noqa: F401
+
 import numpy as np
 
 TICK, LIMIT = 0.001, 3.0  # 1 kHz; N m that the motor can do

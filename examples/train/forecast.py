@@ -1,5 +1,7 @@
 """The load of a town, hour by hour, and how data/forecast.onnx was trained on it. Run: python -m train.forecast"""
 
+import needs  # isort: skip  # noqa: F401
+
 import numpy as np
 
 PER_DAY, AHEAD = 24, 24

@@ -1,5 +1,7 @@
 """Four spoken words out of formants, and how data/keywords.onnx learnt to spot them. Run: python -m train.keywords"""
 
+import needs  # isort: skip  # noqa: F401
+
 import numpy as np
 
 RATE, HOP, BANDS = 8000, 80, 20  # a frame every 10 ms

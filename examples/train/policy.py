@@ -1,5 +1,7 @@
 """Carts that are shown for a moment where to go, and how data/policy.onnx learnt to drive them. Run: python -m train.policy"""
 
+import needs  # isort: skip  # noqa: F401
+
 import numpy as np
 
 TICK, SHOWN = 0.05, 10  # seconds; ticks for which the light shows the place to go to

@@ -1,5 +1,7 @@
 """Sentences whose words have more than one reading, and how data/tagger_*.onnx were trained. Run: python -m train.tagging"""
 
+import needs  # isort: skip  # noqa: F401
+
 import numpy as np
 
 TAGS = ("DET", "ADJ", "NOUN", "VERB", "PRON", "ADV", "PREP", "STOP")

@@ -1,5 +1,7 @@
 """Sea weather reports by the thousand, and how data/text.onnx learnt to write them. Run: python -m train.text"""
 
+import needs  # isort: skip  # noqa: F401
+
 import numpy as np
 
 SEAS = "Viking Forties Dogger Fisher Humber Thames Dover Wight Portland Plymouth Lundy Fastnet".split()
