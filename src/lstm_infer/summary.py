@@ -7,12 +7,13 @@ from collections.abc import Sequence
 
 from .analysis.apart import why_apart
 from .analysis.roles import Roles
-from .analysis.settings import compared_with, counts_with
+from .analysis.settings import counts_with
 from .analysis.spec import StreamSpec
 from .errors import LstmInferError
 from .graph.ir import Graph
 from .ops.registry import is_random
 from .records import InputInfo, LayerInfo, printable
+from .walk.decided import compared_with
 
 __all__ = ["summarize"]
 

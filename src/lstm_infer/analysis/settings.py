@@ -7,9 +7,10 @@ from collections.abc import Mapping
 import numpy as np
 
 from ..graph.ir import Array, Graph
+from ..walk.decided import compared_with
 from .roles import Roles
 
-__all__ = ["compared_with", "counts_with", "switch_values"]
+__all__ = ["counts_with", "switch_values"]
 
 
 SWITCHES = 16
@@ -27,18 +28,6 @@ def switch_values(roles: Roles) -> list[dict[str, Array]]:
         made = [{name: np.asarray(value).astype(dtype)} for value in sorted(values)]
         found = [{**a, **b} for a in found for b in made] if found and made else found or made
     return found if len(found) <= SWITCHES else []
-
-
-def compared_with(graph: Graph, name: str) -> list[int]:
-    """The constants that an input is compared with, as the graph meets them: what a switch is likely set to."""
-    found: dict[int, None] = {}
-    for node in graph.walk():
-        if name in node.inputs and node.op in ("Equal", "Greater", "Less", "GreaterOrEqual", "LessOrEqual"):
-            consts = [graph.consts[v] for v in node.inputs if v in graph.consts]
-            found |= {
-                int(const.reshape(-1)[0]): None for const in consts if const.size == 1 and const.dtype.kind in "iu"
-            }
-    return list(found)
 
 
 def counts_with(graph: Graph, lens: Mapping[str, str], name: str) -> str | None:

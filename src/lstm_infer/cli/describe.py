@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from ..analysis.settings import compared_with
 from ..errors import LstmInferError
 from ..graph.fact import Fact
 from ..graph.ir import Array
 from ..model import Model
 from ..records import InputInfo, OutputInfo
 from ..stream import Stream
+from ..walk.decided import compared_with
 from ..walk.walk import Walk, walk
 
 __all__ = ["Inspection", "describe"]

@@ -87,6 +87,9 @@ class Graph:
     allowance: Allowance = field(default_factory=Allowance)
     """What folding, unrolling and walking it may cost."""
 
+    chosen: dict[str, str] = field(default_factory=dict)
+    """Of nodes, by name, that stood in a branch which a constant of the caller chose: which one, in words."""
+
     unrolled: int = 0
     """Steps that a loop was unrolled over whose copies stand in the graph still; 0: there is none."""
 

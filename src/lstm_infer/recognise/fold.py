@@ -6,7 +6,7 @@ state of zeros times a matrix must stay a product to be recognised as the first 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from ..graph.fact import Fact
 from ..graph.ir import Array, Graph, Node
 from ..ops.registry import find
 from ..walk.bodies import is_control
+from ..walk.decided import who_decides, why_there
 from ..walk.scope import Held
 from ..walk.walk import node_facts
 
@@ -50,8 +51,10 @@ def fold(
         node = todo.pop()
         given = scope.get(node.inputs[0]) if node.op == "If" and not node.domain and node.inputs else None
         if given is not None and given.size:
-            inlined = _branch(graph, node, bool(given.reshape(-1)[0]))
+            taken = bool(given.reshape(-1)[0])
+            inlined = _branch(graph, node, taken)
             if inlined is not None:
+                _say_why(graph, node, taken, inlined[0], constants)
                 scope.update({name: graph.consts[name] for name in inlined[1]})
                 todo += reversed(inlined[0])
                 gone += 1
@@ -90,6 +93,15 @@ def _folded(node: Node, scope: Mapping[str, Array], room: int) -> dict[str, Arra
     if total > MOST_BYTES or total > max(4 * given, SMALL_BYTES):
         return None
     return {name: a for name, a in zip(node.outputs, arrays, strict=False) if name}
+
+
+def _say_why(graph: Graph, node: Node, taken: bool, branch: Sequence[Node], constants: Mapping[str, Array]) -> None:
+    """Keep with the nodes of a branch that one of the caller's constants chose it."""
+    facts = {name: Fact.of(np.asarray(value)) for name, value in constants.items()}
+    who = who_decides(graph, node, facts) if constants else ""
+    if who:
+        why = why_there(who, node, "then" if taken else "else")
+        graph.chosen.update(dict.fromkeys((inner.name for inner in branch), why))
 
 
 def _branch(graph: Graph, node: Node, taken: bool) -> tuple[list[Node], list[str]] | None:

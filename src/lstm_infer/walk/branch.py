@@ -6,12 +6,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..errors import LstmInferError, OnnxImportError, ShapeError
+from ..errors import BudgetError, LstmInferError, OnnxImportError, ShapeError
 from ..graph.fact import Fact
 from ..graph.ir import Graph, Node
 from ..ops import registry
 from ..ops.control import Choice
 from ..ops.registry import unsupported
+from .decided import say_who, who_decides
 from .scope import Scope, captures, needed
 
 __all__ = ["walk_if"]
@@ -26,8 +27,14 @@ def walk_if(node: Node, scope: Scope) -> None:
         if len(graph.outputs) < len(node.outputs):
             raise OnnxImportError(f"{node}: a branch has {len(graph.outputs)} outputs, the node {len(node.outputs)}")
     if cond.const is not None:
-        taken = graphs[bool(np.asarray(cond.const).reshape(-1)[0])]
-        scope.walk(taken, scope)
+        which = bool(np.asarray(cond.const).reshape(-1)[0])
+        taken = graphs[which]
+        try:
+            scope.walk(taken, scope)
+        except LstmInferError as error:
+            if not isinstance(error, BudgetError):
+                say_who(error, scope.graph, node, "then" if which else "else", scope.facts)
+            raise
         for name, port in zip(node.outputs, taken.outputs, strict=False):
             if name:
                 scope.alias(node, port.name, name)
@@ -64,10 +71,12 @@ def _guarded(
     guard = f"{node.name}/chosen"
     scope.facts[guard] = scope.facts[node.inputs[0]]
     branches: tuple[list[Node] | None, list[Node] | None] = ([], None) if fits == 0 else (None, [])
+    who = who_decides(scope.graph, node, scope.facts)
+    cause = f"{error}{f'; {who} decides: give another value, or sizes that the branch takes' if who else ''}"
     scope.nodes.append(
         Choice(
             "If", node.name, [node.inputs[0]], [guard], {}, "", node.opset,
-            branches=branches, outs=[scope.facts[guard]], cause=str(error),
+            branches=branches, outs=[scope.facts[guard]], cause=cause,
         )
     )  # fmt: skip
     scope.nodes += inner.nodes

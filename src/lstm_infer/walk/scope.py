@@ -30,6 +30,8 @@ class Scope:
     walk: Callable[[Graph, Scope], None]
     fold: Callable[[Graph, Scope], None]
     """The walk of what is known: nobody is asked for the facts of a node but its operator."""
+    graph: Graph | None = None
+    """The whole of it, where it is known."""
     held: Held = field(default_factory=Held)
     bodies: Bodies = field(default_factory=Bodies)
 

@@ -21,6 +21,7 @@ from ..graph.fact import Fact
 from ..graph.ir import Array, Graph, Node
 from ..ops import registry, work
 from .bodies import Scope, is_control, needed, walk_control
+from .decided import say_chosen
 from .scope import Held
 
 __all__ = ["LIMIT_BYTES", "Instead", "Walk", "resume", "walk"]
@@ -95,6 +96,7 @@ def _made(graph: Graph, feeds: Mapping[str, Fact], on_node: OnNode | None) -> tu
     out = Walk(dict(feeds))
     with open_budget(graph.allowance):
         scope = resume(out, on_node)
+        scope.graph = graph
         scope.walk(graph, scope)
     out.nodes = needed(out.nodes, [port.name for port in graph.outputs])
     return out, scope.held.n_bytes
@@ -123,7 +125,8 @@ def _walk_into(graph: Graph, out: Scope, on_node: OnNode | None) -> None:
             try:
                 if not _asked(node, out, on_node):
                     walk_control(node, out)
-            except LstmInferError:
+            except LstmInferError as error:
+                say_chosen(error, graph, node)
                 raise
             except _PYTHON_ERRORS as error:
                 raise ShapeError(f"{node}: its values do not fit its body: {error}") from error
@@ -138,7 +141,11 @@ def _walk_into(graph: Graph, out: Scope, on_node: OnNode | None) -> None:
                 f"{node}: input {error.args[0]!r} is made by no node before it; the file is broken"
             ) from None
         said = on_node(node, ins) if on_node else None
-        outs = said if isinstance(said, list) else folded(graph, node, ins, out.held)
+        try:
+            outs = said if isinstance(said, list) else folded(graph, node, ins, out.held)
+        except LstmInferError as error:
+            say_chosen(error, graph, node)
+            raise
         if len(outs) < len(node.outputs) and any(node.outputs[len(outs) :]):
             raise OnnxImportError(f"{node}: has {len(node.outputs)} outputs, {node.op} makes {len(outs)}")
         runs = False
