@@ -23,14 +23,32 @@ Column = Any
 
 
 def as_table(what: str, value: Any) -> Any:
-    """A pa.Table of what is one, or a RecordBatch."""
+    """A pa.Table of what is one, a RecordBatch, or whatever hands its columns out as Arrow has them, which is no copy."""
+    if isinstance(value, pa.Table):
+        return value
     if isinstance(value, pa.RecordBatch):
         return pa.Table.from_batches([value])
-    if not isinstance(value, pa.Table):
-        table = isinstance(value, Mapping) or hasattr(value, "__arrow_c_stream__") or hasattr(value, "columns")
-        make = "; write pa.table(x)" if table else "; write pa.Table.from_pylist(x)" if isinstance(value, list) else ""
-        raise ArgumentError(f"{what}: a pyarrow Table or RecordBatch expected, got {given.shown(value)}{make}")
-    return value
+    if isinstance(value, type) or not any(hasattr(value, name) for name in _GIVES):
+        make = ""
+        if isinstance(value, list):
+            make = "; write pa.Table.from_pylist(x)"
+        elif hasattr(type(value), "collect"):  # of polars, lazy: its columns cost something
+            make = "; write x.collect()"
+        elif isinstance(value, Mapping) or hasattr(value, "columns"):
+            make = "; write pa.table(x)"
+        raise ArgumentError(
+            f"{what}: a pyarrow Table or RecordBatch, or what has __arrow_c_stream__, expected, got {given.shown(value)}{make}"
+        )
+    try:
+        return pa.table(value)
+    except Exception as error:  # a stranger's method may raise anything
+        raise ArgumentError(
+            f"{what}: {given.shown(value)} gives no table: {type(error).__name__}: {error}; write pa.table({{name: column}})"
+        ) from error
+
+
+_GIVES = ("__arrow_c_stream__", "__arrow_c_array__")
+"""Arrow's PyCapsule interface: tables of polars, pandas, duckdb and others have one of these."""
 
 
 def column_of(table: Any, name: str) -> Column:

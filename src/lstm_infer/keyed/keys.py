@@ -125,7 +125,7 @@ def part_of(table: Any, key: str | Sequence[str], parts: int) -> NDArray[np.int6
 
     Parameters
     ----------
-    table : pyarrow.Table or RecordBatch
+    table : pyarrow.Table or RecordBatch, or what has `__arrow_c_stream__`
     key : name, or names
         As in `Scorer`. Integers count by their value, text by its bytes, whatever their width.
     parts : int

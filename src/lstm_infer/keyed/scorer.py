@@ -118,12 +118,12 @@ class Scorer:
 
         Parameters
         ----------
-        table : pyarrow.Table or RecordBatch
+        table : pyarrow.Table or RecordBatch, or what has `__arrow_c_stream__` (polars, pandas, duckdb)
             The columns named when the scorer was made, and any others.
 
         Returns
         -------
-        pyarrow.Table or RecordBatch, as given
+        pyarrow.RecordBatch where one was given, else pyarrow.Table
             A column for each output of the model, by its name: numbers, or lists of equal length in C order. A row that was
             dropped has nulls.
 
@@ -192,7 +192,7 @@ class Scorer:
 
         Parameters
         ----------
-        table : pyarrow.Table or RecordBatch
+        table : pyarrow.Table or RecordBatch, or what has `__arrow_c_stream__`
         model : Model
             Of the same file, in the same precision.
         **options

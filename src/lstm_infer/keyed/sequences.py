@@ -25,7 +25,7 @@ def run_sequences(model: Model, table: Any, column: str | dict[str, str], *, thr
     Parameters
     ----------
     model : Model
-    table : pyarrow.Table or RecordBatch
+    table : pyarrow.Table or RecordBatch, or what has `__arrow_c_stream__`
     column : name, or dict of input name to name
         Lists of numbers of the model's own type: of T steps and F values a step, ``T * F`` numbers, step by step; lists of T
         numbers where F is 1; or T lists of F numbers.
