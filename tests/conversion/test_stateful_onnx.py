@@ -232,12 +232,19 @@ def test_a_file_of_one_step_converts_again(tmp_path):
 
 @pytest.mark.parametrize(
     ("options", "said"),
-    [({"opset": 12}, "opset: 12"), ({"precision": "f16"}, "precision"), ({"precision": "int8"}, "precision")],
-)
+    [
+        ({"opset": 12}, "opset: 12"), ({"precision": "f16"}, "precision: f16 for all layers cannot be written"),
+        ({"precision": {"MatMul_2": "int8"}}, "precision: int8 for 'MatMul_2' cannot be written"),
+    ],
+)  # fmt: skip
 def test_what_a_file_cannot_be_is_refused(options, said, tmp_path):
     with pytest.raises(ConvertError, match=said):
         lstm_infer.convert(stream_models.hidden_state(), tmp_path / "no.onnx", **options)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_file_of_f32_may_be_asked_for_by_layer(tmp_path):
+    assert lstm_infer.convert(stream_models.hidden_state(), tmp_path / "step.onnx", precision={"rec": "f32"}).ok
 
 
 def test_a_model_that_needs_its_end_is_refused_with_the_reason(tmp_path):

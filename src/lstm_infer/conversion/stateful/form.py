@@ -31,7 +31,9 @@ class StatefulOnnx:
     name = "onnx"
     suffix = ".onnx"
     takes: Mapping[str, Any] = {"chunk": None, "batch": None, "opset": 17, "states_file": None}
-    allowed = "1e-5 + 1e-4 |value|, as between this engine and onnxruntime"
+    allowed = (
+        "1e-5 + 1e-4 |value|, as between this engine and onnxruntime; anything where the source gives no number (NaN)"
+    )
 
     def write(self, model: Model, folder: Path, asked: Asked) -> Written:
         """Write the file, and the first states beside it where that is asked."""
@@ -80,6 +82,7 @@ def _steps(file: StepFile, least: int, *, told: bool) -> int:
 def _compared(file: StepFile, live: Live) -> Checked:
     """A signal through the file beside the stream, and the states behind it."""
     got, last = drive(file, live)
+    got = {name: _as_far_as_known(value, live.want.get(name)) for name, value in got.items()}
     check = matched(live, got, bits=False)
     if check.detail:
         return check
@@ -87,8 +90,8 @@ def _compared(file: StepFile, live: Live) -> Checked:
     if file.rounds:  # rounding to 8 bits may fall either way: two steps of the range
         check = replace(check, excess=max((_beyond(a, b, 2 / 127) for a, b in pairs), default=0.0))
     if live.steps % file.stream["chunk"] == 0 and not file.stream["held_back"]:
-        states = [(state, live.last[name]) for name, state in last.items()]
-        over = [_beyond(got.reshape(want.shape), want, _share(file, want)) for got, want in states]
+        states = [(state.reshape(live.last[name].shape), live.last[name]) for name, state in last.items()]
+        over = [_beyond(got, want, _share(file, want)) for got, want in states]
         check = replace(check, excess=max([check.excess, *over]))
     return check
 
@@ -98,21 +101,40 @@ def _share(file: StepFile, want: Any) -> float:
     return 2 / 127 if file.rounds else 2.0**-9 if want.dtype == np.float16 else 1e-4
 
 
+def _as_far_as_known(got: Any, want: Any) -> Any:
+    """What was made, no number where the source has none: recurrent operators of onnxruntime make numbers of it."""
+    if got is None or want is None or want.dtype.kind != "f" or got.shape != want.shape or got.dtype != want.dtype:
+        return got
+    return np.where(np.isnan(want), want, got)
+
+
 def _beyond(got: Any, want: Any, share: float) -> float:
-    """The largest difference, in units of a share of the range of a value and a little more."""
-    largest = np.abs(want.astype(np.float64)).max(initial=0)
-    error = np.abs(got.astype(np.float64) - want).max(initial=0)
-    return float(error / (share * largest + 1e-5))
+    """The largest difference, in units of a share of the range of a value and a little more; not where the source has
+    infinities or no numbers."""
+    known = np.isfinite(want)
+    largest = np.abs(want[known].astype(np.float64)).max(initial=0)
+    error = np.abs(got[known].astype(np.float64) - want[known])
+    return float(np.where(np.isnan(error), np.inf, error).max(initial=0) / (share * largest + 1e-5))
 
 
 def _check(model: Model, opset: int) -> None:
     if not OLDEST <= opset <= NEWEST:
         raise ConvertError(f"opset: {opset} is not written; {OLDEST} to {NEWEST} are")
-    precision = model._options.precision
-    if str(precision) != "f32":
+    asked = {node.name: model._options.precision.asked(node.name) for node in model._weighted()}
+    fewer = {name: kind for name, kind in asked.items() if kind != "f32"}
+    if fewer:
+        kinds = sorted(set(fewer.values()))
+        said = [f"{kind} for {_layers([n for n in fewer if fewer[n] == kind], len(asked))}" for kind in kinds]
         raise ConvertError(
-            f"precision: an ONNX file holds its weights in f32, not as {precision}; load with precision='f32'"
+            f"precision: {' and '.join(said)} cannot be written: an ONNX file holds its weights in f32; leave precision out"
         )
+
+
+def _layers(names: list[str], n_all: int) -> str:
+    """Layers by name, where they are few."""
+    if len(names) == n_all:
+        return "all layers"
+    return ", ".join(map(repr, names[:3])) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def _stream(built: Built) -> dict[str, Any]:
