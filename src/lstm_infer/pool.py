@@ -75,12 +75,13 @@ class StreamPool(Collecting):
         return self.__copy__()
 
     def __enter__(self) -> StreamPool:
+        self._check_open()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, frames: TracebackType | None
     ) -> None:
-        """Close all signals, and the pool."""
+        """End the pool: `close()`."""
         self._alone(self._shut)
 
     def __len__(self) -> int:
@@ -91,7 +92,8 @@ class StreamPool(Collecting):
 
     def __repr__(self) -> str:
         n = len(self)
-        return f"<lstm_infer.StreamPool: {n} signal{'s' * (n != 1)}>"
+        said = f"{n} signal{'s' * (n != 1)}"
+        return f"<lstm_infer.StreamPool: {'closed' if self._why_closed else said}>"
 
     @property
     def ids(self) -> NDArray[np.int64]:
@@ -138,8 +140,9 @@ class StreamPool(Collecting):
 
     @within_memory("the pool")
     def close(self, ids: int | Iterable[int] | ArrayIn = _ALL) -> None:
-        """End a signal, or several; their places are used again, their ids are not. `close()` ends all, and the pool, as
-        leaving a `with` does.
+        """End a signal, or several; their places are used again, their ids are not. `close()` ends the pool, as leaving its
+        `with` does: all its signals and its threads, and each frame that waits gets StateError for an answer. What is called
+        after it raises StateError (`model.pool()` makes a new one), but `close()` itself; `len` is 0.
 
         Parameters
         ----------
@@ -149,7 +152,7 @@ class StreamPool(Collecting):
         Raises
         ------
         StateError, FeedError, ArgumentError
-            There is no such signal, it is named twice, or this is no id. No signal is closed then.
+            There is no such signal, it is named twice, this is no id, or the pool is closed. No signal is closed then.
         """
         if ids is _ALL:
             self._alone(self._shut)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import gc
 import os
@@ -279,19 +280,39 @@ def test_snapshots_of_others(model: lstm_infer.Model) -> None:
 # ---- the end of a pool
 
 
+async def waited(pool, id):
+    return await pool.astep(id, frames(1)[0])
+
+
 def test_a_closed_pool(model: lstm_infer.Model) -> None:
     with model.pool() as pool:
         id = pool.open()
         assert repr(pool) == "<lstm_infer.StreamPool: 1 signal>"
-    assert len(pool) == 0
-    for call in (
-        pool.open,
-        lambda: pool.step([id], frames(1)),
-        lambda: pool.step({id: frames(1)[0]}),
-        lambda: pool.close(id),
-    ):
+        kept = pool.snapshot(id)
+    assert len(pool) == 0 and not pool.ids.size and repr(pool) == "<lstm_infer.StreamPool: closed>"
+    calls = {
+        "open": pool.open,
+        "open_many": lambda: pool.open_many(2),
+        "step": lambda: pool.step([id], frames(1)),
+        "step of a dict": lambda: pool.step({id: frames(1)[0]}),
+        "run": lambda: pool.run({id: frames(1)}),
+        "flush": lambda: pool.flush(id),
+        "reset": lambda: pool.reset(id),
+        "snapshot": lambda: pool.snapshot(id),
+        "restore": lambda: pool.restore(kept),
+        "adopt": lambda: pool.adopt(model.stream()),
+        "stream": lambda: pool.stream(id),
+        "submit": lambda: pool.submit(id, frames(1)[0]),
+        "astep": lambda: asyncio.run(waited(pool, id)),
+        "close": lambda: pool.close(id),
+        "with": lambda: pool.__enter__(),
+    }
+    public = {name for name in dir(pool) if not name.startswith("_") and callable(getattr(pool, name))}
+    assert public - {"stats"} <= set(calls)
+    for call in calls.values():
         with pytest.raises(StateError, match="the pool is closed"):
             call()
+    pool.close()
 
 
 @pytest.mark.parametrize("form", ["step", "run"])
