@@ -22,10 +22,11 @@ class Unroller:
         self, step: Callable[[Unroller, int, str, list[str]], tuple[str, list[str]]], n: int, how: dict
     ) -> None:
         self.n, self.nodes, self.consts = n, [], {}
-        self.how = {"reads": "Gather", "states": 1, "reverse": False, "last": False, **how}
+        self.how = {"reads": "Gather", "states": 1, "reverse": False, "last": False, "one": False, **how}
         self.rng = np.random.default_rng(3)
         self.W, self.k, self.q = (self.const(self.rng.normal(0, 0.5, s).astype(np.float32)) for s in ((F, H), H, H))
-        zeros = self.do("Expand", self.const(np.zeros(1, np.float32)), self.shape())
+        zeros = self.const(np.zeros((1, H), np.float32))
+        zeros = zeros if self.how["one"] else self.do("Expand", self.const(np.zeros(1, np.float32)), self.shape())
         states, shown = [zeros] * self.how["states"], []
         order = range(n - 1, -1, -1) if self.how["reverse"] else range(n)
         parts = self.split(n) if self.how["reads"] == "Split" else []
@@ -65,8 +66,9 @@ class Unroller:
     def model(self) -> bytes:
         info = helper.make_tensor_value_info
         y = ["B", H] if self.how["last"] else ["B", "T", H]
+        x = [1, self.n, F] if self.how["one"] else ["B", "T", F]
         graph = helper.make_graph(
-            self.nodes, "g", [info("x", TensorProto.FLOAT, ["B", "T", F])], [info("y", TensorProto.FLOAT, y)],
+            self.nodes, "g", [info("x", TensorProto.FLOAT, x)], [info("y", TensorProto.FLOAT, y)],
             [numpy_helper.from_array(v, k) for k, v in self.consts.items()],
         )  # fmt: skip
         onnx_model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
@@ -152,6 +154,25 @@ def zoneout(b, t, x, states):
     return new[0], new
 
 
+def chunked(b, t, x, states):
+    """Gates that are cut where sizes say that are asked of the value itself, as a chunk of two parts is written; and the
+    product with the first state, of zeros, is folded to a bias."""
+    if t == 0:
+        b.wide = b.const(b.rng.normal(0, 0.5, (F, 2 * H)).astype(np.float32))
+        b.back = b.const(b.rng.normal(0, 0.5, (H, 2 * H)).astype(np.float32))
+        b.bias = b.const(b.rng.normal(0, 0.5, 2 * H).astype(np.float32))
+    rest = b.do("Add", b.do("MatMul", states[0], b.back), b.bias) if t else b.bias
+    gates = b.do("Add", b.do("MatMul", x, b.wide), rest)
+    size = b.do("Gather", b.do("Shape", gates), b.const([1]), axis=0)
+    middle = b.do("Div", b.do("Add", size, b.const([1])), b.const([2]))
+    one = b.const([1])
+    z = b.do("Sigmoid", b.do("Slice", gates, b.const([0]), middle, one))
+    c = b.do("Slice", gates, middle, b.do("Mul", middle, b.const([2])), one)
+    h = b.do("Mul", z, c)
+    h = b.do("Add", h, b.do("Mul", b.do("Sub", b.const(np.float32(1)), z), states[0])) if t else h
+    return h, [h]
+
+
 BODIES = {
     "leaky": (leaky, {}), "folded": (folded, {}), "old state": (old_state, {}), "two states": (two_states, {"states": 2}),
     "mean": (mean, {}), "mean, chained": (mean_chained, {"states": 2}), "delayed": (delayed, {}),
@@ -186,6 +207,24 @@ def test_copies_become_a_loop(name: str) -> None:
         stream = model.stream(batch=batch)
         pieces = [stream.run(part) for part in (x[:, :1], x[:, 1:5], x[:, 5:])]
         tolerances.exact(pieces[-1] if how.get("last") else np.concatenate(pieces, 1), got)
+
+
+@pytest.mark.parametrize("name", ["leaky", "folded", "two states", "two back", "zoneout", "chunked"])
+def test_a_file_of_one_signal_runs_and_streams_at_every_length(name: str) -> None:
+    """Its first state is a constant of one signal: the length is open, and the batch is not."""
+    body, how = {**BODIES, "chunked": (chunked, {})}[name]
+    model = lstm_infer.load(Unroller(body, T, {**how, "one": True}).model())
+    assert any("rolled into a" in text for text in model.rewritten)
+    for n in (T, 9, 1):
+        x = np.random.default_rng(n).normal(size=(1, n, F)).astype(np.float32)
+        want = onnxruntime.InferenceSession(Unroller(body, n, {**how, "one": True}).model()).run(None, {"x": x})[0]
+        got = model.run({"x": x})["y"]
+        tolerances.like_onnxruntime(got, want)
+        for cuts in ([], [1, 4], range(1, n)):
+            stream = model.stream()
+            tolerances.exact(np.concatenate([stream.run(part) for part in np.split(x, cuts, 1)], 1), got)
+    with pytest.raises(lstm_infer.errors.ShapeError):
+        model.run({"x": np.zeros((2, T, F), np.float32)})
 
 
 def test_both_directions_over_one_input() -> None:

@@ -154,6 +154,12 @@ KINDS = {
          "MatMul s2 M -> y"],
         [X, port("s", 1, H)], [Y, port("s2", 1, H)], {"s": "s2"}, "every output goes through it",
     ),
+    "the last value that was good": (
+        ["Greater x quarter -> good", "Where good x last -> last2", "Unsqueeze last2 ax0 -> xs", *GRU[1:],
+         "MatMul h2 M -> t", "Add t x -> y"],
+        [X, port("last", 1, N), port("h", 1, H)], [Y, port("last2", 1, N), port("h2", 1, H)],
+        {"last": "last2", "h": "h2"}, "drives a state",
+    ),
     "gain and speaker beside": (
         ["MatMul who G -> e", "Add x e -> xe", "Unsqueeze xe ax0 -> xs", *GRU[1:], "MatMul h2 M -> t", "Mul x gain -> xg",
          "Add xg t -> y"],
@@ -723,3 +729,61 @@ def test_names_that_go_together_are_never_crossed(kind: str, signal: tuple[str, 
             assert found == want
             assert any("by their names" in str(w.message) for w in told) or kind == "smoothing"
     assert dict(lstm_infer.load(data, states=want).streaming.pairs) == want
+
+
+def test_a_choice_between_two_signals_makes_neither_a_state():
+    nodes = ["Greater a quarter -> good", "Where good a b -> c", "Unsqueeze c ax0 -> xs", *GRU[1:], "MatMul h2 M -> y"]
+    inputs = [port("a", 1, N), port("b", 1, N), port("h", 1, H)]
+    model = lstm_infer.load(build(nodes, inputs, [Y, port("h2", 1, H)]))
+    assert dict(model.streaming.pairs) == {"h": "h2"}
+
+
+def test_what_would_leave_nothing_to_feed_is_fed_whatever_it_is_called():
+    """A token that the model chooses may be fed back, or another one: the caller says."""
+    nodes = [
+        "Gather G token -> x axis=0",
+        *GRU,
+        "MatMul h2 M -> y",
+        "ArgMax y -> next_token axis=1 keepdims=0",
+    ]
+    inputs, outputs = (
+        [port("token", 1, kind=INT), port("h", 1, H)],
+        [port("next_token", 1, kind=INT), Y, port("h2", 1, H)],
+    )
+    model = lstm_infer.load(build(nodes, inputs, outputs))
+    assert dict(model.streaming.pairs) == {"h": "h2"}
+    stream, h = model.stream(), np.zeros((1, H), np.float32)
+    for token in np.array([[3], [0], [2]]):
+        whole = model.run({"token": token, "h": h})
+        got, h = stream.step(token), whole["h2"]
+        tolerances.exact(got["y"], whole["y"], "logits")
+    given = lstm_infer.load(build(nodes, inputs, outputs), states={"h": "h2", "token": "next_token"})
+    assert given.streaming.pairs["token"] == "next_token"
+
+
+PACKED = [
+    "Slice pack zero one ax0 -> before", "Slice pack one two ax0 -> sum", "Slice pack two three ax0 -> count",
+    "Sub x before -> d", "MatMul d G -> k", "Exp k -> e", "Mul e x -> ex", "Mul sum slow -> s9", "Add s9 ex -> sum2",
+    "Mul count slow -> c9", "Add c9 e -> count2", "Mul s9 k -> a", "Add c9 one_f -> b", "Div a b -> y",
+    "Concat x sum2 count2 -> pack2 axis=0",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("names", [{}, {"pack": "s", "pack2": "t"}])
+def test_a_state_that_holds_the_signal_beside_what_is_summed(names):
+    """The file is one of one signal: with several, what comes out is joined of theirs, and longer than the state."""
+    model = lstm_infer.load(build(PACKED, [X, port("pack", 3, N)], [Y, port("pack2", 3, N)], names))
+    name, out = names.get("pack", "pack"), names.get("pack2", "pack2")
+    if name == "pack":  # nothing says that it is a state
+        with pytest.raises(StateError, match="pack2"):
+            model.stream()
+        return
+    assert dict(model.streaming.pairs) == {name: out}
+    stream, state = model.stream(), np.zeros((3, N), np.float32)
+    for x in np.random.default_rng(0).uniform(-1, 1, (5, 1, N)).astype(np.float32):
+        whole = model.run({"x": x, name: state})
+        state = whole[out]
+        tolerances.exact(stream.step(x), whole["y"], "answer")
+        tolerances.exact(stream.state[name], state, "state")
+    with pytest.raises(StateError, match="one signal each"):
+        model.stream(batch=2)

@@ -84,6 +84,11 @@ CASES = {
     "repeated to a size": (build(sized(), ["B", H, None], **NUMBERS), 2, 3, {"lag": 0, "rate": 1}),
     "a recurrence over all of them": (
         build([up(to="v"), *LATER], [None, "B", H], W4=draw(1, 3 * H, 4), **KERNEL), 0, 3, {"lag": 0, "rate": 1}),
+    "beside others that are late": (
+        build([helper.make_node("Conv", ["u", "C5"], ["a"], pads=[1, 1]), up("a", "b"), nearest(to="c"),
+               helper.make_node("Concat", ["b", "c"], ["y"], axis=1)],
+              ["B", 4 + H, None], C5=draw(H, H, 3), **KERNEL, **SCALES),
+        2, 3, {"lag": 1, "rate": 1}),
     "their sum": (
         build([up(to="v"), helper.make_node("CumSum", ["v", "axis"], ["y"])], ["B", 4, None], axis=np.array(2), **KERNEL),
         2, 3, {"lag": 0, "rate": 1}),

@@ -57,11 +57,39 @@ def _read(graph: Graph, roles: Roles, states: Mapping[str, str] | None) -> Readi
         told = f"{error}. {more}" if more else str(error)
         told += unrolled(graph)
         return Reading(NotStreamableError(told, node=error.node, op=error.op, reason=error.reason), seen[-1])
-    except OpenStatesError as error:
+    except StateError as error:
+        if one := _of_one_signal(graph, roles, states):
+            return one
+        if not isinstance(error, OpenStatesError):
+            return Reading(error.kept(), seen[-1])
         good = (one for one in error.readings if _streams(graph, roles, one))
         return Reading(error.of(list(islice(good, 1))), seen[-1])
     except LstmInferError as error:
         return Reading(error.kept(), seen[-1])
+
+
+def _of_one_signal(graph: Graph, roles: Roles, states: Mapping[str, str] | None) -> Reading | None:
+    """How a file of one signal streams that walks with several too, where an output then is no next value of a state any
+    more: the signal is a part of it, beside what is of one signal."""
+    ports = {port.name: port.shape or () for port in roles.inputs}
+    declared = {ports[name][axis] for name, axis in roles.batch.items()}
+    if declared != {1} or roles.batch_size is not None:
+        return None
+    alone, seen = replace(roles, batch_size=1), list[Roles]()
+    T, several = roles.analysis_sizes()
+    try:
+        facts, more = alone.walk(T, 1).facts, roles.walk(T, several).facts
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # names would have to decide
+            spec = _analyse(graph, alone, states, seen)
+    except (LstmInferError, UserWarning):
+        return None
+    grown = [
+        f"output {out!r} of the state {name!r} is {list(more[out].shape)} with {several} signals"
+        for name, out in spec.pairs.items()
+        if name not in roles.batch and facts[out].shape == facts[name].shape and more[out].shape != more[name].shape
+    ]
+    return Reading(replace(spec, one_signal=grown[0]), seen[-1]) if grown else None
 
 
 def _streams(graph: Graph, roles: Roles, states: Mapping[str, str]) -> bool:

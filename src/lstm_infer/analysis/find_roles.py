@@ -115,6 +115,9 @@ def _found_sizes(roles: Roles) -> FreeSizes:
         declared=any(
             isinstance((p.shape or ())[roles.time[p.name]], int) for p in roles.inputs if p.name in roles.time
         ),
+        one_batch=any(
+            isinstance((p.shape or ())[roles.batch[p.name]], int) for p in roles.inputs if p.name in roles.batch
+        ),
         tried=roles.open_sizes.get(next(iter(roles.time.items()), ("", 0)), 1),
     )
 

@@ -34,9 +34,18 @@ WalkAt = Callable[[int, int], Walk]
 
 
 def free_sizes(
-    walk_at: WalkAt, time: int | None, batch: int | None, *, timed: bool, batched: bool, declared: bool, tried: int
+    walk_at: WalkAt,
+    time: int | None,
+    batch: int | None,
+    *,
+    timed: bool,
+    batched: bool,
+    declared: bool,
+    one_batch: bool,
+    tried: int,
 ) -> FreeSizes:
-    """Where the graph is not right at other sizes, the declared ones are the only ones.
+    """Where the graph is not right at other sizes, the declared ones are the only ones. Where it is right at other lengths
+    with the declared batch alone, that is kept rather than the length.
 
     Parameters
     ----------
@@ -44,6 +53,7 @@ def free_sizes(
     time, batch : sizes that the file declares for these axes, else those that the first walk succeeded with
     timed, batched : is there such an axis
     declared : does the file declare the time size
+    one_batch : does it declare the batch size
     tried : the time size of the first walk
     """
     batch_size, probes = None, PROBES
@@ -56,9 +66,13 @@ def free_sizes(
     B = batch_size or BATCH_PROBES[0]
     if not declared and not works(walk_at, [(T, B) for T in PROBES]):
         probes = next((two for two in LONG_PROBES if _runs_long(walk_at, two, B)), PROBES)
-    if not works(walk_at, [(T, B) for T in probes]) or (declared and _cuts_short(walk_at, time or 0, B)):
-        return FreeSizes(time or tried, batch_size, probes)
-    return FreeSizes(None, batch_size, probes)
+    sizes = [(B, batch_size)]
+    if batch_size is None and batched and one_batch and batch is not None:
+        sizes.append((batch, batch))
+    for B, of_one in sizes:
+        if works(walk_at, [(T, B) for T in probes]) and not (declared and _cuts_short(walk_at, time or 0, B)):
+            return FreeSizes(None, of_one, probes)
+    return FreeSizes(time or tried, batch_size, probes)
 
 
 def apart(graph: Graph) -> int:

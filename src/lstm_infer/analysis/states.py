@@ -127,12 +127,18 @@ def _given(given: Mapping[str, str], scene: Scene, streamed: Collection[str]) ->
         raise StateError(f"states: one output is the next value of two states in {dict(given)}")
     if scene.frames and found.keys() >= set(scene.fed):
         sure = _decided(scene).pairs
-        if signals := [name for name in found if name not in sure]:
+        if signals := [name for name in found if name not in sure and not _follows(scene, name, given[name])]:
             raise StateError(
                 f"states: {dict(given)} leaves no input to be fed; nothing in the graph says that {', '.join(map(repr, signals))}"
                 " is a state: leave out what is fed from call to call"
             )
     return {name: NextState(place, "given by states=") for name, place in found.items()}
+
+
+def _follows(scene: Scene, name: str, out: str) -> bool:
+    """Does a name say that an output is what comes after an input."""
+    held = [k for k, target in enumerate(scene.targets) if out in target.outputs]
+    return name in scene.row and any(scene.rhymes(name, k) and scene.witnessed(name, k) for k in held)
 
 
 def _part(name: str, out: str, scene: Scene, given: Mapping[str, str], parts: Sequence[Place]) -> Place:

@@ -7,7 +7,7 @@ for drawn sequences of several magnitudes and at all sizes that the graph was wa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from itertools import islice, product
@@ -61,8 +61,9 @@ def _of_the_body(copies: Copies) -> bool:
     return _unsettled(copies, copies.steps[: copies.whole]) <= body
 
 
-def _unsettled(copies: Copies, steps: Iterable[Sequence[Node]]) -> set[str]:
-    """What nodes read, also through what is outside of all copies, and is the same only at the lengths that were walked."""
+def _unsettled(copies: Copies, steps: Iterable[Sequence[Node]]) -> set[Hashable]:
+    """What nodes read, also through what is outside of all copies, and is the same only at the lengths that were walked.
+    What copies compute of their own sizes (cut in halves, say) each computes for itself: by what the node is that does."""
     todo, seen = [v for step in steps for node in step for v in of_node(node)], set[str]()
     while todo:
         value = todo.pop()
@@ -71,7 +72,14 @@ def _unsettled(copies: Copies, steps: Iterable[Sequence[Node]]) -> set[str]:
         seen.add(value)
         if value in copies.maker and copies.level.get(value, -1) < 0:
             todo += of_node(copies.maker[value])
-    return seen & copies.known.unsettled
+    found = seen & copies.known.unsettled
+    return {_made(copies, copies.maker[v]) if copies.level.get(v, -1) >= 0 else v for v in found}
+
+
+def _made(copies: Copies, node: Node) -> Hashable:
+    """What a node is, and the constants that it reads."""
+    consts = (copies.known.const(v) for v in of_node(node))
+    return copies.forms.of(node), *(None if array is None else copies.forms.content(array) for array in consts)
 
 
 def _orders(choices: list[list[First]]) -> Iterator[tuple[First, ...]]:

@@ -9,7 +9,7 @@ stands at, a value from outside, or a number that counts.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -302,17 +302,24 @@ class Copies:
     def _follow_late(self) -> None:
         """The values of the copies behind the model: nodes like the model's that read what these read there."""
         self.late = {}
-        by_inputs: dict[object, Node] = {}
-        for node in self.graph.nodes:
-            by_inputs.setdefault((self.forms.of(node), *map(self._mark, of_node(node))), node)
+        by_inputs = self._by_inputs(self.graph.nodes)
         order = {id(node): k for k, node in enumerate(self.steps[self.model])}
         for t in range(self.model + 1, self.n):
             late = self.late[t] = {p: v for v, p in self.places[t].items() if p.node < 0}
+            own = self._by_inputs(self.steps[t])  # of equal nodes its own: what reads it may read no other
             for node, k in ((n, order[id(n)]) for n in self.graph.nodes if id(n) in order):
                 marks = [self._mark_late(source, Count(k, i), t) for i, source in enumerate(self.sources[k])]
-                found = None if None in marks else by_inputs.get((self.forms.of(node), *marks))
+                key = (self.forms.of(node), *marks)
+                found = None if None in marks else own.get(key, by_inputs.get(key))
                 if found is not None:
                     late.update({Place(k, i): v for i, v in enumerate(found.outputs) if v})
+
+    def _by_inputs(self, nodes: Iterable[Node]) -> dict[object, Node]:
+        """Nodes by what they do and read; the first of equal ones."""
+        found: dict[object, Node] = {}
+        for node in nodes:
+            found.setdefault((self.forms.of(node), *map(self._mark, of_node(node))), node)
+        return found
 
     def _mark(self, value: str) -> str:
         const = self.known.const(value)

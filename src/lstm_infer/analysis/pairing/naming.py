@@ -40,7 +40,12 @@ def by_names(decided: Decided) -> None:
 
 
 def _take(decided: Decided, edges: Sequence[Edge]) -> None:
-    decided.settle(dict.fromkeys([edge for edge in edges if not decided.contested([edge])], SAYS))
+    """Take what names say, where something is left to feed: what drives a sure state is fed, whatever it is called."""
+    edges = [edge for edge in edges if not decided.contested([edge])]
+    if decided.scene.frames and decided.pairs and not decided.feeds() - {name for name, _ in edges}:
+        driving = drives_sure(decided)
+        edges = [(name, k) for name, k in edges if not driving[decided.scene.row[name]]]
+    decided.settle(dict.fromkeys(edges, SAYS))
 
 
 def by_stems(decided: Decided) -> None:

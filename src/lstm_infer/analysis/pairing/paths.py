@@ -18,7 +18,7 @@ __all__ = ["ANY", "CONDITION", "DIRECT", "ELEMENTWISE", "MOVE", "SUM", "UNREACHE
            "only_step"]  # fmt: skip
 
 MOVE, SUM, DIRECT, ELEMENTWISE, ANY, CONDITION, UNREACHED = 1, 2, 3, 4, 5, 6, 255
-"""MOVE: as it is, perhaps elsewhere. SUM: with a value added that comes from elsewhere too, or the larger of the two.
+"""MOVE: as it is, perhaps elsewhere. SUM: with a value added that comes from elsewhere too, or the larger or chosen one of them.
 DIRECT: scaled, cast, repeated, chosen. ELEMENTWISE: through a function of each element. ANY: products, reductions. CONDITION:
 it only tells which of other values are taken, so it passes nothing on."""
 
@@ -90,13 +90,19 @@ def find_paths(walked: Walk, starts: Sequence[str]) -> Paths:
 
 def _pass(found: Paths, walked: Walk, node: Node, inside: Sequence[tuple[int, str]], output: int) -> None:
     """The levels of one output of a node from those of its live inputs."""
-    values = {value for _, value in inside}
-    reached = _reached(found, values) if len(values) > 1 and registry.mixes(node) in ("sum", "larger") else None
+    mixes = registry.mixes(node)
+    data = [(i, value) for i, value in inside if mixes != "choose" or i]
+    values = {value for _, value in data}
+    reached = _reached(found, values) if len(values) > 1 and mixes in ("sum", "larger", "choose") else None
     ways: tuple[list[Levels], list[Levels], list[Levels]] = ([], [], [])
     for i, value in inside:
         link = state_link(node, i, output, walked)
         weight: np.uint8 | Levels = np.uint8(MOVE if link else link_level(node, i))
-        joined = None if reached is None else _from_elsewhere(reached - (found.level[value] != UNREACHED))
+        joined = (
+            None
+            if reached is None or (i, value) not in data
+            else _from_elsewhere(reached - (found.level[value] != UNREACHED))
+        )
         if joined is not None:
             weight = np.where(joined, np.uint8(SUM), weight)
         level = np.maximum(found.level[value], weight)
