@@ -105,15 +105,16 @@ def draw(plt):
     right.hist(1e6 * took, bins, color=COLOURS["ours"], alpha=0.7, label="took")
     right.hist(1e6 * np.array(loop.took), bins, color="#8db8dd", alpha=0.9, label="of that the LSTM")
     right.axvline(1000, color=COLOURS["bad"], lw=1)
-    right.text(1000, 1, " next tick", color=COLOURS["bad"], fontsize=8, va="bottom")
+    right.text(900, right.get_ylim()[1], "next tick", color=COLOURS["bad"], fontsize=8, ha="right")
     right.set(
         xscale="log",
         yscale="log",
         xlabel="µs",
         ylabel="ticks",
+        ylim=(0.7, 30 * right.get_ylim()[1]),  # above the bars: what they are
         title=f"{np.mean(late + took < TICK):.1%} of the ticks in time",
     )
-    right.legend(fontsize=8)
+    right.legend(fontsize=8, loc="upper left")
 
 
 # sphinx_gallery_end_ignore

@@ -444,6 +444,16 @@ def test_a_signal_without_a_step_gives_none(kind, path, tmp_path, capsys):
             assert (found if kind == "npy" else found["y"]).shape == (0, 1, 1)
 
 
+def test_frames_whose_size_the_file_leaves_open(tmp_path, capsys):
+    (tmp_path / "wide.onnx").write_bytes(stream_models.switched_sizes())
+    write_wav(tmp_path / "x.wav", np.zeros((60, 1)), 16000)
+    argv = ["run", tmp_path / "wide.onnx", "--input", tmp_path / "x.wav", "--output", tmp_path / "y.npy"]
+    assert call(*argv, "--constants", "which=0") == 0
+    assert "the file leaves it open how many: --shape says it" in capsys.readouterr().err
+    assert call(*argv, "--constants", "which=0", "--shape", f"x=?,?,{2 * stream_models.INPUTS}") == 0
+    assert "--shape" not in capsys.readouterr().err
+
+
 # ---- demo, isa, the edges -------------------------------------------------------------------------------
 
 

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import io
+import os
+import re
+import subprocess
+import sys
 import threading
 import zipfile
 
@@ -10,6 +15,7 @@ import pytest
 
 import lstm_infer
 import stream_models
+from lstm_infer.cli import command
 from lstm_infer.cli.demo.show import MODEL
 from lstm_infer.errors import (
     ArgumentError,
@@ -308,3 +314,96 @@ def test_a_value_is_shown_in_one_line():
 
     with pytest.raises(ArgumentError, match="got a b 0 1 2"):
         with_states().run(Table())
+
+
+def at_its_end():
+    file = io.BytesIO(stream_models.hidden_state())
+    file.read()
+    lstm_infer.load(file)
+
+
+MORE = {
+    "an address": (lambda: lstm_infer.load("https://example.org/m.onnx"), MissingFileError, "download the file"),
+    "a file that was read": (at_its_end, OnnxImportError, "seek(0) goes back"),
+    "[T, F] into Model.run": (
+        lambda: lstm_infer.load(stream_models.hidden_state()).run({"x": CHUNK[:, 0]}),
+        ShapeError,
+        f"write x.reshape(1, 7, {N}) or x.reshape(7, 1, {N})",
+    ),
+    "[T] into Model.run": (
+        lambda: lstm_infer.load(MODEL).run({"x": np.zeros(9, np.float32)}),
+        ShapeError,
+        "got [9]; write x.reshape(9, 1, 1)",
+    ),
+    "one signal into a stream of two": (
+        lambda: lstm_infer.load(stream_models.hidden_state()).stream(2).step(FRAME),
+        ShapeError,
+        "the stream was made for 2 signals, one takes model.stream()",
+    ),
+    "a chunk of one signal into a stream of two": (
+        lambda: lstm_infer.load(stream_models.hidden_state()).stream(2).run(CHUNK),
+        ShapeError,
+        "the stream was made for 2 signals, one takes model.stream()",
+    ),
+    "one row": (lambda: plain().reset(rows=1), ArgumentError, "write [1]"),
+    "one sequence, a dict": (
+        lambda: lstm_infer.load(stream_models.hidden_state()).run_many({"x": CHUNK}),
+        ArgumentError,
+        "write [x] where it is one",
+    ),
+    "one sequence, an array": (
+        lambda: lstm_infer.load(stream_models.hidden_state()).run_many(CHUNK),
+        ShapeError,
+        "one sequence alone is given as [x]",
+    ),
+    "load_model": (lambda: lstm_infer.load_model, AttributeError, "is it 'load'?"),
+    "Session": (lambda: lstm_infer.Session, AttributeError, "is it 'InferenceSession'?"),
+    "torch's name": (lambda: lstm_infer.from_pytorch, AttributeError, "is it 'from_torch'?"),
+    "a module that is asked for": (lambda: lstm_infer.ray, AttributeError, "write import lstm_infer.ray"),
+}
+
+
+@pytest.mark.parametrize("name", MORE)
+def test_more_of_them(name):
+    make, kind, remedy = MORE[name]
+    with pytest.raises(kind) as caught:
+        make()
+    assert remedy in str(caught.value), str(caught.value)
+
+
+def test_keras_without_its_backend_is_no_missing_keras(tmp_path):
+    (tmp_path / "keras.py").write_text("raise ModuleNotFoundError(\"No module named 'tensorflow'\", name='tensorflow')")
+    code = "import lstm_infer; lstm_infer.from_keras(3)"
+    paths = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": paths},
+    )
+    assert "No module named 'tensorflow'; it runs on PyTorch where os.environ['KERAS_BACKEND'] = 'torch'" in done.stderr
+    assert "not installed" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (["net.onnx"], "lstm-infer: a command expected, got a file; write lstm-infer inspect net.onnx\n"),
+        (["a/net.lsi", "--json"], "lstm-infer: a command expected, got a file; write lstm-infer inspect a/net.lsi\n"),
+        (["inspct", "net.onnx"], "lstm-infer: 'inspct' is no command; is it 'inspect'?\n"),
+    ],
+)
+def test_a_command_that_is_none(argv, said, capsys):
+    assert command.main(argv) == 2
+    assert capsys.readouterr().err == said
+
+
+def test_every_command_is_known(capsys):
+    for name in command.COMMANDS:
+        assert command.main([name, "--help"]) == 0
+    capsys.readouterr()
+    with pytest.raises(SystemExit):
+        command._parser().parse_args(["x"])
+    said = capsys.readouterr().err
+    assert set(re.findall(r"'(\w+)'", said.partition("choose from")[2]) or command.COMMANDS) == set(command.COMMANDS)

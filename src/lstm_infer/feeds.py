@@ -146,6 +146,17 @@ def _cast_constant(port: Port, value: Array) -> Array:
     return cast
 
 
+def _as_it_fits(port: Port, array: NDArray[Any]) -> str:
+    """What to write for an array that lacks axes, if these may be of one element and the others fit."""
+    shape, missing = port.shape or (), len(port.shape or ()) - array.ndim
+    found: dict[tuple[int, ...], None] = {}
+    for at in range(array.ndim + 1 if missing > 0 else 0):
+        sizes = (*array.shape[:at], *[1] * missing, *array.shape[at:])
+        if all(not isinstance(n, int) or n == m for n, m in zip(shape, sizes, strict=True)):
+            found[sizes] = None
+    return "; write " + " or ".join(f"x.reshape{sizes}" for sizes in found) if found else ""
+
+
 def _feed(port: Port, array: Any) -> NDArray[Any]:
     """One fed array, checked against its port, in C order and native byte order."""
     array = views.view(f"input {port.name!r}", port.dtype, array)
@@ -156,7 +167,9 @@ def _feed(port: Port, array: Any) -> NDArray[Any]:
         fits = len(port.shape) == array.ndim
         if not fits:
             shown = [n if isinstance(n, int) else n or "?" for n in port.shape]
-            raise ShapeError(f"input {port.name!r} takes {len(port.shape)} axes {shown}, got {list(array.shape)}")
+            raise ShapeError(
+                f"input {port.name!r} takes {len(port.shape)} axes {shown}, got {list(array.shape)}{_as_it_fits(port, array)}"
+            )
     return np.ascontiguousarray(array, port.dtype).reshape(array.shape)
 
 

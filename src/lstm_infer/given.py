@@ -119,6 +119,8 @@ def contents(source: Any) -> Any:
         raise OnnxImportError(f"the file object cannot be read: {type(error).__name__}: {error}") from error
     if not isinstance(data, (bytes, bytearray)):
         raise OnnxImportError("the file object gives text; open the file with 'rb'")
+    if not data:
+        raise OnnxImportError("the file object has nothing left to read; seek(0) goes back to its beginning")
     return data
 
 
@@ -127,8 +129,10 @@ def items(what: str, value: Any) -> tuple[Any, ...]:
     if type(value) is list or type(value) is tuple:
         return tuple(value)
     if isinstance(value, (str, bytes, bytearray, Mapping, Set)):
-        raise ArgumentError(f"{what}: a sequence expected, got {shown(value)}")
+        hint = "; write [x] where it is one" if isinstance(value, Mapping) else ""
+        raise ArgumentError(f"{what}: a sequence expected, got {shown(value)}{hint}")
     try:
         return tuple(value)
     except Exception as error:  # a stranger's __iter__ may raise anything
-        raise ArgumentError(f"{what}: a sequence expected, got {shown(value)}") from error
+        one = f"; write [{value}]" if isinstance(value, (int, np.integer)) else ""
+        raise ArgumentError(f"{what}: a sequence expected, got {shown(value)}{one}") from error

@@ -179,7 +179,13 @@ class ManySignals:
         """
         given_all = list(given.items("sequences", sequences))
         results: list[Any] = [None] * len(given_all)
-        come = self.iter_many(given_all, threads=threads, inputs=inputs)
+        try:
+            come = self.iter_many(given_all, threads=threads, inputs=inputs)
+        except errors.ShapeError as error:
+            if isinstance(sequences, np.ndarray):
+                hint = "an array is taken apart along its first axis; one sequence alone is given as [x]"
+                error.args = (f"{error}; {hint}", *error.args[1:])
+            raise
         if given.flag("progress", progress):
             come = bar.told(come, len(given_all), "sequences")
         for index, result in come:

@@ -17,12 +17,13 @@ import lstm_infer
 from ..conversion.report import WrongResultError
 from ..errors import LstmInferError
 from .filled import Filled
-from .said import said, say, show_warning
+from .said import no_command, said, say, show_warning
 from .tables import loading, progress
 from .values import above_zero, axis, constant, kind, named_file, pair, pair_or_file, positive, shape
 
 __all__ = ["interrupted", "main"]
 
+COMMANDS = ("inspect", "verify", "bench", "precision", "convert", "run", "demo", "isa", "doctor")
 FINE, WRONG, COULD_NOT, INTERRUPTED = 0, 1, 2, 130
 
 interrupted: list[int] = []
@@ -42,6 +43,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not given:
         _parser().print_help()
         return FINE
+    wrong = no_command(given[0], COMMANDS)
+    if wrong:
+        print(f"lstm-infer: {wrong}", file=sys.stderr)
+        return COULD_NOT
     try:
         args = _parser().parse_args(given)
     except SystemExit as stop:  # --help, --version, a wrong argument: argparse has said what

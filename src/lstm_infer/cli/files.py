@@ -135,7 +135,8 @@ def _only_input(model: Model, path: Path, whole: bool) -> InputInfo:
     names = list(spec.streamed) if streams and isinstance(spec, StreamSpec) else []
     names = names or [info.name for info in model.inputs if info.name not in states]
     if len(names) != 1:
-        raise FeedError(f"{path}: the model takes {len(names)} inputs, {names}; give them by name in an .npz file")
+        why = "" if whole or streams else f"; it does not stream: {spec}"
+        raise FeedError(f"{path}: the model takes {len(names)} inputs, {names}; give them by name in an .npz file{why}")
     return next(info for info in model.inputs if info.name == names[0])
 
 
@@ -207,6 +208,7 @@ def _laid_out(values: NDArray[Any], time: int | None, batch: int | None, others:
 def _from_wav(path: Path, info: InputInfo, model: Model) -> Signal:
     samples, rate = read_wav(path)
     time, batch, others = _step_shape(info, model)
+    frame = [n for a, n in enumerate(info.shape) if a not in (time, batch)]
     n, channels = samples.shape
     size = prod(others)
     if size == channels and channels > 1:
@@ -221,7 +223,9 @@ def _from_wav(path: Path, info: InputInfo, model: Model) -> Signal:
     if size > 1:
         missing = -n % size
         notes.append(
-            f"cut into frames of {size} samples" + (f", the last one filled up with {missing} zeros" if missing else "")
+            f"cut into frames of {size} samples"
+            + (f", the last one filled up with {missing} zeros" if missing else "")
+            + ("; the file leaves it open how many: --shape says it" if None in frame else "")
         )
         samples = np.concatenate([samples, np.zeros((missing, samples.shape[1]), np.float32)])
     frames = samples.reshape(-1, size, samples.shape[1]).transpose(0, 2, 1)
@@ -251,6 +255,8 @@ def write_outcome(
         arrays: Any = outcome.arrays if output is None else {output: outcome.arrays[output]}
         np.savez(path, **arrays)
         return []
+    if not outcome.arrays:
+        raise FormatError(f"{path}: not written: nothing came out, since there is no step to stream")
     names = [output] if output is not None else list(outcome.arrays)
     if len(names) != 1:
         raise FeedError(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 
-__all__ = ["said", "say", "show_warning"]
+__all__ = ["no_command", "said", "say", "show_warning"]
 
 OPTIONS = {
     "constants=": "--constants NAME=VALUE", "inputs=": "--shape INPUT=SIZES", "states=": "--states INPUT=OUTPUT",
@@ -18,6 +19,18 @@ def said(error: BaseException, *, options: bool) -> str:
     """The message; with `options`, of a command that has those of `load`, also how the remedies in it are written there."""
     text = _of_file(error) if isinstance(error, OSError) else str(error)
     return _line(text) + (_options(text) if options else "")
+
+
+def no_command(word: str, commands: Sequence[str]) -> str:
+    """What to write for a file, or a word like a command, where a command stands; "" for what is one, or like none."""
+    if word.startswith("-") or word in commands:
+        return ""
+    if word.lower().endswith((".onnx", ".lsi")):
+        return f"a command expected, got a file; write lstm-infer inspect {word}"
+    from difflib import get_close_matches
+
+    near = get_close_matches(word, commands, 1)
+    return f"{word!r} is no command; is it {near[0]!r}?" if near else ""
 
 
 def say(text: str = "") -> None:

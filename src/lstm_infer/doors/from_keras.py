@@ -71,6 +71,11 @@ def from_keras(
         with contextlib.redirect_stderr(io.StringIO()):
             import keras
     except ImportError as error:
+        if (error.name or "keras") != "keras":  # it is there, but its backend is not
+            raise ConvertError(
+                f"from_keras: Keras cannot be imported: {error}; it runs on PyTorch where os.environ['KERAS_BACKEND'] = 'torch' "
+                "is set before its first import"
+            ) from error
         raise ConvertError("from_keras needs Keras 3, which is not installed; pip install keras") from error
     if not isinstance(model, keras.Model):
         raise ArgumentError(f"model: a keras.Model expected, got {given.shown(model)}{_instead(keras, model)}")

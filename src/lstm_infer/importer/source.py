@@ -119,6 +119,8 @@ def _near(path: str) -> str:
     import difflib
 
     folder, name = os.path.split(os.path.abspath(path))
+    if "://" in path:
+        return "; this is an address: download the file, and give its path"
     if not os.path.isdir(folder):
         return f"; there is no folder {folder}"
     there = [n for n in os.listdir(folder) if n.endswith((".onnx", ".lsi"))]

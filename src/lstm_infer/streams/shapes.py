@@ -194,8 +194,18 @@ def _hint(plan: StreamPlan, name: str, shape: tuple[int, ...], call: str) -> str
     swap = _swapped(shape, chunk if call == "run" else want) or (_swapped(shape, step) if call == "step" else None)
     if swap:
         found.append(f"another order of the axes is np.swapaxes(x, {swap[0]}, {swap[1]})")
+    if batch is not None and want[batch] > 1 and not found:
+        one = [(chunk, batch + lead)]
+        if call == "step":
+            one = [(want, batch), (step, batch - int(not lead and at < batch))]
+        if any(_like(shape, (*form[:place], 1, *form[place + 1 :])) for form, place in one):
+            found.append(f"the stream was made for {want[batch]} signals, one takes model.stream()")
     if not found and call == "step" and math.prod(shape) == math.prod(step):
         found.append(f"write x.reshape({', '.join(map(str, step))})")
+    if not found and call == "step" and opened.count(None) == 1 and len(shape) == 1:
+        known = math.prod(n for n in opened if n is not None)
+        if known == 1:
+            found.append(f"write x.reshape({', '.join('-1' if n is None else str(n) for n in opened)})")
     if not found and call == "run" and len(shape) == 1 and math.prod(step) == 1:  # samples of a signal
         found.append(f"write x.reshape({', '.join('-1' if n is None else str(n) for n in chunk)})")
     return "; " + ", ".join(found) if found else ""
