@@ -56,3 +56,48 @@ def test_copies_give_what_onnxruntime_gives(how: dict[str, bool]) -> None:
     }
     for (name, got), want in zip(model.run(feeds).items(), session.run(None, feeds), strict=True):
         tolerances.like_onnxruntime(got, want, name)
+
+
+def stacked(layers: int) -> bytes:
+    """h = softsign(x[t] W + u * h), layer by layer: each runs over all steps of the one before, joined."""
+    rng, make = np.random.default_rng(2), helper.make_node
+    nodes, consts, x = [], {"axis": np.array([1]), "one": np.array(1.0, np.float32)}, "x"
+    consts |= {f"t{t}": np.array(t) for t in range(STEPS)}
+    for k in range(layers):
+        consts |= {f"W{k}": rng.normal(size=(3, 3)).astype(np.float32), f"u{k}": rng.normal(size=3).astype(np.float32)}
+        h = f"start{k}"
+        nodes += [make("Gather", [x, "t0"], [f"first{k}"], axis=1), make("Sub", [f"first{k}"] * 2, [h])]
+        for t in range(STEPS):
+            at = f"{k}_{t}"
+            nodes += [make("Gather", [x, f"t{t}"], [f"x{at}"], axis=1), make("MatMul", [f"x{at}", f"W{k}"], [f"a{at}"]),
+                      make("Mul", [f"u{k}", h], [f"b{at}"]), make("Add", [f"a{at}", f"b{at}"], [f"s{at}"]),
+                      make("Abs", [f"s{at}"], [f"m{at}"]), make("Add", [f"m{at}", "one"], [f"n{at}"]),
+                      make("Div", [f"s{at}", f"n{at}"], [f"h{at}"]), make("Unsqueeze", [f"h{at}", "axis"], [f"w{at}"])]  # fmt: skip
+            h = f"h{at}"
+        x = f"y{k}"
+        nodes.append(make("Concat", [f"w{k}_{t}" for t in range(STEPS)], [x], axis=1))
+    port = helper.make_tensor_value_info
+    graph = helper.make_graph(
+        nodes, "g", [port("x", TensorProto.FLOAT, ["B", "T", 3])], [port(x, TensorProto.FLOAT, ["B", "T", 3])],
+        [numpy_helper.from_array(v, n) for n, v in consts.items()],
+    )  # fmt: skip
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
+
+
+@pytest.mark.parametrize("layers", [1, 2, 3])
+def test_loops_one_behind_the_other(layers: int) -> None:
+    """All are as long, and what each runs over was made of the last step of the one before: they are no loop together."""
+    data = stacked(layers)
+    model = lstm_infer.load(data)
+    assert len(model.rewritten) == layers
+    x = np.random.default_rng(3).normal(size=(2, STEPS, 3)).astype(np.float32)
+    (want,) = onnxruntime.InferenceSession(data).run(None, {"x": x})
+    tolerances.like_onnxruntime(model.run({"x": x})[model.outputs[0].name], want)
+    longer = np.concatenate([x, x], 1)
+    stream = model.stream(2)
+    tolerances.exact(
+        np.concatenate(
+            [stream.run(np.ascontiguousarray(longer[:, :3])), stream.run(np.ascontiguousarray(longer[:, 3:]))], 1
+        ),
+        model.run({"x": longer})[model.outputs[0].name],
+    )

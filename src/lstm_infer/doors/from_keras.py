@@ -17,7 +17,7 @@ import numpy as np
 from .. import given
 from ..errors import ArgumentError, ConvertError
 from .exported import Framework, check_names, export_sizes, first_right
-from .keras_layers import folded, masks, stateless
+from .keras_layers import folded, halves, masks, stateless
 from .open_axes import Arrays, Axes
 
 if TYPE_CHECKING:
@@ -84,7 +84,13 @@ def from_keras(
     try:
         return _exported(one, input_names, output_names, options)
     except ConvertError as error:
-        masking = masks(keras, one.model)
+        masking, rounding = masks(keras, one.model), halves(one.model)
+        if rounding and not masking:
+            raise ConvertError(
+                f"{error}; layers such as {rounding[-1]!r} compute in half precision and round at every step, this engine in "
+                "float32: build the model under keras.config.set_dtype_policy('float32') and take over its weights "
+                "(set_weights(model.get_weights()))"
+            ) from error
         if not masking:
             raise
         raise ConvertError(

@@ -93,6 +93,11 @@ def _normalised(layer: Any, original: Any) -> Any:
     return call
 
 
+def halves(model: Any) -> list[str]:
+    """The layers that compute in half precision, by name."""
+    return [layer.name for layer in model._flatten_layers() if layer.compute_dtype in ("float16", "bfloat16")]
+
+
 def masks(keras: Any, model: Any) -> list[str]:
     """The layers that say which steps are padding, by name."""
     return [

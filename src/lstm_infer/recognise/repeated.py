@@ -25,7 +25,7 @@ from .copies import Before, Copies, Count, Here, Inside, Outside, Place, Source,
 from .known import Known, know
 from .loops import rename
 from .merged import merge_equal
-from .positions import is_worth_it, open_splits, read_sequences
+from .positions import Read, is_worth_it, open_splits, read_sequences
 
 __all__ = ["roll_all"]
 
@@ -107,7 +107,7 @@ def _roll_one(graph: Graph, known: Known, names: Names, touched: set[str]) -> _D
     touched: what loops that were rolled up before read and made: a body without a state is rolled up over those alone.
     """
     merge_equal(graph)
-    for reads in read_sequences(graph, known):
+    for reads in _together(graph, read_sequences(graph, known)):
         for reverse in (False, True):
             copies = Copies(graph, known, reads, reverse)
             if not copies.agree() or not (copies.lags() or {read.data for read in reads.values()} <= touched):
@@ -116,6 +116,20 @@ def _roll_one(graph: Graph, known: Known, names: Names, touched: set[str]) -> _D
             if text:
                 return _Done(text, {(read.data, read.axis) for read in reads.values()}, copies.n)
     return None
+
+
+def _together(graph: Graph, found: Sequence[dict[str, Read]]) -> Iterator[dict[str, Read]]:
+    """Sequences that one loop may run over: all of a length, or those of them that are made of no position of another, as
+    where one loop over all steps stands behind another."""
+    for reads in found:
+        yield reads
+        behind = set(reads)
+        for node in graph.nodes:
+            if behind.intersection(node.inputs) or behind.intersection(captured(node)):
+                behind.update(node.outputs)
+        first = {value: read for value, read in reads.items() if read.data not in behind}
+        if 0 < len(first) < len(reads):
+            yield first
 
 
 @frozen
