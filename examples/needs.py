@@ -1,6 +1,6 @@
 """Says in one line what to install where a package is missing. Each example begins by importing it; not an example itself.
 
-Code of an example that is pasted elsewhere does without it.
+Code of an example that is pasted does without it, and so does the file of one that needs no other file of this folder.
 """
 
 import sys

@@ -10,7 +10,10 @@ Exported in memory, checked against itself, fed frame by frame. Needs torch and 
 """
 
 # sphinx_gallery_start_ignore
-import needs  # isort: skip  # noqa: F401  (says what to install; leave it out where you paste this)
+import contextlib
+
+with contextlib.suppress(ImportError):  # of this folder: says what to install
+    import needs  # noqa: F401
 # sphinx_gallery_end_ignore
 
 import numpy as np
@@ -34,9 +37,8 @@ module = Tagger()  # trained, in your case
 stream = lstm_infer.from_torch(module, torch.zeros(1, 20, 8)).stream()
 
 frames = np.random.default_rng(0).standard_normal((100, 1, 1, 8)).astype(np.float32)
-live = np.concatenate(
-    [stream.step(frame) for frame in frames], axis=1
-)  # one frame after the other, the state stays inside
+# one frame after the other, the state stays inside
+live = np.concatenate([stream.step(frame) for frame in frames], axis=1)
 
 with torch.no_grad():
     whole = module(torch.from_numpy(frames[:, 0].swapaxes(0, 1).copy())).numpy()

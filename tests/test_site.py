@@ -31,7 +31,7 @@ def test_every_error_is_explained() -> None:
 
 
 def test_every_page_is_in_the_contents() -> None:
-    contents = set(re.findall(r"^(\w+)$", (DOCS / "index.md").read_text(encoding="utf-8"), re.MULTILINE))
+    contents = set(re.findall(r"^(?:\w+ <)?(\w+)>?$", (DOCS / "index.md").read_text(encoding="utf-8"), re.MULTILINE))
     assert contents == {page.stem for page in DOCS.glob("*.md")} - {"index"}
 
 

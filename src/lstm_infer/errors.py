@@ -97,7 +97,7 @@ class QueueFullError(LstmInferError):
 
 
 class StateError(LstmInferError):
-    """States cannot be paired or set, have no batch axis, or a stream was flushed or entered by two threads at once."""
+    """States cannot be paired or set, or have no batch axis; a stream was flushed, or entered by two threads; a pool is closed."""
 
 
 class NotStreamableError(LstmInferError):

@@ -88,6 +88,19 @@ def test_every_import_has_a_command():
             assert roots <= {*needs.INSTALLED_BY, "uvloop"}, path.name  # uvloop may be missing
 
 
+@pytest.mark.parametrize("name", ["stream.py", "stateful_onnx.py"])
+def test_a_file_of_its_own_runs_without_the_folder(name, tmp_path):
+    if name == "stateful_onnx.py":
+        pytest.importorskip("onnxruntime", reason="the example streams by onnxruntime")
+    (tmp_path / name).write_bytes((EXAMPLES / name).read_bytes())
+    path = os.pathsep.join(map(os.path.abspath, filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))))
+    done = subprocess.run(
+        [sys.executable, name], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False,
+        env={**os.environ, "PYTHONPATH": path},
+    )  # fmt: skip
+    assert done.returncode == 0 and done.stdout, done.stderr
+
+
 def test_other_errors_are_shown_as_ever(tmp_path):
     script = EXAMPLES / "stateful_onnx.py"
     pytest.importorskip("onnxruntime", reason="the example streams by onnxruntime")
