@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import pickle
 import re
 import weakref
@@ -58,6 +59,19 @@ def test_every_protocol_of_pickle_takes_what_one_takes(model: lstm_infer.Model, 
     assert again[3].get_session_options() == options and again[3].get_session_options().intra_op_num_threads == 1
     np.testing.assert_array_equal(again[4].numpy(), x)
     assert again[5:] == kept[5:]
+
+
+def test_no_signature_shows_an_address() -> None:
+    """As help() and the pages have them."""
+    for name in lstm_infer.__all__:
+        thing = getattr(lstm_infer, name)
+        members = [m for n, m in vars(thing).items() if not n.startswith("_")] if isinstance(thing, type) else [thing]
+        for member in filter(inspect.isroutine, members):
+            try:
+                shown = str(inspect.signature(member))
+            except ValueError:  # of C
+                continue
+            assert " at 0x" not in shown and "<object" not in shown, f"{name}: {shown}"
 
 
 def test_tab_completion_shows_public_names_only(model: lstm_infer.Model) -> None:

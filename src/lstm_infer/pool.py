@@ -32,7 +32,13 @@ __all__ = ["StreamPool"]
 
 _POOLS: weakref.WeakSet[StreamPool] = weakref.WeakSet()
 
-_ALL: Any = object()
+
+class _All:
+    def __repr__(self) -> str:
+        return "ALL"
+
+
+_ALL: Any = _All()
 """What `close` is given where it is given nothing: None may be an id that was lost."""
 
 MOST = 1 << 31
