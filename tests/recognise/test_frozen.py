@@ -416,7 +416,7 @@ def test_a_causal_window_that_nothing_stands_beside_may_be_cut_by_the_model():
     layer, _ = cut_behind_a_window(False)
     assert layer.run(6, 2)[0].shape == (2, 6, 8)
     assert not lstm_infer.load(layer.data()).repaired
-    with pytest.raises(lstm_infer.NotStreamableError, match="takes steps 0 to 5 of the sequence alone"):
+    with pytest.raises(lstm_infer.NotStreamableError, match="cuts the sequence"):
         lstm_infer.load(layer.data()).stream()
 
 
@@ -518,3 +518,45 @@ def test_a_sequence_cut_where_the_example_ends_is_refused_beyond_it():
     assert layer.run(6, 5)[0].shape == (5, 6, 8)
     with pytest.raises(lstm_infer.ShapeError):
         layer.run(9, 2)
+
+
+def test_a_count_that_is_computed_of_constants_is_opened():
+    """spk.unsqueeze(1).expand(-1, 7, -1) beside the sequence, as PyTorch writes it without open axes."""
+
+    def net(steps):
+        nodes = [
+            helper.make_node("Unsqueeze", ["who", "one"], ["w"]),
+            helper.make_node("ConstantOfShape", ["three"], ["ones"], value=numpy_helper.from_array(np.array([1]), "v")),
+            helper.make_node("Mul", ["ones", "minus"], ["all"]),
+            helper.make_node("Equal", ["shape", "all"], ["kept"]),
+            helper.make_node("Where", ["kept", "ones", "shape"], ["target"]),
+            helper.make_node("Expand", ["w", "target"], ["wide"], name="beside"),
+            helper.make_node("Concat", ["x", "wide"], ["xw"], axis=2),
+            helper.make_node("Transpose", ["xw"], ["t"], perm=[1, 0, 2]),
+            helper.make_node("GRU", ["t", "W", "R"], ["Y"], hidden_size=3),
+            helper.make_node("Squeeze", ["Y", "one"], ["y"]),
+        ]
+        rng = np.random.default_rng(1)
+        consts = {
+            "one": np.array([1]), "three": np.array([3]), "minus": np.array(-1), "shape": np.array([-1, steps, -1]),
+            "W": rng.normal(size=(1, 9, 6)).astype(np.float32), "R": rng.normal(size=(1, 9, 3)).astype(np.float32),
+        }  # fmt: skip
+        ports = [
+            helper.make_tensor_value_info(n, TensorProto.FLOAT, s) for n, s in (("x", [1, steps, 4]), ("who", [1, 2]))
+        ]
+        out = [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)]
+        graph = helper.make_graph(nodes, "g", ports, out, [numpy_helper.from_array(a, n) for n, a in consts.items()])
+        return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model = lstm_infer.load(net(7))
+    assert any("beside" in text for text in model.repaired)
+    who = np.float32([[0.5, -1]])
+    for steps in (7, 1, 12):
+        x = np.random.default_rng(steps).normal(size=(1, steps, 4)).astype(np.float32)
+        want = onnxruntime_run(net(steps), {"x": x, "who": who})["y"]
+        tolerances.like_onnxruntime(model.run({"x": x, "who": who})["y"], want, f"{steps} steps")
+        stream = model.stream(inputs={"who": who})
+        got = np.concatenate([stream.run(part) for part in np.split(x, range(1, steps, 2), 1)])
+        tolerances.like_onnxruntime(got, want, f"{steps} steps, streamed")

@@ -787,3 +787,17 @@ def test_a_state_that_holds_the_signal_beside_what_is_summed(names):
         tolerances.exact(stream.state[name], state, "state")
     with pytest.raises(StateError, match="one signal each"):
         model.stream(batch=2)
+
+
+def test_a_frame_and_a_state_in_one_array_are_no_state():
+    """Taken for a state, the array would leave nothing to feed."""
+    nodes = [
+        "Slice all zero four ax1 -> x",
+        "Slice all four end ax1 -> h",
+        *GRU,
+        "MatMul h2 M -> y",
+        "Concat y h2 -> all2 axis=1",
+    ]
+    model = lstm_infer.load(build(nodes, [port("all", 1, N + H)], [port("all2", 1, N + H)]))
+    with pytest.raises(lstm_infer.NotStreamableError, match="no state"):
+        model.stream()

@@ -160,6 +160,31 @@ def test_a_size_that_may_count_the_steps_of_the_example_holds(size):
         model.run({"x": draw(B, 3, 5)})
 
 
+def test_as_many_last_steps_as_windows_leave_of_the_example_hold():
+    """Skips cut to what the last window has (`x[:, :, -n:]`), where n was the example's."""
+
+    def net(n, steps):
+        nodes = [
+            helper.make_node("Conv", ["u", "C5"], ["a"], name="first"),
+            helper.make_node("Conv", ["a", "C5"], ["b"], name="second"),
+            helper.make_node("Slice", ["a", "start", "end", "axis"], ["skip"], name="cut"),
+            helper.make_node("Slice", ["b", "start", "end", "axis"], ["rest"], name="other"),
+            helper.make_node("Add", ["skip", "rest"], ["sum"]),
+            helper.make_node("ReduceMean", ["sum"], ["y"], axes=[2]),
+        ]
+        ends = {"start": np.array([-n]), "end": np.array([1 << 40]), "axis": np.array([2])}
+        return build(nodes, None, steps=steps, C5=draw(H, H, 3), **ends)
+
+    data = net(4, 8)
+    model, x = lstm_infer.load(data), draw(B, 3, 8)
+    tolerances.like_onnxruntime(model.run({"x": x})["y"], onnxruntime_run(data, {"x": x})["y"], "as the file declares")
+    with pytest.raises(lstm_infer.errors.ShapeError, match="cut"):
+        model.run({"x": draw(B, 3, 11)})
+    # no window leaves two: a number of the model's own
+    own, x = lstm_infer.load(net(2, 8)), draw(B, 3, 11)
+    tolerances.like_onnxruntime(own.run({"x": x})["y"], onnxruntime_run(net(2, 11), {"x": x})["y"], "its own number")
+
+
 @pytest.mark.parametrize(
     "start, end, said",
     [

@@ -177,6 +177,8 @@ def alike(ground: Ground, node: Node, at: Link) -> bool:
 def told_part(ground: Ground, node: Node, at: Link) -> str:
     """Which steps a node takes out of the sequence, where they are the first or the last ones at every length; else
     nothing."""
+    if not ground.others:
+        return ""
     first, last = set[tuple[int, int]](), set[tuple[int, int]]()
     for walked, found in ((ground.walked, [at]), *_again(ground, node)):
         n = walked.facts[node.inputs[at.input]].shape[at.axis]

@@ -80,6 +80,7 @@ def pair_states(
     if given is not None:
         return Pairs(_given(given, scene, streamed))
     decided = _decided(scene)
+    _give_back(decided)
     refuse_grown(decided, inputs, outputs)
     refuse_half(decided)
     open_edges = undecided(decided)
@@ -92,6 +93,15 @@ def pair_states(
             stacklevel=6,
         )
     return Pairs(decided.result())
+
+
+def _give_back(decided: Decided) -> None:
+    """Where nothing would be left to feed, an input whose next value would be joined of several is no state: the caller
+    joins a frame and the state, and gets the answer joined with the next one."""
+    if decided.scene.frames and not decided.feeds():
+        for name, k in [*decided.pairs.items()]:
+            if len(decided.scene.targets[k].cores) > 1:
+                del decided.pairs[name]
 
 
 def _decided(scene: Scene) -> Decided:

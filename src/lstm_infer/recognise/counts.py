@@ -7,7 +7,7 @@ example's. Nothing in the file says whose number it is, so the input keeps the l
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -39,7 +39,8 @@ def uncounted(example: Example, labels: Mapping[int, str], probes: Sequence[int]
             continue
         for node in _counting(example, native, longer, label, n):
             found[label] = (
-                f"{node} holds {n}, which may count the steps of the example or be a number of the model's own"
+                f"{node} holds {n}, or what is left of as many, which may count the steps of the example or be a number of "
+                "the model's own"
             )
             break
     return found
@@ -49,13 +50,14 @@ def _counting(example: Example, native: Walk, longer: Walk, label: int, n: int) 
     traced = trace(example.inputs, native)
     again = {node.name: node for node in longer.nodes}
     makers = {value: node for node in native.nodes for value in node.outputs if value}
+    steps = _steps(native, longer, traced, label)
     for node in native.nodes:
         other = again.get(node.name)
         if other is None:
             continue
         names = [(a, b) for a, b in zip(node.outputs, other.outputs, strict=True) if a and b]
         made = [(native.facts[a].shape, longer.facts[b].shape) for a, b in names]
-        if _cuts(node, other, native, longer, traced, label, n) or _stretches(node, made, traced, label, n):
+        if _cuts(node, other, native, longer, traced, label, n, steps) or _stretches(node, made, traced, label, n):
             yield node
         kept = {
             axis
@@ -72,16 +74,38 @@ def _counting(example: Example, native: Walk, longer: Walk, label: int, n: int) 
             yield node
 
 
-def _cuts(node: Node, other: Node, walked: Walk, longer: Walk, traced: Trace, label: int, n: int) -> bool:
-    """Is the sequence cut where the example ends."""
+def _steps(native: Walk, longer: Walk, traced: Trace, label: int) -> set[int]:
+    """How many steps the values of the example have that have more where it is longer."""
+    found = set[int]()
+    for value, fact in native.facts.items():
+        axis = traced.find(value, label)
+        if axis is not None and value in longer.facts and longer.facts[value].shape[axis] > fact.shape[axis]:
+            found.add(fact.shape[axis])
+    return found
+
+
+def _cuts(
+    node: Node, other: Node, walked: Walk, longer: Walk, traced: Trace, label: int, n: int, steps: Container[int]
+) -> bool:
+    """Is the sequence cut where the example ends, or to its last steps, as many as others have behind their windows."""
     if moves(node) != "part" or traced.find(node.inputs[0], label) is None:
         return False
     ends = ("slice", n), ("pick", n - 1)
     cut = {
         (k.axis, k.info) for k in links(node, walked) if (k.kind, k.info[1] if k.kind == "slice" else k.info) in ends
     }
-    axis = traced.find(node.inputs[0], label)
-    return any(at == axis for at, _ in cut & {(k.axis, k.info) for k in links(other, longer)})
+    axis, again = traced.find(node.inputs[0], label), links(other, longer)
+    last = {
+        b - a
+        for walk, found in ((walked, links(node, walked)), (longer, again))
+        for k in found
+        if k.kind == "slice" and k.axis == axis
+        for a, b, step in [k.info]
+        if step == 1 and a > 0 and b == walk.facts[node.inputs[0]].shape[k.axis] and b - a > 1
+    }
+    if len(last) == 1 and last.pop() in steps:
+        return True
+    return any(at == axis for at, _ in cut & {(k.axis, k.info) for k in again})
 
 
 def _stretches(

@@ -10,6 +10,9 @@ from ..graph.fact import Fact
 from ..graph.ir import Array, Graph, Node
 from ..ops.registry import find
 
+MOST_MADE = 16
+"""Nodes that make a target of constants."""
+
 __all__ = ["makers", "read_target", "target_of"]
 
 
@@ -35,6 +38,8 @@ def read_target(
     if name in consts:
         return [int(n) for n in consts[name].reshape(-1)]
     joined = made.get(name)
+    if name in facts and _of_constants(name, consts, made) and (known := facts[name].const) is not None:
+        return [int(n) for n in known.reshape(-1)]
     if not name or joined is None or joined.op != "Concat" or joined.domain:
         return None
     found: list[int | None] = []
@@ -46,3 +51,17 @@ def read_target(
         else:
             return None
     return found if any(n is not None for n in found) else None
+
+
+def _of_constants(value: str, consts: Mapping[str, Array], made: Mapping[str, Node]) -> bool:
+    """Is a value computed from constants alone, by a few nodes: expand(-1, 7, -1) as it is written."""
+    todo, seen = [value], set[str]()
+    while todo:
+        one = todo.pop()
+        if one in seen or not one or one in consts:
+            continue
+        seen.add(one)
+        if one not in made or len(seen) > MOST_MADE or any(True for _ in made[one].subgraphs()):
+            return False
+        todo += made[one].inputs
+    return True
