@@ -229,3 +229,36 @@ def residual_beside(seed=0):
     weights = _lstm_weights(seed) | {"D": _weights(np.random.default_rng(seed), HIDDEN, INPUTS)}
     ports = [("x", FLOAT, ["T", "B", INPUTS]), ("speaker", FLOAT, ["B", INPUTS])]
     return _finish(nodes, ports, [("y", FLOAT, ["T", "B", INPUTS])], weights)
+
+
+def gated(seed=0):
+    """x, on [T, B, I] -> y [T, B, C], off: what is switched off by a boolean is zero, and a boolean comes out."""
+    nodes = [
+        helper.make_node("Where", ["on", "x", "none"], ["kept"]),
+        helper.make_node("LSTM", ["kept", "W", "R", "B"], ["Y"], name="rec", hidden_size=HIDDEN), *_HEAD,
+        helper.make_node("Not", ["on"], ["off"]),
+    ]  # fmt: skip
+    shape = ["T", "B", INPUTS]
+    return _finish(
+        nodes, [("x", FLOAT, shape), ("on", TensorProto.BOOL, shape)],
+        [("y", FLOAT, ["T", "B", CLASSES]), ("off", TensorProto.BOOL, shape)],
+        {**_lstm_weights(seed), "none": np.zeros(INPUTS, np.float32)},
+    )  # fmt: skip
+
+
+def sized(seed=5):
+    """x [1, N], h, c -> y, hn, cn: a frame model that leaves the size of a frame open: its mean goes through a recurrence."""
+    rng = np.random.default_rng(seed)
+    consts = {"W": rng.normal(size=(1, 16, 1)), "R": rng.normal(size=(1, 16, 4))}
+    nodes = [
+        helper.make_node("ReduceMean", ["x"], ["m"], axes=[1], keepdims=1),
+        helper.make_node("Unsqueeze", ["m", "at"], ["s"]),
+        helper.make_node("LSTM", ["s", "W", "R", "", "", "h", "c"], ["", "hn", "cn"], hidden_size=4),
+        helper.make_node("Add", ["hn", "s"], ["y"]),
+    ]
+    state = [1, 1, 4]
+    return _finish(
+        nodes, [("x", FLOAT, [1, "N"]), ("h", FLOAT, state), ("c", FLOAT, state)],
+        [(name, FLOAT, state) for name in ("y", "hn", "cn")],
+        {**{name: value.astype(np.float32) for name, value in consts.items()}, "at": np.array([0], np.int64)},
+    )  # fmt: skip

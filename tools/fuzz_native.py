@@ -51,21 +51,28 @@ SECONDS = 10
 """More than this for a case is a hang."""
 
 
+SOURCES: dict[str, tuple[Any, dict[str, Any], Any]] = {
+    "lstm": (stream_models.hidden_state, {}, ()),
+    "ports": (stream_models.state_io, {}, ()),
+    "queues": (snapshot_cases.queued, {"time_axis": {"x": 2}}, ()),
+    "counts": (snapshot_cases.counted, {}, ()),
+    "f16": (stream_models.wide, {"precision": "f16"}, ()),
+    "int8": (stream_models.wide, {"precision": "int8"}, ()),
+    "gates": (stream_models.gated, {}, ()),  # booleans come in and go out
+    "booleans": (snapshot_cases.remembers_whether, {"states": {"seen": "seen_out"}}, ()),  # and are a state
+    "sizes": (stream_models.sized, {}, ({"x": (None, 12)}, {"x": (None, 30)})),  # three plans
+}
+"""By name: a model, what it is loaded with, and the sizes besides the usual ones for which the file holds plans."""
+
+
 def files() -> dict[str, bytes]:
     """The files that are damaged, by name."""
     made = {}
     with tempfile.TemporaryDirectory() as folder:
-        for name, build in {
-            "lstm": stream_models.hidden_state, "ports": stream_models.state_io, "queues": snapshot_cases.queued,
-            "counts": snapshot_cases.counted,
-        }.items():  # fmt: skip
-            path = Path(folder) / f"{name}.lsi"
-            write_native(lstm_infer.load(build()), path)
+        path = Path(folder) / "made.lsi"
+        for name, (source, options, plans) in SOURCES.items():
+            write_native(lstm_infer.load(source(), **options), path, plans)
             made[name] = path.read_bytes()
-        for kind in ("f16", "int8"):
-            path = Path(folder) / f"{kind}.lsi"
-            write_native(lstm_infer.load(stream_models.wide(), precision=kind), path)
-            made[kind] = path.read_bytes()
     return made
 
 
@@ -225,14 +232,16 @@ def tried(data: bytes) -> str:
     found = []
     try:
         stream = model.stream()
-        plan = stream._plan
-        if isinstance(plan, MappedPlan):
-            ports = [(name, dtype, shape) for name, dtype, shape, *_ in plan.inputs]
+        plan, call = stream._plan, stream.step
+        if isinstance(plan, MappedPlan):  # for each of the sizes that it has plans for
+            ways = [[(name, dtype, shape) for name, dtype, shape, *_ in one.inputs] for one in (plan, *plan.others)]
         else:
-            ports = [(name, plan.step_facts[name].dtype, plan.step_facts[name].shape) for name in plan.fed.streamed]
-        if all(prod(shape) < MOST for *_, shape in ports):
-            for _ in range(2):
-                stream.step({name: np.ones(shape, dtype) for name, dtype, shape in ports})
+            ways = [[(name, plan.step_facts[name].dtype, plan.step_facts[name].shape) for name in plan.fed.streamed]]
+            call = stream.run if plan.spec.lag else call  # what looks ahead does not answer each step
+        for ports in ways:
+            if all(prod(shape) < MOST for *_, shape in ports):
+                for _ in range(2):
+                    call({name: np.ones(shape, dtype) for name, dtype, shape in ports})
         stream.restore(stream.snapshot())
         found.append("streams")
     except LstmInferError:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import sys
+from importlib import import_module
 
 import numpy as np
 import pytest
@@ -36,7 +36,7 @@ def test_what_rounds_to_halves_is_told_what_does_not(monkeypatch):
     """Deep ones are off by what halves round, and refused after all exporters; the same in float32 is right."""
     half, plain = net("mixed_float16"), net("float32")
     with monkeypatch.context() as patched:  # what a deep one comes to takes half a minute
-        patched.setattr(sys.modules["lstm_infer.doors.from_keras"], "_exported", refused)
+        patched.setattr(import_module("lstm_infer.doors.from_keras"), "_exported", refused)
         with pytest.raises(
             lstm_infer.ConvertError, match=r"is off by 0.002; .*half precision.*set_dtype_policy\('float32'\)"
         ):

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from onnx import TensorProto, helper, numpy_helper
 
 import lstm_infer
 import stream_models
@@ -207,30 +206,8 @@ def test_threads_open_a_model_once(tmp_path: Path) -> None:
         made.nothing  # noqa: B018
 
 
-def sized() -> bytes:
-    """A frame model that leaves the size of a frame open: its mean goes through a recurrence."""
-    rng = np.random.default_rng(5)
-    consts = {"W": rng.normal(size=(1, 16, 1)), "R": rng.normal(size=(1, 16, 4))}
-    given: dict[str, Any] = {name: value.astype(np.float32) for name, value in consts.items()}
-    nodes = [
-        helper.make_node("ReduceMean", ["x"], ["m"], axes=[1], keepdims=1),
-        helper.make_node("Unsqueeze", ["m", "at"], ["s"]),
-        helper.make_node("LSTM", ["s", "W", "R", "", "", "h", "c"], ["", "hn", "cn"], hidden_size=4),
-        helper.make_node("Add", ["hn", "s"], ["y"]),
-    ]
-    states = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 1, 4]) for name in ("h", "c", "hn", "cn")]
-    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, "N"])
-    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 1, 4])
-    given["at"] = np.array([0], np.int64)
-    graph = helper.make_graph(
-        nodes, "sized", [x, *states[:2]], [y, *states[2:]],
-        [numpy_helper.from_array(value, name) for name, value in given.items()],
-    )  # fmt: skip
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
-
-
 def test_a_file_holds_plans_for_the_sizes_that_are_named(tmp_path: Path) -> None:
-    source, path = lstm_infer.load(sized()), tmp_path / "sized.lsi"
+    source, path = lstm_infer.load(stream_models.sized()), tmp_path / "sized.lsi"
     lstm_infer.convert(source, path, plans=[{"x": (None, 12)}, {"x": (None, 30)}])
     here, there = source.stream(), lstm_infer.load(path).stream()
     rng = np.random.default_rng(1)
@@ -257,6 +234,6 @@ def test_a_file_holds_plans_for_the_sizes_that_are_named(tmp_path: Path) -> None
 )  # fmt: skip
 def test_sizes_that_cannot_be_are_refused(plans: Any, said: str, tmp_path: Path) -> None:
     with pytest.raises(lstm_infer.ArgumentError, match=said):
-        lstm_infer.convert(sized(), tmp_path / "sized.lsi", plans=plans)
+        lstm_infer.convert(stream_models.sized(), tmp_path / "sized.lsi", plans=plans)
     with pytest.raises(lstm_infer.ArgumentError, match="means nothing"):
-        lstm_infer.convert(sized(), tmp_path / "sized.onnx", plans=[{"x": (None, 12)}])
+        lstm_infer.convert(stream_models.sized(), tmp_path / "sized.onnx", plans=[{"x": (None, 12)}])
