@@ -106,6 +106,7 @@ else:  # a type checker that saw this would believe in every name
         "StreamPool": "pool",
     }
 
+    _COMMANDS = ("verify", "bench", "inspect")
     _OTHER_MODULES = ("cli", "keyed", "ray")  # which need what is not asked for, or are no part of the engine
     _MODULES = ("errors", "onnx_backend", "onnxruntime", "typing")
 
@@ -126,6 +127,8 @@ else:  # a type checker that saw this would believe in every name
             return ""
         if name in _OTHER_MODULES:
             return f"; write import {__name__}.{name}"
+        if name in _COMMANDS:
+            return f"; it is a command: lstm-infer {name} model.onnx"
         from difflib import get_close_matches
 
         word, known = name.lower(), {one.lower(): one for one in __all__}

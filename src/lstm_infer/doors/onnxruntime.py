@@ -39,6 +39,11 @@ PROVIDER = "CPUExecutionProvider"
 SESSION_ARGUMENTS = ("path_or_bytes", "sess_options", "providers", "provider_options")
 LOAD_OPTIONS = {name for name, one in signature(load).parameters.items() if one.kind is one.KEYWORD_ONLY}
 _seed: list[int] = []
+_INSTEAD = (
+    dict.fromkeys(("step", "stream", "state", "reset"), "; session.model.stream() carries the state: step(x), run(xs)")
+    | dict.fromkeys(("predict", "forward", "infer"), "; it is called run(None, {name: array})")
+    | {"inputs": "; get_inputs() has them", "outputs": "; get_outputs() has them"}
+)
 
 
 def set_seed(seed: int) -> None:
@@ -105,6 +110,11 @@ class InferenceSession:
             options["inputs"] = {**sizes, **(options.get("inputs") or {})}
             self.model = load(path_or_bytes, **options)
         self._graph, self._sess_options = self.model._graph, mine if sess_options is None else sess_options
+
+    if not TYPE_CHECKING:  # a type checker that saw this would believe in every name
+
+        def __getattr__(self, name: str) -> Any:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}{_INSTEAD.get(name, '')}")
 
     def get_inputs(self) -> list[NodeArg]:
         """The inputs as declared."""

@@ -24,7 +24,20 @@ _OWN = ("_file", "_plans", "_threads", "__weakref__")
 _MAKING = RLock()
 _INSTEAD = dict.fromkeys(
     ("step", "state", "reset", "flush"), "; a model has no memory: stream = model.stream() has, then stream.step(x)"
-) | dict.fromkeys(("predict", "forward", "infer"), "; it is called run({name: array}), or streamed: model.stream()")
+)
+_INSTEAD |= dict.fromkeys(
+    ("predict", "forward", "infer"), "; it is called run({name: array}), or streamed: model.stream()"
+)
+_INSTEAD |= dict.fromkeys(
+    ("input_names", "get_inputs"), "; model.inputs are records, each with its name, shape and dtype"
+)
+_INSTEAD |= dict.fromkeys(
+    ("output_names", "get_outputs"), "; model.outputs are records, each with its name, shape and dtype"
+)
+_INSTEAD |= dict.fromkeys(("save", "convert", "export"), "; lstm_infer.convert(model, path) writes it")
+_INSTEAD |= dict.fromkeys(
+    ("to", "cuda", "cpu", "eval"), "; there is nothing to move or to switch: it runs on the CPU, as it is"
+)
 
 
 class Mapped:

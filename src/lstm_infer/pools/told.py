@@ -39,7 +39,9 @@ def id_array(value: Any) -> Ids:
     if isinstance(value, np.ndarray):
         given.refuse_masked("ids", value)
         if value.dtype.kind not in "iu" and value.size:
-            raise ArgumentError(f"ids: whole numbers expected, got {given.shown(value)}")
+            raise ArgumentError(
+                f"ids: whole numbers expected, got {given.shown(value)}; ids come first: step(ids, frames)"
+            )
         if value.ndim != 1:
             raise ArgumentError(f"ids: [N] expected, got an array of {list(value.shape)}")
         return np.ascontiguousarray(value, np.int64)

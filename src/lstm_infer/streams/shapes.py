@@ -69,6 +69,8 @@ def _why_not(plan: StreamPlan, name: str) -> str:
     if name in plan.states:
         begins = f"stream(initial={{{name!r}: ...}})"
         return f"; {name!r} is a state: leave it out, the stream feeds it back itself, and begins at {begins}"
+    if name in plan.spec.roles.constants and not (name in plan.fed.bound or name in plan.fed.known):
+        return f"; {name!r} was made a constant by load(): leave it out"
     bound = name in plan.fed.bound or name in plan.fed.known
     return f"; {name!r} was bound when the stream was made" if bound else ""
 
