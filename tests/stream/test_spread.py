@@ -218,3 +218,35 @@ def test_a_file_of_one_length_names_the_node_that_holds_it():
     ) as caught:
         model.stream()
     assert (caught.value.node, caught.value.op) == ("mean", "Div")
+
+
+def test_two_time_axes_of_one_input_promise_no_binding():
+    """A recurrence over the bands of each frame, and one over the frames of what it gives: the caller says which is time."""
+    nodes = [
+        helper.make_node("Reshape", ["x", "rows"], ["r"]),
+        helper.make_node("Transpose", ["r"], ["rt"], perm=[1, 0, 2]),
+        helper.make_node("GRU", ["rt", "W1", "R"], ["Y1"], name="bands", hidden_size=H),
+        helper.make_node("Squeeze", ["Y1", "ax1"], ["s"]),
+        helper.make_node("Transpose", ["s"], ["st"], perm=[1, 0, 2]),
+        helper.make_node("Reshape", ["st", "wide"], ["w"]),
+        helper.make_node("GRU", ["w", "W15", "R"], ["Y2"], name="frames", hidden_size=H),
+        helper.make_node("Squeeze", ["Y2", "ax1"], ["y"]),
+    ]
+    consts = {"rows": [-1, 3, 1], "wide": [-1, 1, 3 * H], "ax1": [1], "W1": draw(1, 3 * H, 1), "R": draw(1, 3 * H, H),
+              "W15": draw(1, 3 * H, 3 * H)}  # fmt: skip
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, "T", 3])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+        [numpy_helper.from_array(np.asarray(a), name) for name, a in consts.items()],
+    )
+    data = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
+    with pytest.raises(lstm_infer.NotStreamableError, match="2 independent time axes") as caught:
+        lstm_infer.load(data).stream()
+    assert "stream(inputs=)" not in str(caught.value)
+    model, x = lstm_infer.load(data, time_axis={"x": 1}), draw(1, T, 3)
+    whole = model.run({"x": x})["y"]
+    tolerances.like_onnxruntime(whole, onnxruntime_run(data, {"x": x})["y"], "whole")
+    stream = model.stream()
+    tolerances.exact(np.concatenate([stream.run(part) for part in np.split(x, [1, 5], 1)]), whole, "in pieces")

@@ -61,9 +61,10 @@ def refuse_unknown(roles: Roles) -> None:
     if len(roles.candidates) > 1:
         inside = [n for n in roles.walk(*roles.analysis_sizes()).nodes if carries.carries(n)]
         shown = " or ".join(f"load(..., time_axis={c})" for c in roles.candidates)
+        apart = len({frozenset(c) for c in roles.candidates}) > 1
+        then = ": the inputs of the others are then bound by stream(inputs=)" if apart else ""
         raise NotStreamableError(
-            f"the model has {len(roles.candidates)} independent time axes (as far as {inside[-1]}); choose one with {shown}: "
-            "the inputs of the others are then bound by stream(inputs=)",
+            f"the model has {len(roles.candidates)} independent time axes (as far as {inside[-1]}); choose one with {shown}{then}",
             node=inside[-1].name,
             op=inside[-1].op,
             reason="several time axes",
