@@ -179,10 +179,28 @@ def test_a_stateful_model_keeps_its_state_in_the_stream(steps, sequential):
     assert model.stream(batch=3).step(np.zeros((3, 6), np.float32)).shape == (3, 4)
 
 
+@pytest.mark.skipif(keras.backend.backend() != "torch", reason="TensorFlow's exporter writes loops of another form")
+@pytest.mark.parametrize("layer", [layers.LSTM, layers.GRU])
+def test_steps_that_a_mask_leaves_out(layer):
+    port = keras.Input((None, 3))
+    net = keras.Model(port, layer(4, return_sequences=True)(layers.Masking()(port)))
+    model = from_keras(net)
+    (name,) = (port.name for port in model.inputs)
+    for B, T in (1, 11), (3, 6):
+        x = np.random.default_rng(T).standard_normal((B, T, 3)).astype(np.float32)
+        x[0, 0] = x[:, 2] = x[-1, -2:] = 0
+        got = model.run({name: x})[model.outputs[0].name]
+        tolerances.like_onnxruntime(got, keras.ops.convert_to_numpy(net(x)))
+        stream = model.stream(batch=B)
+        pieces = [stream.run(x[:, a:b]) for a, b in ((0, 1), (1, 4), (4, T))]
+        tolerances.exact(np.concatenate(pieces, 1), got)
+
+
 @pytest.mark.skipif(keras.backend.backend() != "torch", reason="masks are what torch's exporters get wrong")
 def test_a_mask_is_named():
     port = keras.Input((None, 3))
-    net = keras.Model(port, layers.LSTM(4, return_sequences=True)(layers.Masking(name="padding")(port)))
+    padded = layers.Masking(name="padding")(port)
+    net = keras.Model(port, layers.LSTM(4, return_sequences=True, zero_output_for_mask=True)(padded))
     with pytest.raises(lstm_infer.ConvertError, match=r"layers \['padding'\] mask padding.*mask_zero=False") as found:
         from_keras(net)
     assert "\x1b" not in str(found.value)
