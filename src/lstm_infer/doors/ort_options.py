@@ -251,7 +251,7 @@ def checked_options(what: str, value: object, kind: type[_Kept]) -> None:
     raise ArgumentError(f"{what}: {kind.__name__} expected, got {given.shown(value)}{hint}")
 
 
-def checked_providers(providers: Any, provider_options: Any) -> None:
+def checked_providers(providers: object, provider_options: object) -> None:
     """Refuse what names no providers.
 
     Raises
@@ -263,7 +263,8 @@ def checked_providers(providers: Any, provider_options: Any) -> None:
         raise ArgumentError(
             f"providers: a sequence of names expected, got the text {providers!r}; write [{providers!r}]"
         )
-    for one in () if providers is None else given.items("providers", providers):
+    names = () if providers is None else given.items("providers", providers)
+    for one in names:
         pair = (
             isinstance(one, (tuple, list)) and len(one) == 2 and isinstance(one[0], str) and isinstance(one[1], Mapping)
         )
@@ -275,10 +276,8 @@ def checked_providers(providers: Any, provider_options: Any) -> None:
     for one in more:
         if not isinstance(one, Mapping):
             raise ArgumentError(f"provider_options: a dict for each provider expected, got {given.shown(one)} as one")
-    if more and len(more) != len(providers or ()):
-        raise ArgumentError(
-            f"provider_options: a dict for each of {len(providers or ())} providers expected, got {len(more)}"
-        )
+    if more and len(more) != len(names):
+        raise ArgumentError(f"provider_options: a dict for each of {len(names)} providers expected, got {len(more)}")
 
 
 def refuse_terminated(run_options: object) -> None:
