@@ -1,10 +1,12 @@
 """A riff through `play`, in blocks of several lengths, beside the package: python compare.py MODEL ISA"""
 
+import contextlib
 import sys
 from pathlib import Path
 
 sys.path.append(str(Path(__file__).resolve().parent.parent))
-import needs  # isort: skip  # noqa: F401  (says what to install)
+with contextlib.suppress(ImportError):  # of the folder above: says what to install
+    import needs  # noqa: F401
 
 import subprocess
 

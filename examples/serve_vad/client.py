@@ -7,11 +7,13 @@ Without a file: a few seconds of bursts that sound a little like speech.
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from pathlib import Path
 
 sys.path.append(str(Path(__file__).resolve().parent.parent))
-import needs  # isort: skip  # noqa: F401  (says what to install)
+with contextlib.suppress(ImportError):  # of the folder above: says what to install
+    import needs  # noqa: F401
 
 import argparse
 import asyncio

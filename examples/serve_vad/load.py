@@ -9,11 +9,13 @@ its answer is here), CPU and memory of the server; ends with status 1 where an a
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from pathlib import Path
 
 sys.path.append(str(Path(__file__).resolve().parent.parent))
-import needs  # isort: skip  # noqa: F401  (says what to install)
+with contextlib.suppress(ImportError):  # of the folder above: says what to install
+    import needs  # noqa: F401
 
 import argparse
 import asyncio

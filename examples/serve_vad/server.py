@@ -10,11 +10,13 @@ vanishes is found by a ping, one who sends far faster than the sound plays, or d
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from pathlib import Path
 
 sys.path.append(str(Path(__file__).resolve().parent.parent))
-import needs  # isort: skip  # noqa: F401  (says what to install)
+with contextlib.suppress(ImportError):  # of the folder above: says what to install
+    import needs  # noqa: F401
 
 import argparse
 import asyncio

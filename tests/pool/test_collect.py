@@ -42,8 +42,7 @@ def no_frame_is_left() -> Iterator[None]:
     """Pools in which frames wait live on."""
     yield
     for pool in list(_POOLS):
-        with pool:
-            pass
+        pool.close()
 
 
 def frames(n: int, seed: int = 0) -> np.ndarray[Any, Any]:
