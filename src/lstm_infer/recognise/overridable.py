@@ -41,7 +41,7 @@ def fix_defaults(graph: Graph, constants: Mapping[str, Array]) -> Readers:
         graph.consts[name] = cast
         _fix(graph, name)
     found: Readers = {name: [] for name in graph.defaults}
-    for node in graph.walk():
+    for node in graph.walk() if found else ():
         for name in {*node.inputs} & found.keys():
             found[name].append(_shown(node, name))
     return found
@@ -50,7 +50,9 @@ def fix_defaults(graph: Graph, constants: Mapping[str, Array]) -> Readers:
 def settle_defaults(graph: Graph, readers: Readers, walked: Callable[[], Mapping[str, Fact] | None]) -> list[Port]:
     """Fix what may not be fed; the others. readers: before the graph was rewritten. walked: a walk of it now, where there
     is one."""
-    facts = walked() if readers else None
+    if not readers:
+        return []
+    facts = walked()
     there = {_shown(node, name): node for node in graph.walk() for name in {*node.inputs} & readers.keys()}
     for name, nodes in readers.items():
         now = [there.get(node) for node in nodes]
