@@ -196,12 +196,12 @@ def told_part(ground: Ground, node: Node, at: Link) -> str:
             last.add((n - start, n - stop))
     if len(last) == 1 and (k := next(iter(last))) and len(first) > 1:
         back, to = k
-        which = (
-            f"the last {back} steps"
-            if to == 0 and back > 1
-            else f"the steps {-back} to {-to - 1}, counted from the end,"
-        )
-        which = "the last step" if k == (1, 0) else f"step {-back}, counted from the end," if back - to == 1 else which
+        if back - to == 1:
+            which = "the last step" if to == 0 else f"step {-back}, counted from the end,"
+        elif to == 0:
+            which = f"the last {back} steps"
+        else:
+            which = f"the steps {-back} to {-to - 1}, counted from the end,"
         return f"takes {which} of the sequence, which are known when it has ended"
     if len(first) == 1:
         start, stop = next(iter(first))
