@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 __all__ = [
@@ -30,16 +31,36 @@ _Error = TypeVar("_Error", bound="LstmInferError")
 class LstmInferError(Exception):
     """Base of all errors of this package. They can be pickled."""
 
+    _reasons: tuple[Callable[[], str], ...] = ()
+    _explained = False
+
     def __str__(self) -> str:  # KeyError would print the repr of its message
+        for reason in self._reasons:
+            if why := reason():
+                self.args, self._explained = (f"{self.args[0]}; {why}", *self.args[1:]), True
+                break
+        self._reasons = ()
         return str(self.args[0]) if self.args else ""
 
     def __reduce__(self) -> tuple[Any, ...]:
+        str(self)
         return _again, (type(self), self.args), vars(self) or None
+
+    def explain(self, reason: Callable[[], str]) -> None:
+        """Say more, worked out when the text is asked for: of several reasons, the first that is not empty."""
+        if not self._explained:
+            self._reasons = (*self._reasons, reason)
 
     def kept(self: _Error) -> _Error:
         """The same, to be kept or raised again: without the frames that it came through and all that they hold."""
         again: _Error = _again(type(self), self.args)  # type: ignore[assignment]
         again.__dict__.update(vars(self))
+        return again
+
+    def with_text(self: _Error, text: str) -> _Error:
+        """The same kind, with what else it holds and another text."""
+        again = self.kept()
+        again.args, again._reasons, again._explained = (text, *self.args[1:]), (), True
         return again
 
 

@@ -65,7 +65,7 @@ class Misfit:
 class _Stop:
     """Where a walk stopped."""
 
-    text: str
+    error: ShapeError
     node: Node | None
     ins: list[Fact | None]
     met: int
@@ -224,7 +224,7 @@ class _Search:
         at = self.walk(sizes)
         while isinstance(at, _Stop):
             if not sizes.groups:
-                return Misfit(at.text, self.decides(at))
+                return Misfit(str(at.error), self.decides(at))
             found = self.mended(sizes, at)
             if found is None:
                 return self.stuck(sizes, at)
@@ -249,7 +249,7 @@ class _Search:
             return walk(self.graph, self.feeds(sizes.flat()), on_node=lambda node, ins: met.append((node, ins)))
         except ShapeError as error:
             node, ins = met[-1] if met else (None, [])
-            return _Stop(str(error), node, ins, len(met))
+            return _Stop(error.kept(), node, ins, len(met))
         finally:
             self.met += len(met)
 
@@ -378,7 +378,7 @@ class _Search:
                     sure &= at.node is stop.node and _extents(at) == _extents(stop)
         shown = ", ".join(f"{name!r} axis {axis}: {size}" for (name, axis), size in sizes.flat().items())
         tried = "" if sure else f" (open sizes, tried at {shown} first, and at others in {self.walks} walks)"
-        return Misfit("; ".join([stop.text + tried, *dict.fromkeys(blamed)]), sure)
+        return Misfit("; ".join([f"{stop.error}{tried}", *dict.fromkeys(blamed)]), sure)
 
 
 def _shape(stop: _Stop, fix: Fix) -> tuple[int, ...]:

@@ -148,8 +148,6 @@ def _of_row(ids: Numbers, rows: Numbers, steps: int, error: LstmInferError) -> L
     """The same error, with the row that it is about in place of an id that no caller knows."""
     for id, row in zip(ids.tolist(), rows.tolist(), strict=True):
         if str(error).startswith(f"signal {id}: "):
-            found = error.kept()
             which = f"row {row}" if steps == 1 else f"one of {steps} rows of a key, the first of them row {row}"
-            found.args = (f"{which}: {str(error).removeprefix(f'signal {id}: ')}", *error.args[1:])
-            return found
+            return error.with_text(f"{which}: {str(error).removeprefix(f'signal {id}: ')}")
     return error

@@ -83,9 +83,7 @@ def checked(plan: StreamPlan, index: int, sequence: Any) -> One:
 
 def of_sequence(index: int, error: LstmInferError) -> LstmInferError:
     """The same error, with the sequence that it is about."""
-    found = error.kept()
-    found.args = (f"sequence {index}: {error}", *error.args[1:])
-    return found
+    return error.with_text(f"sequence {index}: {error}")
 
 
 def through(pool: Signals, plan: StreamPlan, sequences: Sequence[One], threads: int) -> Iterator[One]:

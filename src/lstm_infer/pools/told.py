@@ -82,9 +82,7 @@ def behind_ids(error: ShapeError, frame: str) -> ShapeError:
 
 def named(id: int, error: LstmInferError) -> LstmInferError:
     """The same error, with the signal that it is about."""
-    found = error.kept()
-    found.args = (f"signal {id}: {error}", *error.args[1:])
-    return found
+    return error.with_text(f"signal {id}: {error}")
 
 
 def shared_feeds(plan: StreamPlan, x: Any, n: int) -> dict[str, NDArray[Any]]:

@@ -28,15 +28,22 @@ def who_decides(graph: Graph | None, node: Node, facts: Mapping[str, Fact]) -> s
 
 def say_who(error: LstmInferError, graph: Graph | None, node: Node, branch: str, facts: Mapping[str, Fact]) -> None:
     """Add to what went wrong inside of a chosen branch who chose it: the innermost choice that an input makes."""
-    who = "" if _SAID in vars(error) else who_decides(graph, node, facts)
-    if who:
-        _say(error, why_there(who, node, branch))
+    if graph is None:
+        return
+    given = {port.name: facts[port.name] for port in graph.inputs if port.name in facts}
+
+    def reason() -> str:
+        who = who_decides(graph, node, given)
+        return why_there(who, node, branch) if who else ""
+
+    error.explain(reason)
 
 
 def say_chosen(error: LstmInferError, graph: Graph, node: Node) -> None:
     """The same of a branch that `load(constants=)` chose, of which nothing but its nodes is left."""
-    if graph.chosen and node.name in graph.chosen and _SAID not in vars(error) and not isinstance(error, BudgetError):
-        _say(error, graph.chosen[node.name])
+    if graph.chosen and node.name in graph.chosen and not isinstance(error, BudgetError):
+        chosen = graph.chosen[node.name]
+        error.explain(lambda: chosen)
 
 
 def why_there(who: str, node: Node, branch: str) -> str:
@@ -44,14 +51,6 @@ def why_there(who: str, node: Node, branch: str) -> str:
     return (
         f"{who} chose the {branch} branch of {node}, in which this stands: give another value, or sizes that it takes"
     )
-
-
-def _say(error: LstmInferError, why: str) -> None:
-    vars(error)[_SAID] = True
-    error.args = (f"{error}; {why}", *error.args[1:])
-
-
-_SAID = "_said_who"
 
 
 def compared_with(graph: Graph, name: str) -> list[int]:
