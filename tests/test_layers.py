@@ -19,6 +19,7 @@ DIRECT = {
     "frozen": set(),
     "errors": set(),
     "within": {"errors"},  # errors of Python about memory and depth
+    "misnamed": set(),  # what an AttributeError says beyond the name
     "later": set(),  # a module of the package, imported when something of it is asked for
     "bounds": {"errors"},
     "_core": {"bounds", "later"},
@@ -41,7 +42,7 @@ DIRECT = {
     "recognise": {"analysis"},
     "lower": {"walk"},
     "streams": {"analysis", "lower", "within", "_stream", "_states", "fingerprint", "given", "later", "views"},
-    "stream": {"streams", "later", "within"},
+    "stream": {"streams", "later", "within", "misnamed"},
     "pools": {"stream", "_pool"},  # batches of many signals
     "pool": {"pools"},
     "progress": set(),
@@ -53,7 +54,7 @@ DIRECT = {
     "fingerprint": {"graph"},
     "programs": {"streams", "log"},  # made when first used, kept by sizes
     "answer": {"programs", "feeds", "log"},  # the analysis, asked once
-    "native": {"feeds", "streams", "later", "isa"},  # a file as it runs
+    "native": {"feeds", "streams", "later", "isa", "misnamed"},  # a file as it runs
     "_keys": set(),
     "log": set(),  # what is said through logging
     "parts": {
@@ -72,12 +73,12 @@ DIRECT = {
     "conversion": {"drive"},  # a model in another form
     "keyed": {"model", "_keys"},  # tables, with a state for each key
     "ray": {"keyed"},  # an adapter
-    "doors": {"drive"},
+    "doors": {"drive", "misnamed"},
     "onnx_backend": {"doors"},
     "onnxruntime": {"doors"},  # the names of another package, for code that was written for it
     "cli": {"doors", "comparison", "conversion"},
     "__main__": {"cli"},
-    "__init__": {"model", "doors", "comparison", "conversion"},
+    "__init__": {"model", "misnamed", "doors", "comparison", "conversion"},
 }
 
 # These use the package as its users do, so they may import its public names.

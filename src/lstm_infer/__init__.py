@@ -106,8 +106,6 @@ else:  # a type checker that saw this would believe in every name
         "StreamPool": "pool",
     }
 
-    _COMMANDS = ("verify", "bench", "inspect")
-    _OTHER_MODULES = ("cli", "keyed", "ray")  # which need what is not asked for, or are no part of the engine
     _MODULES = ("errors", "onnx_backend", "onnxruntime", "typing")
 
     def __getattr__(name):
@@ -117,23 +115,11 @@ else:  # a type checker that saw this would believe in every name
         if name in _MODULES:
             return import_module(f"{__name__}.{name}")
         if name not in _HOMES:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}{_instead(name)}")
+            from .misnamed import of_package
+
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}{of_package(__name__, __all__, name)}")
         value = globals()[name] = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
         return value
-
-    def _instead(name):
-        """What was probably meant."""
-        if name.startswith("_"):
-            return ""
-        if name in _OTHER_MODULES:
-            return f"; write import {__name__}.{name}"
-        if name in _COMMANDS:
-            return f"; it is a command: lstm-infer {name} model.onnx"
-        from difflib import get_close_matches
-
-        word, known = name.lower(), {one.lower(): one for one in __all__}
-        near = [one for one in known if word.startswith(f"{one}_")] or get_close_matches(word, known, 1, 0.55)
-        return f"; is it {known[near[0]]!r}?" if near else ""
 
     def __dir__():
         own = (name for name in globals() if name.startswith("__"))

@@ -21,9 +21,7 @@ if TYPE_CHECKING:
     from .fingerprint import Fingerprint
     from .graph.ir import Port
     from .pool import StreamPool
-    from .pools import batches, collector, packed
-    from .pools import sequences as whole
-    from .pools.sequences import One
+    from .pools import batches, collector, whole
     from .streams.asked import Asked, Sizes
     from .streams.plan import StreamPlan
     from .typing import Array, ArrayIn, Feeds
@@ -32,8 +30,7 @@ if TYPE_CHECKING:
     Result = Array | Named
 else:
     errors, given, pools, batches = Later("errors"), Later("given"), Later("pool"), Later("pools.batches")
-    whole, collector = Later("pools.sequences"), Later("pools.collector")
-    packed, bar = Later("pools.packed"), Later("progress")
+    whole, collector, bar = Later("pools.whole"), Later("pools.collector"), Later("progress")
 
 __all__ = ["ManySignals"]
 
@@ -41,8 +38,6 @@ MOST_THREADS = 64
 """More are not used."""
 MAX_WAIT, MAX_BATCH, MAX_PENDING = 0.002, 64, 16384
 """Frames of `submit`: 64 is the largest plan of a pool; in 2 ms 500 callers bring half of that, 32 ms each."""
-WORTH = 4000
-"""Work of a step from which on sequences are faster side by side: a stream takes the small ones at 0.1 us a step."""
 
 
 class ManySignals:
@@ -205,97 +200,16 @@ class ManySignals:
         """
         given_all = list(given.items("sequences", sequences))
         threads = self._so_many(threads)
+        model: Any = self
         try:
             pool = self.pool(threads=threads, inputs=inputs)
         except errors.NotStreamableError:
             if inputs:
                 raise
-            return self._whole(given_all)
-        plan = pool._batches.plan
-        ones = [whole.checked(plan, index, sequence) for index, sequence in enumerate(given_all)]
-        return self._through(pool, plan, ones, threads, inputs)
+            return whole.unstreamed(model, given_all)
+        return whole.streamed(model, pool, given_all, threads, inputs)
 
     # ---- inside -----------------------------------------------------------------------------------------
 
     def _so_many(self, threads: int | None) -> int:
         return min(self._threads if threads is None else given.number("threads", threads, 1), MOST_THREADS)
-
-    def _through(
-        self,
-        pool: StreamPool,
-        plan: StreamPlan,
-        ones: list[One],
-        threads: int,
-        inputs: Mapping[str, ArrayLike] | None,
-    ) -> Iterator[tuple[int, Result]]:
-        pays = plan.call is not None and plan.blocks[-1].work >= WORTH
-        together = [one for one in ones if one.steps > 0] if pays else []
-        for one in whole.through(pool, plan, together, threads):
-            yield one.index, one.answer()
-        for one in ones:
-            if not pays or one.steps <= 0:
-                yield one.index, self._alone(one, inputs)
-
-    def _alone(self, one: One, inputs: Mapping[str, ArrayLike] | None) -> Any:
-        """A sequence through a stream of its own."""
-        stream = self.stream(inputs=inputs)  # type: ignore[attr-defined]
-        try:
-            made = stream.run(dict(one.feeds))
-            if stream._plan.spec.steady:
-                found = made
-            else:
-                tail = stream.flush()
-                outputs = stream._plan.spec.outputs
-                tail = tail if isinstance(tail, dict) else {outputs[0].name: tail}
-                found = {
-                    o.name: np.concatenate([made[o.name], tail[o.name]], o.axis)
-                    if o.kind == "time"
-                    else made[o.name]
-                    if tail[o.name] is None
-                    else tail[o.name]
-                    for o in outputs
-                }
-        except errors.LstmInferError as error:
-            raise whole.of_sequence(one.index, error) from None
-        one.results = found
-        return one.answer()
-
-    def _whole(self, sequences: list[Any]) -> Iterator[tuple[int, Result]]:
-        """Those of a model that does not stream."""
-        names = [port.name for port in self._ports]
-        fed = []
-        for index, sequence in enumerate(sequences):
-            if not isinstance(sequence, Mapping) and len(names) != 1:
-                raise whole.of_sequence(
-                    index, errors.FeedError(f"this model takes {len(names)} inputs; feed a dict with {names}")
-                )
-            fed.append(sequence if isinstance(sequence, Mapping) else {names[0]: sequence})
-        axes = packed.pack_axes(self._streams.reading().roles, names, self.outputs) if len(fed) > 1 else None  # type: ignore[attr-defined]
-        alike = [[index] for index in range(len(fed))] if axes is None else packed.groups(fed, axes, names)
-        seen = False
-        for places in alike:
-            made = None if axes is None or len(places) == 1 else self._packed([fed[index] for index in places], axes)
-            if made is not None and not seen:  # what the graph does not show, bits do
-                seen = packed.same_bits(self._one(places[0], fed[places[0]]), made[0])
-                made, axes = (made, axes) if seen else (None, None)
-            for k, index in enumerate(places):
-                found = self._one(index, fed[index]) if made is None else made[k]
-                named = isinstance(sequences[index], Mapping) or len(found) != 1
-                answer: Any = found if named else next(iter(found.values()))
-                yield index, answer
-
-    def _packed(self, fed: list[Any], axes: dict[str, int]) -> list[Named] | None:
-        """Sequences as one batch; None: they are run alone, which says what is wrong with which."""
-        try:
-            made: Any = packed.split(self.run(packed.together(fed, axes)), axes, len(fed))  # type: ignore[attr-defined]
-        except errors.LstmInferError:
-            return None
-        found: list[Named] | None = made
-        return found
-
-    def _one(self, index: int, feeds: Any) -> Named:
-        try:
-            found: Named = self.run(feeds)  # type: ignore[attr-defined]
-        except errors.LstmInferError as error:
-            raise whole.of_sequence(index, error) from None
-        return found

@@ -35,22 +35,6 @@ else:
 __all__ = ["Stream"]
 
 
-_INSTEAD = (
-    dict.fromkeys(("predict", "forward", "infer", "process"), "step(x) takes one time step, run(x) several")
-    | dict.fromkeys(("reset_state", "reset_states", "clear"), "it is called reset()")
-    | dict.fromkeys(
-        ("states", "get_state", "get_states", "hidden", "h", "c"), "state is a dict of them, to be read and set"
-    )
-    | dict.fromkeys(
-        ("set_state", "set_states", "load_state", "load_state_dict"), "write state[name] = array, or restore(bytes)"
-    )
-    | dict.fromkeys(("save_state", "state_dict", "save"), "snapshot() gives bytes that restore() takes")
-    | dict.fromkeys(("copy", "clone"), "it is called fork()")
-    | dict.fromkeys(("close", "release"), "there is nothing to close: its memory goes with it")
-)
-"""What other packages call it."""
-
-
 class Stream(StreamCore):
     """A live signal through a model. Made by `Model.stream`; not to be entered by two threads at once.
 
@@ -71,8 +55,9 @@ class Stream(StreamCore):
             return super().__new__(cls)
 
         def __getattr__(self, name):
-            instead = f"; {_INSTEAD[name]}" if name in _INSTEAD else ""
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}{instead}")
+            from .misnamed import of_stream
+
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}{of_stream(name)}")
 
     def __init__(
         self, source: Source, asked: Asked, plan: StreamPlan, initial: Mapping[str, ArrayLike] | None = None

@@ -15,7 +15,8 @@ import every_road
 import lstm_infer
 import stream_models
 from forked import in_a_child
-from lstm_infer import ArgumentError, DtypeError, FeedError, ShapeError, StreamPool, _pool, many
+from lstm_infer import ArgumentError, DtypeError, FeedError, ShapeError, StreamPool, _pool
+from lstm_infer.pools import whole as whole_sequences
 
 I = stream_models.INPUTS
 
@@ -23,7 +24,7 @@ I = stream_models.INPUTS
 @pytest.fixture(autouse=True)
 def side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:
     """The models here are small: they would be run one by one."""
-    monkeypatch.setattr(many, "WORTH", 0)
+    monkeypatch.setattr(whole_sequences, "WORTH", 0)
 
 
 def whole(stream: lstm_infer.Stream, fed: Any) -> dict[str, Any]:
@@ -63,7 +64,7 @@ def test_arrays_in_arrays_out_and_in_what_order(monkeypatch: pytest.MonkeyPatch)
     assert sorted(index for index, _ in come) == [0, 1, 2, 3, 4] and come[-1][0] == 2
     assert all(y.tobytes() == want[index].tobytes() for index, y in come)
     assert model.run_many([]) == []
-    monkeypatch.setattr(many, "WORTH", 1 << 60)
+    monkeypatch.setattr(whole_sequences, "WORTH", 1 << 60)
     alone = list(model.iter_many(sequences))
     assert [(index, y.tobytes()) for index, y in alone] == [(index, y.tobytes()) for index, y in enumerate(want)]
 

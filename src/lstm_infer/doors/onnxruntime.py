@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from .. import given, views
 from ..errors import ArgumentError, DtypeError, ShapeError
 from ..graph.ir import Port
+from ..misnamed import of_session
 from ..model import load
 from .ort_options import (
     ModelMetadata,
@@ -39,11 +40,6 @@ PROVIDER = "CPUExecutionProvider"
 SESSION_ARGUMENTS = ("path_or_bytes", "sess_options", "providers", "provider_options")
 LOAD_OPTIONS = {name for name, one in signature(load).parameters.items() if one.kind is one.KEYWORD_ONLY}
 _seed: list[int] = []
-_INSTEAD = (
-    dict.fromkeys(("step", "stream", "state", "reset"), "; session.model.stream() carries the state: step(x), run(xs)")
-    | dict.fromkeys(("predict", "forward", "infer"), "; it is called run(None, {name: array})")
-    | {"inputs": "; get_inputs() has them", "outputs": "; get_outputs() has them"}
-)
 
 
 def set_seed(seed: int) -> None:
@@ -114,7 +110,7 @@ class InferenceSession:
     if not TYPE_CHECKING:  # a type checker that saw this would believe in every name
 
         def __getattr__(self, name: str) -> Any:
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}{_INSTEAD.get(name, '')}")
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}{of_session(name)}")
 
     def get_inputs(self) -> list[NodeArg]:
         """The inputs as declared."""

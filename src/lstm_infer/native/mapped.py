@@ -22,22 +22,6 @@ __all__ = ["Mapped"]
 _OWN = ("_file", "_plans", "_threads", "__weakref__")
 """What there is from the beginning."""
 _MAKING = RLock()
-_INSTEAD = dict.fromkeys(
-    ("step", "state", "reset", "flush"), "; a model has no memory: stream = model.stream() has, then stream.step(x)"
-)
-_INSTEAD |= dict.fromkeys(
-    ("predict", "forward", "infer"), "; it is called run({name: array}), or streamed: model.stream()"
-)
-_INSTEAD |= dict.fromkeys(
-    ("input_names", "get_inputs"), "; model.inputs are records, each with its name, shape and dtype"
-)
-_INSTEAD |= dict.fromkeys(
-    ("output_names", "get_outputs"), "; model.outputs are records, each with its name, shape and dtype"
-)
-_INSTEAD |= dict.fromkeys(("save", "convert", "export"), "; lstm_infer.convert(model, path) writes it")
-_INSTEAD |= dict.fromkeys(
-    ("to", "cuda", "cpu", "eval"), "; there is nothing to move or to switch: it runs on the CPU, as it is"
-)
 
 
 class Mapped:
@@ -69,9 +53,9 @@ class Mapped:
         def __getattr__(self, name: str) -> Any:
             """What is not made so far: all of it is, then."""
             if name not in type(self).__slots__ or name in _OWN:
-                raise AttributeError(
-                    f"{type(self).__name__!r} object has no attribute {name!r}{_INSTEAD.get(name, '')}"
-                )
+                from ..misnamed import of_model
+
+                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}{of_model(name)}")
             memory, label, isa = self._file
             with _MAKING, budget.open_budget(budget.Allowance()), within_memory("load"):
                 try:
