@@ -12,7 +12,7 @@ torch = pytest.importorskip("torch", reason="from_torch needs PyTorch")
 pytest.importorskip("onnxscript", reason="the exporters of PyTorch need onnxscript")
 
 from lstm_infer import ArgumentError, ConvertError, from_torch  # noqa: E402
-from lstm_infer.doors.from_torch import _copied  # noqa: E402
+from lstm_infer.doors.from_torch import _copied, _Exports  # noqa: E402
 from lstm_infer.doors.open_axes import find_groups, find_lasting  # noqa: E402
 
 nn = torch.nn
@@ -171,3 +171,59 @@ def test_a_copy_goes_on_with_nothing():
     copied = _copied(torch, module)
     assert torch.equal(copied.parametrizations.weight_hh_l0[0]._u, before)
     assert torch.equal(module.parametrizations.weight_hh_l0[0]._u, before) and module.training
+
+
+class Deciding(torch.nn.Module):
+    """Chooses what it computes by what it is fed."""
+
+    def __init__(self, choose):
+        super().__init__()
+        self.lstm, self.choose = torch.nn.LSTM(4, 6, batch_first=True), choose
+
+    def forward(self, x):
+        return self.lstm(x)[0] * self.choose(x)
+
+
+class Signed(Deciding):
+    def forward(self, x):  # of operators that TorchScript knows, so that the choice is exported
+        return self.lstm(x)[0] * (2.0 if bool(x.sum() > 0) else 1.0)
+
+
+CHOICES = {
+    "a sign": lambda x: 2.0 if x.sum() > 0 else 1.0,
+    "loud": lambda x: 1 / max(float(x.abs().max()), 4.0),
+    "quiet": lambda x: 1 / max(x.abs().max().item(), 0.25),
+    "silence": lambda x: 3.0 if not x.any() else 1.0,
+}
+
+
+def not_here(exports):
+    """In place of torch.export, which takes seconds, and has some of these choices."""
+    raise ConvertError("not here")
+
+
+@pytest.mark.parametrize("name", CHOICES)
+def test_what_a_module_decides_in_python_is_no_constant(name, monkeypatch):
+    """Tracing writes down what the example chose; with numbers like the example's nothing shows it."""
+    monkeypatch.setattr(_Exports, "through_export", not_here)
+    with pytest.raises(ConvertError, match=r"chosen in Python by the numbers that it is fed .* say it by torch\.where"):
+        from_torch(Deciding(CHOICES[name]).eval(), torch.rand(1, 7, 4))
+
+
+def test_a_choice_that_can_be_exported_is():
+    module = Signed(None).eval()
+    model = from_torch(module, torch.rand(1, 7, 4))
+    for x in (torch.rand(1, 9, 4), -torch.rand(2, 5, 4)):
+        with torch.no_grad():
+            want = module(x).numpy()
+        assert np.abs(model.run({"x": x.numpy()})["output"] - want).max() < 1e-5
+
+
+def test_one_signal_is_tried_where_an_example_has_one(monkeypatch):
+    """What a module does with one signal alone is checked; the batch is as it was in the example where no export has both."""
+    monkeypatch.setattr(_Exports, "through_export", not_here)
+    module = Deciding(lambda x: 2.0 if len(x) == 1 else 1.0).eval()
+    x = torch.rand(1, 7, 4)
+    with torch.no_grad():
+        want = module(x).numpy()
+    assert np.abs(from_torch(module, x).run({"x": x.numpy()})["output"] - want).max() < 1e-5

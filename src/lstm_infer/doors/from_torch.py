@@ -18,7 +18,7 @@ import numpy as np
 
 from .. import given
 from ..errors import ArgumentError, ConvertError, LstmInferError
-from .exported import Framework, check_names, export_sizes, first_right, streams
+from .exported import DECIDES, Framework, check_names, export_sizes, first_right, streams
 from .open_axes import Arrays, Axes, Shapes, find_groups, find_lasting, grown
 
 if TYPE_CHECKING:
@@ -95,7 +95,9 @@ def from_torch(
     groups = find_groups(one.shapes, one.arrays)
     try:
         model = exports.first_right(groups, options)
-    except ConvertError:  # some modules run at sizes that mean nothing, or that no exporter leaves open
+    except ConvertError as error:  # some modules run at sizes that mean nothing, or that no exporter leaves open
+        if DECIDES in str(error):  # which no choice of sizes changes
+            raise
         left = [group for group in groups if exports.opens(group)]
         if left == groups:
             raise
