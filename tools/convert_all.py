@@ -215,7 +215,7 @@ def main():
         parser.add_argument(f"--{name}")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all that was found there")
     parser.add_argument("--write", action="store_true", help="put the table into docs/convert.md")
-    args = parser.parse_args()
+    args = parser.parse_intermixed_args()
     given = {key: value for key, value in vars(args).items() if value is not None}
     asked = {"convert": {k: given[k] for k in ("chunk", "opset", "batch") if k in given}}
     asked["load"] = {k: given[k] for k in ("isa", "precision") if k in given}
