@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import os
+import pickle
 import re
 import subprocess
 import sys
@@ -217,6 +219,12 @@ def zipped(path, *names):
             archive.writestr(name, b"x" * 200)
 
 
+def of_weights(path):
+    """The file of a model's external data."""
+    path.with_suffix("").write_bytes(stream_models.hidden_state())
+    path.write_bytes(bytes(range(200, 256)) * 9)
+
+
 def folder(path, *names):
     path.mkdir()
     for name in names:
@@ -226,6 +234,12 @@ def folder(path, *names):
 FILES = {
     "net.pt": (lambda p: zipped(p, "net/data.pkl", "net/version"), "lstm_infer.from_torch(module, example_inputs)"),
     "net.keras": (lambda p: zipped(p, "metadata.json", "config.json"), "lstm_infer.from_keras(model)"),
+    "net.npz": (lambda p: np.savez(p, x=FRAME), "a NumPy .npz file: arrays alone are no model"),
+    "net.zip": (lambda p: zipped(p, "net/m.onnx"), "unpack it, and give that file"),
+    "net.onnx.gz": (lambda p: p.write_bytes(gzip.compress(stream_models.hidden_state())), "gzip.open(path)"),
+    "net.pkl": (lambda p: p.write_bytes(pickle.dumps({})), "a module that is in it goes to lstm_infer.from_torch"),
+    "net.json": (lambda p: p.write_text('{"irVersion": 8}'), "onnx.load(path, format='json') reads the other"),
+    "net.onnx.data": (of_weights, "it holds the weights of 'net.onnx' beside it: give that file"),
     "net.h5": (lambda p: p.write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(99)), "lstm_infer.from_keras(model)"),
     "net.tflite": (lambda p: p.write_bytes(b"\x1c\0\0\0TFL3" + bytes(99)), "lstm_infer.from_keras(model)"),
     "net.ort": (lambda p: p.write_bytes(b"\x1c\0\0\0ORTM" + bytes(99)), "give the .onnx it was made from"),
@@ -322,7 +336,44 @@ def at_its_end():
     lstm_infer.load(file)
 
 
+def in_an_archive():
+    data = io.BytesIO()
+    with zipfile.ZipFile(data, "w") as archive:
+        archive.writestr("m.onnx", stream_models.hidden_state())
+    lstm_infer.load(zipfile.Path(data, "m.onnx"))
+
+
 MORE = {
+    "complex numbers": (lambda: plain().step(FRAME + 1j), DtypeError, "np.stack([x.real, x.imag], axis)"),
+    "complex numbers of a spectrum": (
+        lambda: plain().run(CHUNK + 1j),
+        DtypeError,
+        "np.abs(x) where they are magnitudes",
+    ),
+    "a path in an archive": (in_an_archive, OnnxImportError, "give its read_bytes()"),
+    "a file as an address": (
+        lambda: lstm_infer.load("file:///models/m.onnx"),
+        MissingFileError,
+        "without the scheme it is a path: '/models/m.onnx'",
+    ),
+    "a variable in a path": (lambda: lstm_infer.load("$MODELS/m.onnx"), MissingFileError, "os.path.expandvars(path)"),
+    "a snapshot by its path": (lambda: plain().restore("a.snap"), ArgumentError, "pathlib.Path(path).read_bytes()"),
+    "a snapshot as a file object": (lambda: plain().restore(io.BytesIO(b"")), ArgumentError, "give its read()"),
+    "a snapshot as an array": (
+        lambda: plain().restore(np.frombuffer(plain().snapshot(), np.uint8)),
+        ArgumentError,
+        "give its tobytes()",
+    ),
+    "a time axis without a name": (
+        lambda: lstm_infer.load(MODEL, time_axis=1),
+        ArgumentError,
+        "write time_axis={'a name': ...}",
+    ),
+    "first states without names": (
+        lambda: with_states().stream(initial=(FRAME, FRAME)),
+        ArgumentError,
+        "write initial={'a name': ...}",
+    ),
     "an address": (lambda: lstm_infer.load("https://example.org/m.onnx"), MissingFileError, "download the file"),
     "a file that was read": (at_its_end, OnnxImportError, "seek(0) goes back"),
     "[T, F] into Model.run": (

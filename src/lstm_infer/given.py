@@ -36,7 +36,7 @@ def shown(value: Any) -> str:
 def named(what: str, value: Any) -> dict[str, Any]:
     """A dict by name."""
     if not isinstance(value, Mapping):
-        raise ArgumentError(f"{what}: a dict by name expected, got {shown(value)}")
+        raise ArgumentError(f"{what}: a dict by name expected, got {shown(value)}; write {what}={{'a name': ...}}")
     for name in value:
         if not isinstance(name, str):
             raise ArgumentError(f"{what}: names expected, got {shown(name)} as one")

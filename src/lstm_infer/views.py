@@ -36,6 +36,11 @@ def wrong_dtype(what: str, want: object, got: object) -> DtypeError:
     more = f" (bytes: np.frombuffer(x, np.{want}))" if got == np.uint8 else ""
     if got == np.int16 and np.dtype(want).kind == "f":  # type: ignore[call-overload]
         more = " (16-bit audio also by its scale: np.asarray(x, np.float32) / 32768)"
+    if getattr(got, "kind", "") == "c":  # a conversion would drop the imaginary parts
+        return DtypeError(
+            f"{what} takes {want}, got {got}; models take real numbers: np.abs(x) where they are magnitudes, or real and imaginary "
+            f"parts on an axis of their own (np.stack([x.real, x.imag], axis).astype(np.{want}))"
+        )
     return DtypeError(f"{what} takes {want}, got {got}; convert it with np.asarray(x, np.{want}){more}")
 
 

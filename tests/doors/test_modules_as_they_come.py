@@ -227,3 +227,24 @@ def test_one_signal_is_tried_where_an_example_has_one(monkeypatch):
     with torch.no_grad():
         want = module(x).numpy()
     assert np.abs(from_torch(module, x).run({"x": x.numpy()})["output"] - want).max() < 1e-5
+
+
+class Padded(nn.Module):
+    """Leaves out the words that are 0, where there are any."""
+
+    def __init__(self):
+        super().__init__()
+        self.table, self.gru = nn.Embedding(9, 4), nn.GRU(4, 5, batch_first=True)
+
+    def forward(self, words):
+        y = self.gru(self.table(words))[0]
+        return y * 2 if not (words == 0).any() else y
+
+
+def test_whole_numbers_are_varied_too(monkeypatch):
+    monkeypatch.setattr(_Exports, "through_export", not_here)
+    monkeypatch.setattr(_Exports, "scripted", not_here)  # which has the choice
+    words = torch.tensor([[1, 0, 8, 3, 0, 2, 5]])
+    module = Padded().eval()
+    with pytest.raises(ConvertError, match=r"whole numbers all like the largest.*chosen in Python"):
+        from_torch(module, words)

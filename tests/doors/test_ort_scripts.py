@@ -15,7 +15,7 @@ import pytest
 
 import stream_models
 import tolerances
-from lstm_infer import ArgumentError, FeedError, ShapeError
+from lstm_infer import ArgumentError, DtypeError, FeedError, ShapeError
 from lstm_infer import onnxruntime as mine
 from lstm_infer.doors import ort_options
 
@@ -224,6 +224,36 @@ def test_a_number_in_an_array_is_taken_for_a_scalar():
     np.testing.assert_array_equal(got, want)
     with pytest.raises(ShapeError, match=r"declared as \[\], got \[2\]"):
         mine.InferenceSession(data).run(None, {**feed, "gain": np.ones(2, np.float32)})
+
+
+def passes_on(kind):
+    """A model that gives back x, a row of this type."""
+    ports = [onnx.helper.make_tensor_value_info(name, kind, [None]) for name in "xy"]
+    graph = onnx.helper.make_graph([onnx.helper.make_node("Identity", ["x"], ["y"])], "g", ports[:1], ports[1:])
+    opset = [onnx.helper.make_opsetid("", 17)]
+    return onnx.helper.make_model(graph, opset_imports=opset, ir_version=8).SerializeToString()
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [("INT8", 300), ("UINT8", -1), ("UINT8", 256), ("INT32", 2**40), ("UINT64", -1), ("INT64", 1j), ("FLOAT", 1j)],
+)
+def test_a_number_of_a_list_that_does_not_fit_is_refused(kind, value):
+    """It was wrapped around, or lost its imaginary part."""
+    model = passes_on(getattr(onnx.TensorProto, kind))
+    with pytest.raises(RuntimeError):
+        theirs.InferenceSession(model).run(None, {"x": [value]})
+    with pytest.raises(DtypeError, match=r"does not fit it|models take real numbers"):
+        mine.InferenceSession(model).run(None, {"x": [value]})
+
+
+@pytest.mark.parametrize("kind", ["INT8", "UINT8", "INT64", "UINT64", "FLOAT16", "FLOAT"])
+def test_a_number_of_a_list_that_fits_is_taken(kind):
+    kind = getattr(onnx.TensorProto, kind)
+    dtype = onnx.helper.tensor_dtype_to_np_dtype(kind)
+    for value in [0, 100] if dtype.kind == "f" else [np.iinfo(dtype).min, np.iinfo(dtype).max]:
+        got = mine.InferenceSession(passes_on(kind)).run(None, {"x": [value]})[0]
+        assert got.dtype == dtype and got.tolist() == [value]
 
 
 def test_a_value_of_a_read_only_array_can_be_written_to():

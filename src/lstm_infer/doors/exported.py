@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..drive.compare import compare
 from ..errors import ArgumentError, ConvertError, DtypeError, FeedError, IsaError, LstmInferError
@@ -145,19 +146,27 @@ def _trials(of: Framework) -> list[Trial]:
             if one is base:
                 raise ConvertError(f"the {of.name} does not run on its example: {_first_line(error)}") from error
     _refuse_changing(of, found[0].inputs, found[0].want)
-    return found + _scaled(of, found[0].inputs)
+    return found + _unlike(of, found[0].inputs)
 
 
-def _scaled(of: Framework, inputs: Arrays) -> list[Trial]:
+def _unlike(of: Framework, inputs: Arrays) -> list[Trial]:
     """The same with other numbers, where the framework takes them and gives numbers for them."""
-    found = []
-    for scale in SCALES:
-        other = [array * array.dtype.type(scale) if array.dtype.kind == "f" else array for array in inputs]
+    floats = [array.dtype.kind == "f" for array in inputs]
+    rng, found = np.random.default_rng(0), []
+
+    def tried(change: Callable[[NDArray[Any]], NDArray[Any]], which: Sequence[bool], how: str) -> None:
+        other: Arrays = [change(array) if its else array for array, its in zip(inputs, which, strict=True)]
         with contextlib.suppress(Exception):  # whatever a module says of them
             want = of.eager(other)
-            if all(np.isfinite(array).all() for array in (*other, *want) if array.dtype.kind == "f"):
-                found.append(Trial(other, want, f" with numbers {scale:g} times those of the example"))
-    return found if any(array.dtype.kind == "f" for array in inputs) else []
+            if any(which) and all(np.isfinite(one).all() for one in (*other, *want) if one.dtype.kind == "f"):
+                found.append(Trial(other, want, how))
+
+    for scale in SCALES:
+        tried(lambda x, by=scale: x * x.dtype.type(by), floats, f" with numbers {scale:g} times those of the example")  # type: ignore[misc]
+    whole = [not its and array.size > 1 for its, array in zip(floats, inputs, strict=True)]
+    tried(lambda x: rng.permutation(x.reshape(-1)).reshape(x.shape), whole, " with whole numbers in another order")
+    tried(lambda x: np.full_like(x, x.max()), whole, " with whole numbers all like the largest")
+    return found
 
 
 def _refuse_changing(of: Framework, inputs: Arrays, results: Arrays) -> None:

@@ -129,6 +129,8 @@ def _instead(torch: Any, module: Any) -> str:
     keras = sys.modules.get("keras")
     if keras is not None and isinstance(module, keras.Model):
         return "; lstm_infer.from_keras takes it"
+    if callable(module):
+        return "; a function goes into the forward of a class that is a torch.nn.Module"
     return ""
 
 

@@ -256,8 +256,17 @@ def _array(name: str, value: Any, dtype: np.dtype[Any] | None) -> NDArray[Any]:
     if not plain or dtype is None or found.dtype == dtype:
         return found
     if found.size and found.dtype.kind == "f" and dtype.kind in "iu":
-        raise DtypeError(f"input {name!r} takes {dtype}, got floats")
-    return found.astype(dtype)
+        raise DtypeError(f"input {name!r} takes {dtype}, got floats; round them: np.rint(x).astype(np.{dtype})")
+    if found.dtype.kind == "c" and dtype.kind != "b":
+        raise views.wrong_dtype(f"input {name!r}", dtype, found.dtype)
+    with np.errstate(over="ignore"):
+        cast = found.astype(dtype)
+    if dtype.kind in "iu" and not np.array_equal(cast, found):
+        info = np.iinfo(dtype)
+        raise DtypeError(
+            f"input {name!r} takes {dtype}, from {info.min} to {info.max}: a number in the list does not fit it"
+        )
+    return cast
 
 
 def _named(feed: object, names: Iterable[str]) -> dict[str, Any]:

@@ -24,6 +24,8 @@ FROM_KERAS = "lstm_infer.from_keras(model)"
 _ZIPS = (
     (b"metadata.json", f"a .keras file; give what keras.saving.load_model returns to {FROM_KERAS}"),
     (b"/data.pkl", f"a PyTorch file; load it with torch and give the module to {FROM_TORCH}"),
+    (b".npy", "a NumPy .npz file: arrays alone are no model"),
+    (b".onnx", "a zip archive with an .onnx file in it: unpack it, and give that file"),
 )
 """By a name that is in the archive."""
 
@@ -33,17 +35,23 @@ _SAVED = (
 )
 _LOOKS = (
     (b"PK\x03\x04", f"a zip archive (a PyTorch file is one; from a module: {FROM_TORCH})"),
-    (b"\x1f\x8b", "a gzip archive"),
+    (
+        b"\x1f\x8b",
+        "a gzip archive: unpack it (gunzip, tar xzf), or give lstm_infer.load the file object of gzip.open(path)",
+    ),
     (b"\x93NUMPY", "a NumPy .npy file"),
     (b"LISNAP", "a snapshot of a stream: load the model, and model.stream().restore(bytes)"),
     (b"\x89HDF", f"an HDF5 file (Keras .h5); load it with keras and give the model to {FROM_KERAS}"),
     (b"version https://git-lfs", "a Git LFS pointer: the model itself was not downloaded (git lfs pull)"),
-    (b"\x80\x02", "a Python pickle"),
-    (b"\x80\x03", "a Python pickle"),
-    (b"\x80\x04", "a Python pickle"),
-    (b"\x80\x05", "a Python pickle"),
+    *(
+        (b"\x80" + bytes([n]), f"a Python pickle, which is not opened; a module that is in it goes to {FROM_TORCH}")
+        for n in range(2, 6)
+    ),
     (b"<", "an HTML or XML page: download the file itself (the raw file), not the page that shows it"),
-    (b"{", "JSON text"),
+    (
+        b"{",
+        "JSON text; the binary form of ONNX is needed (onnx.load(path, format='json') reads the other, and gives what is taken)",
+    ),
 )
 
 
@@ -96,6 +104,8 @@ def _remedy(source: object) -> str:
             return f"; call {call}"
     if isinstance(source, Mapping):
         return f"; weights alone are no model: load them into the module, and call {FROM_TORCH}"
+    if callable(getattr(source, "read_bytes", None)):  # a path in a zip archive, a resource of a package
+        return "; give its read_bytes()"
     if hasattr(source, "get_inputs"):
         return "; give the path that the session was made from"
     return ""
@@ -119,6 +129,10 @@ def _near(path: str) -> str:
     import difflib
 
     folder, name = os.path.split(os.path.abspath(path))
+    if path.startswith("file://"):
+        return f"; without the scheme it is a path: {path.removeprefix('file://')!r}"
+    if "$" in path or "%" in path:
+        return "; variables are not filled in here: give os.path.expandvars(path)"
     if "://" in path:
         return "; this is an address: download the file, and give its path"
     if not os.path.isdir(folder):
@@ -179,6 +193,9 @@ def _guess(data: bytes, label: str) -> str:
         return f"it looks like a TensorFlow Lite file; convert what it was made from, or give the Keras model to {FROM_KERAS}"
     if data[4:8] == b"ORTM":
         return "it looks like an onnxruntime .ort file; give the .onnx it was made from"
+    model = label.removesuffix(".data")
+    if model != label and os.path.isfile(model):
+        return f"it holds the weights of {os.path.basename(model)!r} beside it: give that file"
     if all(9 <= byte < 127 for byte in data[:64]):
         return "it looks like text; the binary form of ONNX is needed"
     return f"{len(data)} bytes that do not parse as protobuf; get the file again, or export it again"

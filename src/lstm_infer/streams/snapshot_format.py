@@ -116,7 +116,10 @@ def as_bytes(data: Any) -> bytes:
     if type(data) is bytes:
         return data
     if not isinstance(data, (bytes, bytearray, memoryview)):
-        raise ArgumentError(f"a snapshot is bytes, as Stream.snapshot gives them, got {given.shown(data)}")
+        readable = ("read", "tobytes", "read_bytes")
+        hint = next((f"; give its {name}()" for name in readable if hasattr(data, name)), "")
+        hint = "; of a file: pathlib.Path(path).read_bytes()" if isinstance(data, str) else hint
+        raise ArgumentError(f"a snapshot is bytes, as Stream.snapshot gives them, got {given.shown(data)}{hint}")
     try:
         return bytes(data)
     except ValueError as error:
