@@ -35,12 +35,13 @@ class LstmInferError(Exception):
     _explained = False
 
     def __str__(self) -> str:  # KeyError would print the repr of its message
-        for reason in self._reasons:
-            if why := reason():
-                self.args, self._explained = (f"{self.args[0]}; {why}", *self.args[1:]), True
-                break
+        text = str(self.args[0]) if self.args else ""
+        why = next(filter(None, (reason() for reason in self._reasons)), "")
         self._reasons = ()
-        return str(self.args[0]) if self.args else ""
+        if why:
+            text, self._explained = f"{text}; {why}", True
+            self.args = (text, *self.args[1:])
+        return text
 
     def __reduce__(self) -> tuple[Any, ...]:
         str(self)

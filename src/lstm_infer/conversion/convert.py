@@ -27,6 +27,8 @@ __all__ = ["FORMS", "convert"]
 FORMS: dict[str, str] = {"native": "native", "onnx": "stateful.form", "c": "c"}
 """By `to`: the module of this package that has the form, as FORM."""
 
+SHOWN = 8
+"""Names that a note has room for."""
 OPTIONS: Mapping[str, Callable[[str, Any], Any]] = {
     "chunk": lambda what, value: given.number(what, value, 1),
     "batch": lambda what, value: given.number(what, value, 1),
@@ -144,7 +146,7 @@ def convert(
         written = form.write(model, work, asked)
         tell("check")
         proof = form.prove(model, written, asked)
-        report = _report(label, form, goal, written, proof)
+        report = _report(label, form, goal, written, proof, _held(model, form))
         if not report.ok:
             raise WrongResultError(report)
         _check_goals(goals, force)  # again: others may have written there meanwhile
@@ -239,7 +241,15 @@ def _loaded(source: Any, options: Mapping[str, Any]) -> tuple[Model, str]:
     return load(source, **options), os.fsdecode(label)
 
 
-def _report(label: str, form: Form, goal: Path, written: Written, proof: Proof) -> Report:
+def _held(model: Model, form: Form) -> tuple[str, ...]:
+    """What cannot be fed any more."""
+    names = [] if form.feeds_defaults else sorted(model._graph.defaults)
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return (f"inputs held at the value that the file has for them: {', '.join(names[:SHOWN])}{more}",) if names else ()
+
+
+def _report(label: str, form: Form, goal: Path, written: Written, proof: Proof, held: tuple[str, ...]) -> Report:
+    notes = (*held, *written.notes)
     files: dict[str, int] = {}
     if written.main.is_dir():
         for file in sorted(p for p in written.main.rglob("*") if p.is_file()):
@@ -248,7 +258,7 @@ def _report(label: str, form: Form, goal: Path, written: Written, proof: Proof) 
         files[str(goal)] = written.main.stat().st_size
     files |= {str(target): file.stat().st_size for file, target in written.beside.items()}
     return Report(
-        label, form.name, str(goal), files, dict(written.facts), proof.checks, form.allowed, proof.not_checked, written.notes
+        label, form.name, str(goal), files, dict(written.facts), proof.checks, form.allowed, proof.not_checked, notes
     )  # fmt: skip
 
 

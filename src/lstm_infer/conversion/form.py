@@ -53,6 +53,8 @@ class Form(Protocol):
     name: str
     suffix: str
     """Of `path`, by which the form is known where `to` is not given; "" for a folder."""
+    feeds_defaults: bool
+    """Can inputs that have a value in the source be fed to the result."""
     takes: Mapping[str, Any]
     """The options of `convert` besides those of `load` that mean something here, and what each is where it is not given."""
     allowed: str

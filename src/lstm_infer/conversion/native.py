@@ -374,6 +374,7 @@ class Native:
 
     name = "native"
     suffix = ".lsi"
+    feeds_defaults = True
     takes: Mapping[str, Any] = {"plans": ()}
     allowed = "nothing: every output has the same bits, whole and streamed"
 

@@ -7,6 +7,7 @@ import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -149,6 +150,11 @@ def _trials(of: Framework) -> list[Trial]:
     return found + _unlike(of, found[0].inputs)
 
 
+def _scaled(by: float, x: NDArray[Any]) -> NDArray[Any]:
+    made: NDArray[Any] = np.multiply(x, by, dtype=x.dtype)
+    return made
+
+
 def _unlike(of: Framework, inputs: Arrays) -> list[Trial]:
     """The same with other numbers, where the framework takes them and gives numbers for them."""
     floats = [array.dtype.kind == "f" for array in inputs]
@@ -162,7 +168,7 @@ def _unlike(of: Framework, inputs: Arrays) -> list[Trial]:
                 found.append(Trial(other, want, how))
 
     for scale in SCALES:
-        tried(lambda x, by=scale: x * x.dtype.type(by), floats, f" with numbers {scale:g} times those of the example")  # type: ignore[misc]
+        tried(partial(_scaled, scale), floats, f" with numbers {scale:g} times those of the example")
     whole = [not its and array.size > 1 for its, array in zip(floats, inputs, strict=True)]
     tried(lambda x: rng.permutation(x.reshape(-1)).reshape(x.shape), whole, " with whole numbers in another order")
     tried(lambda x: np.full_like(x, x.max()), whole, " with whole numbers all like the largest")

@@ -26,7 +26,7 @@ class CWritten(Written):
 class CForm:
     """A folder of C for one instruction set."""
 
-    name, suffix = "c", ""
+    name, suffix, feeds_defaults = "c", "", False
     takes: Mapping[str, Any] = {"chunk": 1, "batch": 1, "name": None, "isa": "scalar"}
     allowed = "nothing: the same bits"
     kept: Path | None = None

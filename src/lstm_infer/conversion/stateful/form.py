@@ -30,6 +30,7 @@ class StatefulOnnx:
 
     name = "onnx"
     suffix = ".onnx"
+    feeds_defaults = False
     takes: Mapping[str, Any] = {"chunk": None, "batch": None, "opset": 17, "states_file": None}
     allowed = (
         "1e-5 + 1e-4 |value|, as between this engine and onnxruntime; anything where the source gives no number (NaN)"
