@@ -58,7 +58,7 @@ def _places(ports: Sequence[Port], reading: Reading) -> dict[str, _Place]:
     """Rank, batch axis and time axis of every output, from the trace."""
     roles, spec = reading.roles, reading.spec
     walked = roles.walk(*roles.analysis_sizes())
-    traced = trace(roles.inputs, walked)
+    traced = trace(roles.inputs, walked, roles.time, roles.batch)
     timed: dict[str, int | None] = {}
     if isinstance(spec, StreamSpec):
         timed |= {output.name: output.axis for output in spec.outputs if output.kind == "time"}

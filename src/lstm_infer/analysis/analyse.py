@@ -123,7 +123,7 @@ def _analyse(graph: Graph, roles: Roles, states: Mapping[str, str] | None, seen:
         spec = switched(roles, walked, lambda one: analyse(graph, one, states))
         seen.append(spec.roles)
         return spec
-    traced = trace(roles.inputs, walked)
+    traced = trace(roles.inputs, walked, roles.time, roles.batch)
     pairs = _pairs(graph, roles, walked, states)
     roles = roles.without_states(pairs)
     seen.append(roles)

@@ -8,7 +8,7 @@ over which input axis are all read from here.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from math import prod
 from typing import TypeVar
 
@@ -27,16 +27,19 @@ STEP = 5_000
 """What it costs to ask a node whether it passes one label on."""
 
 
-def trace(inputs: Sequence[Port], walked: Walk) -> Trace:
-    """Follow all input axes through the nodes of a walk; each walk is traced once."""
-    names = tuple(port.name for port in inputs)
-    if names not in walked.traces:
-        walked.traces[names] = _traced(inputs, walked)
-    found: Trace = walked.traces[names]
+def trace(inputs: Sequence[Port], walked: Walk, *alike: Mapping[str, int]) -> Trace:
+    """Follow all input axes through the nodes of a walk; each walk is traced once.
+
+    alike: axes by input that are known to be one (time, say), though the values that have them may never meet.
+    """
+    key = tuple(port.name for port in inputs), *(tuple(places.items()) for places in alike)
+    if key not in walked.traces:
+        walked.traces[key] = _traced(inputs, walked, alike)
+    found: Trace = walked.traces[key]
     return found
 
 
-def _traced(inputs: Sequence[Port], walked: Walk) -> Trace:
+def _traced(inputs: Sequence[Port], walked: Walk, alike: Sequence[Mapping[str, int]]) -> Trace:
     out = Trace()
     for port in inputs:
         fact = walked.facts[port.name]
@@ -49,6 +52,11 @@ def _traced(inputs: Sequence[Port], walked: Walk) -> Trace:
             axes.append((Factor(label, extent),))
         out.axes[port.name] = tuple(axes)
         out.deps[port.name] = frozenset(f.label for a in axes for f in a)
+    labels = {place: label for label, place in out.sources.items()}
+    for places in alike:
+        known = [labels[place] for place in places.items() if place in labels]
+        for label in known[1:]:
+            out.join(known[0], label)
     for node in walked.nodes:
         _node(out, node, walked)
     return out

@@ -18,7 +18,7 @@ def meeting_point(roles: Roles, *, places: bool = False) -> Node | None:
     if not roles.batch:
         return None
     walked = roles.walk(*roles.analysis_sizes())
-    traced = trace(roles.inputs, walked)
+    traced = trace(roles.inputs, walked, roles.time, roles.batch)
     name, axis = next(iter(roles.batch.items()))
     label = traced.axes[name][axis][0].label
     for node in walked.nodes:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from .. import _core
 from ..analysis.spec import StreamSpec
-from ..errors import ShapeError
+from ..errors import NotStreamableError, ShapeError
 from ..graph.fact import Fact
 from ..graph.ir import Array, Graph
 from ..lower import builder
@@ -97,9 +97,9 @@ class StreamPlan:
         self._copied = {id(self.layout.slots[InputState(name)].buffer) for name in again}
         """Buffers (by id) of states that cannot be updated where they lie."""
         self.first_phase: Phase = tuple(self.fills.values())
-        self.blocks = [self.block(n, self.first_phase) for n in self.lengths] if spec.steady else []
         self.step_facts: dict[str, Fact] = {name: one.facts[name] for name in self.fed.names}
         self.out_facts: dict[str, Fact] = {o.name: self.fed.without_dropped(o.name, one.facts) for o in spec.outputs}
+        self.blocks = [self.block(n, self.first_phase) for n in self.lengths] if spec.steady else []
         self.call = call_of(
             spec, self.fed.streamed, self.step_facts, self.out_facts, self.blocks, store, self.layout.n_bytes
         )
@@ -157,8 +157,22 @@ class StreamPlan:
         after = chunk.after()
         if self.fills and any(key not in self.fills for key in after):
             raise AssertionError("a queue appeared that was not foreseen")
+        for name, fact in zip(present, outputs, strict=True):
+            self._check_made(n, name, fact)
         program = assemble(b, len(self.fed.names), outputs)
         return Block(n, program, work(b.calls), tuple(after[key] for key in self.fills), tuple(present))
+
+    def _check_made(self, n: int, name: str, fact: Fact) -> None:
+        """A call trusts these shapes: an output grows along its time axis alone, and step by step where each step gives one."""
+        output = next(o for o in self.spec.outputs if o.name == name)
+        want = list(self.out_facts[name].shape)
+        if output.kind == "time":
+            want[output.axis] = n * want[output.axis] if self.spec.steady else fact.shape[output.axis]
+        if fact.shape != tuple(want):
+            raise NotStreamableError(
+                f"output {name!r} is {list(fact.shape)} where {n} steps are fed, and {want} was foreseen from one of them; "
+                "use run(), and report this model, please"
+            )
 
     def placed(self, n: int, phase: Phase, flush: bool = False) -> Placed:
         """The calls of such a block once more, for who looks at each of them."""

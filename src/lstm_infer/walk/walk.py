@@ -7,7 +7,7 @@ have to run.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -47,7 +47,7 @@ class Walk:
 
     facts: dict[str, Fact]
     nodes: list[Node] = field(default_factory=list)
-    traces: dict[tuple[str, ...], Any] = field(default_factory=dict, repr=False, compare=False)
+    traces: dict[Hashable, Any] = field(default_factory=dict, repr=False, compare=False)
     """Where its axes go, by the inputs that are followed: see analysis/axes.py."""
 
 
