@@ -23,6 +23,8 @@ from .wav import read_wav, write_wav
 __all__ = ["Signal", "check_output", "read_array", "read_arrays", "read_signal", "write_outcome"]
 
 KINDS = ".npy, .npz, .csv, .wav"
+RATES = (8000, 11025, 16000, 22050, 24000, 32000, 44100, 48000, 96000)
+"""Numbers that are probably meant as samples a second."""
 
 
 @dataclass
@@ -118,7 +120,7 @@ def read_signal(path: Path, model: Model, *, whole: bool = False) -> Signal:
     elif suffix == ".wav":
         signal = _from_wav(path, _only_input(model, path, whole), model)
     else:
-        raise FormatError(f"{path}: expected one of {KINDS}")
+        raise FormatError(_no_kind(path))
     infos = {info.name: info for info in model.inputs}
     for name, array in signal.feeds.items():
         if not array.size:
@@ -126,6 +128,14 @@ def read_signal(path: Path, model: Model, *, whole: bool = False) -> Signal:
         if name in infos and array.dtype != infos[name].dtype:
             signal.feeds[name] = _converted(array, infos[name], None if suffix in (".csv", ".wav") else signal.notes)
     return signal
+
+
+def _no_kind(path: Path) -> str:
+    """What is wrong with a file of no kind that is known."""
+    pipe = "; files are read and written by their name, not through pipes" * (
+        str(path) in ("-", "/dev/stdin", "/dev/stdout")
+    )
+    return f"{path}: expected one of {KINDS}{pipe}"
 
 
 def _only_input(model: Model, path: Path, whole: bool) -> InputInfo:
@@ -160,10 +170,19 @@ def _read_csv(path: Path) -> NDArray[np.float64]:
         [float(cell) for cell in lines[0].split(",")]
     except (ValueError, IndexError):
         lines = lines[1:]  # a header
-    if not any(line.strip() for line in lines):
+    while lines and not lines[-1].strip():
+        lines.pop()
+    if not lines:
         raise FormatError(f"{path}: no row of numbers is in it; a row of them is expected for each step")
+    empty = [n for n, line in enumerate(lines) if not line.strip()]
+    if (
+        empty
+    ):  # a value that is missing, as tables are written that have one column: without it all later steps come too early
+        raise FormatError(
+            f"{path}: data row {empty[0] + 1} is empty; give a number for each step, nan where there is none"
+        )
     try:
-        rows = [[float(cell) for cell in line.split(",")] for line in lines if line.strip()]
+        rows = [[float(cell) for cell in line.split(",")] for line in lines]
         return np.array(rows, np.float64).reshape(len(rows), -1)
     except ValueError as error:
         raise FormatError(
@@ -220,6 +239,11 @@ def _from_wav(path: Path, info: InputInfo, model: Model) -> Signal:
     elif channels > 1:
         notes.append(f"the first of {channels} channels is taken: the model takes one signal")
         samples = samples[:, :1]
+    for name, value in model._options.constants.items():
+        if np.size(value) == 1 and np.ravel(value)[0] in RATES and np.ravel(value)[0] != rate:
+            notes.append(
+                f"{path} has {rate} samples a second, {name!r} is {np.ravel(value)[0]}; resample the file where that is a rate"
+            )
     if size > 1:
         missing = -n % size
         notes.append(
@@ -248,7 +272,7 @@ def write_outcome(
     """
     suffix = path.suffix.lower()
     if suffix not in (".npy", ".npz", ".csv", ".wav"):
-        raise FormatError(f"{path}: expected one of {KINDS}")
+        raise FormatError(_no_kind(path))
     if output is not None and output not in outcome.arrays:
         raise FeedError(f"there is no output {output!r}; there are {sorted(outcome.arrays)}")
     if suffix == ".npz":
@@ -286,7 +310,7 @@ def write_outcome(
 def check_output(path: Path, *read: Path | None) -> None:
     """Refuse before the work what could only fail behind it, and a file that is read as well."""
     if path.suffix.lower() not in (".npy", ".npz", ".csv", ".wav"):
-        raise FormatError(f"{path}: expected one of {KINDS}")
+        raise FormatError(_no_kind(path))
     check_folder(path)
     if any(other is not None and path.exists() and other.exists() and path.samefile(other) for other in read):
         raise FormatError(f"{path}: it is read in this very call, and would be overwritten: name another file")

@@ -129,6 +129,8 @@ def _near(path: str) -> str:
     import difflib
 
     folder, name = os.path.split(os.path.abspath(path))
+    if path == "-":
+        return "; a model is not read through a pipe: give the path of the .onnx file"
     if path.startswith("file://"):
         return f"; without the scheme it is a path: {path.removeprefix('file://')!r}"
     if "$" in path or "%" in path:
