@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 import lstm_infer
+import lstm_infer.onnxruntime as ort
 import stream_models
 from lstm_infer.cli import command
 from lstm_infer.cli.demo.show import MODEL
@@ -429,6 +430,29 @@ MORE = {
         lambda: lstm_infer.InferenceSession(stream_models.frame()).inputs,
         AttributeError,
         "get_inputs() has them",
+    ),
+    "reset of a model": (lambda: with_states().reset_states(), AttributeError, "stream = model.stream() has"),
+    "what a file says of itself": (
+        lambda: with_states().metadata,
+        AttributeError,
+        "get_modelmeta() has what a file says",
+    ),
+    "close of a session": (
+        lambda: lstm_infer.InferenceSession(stream_models.frame()).close(),
+        AttributeError,
+        "there is nothing to close",
+    ),
+    "add of a pool": (lambda: a_pool()[0].add(), AttributeError, "open() begins a signal and gives its id"),
+    "reset_states of a pool": (lambda: a_pool()[0].reset_states(), AttributeError, "it is called reset(id)"),
+    "an option that is nearly one": (
+        lambda: setattr(ort.SessionOptions(), "intra_op_threads", 1),
+        AttributeError,
+        "is it 'intra_op_num_threads'?",
+    ),
+    "an option that is none": (
+        lambda: ort.SessionOptions().register_custom_ops_library("x.so"),
+        AttributeError,
+        "docs/onnxruntime.md says what is there",
     ),
     "a command as a function": (lambda: lstm_infer.verify, AttributeError, "lstm-infer verify model.onnx"),
     "load_model": (lambda: lstm_infer.load_model, AttributeError, "is it 'load'?"),

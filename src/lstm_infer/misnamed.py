@@ -5,17 +5,29 @@ from __future__ import annotations
 from collections.abc import Sequence
 from difflib import get_close_matches
 
-__all__ = ["of_model", "of_package", "of_session", "of_stream"]
+__all__ = ["of_model", "of_options", "of_package", "of_pool", "of_session", "of_stream"]
 
 _COMMANDS = ("verify", "bench", "inspect")
 _OTHER_MODULES = ("cli", "keyed", "ray")  # which need what is not asked for, or are no part of the engine
 
 _MODEL = {
-    ("step", "state", "reset", "flush"): "a model has no memory: stream = model.stream() has, then stream.step(x)",
+    (
+        "step",
+        "state",
+        "reset",
+        "reset_state",
+        "reset_states",
+        "flush",
+    ): "a model has no memory: stream = model.stream() has, then stream.step(x)",
     ("predict", "forward", "infer"): "it is called run({name: array}), or streamed: model.stream()",
     ("input_names", "get_inputs"): "model.inputs are records, each with its name, shape and dtype",
     ("output_names", "get_outputs"): "model.outputs are records, each with its name, shape and dtype",
     ("save", "convert", "export"): "lstm_infer.convert(model, path) writes it",
+    (
+        "metadata",
+        "get_modelmeta",
+        "meta",
+    ): "lstm_infer.InferenceSession(path).get_modelmeta() has what a file says of itself",
     ("to", "cuda", "cpu", "eval"): "there is nothing to move or to switch: it runs on the CPU, as it is",
 }
 _STREAM = {
@@ -32,6 +44,25 @@ _SESSION = {
     ("predict", "forward", "infer"): "it is called run(None, {name: array})",
     ("inputs",): "get_inputs() has them",
     ("outputs",): "get_outputs() has them",
+    ("close", "release", "dispose", "__enter__", "__exit__"): "there is nothing to close: its memory goes with it",
+}
+_POOL = {
+    ("add", "new", "create", "append", "join", "stream_open"): "open() begins a signal and gives its id",
+    ("remove", "delete", "pop", "leave", "discard"): "close(id) ends a signal",
+    ("reset_state", "reset_states", "clear"): "it is called reset(id)",
+    (
+        "predict",
+        "forward",
+        "infer",
+        "process",
+    ): "step(ids, frames) takes one time step of each, run(ids, chunks) several",
+    (
+        "state",
+        "states",
+        "get_state",
+        "set_state",
+    ): "snapshot(id) has the state of a signal, stream(id) takes the signal out",
+    ("shutdown", "stop", "terminate"): "close() without an id ends the pool",
 }
 
 
@@ -48,6 +79,17 @@ def of_stream(name: str) -> str:
 def of_session(name: str) -> str:
     """Of an `InferenceSession`."""
     return _looked_up(_SESSION, name)
+
+
+def of_pool(name: str) -> str:
+    """Of a `StreamPool`."""
+    return _looked_up(_POOL, name)
+
+
+def of_options(names: Sequence[str], name: str) -> str:
+    """Of options, which have these names."""
+    near = get_close_matches(name, [one for one in names if not one.startswith("_")], 1, 0.6)
+    return (f"; is it {near[0]!r}?" if near else "") + "; docs/onnxruntime.md says what is there"
 
 
 def of_package(package: str, names: Sequence[str], name: str) -> str:

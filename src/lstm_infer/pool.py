@@ -65,6 +65,13 @@ class StreamPool(Collecting):
                 raise ArgumentError("a StreamPool is made by a model: lstm_infer.load(path).pool()")
             return super().__new__(cls)
 
+    if not TYPE_CHECKING:  # a type checker that saw it would believe in every name
+
+        def __getattr__(self, name):
+            from .misnamed import of_pool
+
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}{of_pool(name)}")
+
     def __init__(self, source: Source, batches: Batches, reserve: int, threads: int, collector: Collector) -> None:
         super().__init__(source, batches, reserve, threads, collector)
         _POOLS.add(self)

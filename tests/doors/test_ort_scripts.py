@@ -211,6 +211,12 @@ def test_the_errors_can_be_imported():
     assert issubclass(FeedError, (Fail, InvalidArgument)) and not issubclass(FeedError, NoSuchFile)
 
 
+def test_classes_are_where_the_original_defines_them():
+    from lstm_infer.onnxruntime.capi.onnxruntime_inference_collection import InferenceSession, IOBinding, OrtValue
+
+    assert (InferenceSession, IOBinding, OrtValue) == (mine.InferenceSession, mine.IOBinding, mine.OrtValue)
+
+
 def test_a_number_in_an_array_is_taken_for_a_scalar():
     """The sample rate of a voice detector, written np.array([16000])."""
     make, value = onnx.helper.make_node, onnx.helper.make_tensor_value_info

@@ -6,12 +6,13 @@ import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .. import given
 from ..errors import ArgumentError
+from ..misnamed import of_options
 
 __all__ = [
     "ExecutionMode", "ExecutionOrder", "GraphOptimizationLevel", "ModelMetadata", "RunOptions", "SessionOptions",
@@ -63,7 +64,20 @@ class _Kept:
             value = _int32(name, value)
         elif kind is str:
             value = _text(name, value)
-        super().__setattr__(name, value)
+        try:
+            super().__setattr__(name, value)
+        except AttributeError:
+            raise self._no(name) from None
+
+    if not TYPE_CHECKING:  # a type checker that saw it would believe in every name
+
+        def __getattr__(self, name):
+            raise self._no(name)
+
+    def _no(self, name: str) -> AttributeError:
+        return AttributeError(
+            f"{type(self).__name__!r} object has no attribute {name!r}{of_options(dir(type(self)), name)}"
+        )
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in vars(type(self))["__slots__"]}
