@@ -337,6 +337,13 @@ def at_its_end():
     lstm_infer.load(file)
 
 
+def of_bfloat16():
+    onnx = pytest.importorskip("onnx")
+    model = onnx.load_from_string(stream_models.frame())
+    model.graph.input[0].type.tensor_type.elem_type = onnx.TensorProto.BFLOAT16
+    return model
+
+
 def in_an_archive():
     data = io.BytesIO()
     with zipfile.ZipFile(data, "w") as archive:
@@ -396,6 +403,21 @@ MORE = {
         lambda: lstm_infer.load(stream_models.hidden_state()).stream(2).run(CHUNK),
         ShapeError,
         "the stream was made for 2 signals, one takes model.stream()",
+    ),
+    "a mask of rows": (
+        lambda: lstm_infer.load(stream_models.hidden_state()).stream(2).reset(rows=[True, False]),
+        ArgumentError,
+        "write np.flatnonzero(mask)",
+    ),
+    "a mask of rows, an array": (
+        lambda: lstm_infer.load(stream_models.hidden_state()).stream(2).reset(rows=np.array([True, False])),
+        ArgumentError,
+        "write np.flatnonzero(mask)",
+    ),
+    "bfloat16": (
+        lambda: lstm_infer.load(of_bfloat16()),
+        OnnxImportError,
+        "export the model in float32 (module.float())",
     ),
     "one row": (lambda: plain().reset(rows=1), ArgumentError, "write [1]"),
     "one sequence, a dict": (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import re
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 import lstm_infer
 import shared_files
+from lstm_infer.cli import command
 
 DOCS = shared_files.ROOT / "docs"
 PACKAGE = shared_files.ROOT / "src" / "lstm_infer"
@@ -94,3 +96,28 @@ def test_nothing_outside_is_linked() -> None:
     """What is elsewhere cannot be checked here: it is named as github.com/owner/name, not linked."""
     for page in MARKDOWN:
         assert "](http" not in page.read_text(encoding="utf-8"), page.name
+
+
+@pytest.mark.parametrize("page", MARKDOWN, ids=lambda page: str(page.relative_to(ROOT)))
+def test_commands_that_are_named_are_there(page: Path) -> None:
+    """Modules and scripts by their files, commands and their options by what `--help` shows, folders by their name."""
+    text = page.read_text(encoding="utf-8")
+    for module in re.findall(r"python -m (benchmarks(?:\.\w+)*)", text):
+        file = ROOT.joinpath(*module.split("."))
+        assert file.with_suffix(".py").exists() or (file / "__main__.py").exists(), module
+    for script in re.findall(r"python (?:-\w+ )*((?:tools|tests|examples|benchmarks|wheels)/[\w./]+\.py)", text):
+        assert (ROOT / script).exists(), script
+    for folder in re.findall(r"`((?:examples|tools|tests|docs|benchmarks|kernels|wheels|src)/[\w./-]*)`", text):
+        assert (ROOT / folder).exists(), folder
+    for name, more in re.findall(r"(?:^ *(?:\$ )?|`|&& )lstm-infer (\w+)([^\n`#]*)", text, re.MULTILINE):
+        said = help_of(name)
+        for option in re.findall(r"--[\w-]+", more):
+            assert option in said, f"lstm-infer {name} has no {option}"
+
+
+@functools.cache
+def help_of(name: str) -> str:
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said):
+        assert name == "COMMAND" or command.main([name, "--help"]) == 0, f"no command {name}"
+    return said.getvalue()

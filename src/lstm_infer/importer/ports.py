@@ -32,8 +32,10 @@ def graph_port(info: onnx.ValueInfoProto, kind: str, label: str) -> Port:
     if code == onnx.TensorProto.UNDEFINED and kind == "output":
         return Port(info.name, UNKNOWN_DTYPE, _dims(info.type.tensor_type, where))
     if code not in DTYPES:
+        narrow = element(code).startswith(("bfloat", "float8", "float4"))
         raise OnnxImportError(
             f"{where} has elements of type {element(code)}; supported are {', '.join(d.name for d in DTYPES.values())}"
+            + "; export the model in float32 (module.float()): precision= says how weights are held" * narrow
         )
     return Port(info.name, DTYPES[code], _dims(info.type.tensor_type, where))
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import given, views
-from ..errors import FeedError, ShapeError, StateError
+from ..errors import ArgumentError, FeedError, ShapeError, StateError
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -77,7 +77,10 @@ def reset_rows(plan: StreamPlan, rows: Sequence[int], now: Block, first: Block) 
 
 def checked_rows(batch: int, rows: Any, *, once: bool = False) -> tuple[int, ...]:
     """Signals of a batch, as a caller names them; `once`: at least one, and none of them twice."""
-    found = tuple(given.number("rows", row) for row in given.items("rows", rows))
+    asked = given.items("rows", rows)
+    if asked and all(isinstance(row, (bool, np.bool_)) for row in asked):
+        raise ArgumentError("rows: their numbers expected, got a mask; write np.flatnonzero(mask)")
+    found = tuple(given.number("rows", row) for row in asked)
     for row in found:
         if not 0 <= row < batch:
             raise ShapeError(f"row {row} lies outside a batch of {batch}")
