@@ -40,7 +40,7 @@ def from_keras(
     """Load a Keras 3 model.
 
     It is exported in memory: with the torch backend as `from_torch` does it, with others by `Model.export`, which needs
-    tf2onnx. Axes are open where the model's inputs say None. What is loaded is compared with the model itself, at three sizes.
+    tf2onnx. Axes are open where the model's inputs say None. What is loaded is compared with the model itself, at several sizes.
     Stateful layers begin at zero, with T and batch open: the stream keeps their state. The model stays as it is.
 
     Parameters

@@ -46,8 +46,9 @@ def from_torch(
     """Load a PyTorch module.
 
     It is exported in memory by torch's own exporters, one after the other (tracing, TorchScript, torch.export), until one
-    gives what the module gives itself: at the sizes of the example and at two others, and rather one that streams. A copy is
-    exported, in evaluation mode; the module stays as it is.
+    gives what the module gives itself, and rather one that streams: at the sizes of the example, at others and at one signal and
+    step, and with numbers that are larger, smaller, of the other sign and 0. A copy is exported, in evaluation mode; the module
+    stays as it is.
 
     Parameters
     ----------
