@@ -238,6 +238,22 @@ def test_a_cast_to_the_same_type_hides_nothing(kind: str) -> None:
         assert dict(lstm_infer.load(build(nodes, inputs, outputs, order=order)).streaming.pairs) == want
 
 
+@pytest.mark.parametrize("names", [("x", "x_prev", "x_next"), ("frame", "prev_frame", "next_prev_frame")])
+@pytest.mark.parametrize("way", ["into the layer", "into an output"])
+def test_a_delay_that_is_called_as_its_signal_is(way: str, names: tuple[str, str, str]) -> None:
+    """x_next is x: what x_prev is fed next. Not what x is fed, which it was fed in this call."""
+    x, before, then = names
+    layer = way == "into the layer"
+    nodes = [f"Mul {before} slow -> a", f"Sub {x} a -> e", f"Identity {x} -> {then}", *GRU, "MatMul h2 M -> y"]
+    nodes[3:-1] = [node.replace("Unsqueeze x ", f"Unsqueeze {'e' if layer else x} ") for node in nodes[3:-1]]
+    inputs = [port(x, 1, N), port(before, 1, N), port("h", 1, H)]
+    outputs = [Y, port(then, 1, N), port("h2", 1, H), *([] if layer else [port("e", 1, N)])]
+    for order in (None, "reversed"):
+        found = lstm_infer.load(build(nodes, inputs, outputs, order=order))
+        assert dict(found.streaming.pairs) == {before: then, "h": "h2"}
+        assert found.streaming.inputs == (x,)
+
+
 def test_a_signal_that_is_handed_through_is_no_delay() -> None:
     nodes, inputs, outputs = (
         [*GRU, *SHIFT],

@@ -8,7 +8,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import lstm_infer
-from lstm_infer.errors import NotStreamableError
+from lstm_infer.errors import NotStreamableError, StateError
 from lstm_infer.graph.fact import Fact
 
 I, H = 5, 6
@@ -79,3 +79,34 @@ def test_an_output_that_is_not_as_foreseen_is_refused() -> None:
     plan.out_facts["best"] = Fact((1, 2), np.dtype(np.int64))
     with pytest.raises(NotStreamableError, match="'best' is"):
         plan._block(4, plan.first_phase, False)
+
+
+def mean_of_the_batch() -> bytes:
+    """A frame model: x, h -> y, hn (a GRU), and k -> z, the mean over the signals of a batch of which x knows nothing."""
+    rng = np.random.default_rng(3)
+    nodes = [
+        helper.make_node("Unsqueeze", ["x", "zero"], ["xt"]),
+        helper.make_node("GRU", ["xt", "W", "R", "", "", "h"], ["", "hn"], hidden_size=H),
+        helper.make_node("Squeeze", ["hn", "zero"], ["y"]),
+        helper.make_node("ReduceMean", ["k", "zero"], ["z"], name="mean"),
+    ]
+    weights = {
+        "W": rng.uniform(-0.6, 0.6, (1, 3 * H, I)).astype(np.float32),
+        "R": rng.uniform(-0.6, 0.6, (1, 3 * H, H)).astype(np.float32),
+        "zero": np.array([0], np.int64),
+    }
+    shapes = {"x": ["B", I], "h": [1, "B", H], "k": ["B", 7], "y": ["B", H], "hn": [1, "B", H], "z": [1, 7]}
+    ports = {name: helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in shapes.items()}
+    initializers = [numpy_helper.from_array(value, name) for name, value in weights.items()]
+    graph = helper.make_graph(
+        nodes, "g", [ports[name] for name in ("x", "h", "k")], [ports[name] for name in ("y", "hn", "z")], initializers
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+    return bytes(model.SerializeToString())
+
+
+def test_signals_that_meet_where_another_input_has_the_batch() -> None:
+    model = lstm_infer.load(mean_of_the_batch())
+    assert [port.batch_axis for port in model.inputs] == [0, 1, 0]
+    with pytest.raises(StateError, match=r"'mean'.* brings the signals of a batch together"):
+        model.stream(batch=3)

@@ -9,6 +9,7 @@ import numpy as np
 
 from ...graph.ir import Array, Node
 from ...ops import carries, registry
+from ..names import says_state
 from .decided import Decided
 from .paths import ANY, DIRECT, ELEMENTWISE, MOVE, SUM, UNREACHED
 from .scene import Scene
@@ -196,11 +197,13 @@ def delays(decided: Decided) -> None:
         return
     edges: dict[tuple[str, int], str] = {}
     for k in decided.free_targets():
-        found = delay_of(decided, k)
-        if found is None or scene.rhymes(found, k):
+        source, told = delay_of(decided, k), []
+        if source is None:
             continue
-        source, told = found, []
-        if source in scene.fed:
+        called = _called(decided, k)
+        if scene.rhymes(source, k):  # x, x_prev -> x_next, which is x
+            called = [name for name in called if scene.rhymes(name, k) and not says_state(source)]
+        elif source in scene.fed:
             told = [name for name in partners(decided, k, source) if scene.witnessed(name, k)]
-        edges.update({(name, k): f"delay of {source}" for name in _called(decided, k) or told})
+        edges.update({(name, k): f"delay of {source}" for name in called or told})
     decided.settle(edges)
