@@ -23,7 +23,7 @@ from lstm_infer.conversion.proof import live_cases, matched, whole_cases
 class Copied:
     """Writes the name of the model; what it gives is the model's own outputs, times `factor`."""
 
-    name, suffix, allowed = "native", ".lsi", "nothing"
+    name, suffix, feeds_defaults, allowed = "native", ".lsi", True, "nothing"
     factor = 1.0
 
     def __init__(self):
