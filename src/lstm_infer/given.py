@@ -88,11 +88,16 @@ def flag(what: str, value: Any) -> bool:
     return bool(value)
 
 
-def refuse_masked(what: str, value: Any) -> None:
+def once(values: Mapping[Any, Any]) -> dict[Any, Any]:
+    """What a mapping holds now, whatever another thread does to it meanwhile: of a dict a copy in one go."""
+    return dict(values)
+
+
+def refuse_masked(what: str, value: Any, remedy: str = "say what stands there with filled()") -> None:
     """What is masked in an array would be computed with like the rest."""
     masked = sys.modules.get("numpy.ma")
     if masked is not None and isinstance(value, masked.MaskedArray):
-        raise DtypeError(f"{what}: a masked array, whose mask would be lost; say what stands there with filled()")
+        raise DtypeError(f"{what}: a masked array, whose mask would be lost; {remedy}")
 
 
 def array(what: str, value: Any) -> NDArray[Any]:

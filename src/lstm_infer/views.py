@@ -54,8 +54,9 @@ def views_of(x: Any, out: Any) -> tuple[Any, Any, bool]:
 def _viewed(value: Any) -> Any:
     if type(value) is not dict:
         return viewed(value)
-    found = {name: viewed(one) for name, one in value.items()}
-    return found if any(found[name] is not value[name] for name in found) else value
+    held = dict(value)  # in one go: others may change it while strangers are asked for their memory
+    found = {name: viewed(one) for name, one in held.items()}
+    return found if any(found[name] is not held[name] for name in found) else value
 
 
 def viewed(value: Any) -> Any:

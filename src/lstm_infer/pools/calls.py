@@ -97,8 +97,8 @@ class Calls(_pool.PoolCore):
             whole = _arrays(batches, made, not chunk and _with_time(batches, dense)[1])
             if out is None:
                 return whole if several or len(whole) != 1 else next(iter(whole.values()))
-            shapes.check_out(batches.plan, out, {name: array.shape for name, array in whole.items()}, feeds)
-            for name, target in shapes.targets(batches.plan, out).items():
+            targets = shapes.check_out(batches.plan, out, {name: array.shape for name, array in whole.items()}, feeds)
+            for name, target in (targets or {}).items():
                 target[...] = whole[name]
             return out
 

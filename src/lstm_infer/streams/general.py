@@ -78,14 +78,14 @@ def step_slow(stream: Live, x: Frames, out: Any) -> Body:
     # an output that has several steps for each that is fed keeps its axis
     gone = {o.name: o.axis for o in plan.spec.outputs if dropped and o.kind == "time" and made_of[o.name][o.axis] == 1}
     wanted = {name: tuple(n for a, n in enumerate(shape) if a != gone.get(name)) for name, shape in made_of.items()}
-    shapes.check_out(plan, out, wanted, ready)
+    targets = shapes.check_out(plan, out, wanted, ready)
 
     def finish(made: list[dict[str, NDArray[Any]]]) -> Results:
         final: dict[str, NDArray[Any] | None] = {}
         for spec in plan.spec.outputs:
             result = made[0][spec.name]
             final[spec.name] = np.squeeze(result, gone[spec.name]) if spec.name in gone else result
-        return _deliver(plan, final, out, named=isinstance(x, Mapping))
+        return _deliver(final, out, targets, named=isinstance(x, Mapping))
 
     return _made(stream, now, plan, [(block, ready)], finish)
 
@@ -105,9 +105,9 @@ def run_slow(stream: Live, x: Frames, out: Any) -> Body:
     for block in blocks:
         pieces.append((block, {name: piece(plan, name, a, at, block.n) for name, a in dense.items()}))
         at += block.n
-    shapes.check_out(plan, out, shapes.run_shapes(plan, blocks), feeds)
+    targets = shapes.check_out(plan, out, shapes.run_shapes(plan, blocks), feeds)
     named = isinstance(x, Mapping)
-    return _made(stream, now, plan, pieces, lambda made: _deliver(plan, joined(plan, made), out, named=named))
+    return _made(stream, now, plan, pieces, lambda made: _deliver(joined(plan, made), out, targets, named=named))
 
 
 @within_memory("the stream")
@@ -116,7 +116,7 @@ def flush_slow(stream: Live) -> Body:
     now = stream._now
     plan = now.plan
     if plan.spec.steady or plan.spec.mode != "time":
-        return _made(stream, now, plan, [], lambda made: _deliver(plan, joined(plan, made), None))
+        return _made(stream, now, plan, [], lambda made: _deliver(joined(plan, made)))
     if now.flushed:
         raise StateError(FLUSHED)
     block = plan.block(0, now.phase, flush=True)
@@ -125,9 +125,7 @@ def flush_slow(stream: Live) -> Body:
         name: np.zeros([0 if a == plan.spec.roles.time.get(name) else n for a, n in enumerate(f.shape)], f.dtype)
         for name, f in facts.items()
     }
-    return _made(
-        stream, now, plan, [(block, feeds)], lambda made: _deliver(plan, joined(plan, made), None), flushed=True
-    )
+    return _made(stream, now, plan, [(block, feeds)], lambda made: _deliver(joined(plan, made)), flushed=True)
 
 
 def _adapted(stream: Live, plan: StreamPlan, feeds: Arrays, lead: int) -> StreamPlan:
@@ -212,11 +210,18 @@ def joined(plan: StreamPlan, made: Sequence[Arrays]) -> dict[str, NDArray[Any] |
     return joined
 
 
-def _deliver(plan: StreamPlan, results: dict[str, NDArray[Any] | None], out: Any, *, named: bool = False) -> Results:
-    """What a call returns. `named`: it was given names, and gets names back, however many outputs there are."""
-    if out is None:
+def _deliver(
+    results: dict[str, NDArray[Any] | None],
+    out: Any = None,
+    targets: Mapping[str, NDArray[Any]] | None = None,
+    *,
+    named: bool = False,
+) -> Results:
+    """What a call returns. `named`: it was given names, and gets names back, however many outputs there are. `targets`: the
+    arrays of `out`, as they were checked."""
+    if targets is None:
         return results if named or len(results) != 1 else next(iter(results.values()))  # type: ignore[return-value]
-    for name, target in shapes.targets(plan, out).items():
+    for name, target in targets.items():
         result = results[name]
         assert result is not None
         target[...] = result

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     """By output; None: it does not exist yet."""
 
 __all__ = ["check_out", "checked_feeds", "chunk_length", "no_fit", "other_sizes", "run_shapes", "step_arrays",
-           "targets", "time_axis"]  # fmt: skip
+           "time_axis"]  # fmt: skip
 
 
 def time_axis(plan: StreamPlan, name: str) -> int | None:
@@ -44,6 +44,7 @@ def checked_feeds(plan: StreamPlan, x: Any) -> dict[str, NDArray[Any]]:
             )
             raise FeedError(f"this stream takes {len(names)} inputs; feed a dict with {names}{hint}")
         x = {names[0]: x}
+    x = given.once(x)
     for name in x:
         if name not in names:
             why = _why_not(plan, name)
@@ -248,19 +249,17 @@ def run_shapes(plan: StreamPlan, blocks: Sequence[Block]) -> Shapes:
     return shapes
 
 
-def targets(plan: StreamPlan, out: Any) -> Mapping[str, Any]:
-    """`out` by output."""
-    return out if isinstance(out, Mapping) else {plan.spec.outputs[0].name: out}
+def check_out(plan: StreamPlan, out: Any, shapes: Shapes, feeds: Arrays) -> dict[str, NDArray[Any]] | None:
+    """What is written to, by output; refused where it cannot be filled. None: nothing was given.
 
-
-def check_out(plan: StreamPlan, out: Any, shapes: Shapes, feeds: Arrays) -> None:
-    """Refuse what cannot be filled."""
+    They are views that nobody else has: whatever becomes of `out` meanwhile, what was looked at is what is written to.
+    """
     if out is None:
-        return
+        return None
     if len(shapes) > 1 and not isinstance(out, Mapping):
         raise FeedError(f"out: the stream returns {len(shapes)} outputs; give a dict with {sorted(shapes)}")
     before: dict[str, NDArray[Any]] = {}
-    for name, target in targets(plan, out).items():
+    for name, target in (given.once(out) if isinstance(out, Mapping) else {plan.spec.outputs[0].name: out}).items():
         if name not in shapes:
             raise FeedError(f"out: there is no output {name!r}; the stream returns {sorted(shapes)}")
         shape, dtype = shapes[name], plan.out_facts[name].dtype
@@ -269,6 +268,8 @@ def check_out(plan: StreamPlan, out: Any, shapes: Shapes, feeds: Arrays) -> None
             shown = given.shown(target)
             raise DtypeError(f"out: an array to write output {name!r} into expected, got {shown}; {new}")
         target = views.view(f"out: output {name!r}", dtype, target)
+        given.refuse_masked(f"out: output {name!r}", target, "give an array without one")
+        target = np.ndarray.view(target, np.ndarray)
         if target.dtype != dtype or not target.dtype.isnative:
             raise DtypeError(f"out: output {name!r} takes an array of {dtype}, got {target.dtype}; {new}")
         if shape is None:
@@ -287,3 +288,4 @@ def check_out(plan: StreamPlan, out: Any, shapes: Shapes, feeds: Arrays) -> None
             if np.may_share_memory(target, array):
                 raise FeedError(f"out: the arrays for the outputs {other!r} and {name!r} share memory")
         before[name] = target
+    return before
