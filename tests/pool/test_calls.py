@@ -10,6 +10,7 @@ import pickle
 import sys
 import threading
 import time
+from collections import UserDict
 from typing import Any
 
 import numpy as np
@@ -388,7 +389,7 @@ def test_a_call_inside_a_call_is_refused(model: lstm_infer.Model) -> None:
     pool = model.pool()
     id = pool.open()
 
-    class Odd(dict):  # type: ignore[type-arg]
+    class Odd(UserDict[str, Any]):
         def __iter__(self) -> Any:
             pool.step([id], frames(1))
             return super().__iter__()
