@@ -218,4 +218,4 @@ def test_who_does_not_read_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
         left = len(pool)
         end.set()
         thread.join()
-    assert (left, fed > 64) == (0, True)
+    assert (left, fed > 32) == (0, True)  # the answers to the first 32 windows are 192 bytes: they may wait
