@@ -155,6 +155,34 @@ def test_verify_and_bench(name, path, capsys):
     assert found["ok"] and all(row["ratio"] for row in found["rows"]) and found["conditions"]["threads"].startswith("1")
 
 
+ZOO = Path(__file__).parent / "zoo" / "files"
+
+
+def test_bench_compares_what_does_the_same_work(capsys):
+    """A loop that was unrolled has the length of the example in onnxruntime, and a scale of a chunk is not one of each step."""
+    pytest.importorskip("onnxruntime")
+    for file, what, note in (
+        ("ts_open_unrolled", "whole", "the length of its example"),
+        ("q_char_lm", "chunk", "one scale"),
+    ):
+        assert call("bench", ZOO / f"{file}.onnx", "--rounds", 1, "--json") == 0, file
+        rows = json.loads(capsys.readouterr().out)["rows"]
+        assert note in next(row["note"] for row in rows if row["what"].startswith(what))
+
+
+def test_bench_of_a_file_whose_outputs_are_declared_otherwise(tmp_path, capsys):
+    pytest.importorskip("onnxruntime")
+    import onnx
+
+    model = onnx.load_from_string(stream_models.hidden_state())
+    for port in model.graph.output:
+        port.type.tensor_type.shape.dim[0].dim_value = 6
+    onnx.save(model, tmp_path / "declared.onnx")
+    assert call("bench", tmp_path / "declared.onnx", "--rounds", 1, "--json") == 0
+    whole = next(row for row in json.loads(capsys.readouterr().out)["rows"] if row["what"].startswith("whole"))
+    assert whole["run"] is not None and whole["io_binding"] is None
+
+
 @pytest.mark.parametrize("name", ["switched", "switched_sizes"])
 def test_bench_takes_a_choice_of_networks(name, path, capsys):
     pytest.importorskip("onnxruntime")

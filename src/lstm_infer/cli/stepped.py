@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
 from ..drive.inputs import Feeds
 
-__all__ = ["BoundPeer", "RunPeer"]
+__all__ = ["BoundPeer", "RunPeer", "bound"]
 
 
 class RunPeer:
@@ -69,3 +69,16 @@ class BoundPeer:
             memory[...] = value
         self._run(self._bindings[self._turn])
         self._turn = (self._turn + 1) % len(self._bindings)
+
+
+def bound(
+    name: str, session: Any, side: Feeds, first: Feeds, states: Mapping[str, str], x: Feeds, like: Feeds
+) -> dict[str, Callable[[], None]]:
+    """The step of a `BoundPeer` by this name; none where onnxruntime does not write outputs into memory of their shapes, as
+    where the file declares others."""
+    peer = BoundPeer(session, side, first, states, x, like)
+    try:
+        peer.step()
+    except Exception:  # its exceptions share no base class
+        return {}
+    return {name: peer.step}
