@@ -175,9 +175,7 @@ def _read_csv(path: Path) -> NDArray[np.float64]:
     if not lines:
         raise FormatError(f"{path}: no row of numbers is in it; a row of them is expected for each step")
     empty = [n for n, line in enumerate(lines) if not line.strip()]
-    if (
-        empty
-    ):  # a value that is missing, as tables are written that have one column: without it all later steps come too early
+    if empty:  # a missing value in a table of one column: without it all later steps come too early
         raise FormatError(
             f"{path}: data row {empty[0] + 1} is empty; give a number for each step, nan where there is none"
         )

@@ -99,10 +99,8 @@ def write_wav(path: str | os.PathLike[str], samples: NDArray[np.floating], rate:
     full = 1 << (bits - 1)
     whole = np.clip(np.rint(x * full), -full, full - 1).astype("<i4")
     raw = whole.astype("<i2") if bits == 16 else np.ascontiguousarray(whole)[..., None].view(np.uint8)[..., :3]
-    with (
-        open(name, "wb") as out,
-        wave.open(out, "wb") as file,
-    ):  # wave would leave half an object where it cannot open it
+    # opened here: wave would leave half an object where it cannot open it
+    with open(name, "wb") as out, wave.open(out, "wb") as file:
         file.setnchannels(x.shape[1])
         file.setsampwidth(bits // 8)
         file.setframerate(rate)
