@@ -47,48 +47,80 @@ LI_INLINE vm li_lane_mask_(int v, int64_t n)
     return v_lt(v_load(lane + v * LI_W), v_set1((float)n));
 }
 
-/* n terms x_r apart into 16 lanes. */
-LI_INLINE void li_fold_lanes_(li_fold_ f, vf acc[LI_V], const float *x, int64_t n, int64_t x_r, vf shift)
+/* The first n floats of a vector, 0 behind them. */
+LI_INLINE vf li_part_(const float *p, int64_t n) { return n >= LI_W ? v_load(p) : v_load_part(p, n); }
+
+LI_INLINE void li_put_part_(float *p, vf v, int64_t n)
 {
-    float block[16] = {0};
-    int64_t r = 0;
-    for (int v = 0; v < LI_V; v++) { acc[v] = li_fold_neutral_(f); }
-    for (; r + 16 <= n; r += 16) {
-        const float *p = x + r;
-        if (x_r != 1) {
-            for (int l = 0; l < 16; l++) { block[l] = x[(r + l) * x_r]; }
-            p = block;
-        }
-        LI_UNROLL
-        for (int v = 0; v < LI_V; v++) { acc[v] = li_fold_term_(f, acc[v], v_load(p + v * LI_W), shift); }
-    }
-    if (r == n) { return; }
-    for (int64_t l = 0; l < n - r; l++) { block[l] = x[(r + l) * x_r]; }
-    for (int v = 0; v < LI_V; v++) {
-        const vf more = li_fold_term_(f, acc[v], v_load(block + v * LI_W), shift);
-        acc[v] = v_sel(li_lane_mask_(v, n - r), more, acc[v]);
+    if (n >= LI_W) {
+        v_store(p, v);
+    } else {
+        v_store_part(p, v, n);
     }
 }
 
-/* The tree, in memory: every vector width then joins the same pairs. The result stands in all lanes. */
-LI_INLINE vf li_fold_tree_(li_fold_ f, const vf acc[LI_V])
+#define LI_SIDE_ 4 /* rows side by side */
+
+/* n dense terms of each of rows rows into their 16 lanes. Rows side by side do not wait for one another. */
+LI_INLINE void li_fold_dense_(li_fold_ f, vf acc[][LI_V], const float *x, int64_t x_row, int64_t n, const vf *shift, const int rows)
 {
-    float lanes[32] = {0};
-    for (int v = 0; v < LI_V; v++) { v_store(lanes + v * LI_W, acc[v]); }
+    int64_t r = 0;
     LI_UNROLL
-    for (int h = 8; h; h >>= 1) {
-        for (int i = 0; i < h; i += LI_W) {
-            v_store(lanes + i, li_fold_join_(f, v_load(lanes + i), v_load(lanes + i + h)));
+    for (int k = 0; k < rows; k++) {
+        for (int v = 0; v < LI_V; v++) { acc[k][v] = li_fold_neutral_(f); }
+    }
+    for (; r + 16 <= n; r += 16) {
+        LI_UNROLL
+        for (int v = 0; v < LI_V; v++) {
+            LI_UNROLL
+            for (int k = 0; k < rows; k++) { acc[k][v] = li_fold_term_(f, acc[k][v], v_load(x + k * x_row + r + v * LI_W), shift[k]); }
         }
     }
-    return v_set1(lanes[0]);
+    for (int v = 0; v < LI_V && r + v * LI_W < n; v++) {
+        const vm held = li_lane_mask_(v, n - r);
+        LI_UNROLL
+        for (int k = 0; k < rows; k++) {
+            const vf last = li_part_(x + k * x_row + r + v * LI_W, n - r - v * LI_W);
+            acc[k][v] = v_sel(held, li_fold_term_(f, acc[k][v], last, shift[k]), acc[k][v]);
+        }
+    }
+}
+
+/* n terms x_r apart into 16 lanes. */
+LI_INLINE void li_fold_apart_(li_fold_ f, vf acc[LI_V], const float *x, int64_t n, int64_t x_r, vf shift)
+{
+    float block[16] = {0};
+    for (int v = 0; v < LI_V; v++) { acc[v] = li_fold_neutral_(f); }
+    for (int64_t r = 0; r < n; r += 16) {
+        for (int l = 0; l < 16 && r + l < n; l++) { block[l] = x[(r + l) * x_r]; }
+        for (int v = 0; v < LI_V; v++) {
+            const vf more = li_fold_term_(f, acc[v], v_load(block + v * LI_W), shift);
+            acc[v] = v_sel(li_lane_mask_(v, n - r), more, acc[v]);
+        }
+    }
+}
+
+/* The tree: vectors first, then lanes. What stands in lane 0 has joined the pairs in their order, at every vector width. */
+LI_INLINE vf li_fold_tree_(li_fold_ f, vf acc[LI_V])
+{
+    LI_UNROLL
+    for (int h = 8; h >= LI_W; h >>= 1) {
+        for (int v = 0; v < h / LI_W; v++) { acc[v] = li_fold_join_(f, acc[v], acc[v + h / LI_W]); }
+    }
+    LI_UNROLL
+    for (int h = LI_W / 2; h; h >>= 1) { acc[0] = li_fold_join_(f, acc[0], v_swap(acc[0], h)); }
+    return v_first(acc[0]);
 }
 
 LI_INLINE vf li_fold_row_(li_fold_ f, const float *x, int64_t n, int64_t x_r, vf shift)
 {
-    vf acc[LI_V];
-    li_fold_lanes_(f, acc, x, n, x_r, shift);
-    return li_fold_tree_(f, acc);
+    vf acc[1][LI_V];
+    if (x_r == 1) {
+        li_fold_dense_(f, acc, x, 0, n, &shift, 1);
+    } else {
+        li_fold_apart_(f, acc[0], x, n, x_r, shift);
+    }
+    return li_fold_tree_(f, acc[0]);
 }
 
 /* LI_W neighbouring columns at once (fewer: part), rows x_r apart: the 16 lanes are 16 vectors. */
@@ -185,40 +217,66 @@ li_status LI_NAME(reduce_f32)(const void *args, char *const *base)
     return LI_OK;
 }
 
-/* y[i] = value for every lane of a row of n, the last vector in part. */
-#define LI_ROW(n, value)                                                                                               \
+/* One value a row, of rows rows side by side. */
+LI_INLINE void li_fold_rows_(li_fold_ f, vf *to, const float *x, int64_t x_row, int64_t n, const vf *shift, const int rows)
+{
+    vf acc[LI_SIDE_][LI_V];
+    li_fold_dense_(f, acc, x, x_row, n, shift, rows);
+    LI_UNROLL
+    for (int k = 0; k < rows; k++) { to[k] = li_fold_tree_(f, acc[k]); }
+}
+
+/* y[k][i] = value of t = x[k][i] for every i of rows rows. */
+#define LI_EACH_(x, x_row, y, y_row, n, rows, value)                                                                   \
     for (int64_t i = 0; i < (n); i += LI_W) {                                                                          \
-        const int64_t part = (n)-i;                                                                                    \
-        if (part >= LI_W) {                                                                                            \
-            const vf t = v_load(x + i);                                                                                \
-            v_store(y + i, (value));                                                                                   \
-        } else {                                                                                                       \
-            const vf t = v_load_part(x + i, part);                                                                     \
-            v_store_part(y + i, (value), part);                                                                        \
+        LI_UNROLL                                                                                                      \
+        for (int k = 0; k < (rows); k++) {                                                                             \
+            const vf t = li_part_((x) + k * (x_row) + i, (n)-i);                                                       \
+            li_put_part_((y) + k * (y_row) + i, (value), (n)-i);                                                       \
         }                                                                                                              \
     }
+
+LI_INLINE void li_softmax_rows_(const li_softmax_args *g, const float *x, float *y, const int rows)
+{
+    const vf zero[LI_SIDE_] = {v_zero(), v_zero(), v_zero(), v_zero()};
+    vf most[LI_SIDE_], sum[LI_SIDE_];
+    li_fold_rows_(LI_FOLD_MAX, most, x, g->x_row, g->n, zero, rows);
+    LI_EACH_(x, g->x_row, y, g->y_row, g->n, rows, li_exp(v_sub(t, most[k])))
+    li_fold_rows_(LI_FOLD_ADD, sum, y, g->y_row, g->n, zero, rows);
+    LI_EACH_(y, g->y_row, y, g->y_row, g->n, rows, v_div(t, sum[k]))
+}
+
+LI_INLINE void li_log_softmax_rows_(const li_softmax_args *g, const float *x, float *y, const int rows)
+{
+    const vf zero[LI_SIDE_] = {v_zero(), v_zero(), v_zero(), v_zero()};
+    vf most[LI_SIDE_], sum[LI_SIDE_];
+    li_fold_rows_(LI_FOLD_MAX, most, x, g->x_row, g->n, zero, rows);
+    li_fold_rows_(LI_FOLD_EXP, sum, x, g->x_row, g->n, most, rows);
+    LI_UNROLL
+    for (int k = 0; k < rows; k++) { sum[k] = li_log(sum[k]); }
+    LI_EACH_(x, g->x_row, y, g->y_row, g->n, rows, v_sub(v_sub(t, most[k]), sum[k]))
+}
+#undef LI_EACH_
+
+LI_INLINE void li_any_softmax_rows_(const li_softmax_args *g, const float *x, float *y, const int rows)
+{
+    if (g->log) {
+        li_log_softmax_rows_(g, x, y, rows);
+    } else {
+        li_softmax_rows_(g, x, y, rows);
+    }
+}
 
 li_status LI_NAME(softmax_f32)(const void *args, char *const *base)
 {
     const li_softmax_args *g = (const li_softmax_args *)args;
-    for (int64_t row = 0; row < g->rows; row++) {
-        const float *x = (const float *)li_at(g->x, base) + row * g->x_row;
-        float *y = (float *)li_at(g->y, base) + row * g->y_row;
-        const vf most = li_fold_row_(LI_FOLD_MAX, x, g->n, 1, v_zero());
-        if (g->log) {
-            const vf sum = li_log(li_fold_row_(LI_FOLD_EXP, x, g->n, 1, most));
-            LI_ROW(g->n, v_sub(v_sub(t, most), sum))
-            continue;
-        }
-        LI_ROW(g->n, li_exp(v_sub(t, most)))
-        const vf sum = li_fold_row_(LI_FOLD_ADD, y, g->n, 1, v_zero());
-        x = y;
-        LI_ROW(g->n, v_div(t, sum))
-    }
+    const float *x = (const float *)li_at(g->x, base);
+    float *y = (float *)li_at(g->y, base);
+    int64_t row = 0;
+    for (; row + LI_SIDE_ <= g->rows; row += LI_SIDE_) { li_any_softmax_rows_(g, x + row * g->x_row, y + row * g->y_row, LI_SIDE_); }
+    for (; row < g->rows; row++) { li_any_softmax_rows_(g, x + row * g->x_row, y + row * g->y_row, 1); }
     return LI_OK;
 }
-
-LI_INLINE vf li_part_(const float *p, int64_t n) { return n >= LI_W ? v_load(p) : v_load_part(p, n); }
 
 li_status LI_NAME(layernorm_f32)(const void *args, char *const *base)
 {
@@ -239,11 +297,11 @@ li_status LI_NAME(layernorm_f32)(const void *args, char *const *base)
             vf t = v_mul(v_sub(li_part_(x + i, part), mean), inv_std);
             const vf by = scale ? li_part_(scale + i, part) : one;
             t = bias ? v_fma(t, by, li_part_(bias + i, part)) : v_mul(t, by);
-            v_store_part(y + i, t, part < LI_W ? part : LI_W);
+            li_put_part_(y + i, t, part);
         }
     }
     return LI_OK;
 }
-#undef LI_ROW
+#undef LI_SIDE_
 
 #endif

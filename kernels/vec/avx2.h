@@ -60,6 +60,11 @@ LI_INLINE vf v_load_back(const float *p) /* p[0], p[-1], ... */
 {
     return _mm256_permutevar8x32_ps(v_load(p - (LI_W - 1)), _mm256_setr_epi32(7, 6, 5, 4, 3, 2, 1, 0));
 }
+LI_INLINE vf v_swap(vf a, int h) /* lane l holds lane l ^ h; h is 1, 2, 4 ... below LI_W, and a constant */
+{
+    return h == 4 ? _mm256_permute2f128_ps(a, a, 1) : h == 2 ? _mm256_permute_ps(a, 0x4e) : _mm256_permute_ps(a, 0xb1);
+}
+LI_INLINE vf v_first(vf a) { return _mm256_broadcastss_ps(_mm256_castps256_ps128(a)); } /* lane 0 in all lanes */
 LI_INLINE vf v_add(vf a, vf b) { return _mm256_add_ps(a, b); }
 LI_INLINE vf v_sub(vf a, vf b) { return _mm256_sub_ps(a, b); }
 LI_INLINE vf v_mul(vf a, vf b) { return _mm256_mul_ps(a, b); }

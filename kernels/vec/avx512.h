@@ -68,6 +68,14 @@ LI_INLINE vf v_load_back(const float *p) /* p[0], p[-1], ... */
 {
     return _mm512_permutexvar_ps(_mm512_setr_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0), v_load(p - (LI_W - 1)));
 }
+LI_INLINE vf v_swap(vf a, int h)
+{
+    return h == 8   ? _mm512_shuffle_f32x4(a, a, 0x4e)
+           : h == 4 ? _mm512_shuffle_f32x4(a, a, 0xb1)
+           : h == 2 ? _mm512_permute_ps(a, 0x4e)
+                    : _mm512_permute_ps(a, 0xb1);
+}
+LI_INLINE vf v_first(vf a) { return _mm512_broadcastss_ps(_mm512_castps512_ps128(a)); }
 LI_INLINE vf v_add(vf a, vf b) { return _mm512_add_ps(a, b); }
 LI_INLINE vf v_sub(vf a, vf b) { return _mm512_sub_ps(a, b); }
 LI_INLINE vf v_mul(vf a, vf b) { return _mm512_mul_ps(a, b); }

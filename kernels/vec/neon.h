@@ -70,6 +70,8 @@ LI_INLINE void v_turn4(float *y, int64_t y_row, const float *x, int64_t x_row) /
     vst1q_f32(y + 3 * y_row, vcombine_f32(vget_high_f32(ab.val[1]), vget_high_f32(cd.val[1])));
 }
 
+LI_INLINE vf v_swap(vf a, int h) { return h == 2 ? vextq_f32(a, a, 2) : vrev64q_f32(a); } /* lane l holds lane l ^ h */
+LI_INLINE vf v_first(vf a) { return vdupq_laneq_f32(a, 0); }
 LI_INLINE vf v_add(vf a, vf b) { return vaddq_f32(a, b); }
 LI_INLINE vf v_sub(vf a, vf b) { return vsubq_f32(a, b); }
 LI_INLINE vf v_mul(vf a, vf b) { return vmulq_f32(a, b); }
