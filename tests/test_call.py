@@ -254,11 +254,55 @@ def test_unbound() -> None:
         {"inputs": [("x", "f4", (1, 2, F), 1, True)]},
         {"inputs": [("x", "f4", (1,) * 17, 1, True)]},
         {"outputs": [("y", "f4", (1, 0), 1, True)]},
+        {"rate": 0},
+        {"rate": -1},
+        {"rate": 2},
+        {"lengths": [16, 4, 1]},
+        {"lengths": []},
+        {"rate": 2, "lengths": [4, 2, 1]},
     ],
 )
 def test_call_refuses(change: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"expected|time axis"):
         call_of(**change)
+
+
+def every_other(isa: str, n: int) -> _core.Plan:
+    """y[t] = x[2 t], of n steps."""
+    steps = [("copy", copy_words(F, (3, 8 * F * t), (4, 4 * F * t))) for t in range(n // 2)]
+    return _core.Plan(isa, steps)
+
+
+@pytest.mark.parametrize("rows", [1, 2])
+def test_chunks_that_some_blocks_make_up(rows: int) -> None:
+    """Of the lengths 16, 8, 2 there are 8 and 2: a chunk that 16 would be for is left, and what they leave a rest of, and steps.
+    An output has a step for two that are fed."""
+    n = {8: 4, 2: 1}
+    plans = [(8, every_other("scalar", 8)), (2, every_other("scalar", 2))]
+    if rows == 2:
+        plans = [
+            (k, _core.Plan("scalar", [("copy", copy_words(F, (3, 4 * F * (k * r + 2 * t)), (4, 4 * F * (n[k] * r + t))))
+                                      for r in range(2) for t in range(n[k])]))
+            for k, _ in plans
+        ]  # fmt: skip
+    stream = make_stream(
+        blocks=plans, work=[0, 0], nodes=[(), ()], rate=2, lengths=[16, 8, 2],
+        inputs=[("x", np.float32, (rows, 1, F), 1, True)], outputs=[("y", np.float32, (rows, 1, F), 1, True)],
+    )  # fmt: skip
+    x = np.random.default_rng(5).standard_normal((rows, 40, F)).astype(np.float32)
+    for steps in (0, 2, 4, 6, 8, 10, 14):
+        fed = np.ascontiguousarray(x[:, :steps])
+        np.testing.assert_array_equal(stream.run(fed), fed[:, ::2])
+        out = np.full((rows, steps // 2, F), 7, np.float32)
+        assert stream.run(fed, out=out) is out
+        np.testing.assert_array_equal(out, fed[:, ::2])
+    assert stream.slow == []
+    for steps in (1, 3, 7, 9, 15, 16, 17, 18, 24):
+        stream.run(np.ascontiguousarray(x[:, :steps]))
+        assert stream.slow.pop() == "run" and not stream.slow
+    stream.step(np.ascontiguousarray(x[:, :1]))
+    stream.run(np.ascontiguousarray(x[:, :2]), out=np.empty((rows, 2, F), np.float32))
+    assert stream.slow == ["step", "run"]
 
 
 def test_bind_again() -> None:

@@ -48,6 +48,8 @@ cdef struct Port:
 
 cdef struct Block:
     int64_t n  # time steps in one run of the plan
+    int64_t made  # steps of each output that come of them
+    int64_t below  # where so many steps are left, or more, they are for a longer block, that this call lacks
     const li_step *steps
     int64_t n_steps
     int64_t work  # of one run, as far as it counts: see Call.release_from
@@ -58,6 +60,7 @@ cdef struct Held:
     char *data[MAX_PORTS]
     int n
     int64_t n_frames
+    int64_t n_made  # steps of each output
 
 
 cdef inline void hold(Held *held, PyObject *array) noexcept:
@@ -88,6 +91,8 @@ cdef class Call:
     cdef int leads  # the input whose rank and extent say what is fed
     cdef bint counts  # an output exists from the first step on: chunks of none are not for this road
     cdef bint can_fail
+    cdef int64_t rate  # time steps that are fed for one step of the outputs
+    cdef bint chunks  # it takes chunks alone, and only those that its blocks make up
     cdef Port port[MAX_PORTS]
     cdef bint small  # all outputs of one step: what is returned may be returned again
     cdef li_spare arrays
@@ -101,10 +106,12 @@ cdef class Call:
     cdef int64_t scratch_bytes
     cdef tuple kept  # plans, constants, names and dtypes: alive as long as their addresses are
     cdef readonly object nodes
+    cdef readonly tuple sizes
 
     cdef bint gather(self, dict given, int first, int stop, Held *held) except -1
     cdef object open(self, object x, object out, bint chunk, Held *held)
     cdef object make(self, bint alone, bint chunk, int form, Held *held)
+    cdef bint cuts(self, int64_t n_frames) noexcept
     cdef int64_t work(self, int64_t n_frames, int first) noexcept
     cdef int64_t run(self, const Held *held, int64_t at, int64_t stop, char *state, char *scratch, int block,
                      int *failed) noexcept nogil

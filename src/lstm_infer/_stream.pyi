@@ -30,7 +30,7 @@ class Call:
     state_bytes, arena_bytes : int
         What lies at bases 1 and 2: the state of a stream, and memory that is lent to a call.
     blocks : sequence of (n_steps, Plan)
-        Descending in n_steps down to 1, at most 16. A chunk is cut into these, largest first.
+        Descending in n_steps down to 1 (but see `lengths`), at most 16. A chunk is cut into these, largest first.
     inputs, outputs : sequence of Port
         Together at most 61: bases 3 and on, in this order. The time axis has extent 1 in the shape of a step; a port
         that has none, but something for every step, is a frame model's: a chunk has a new leading axis. A port without
@@ -43,6 +43,11 @@ class Call:
         Which node each of its steps came from. Asked for errors alone.
     can_fail : bool
         A step may refuse its data: the state is then put back as it was before the call.
+    rate : int
+        Time steps that are fed for one step of the outputs.
+    lengths : sequence of int, optional
+        What chunks are cut into elsewhere, where only some of those have a block here. Such a call takes chunks alone, no
+        steps, and of them those that its blocks make up as `lengths` would.
 
     Raises
     ------
@@ -63,9 +68,14 @@ class Call:
         release_from: int,
         nodes: SupportsGetItem[int, Sequence[str]],
         can_fail: bool = False,
+        rate: int = 1,
+        lengths: Sequence[int] | None = None,
     ) -> None: ...
     @property
     def nodes(self) -> SupportsGetItem[int, Sequence[str]]: ...
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Time steps of each block."""
 
 MAX_CHUNK: Final[int]
 """Longest block of a stream, where the caller does not say."""

@@ -5,12 +5,11 @@ A `Call` belongs to a plan and is shared by its streams: the ports, and the bloc
 """
 
 cimport cython
-from cpython.dict cimport (PyDict_CheckExact, PyDict_Clear, PyDict_GetItemWithError, PyDict_Next, PyDict_SetItem,
-                           PyDict_Size)
+from cpython.dict cimport PyDict_CheckExact, PyDict_GetItemWithError, PyDict_Next, PyDict_SetItem, PyDict_Size
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF, Py_XDECREF
-from libc.stdint cimport int64_t, uintptr_t
-from libc.stdlib cimport free, malloc
+from libc.stdint cimport INT64_MAX, int64_t, uintptr_t
+from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memset
 from numpy cimport npy_intp
 
@@ -43,18 +42,13 @@ cdef Scratch *take_scratch(int64_t n_bytes) noexcept:
         lent = found.next
     LI_GIVE(&lending)
     if found == NULL:
-        found = <Scratch *>malloc(sizeof(Scratch))
-        if found == NULL:
-            return NULL
-        found.raw, found.n_bytes = NULL, -1
-    if found.n_bytes < n_bytes:
+        found = <Scratch *>calloc(1, sizeof(Scratch))
+    if found != NULL and (found.raw == NULL or found.n_bytes < n_bytes):
         free(found.raw)
-        found.n_bytes = -1
-        found.raw = <char *>malloc(n_bytes + LINE)
+        found.raw, found.n_bytes = <char *>malloc(n_bytes + LINE), n_bytes
         if found.raw == NULL:
             free(found)
             return NULL
-        found.n_bytes = n_bytes
         found.memory = found.raw + (LINE - <uintptr_t>found.raw % LINE) % LINE
     return found
 
@@ -70,8 +64,7 @@ cdef void give_scratch(Scratch *scratch) noexcept:
     global lent
     while not LI_TAKE(&lending):
         pass
-    scratch.next = lent
-    lent = scratch
+    scratch.next, lent = lent, scratch
     LI_GIVE(&lending)
 
 
@@ -80,8 +73,7 @@ cdef void give_scratch(Scratch *scratch) noexcept:
 cdef Shape shape_of(tuple dims, int time) except *:
     cdef Shape shape
     bounds.step_shape(dims, time, MAX_RANK)
-    shape.rank = len(dims)
-    shape.time = time
+    shape.rank, shape.time = len(dims), time
     for i, extent in enumerate(dims):
         shape.dims[<int>i] = extent
     return shape
@@ -96,10 +88,7 @@ cdef Port port_of(name, dtype, tuple step, int time, bint every) except *:
     port.step[1] = shape_of(step[:time] + step[time + 1:], -1) if time >= 0 and port.each == 1 else port.step[0]
     port.chunk = port.step[0] if time >= 0 or not every else shape_of((1, *step), 0)
     port.step_bytes = np.zeros(step, dtype).nbytes
-    port.rows = 1
-    for extent in step[:max(time, 0)]:
-        port.rows *= extent
-    port.piece = -1
+    port.rows, port.piece = int(np.prod(step[:max(time, 0)])), -1
     return port
 
 
@@ -107,29 +96,31 @@ cdef Port port_of(name, dtype, tuple step, int time, bint every) except *:
 @cython.final
 cdef class Call:
     def __cinit__(self, *, consts, int64_t state_bytes, int64_t arena_bytes, blocks, inputs, outputs, work,
-                  int64_t release_from, nodes, bint can_fail=False):
+                  int64_t release_from, nodes, bint can_fail=False, int64_t rate=1, lengths=None):
         cdef Plan plan
         cdef int i
         inputs, outputs, blocks = list(inputs), list(outputs), list(blocks)
-        bounds.call(inputs, outputs, [n for n, _ in blocks], len(work), (MAX_PORTS, MAX_BLOCKS))
+        bounds.call(inputs, outputs, [n for n, _ in blocks], len(work), (MAX_PORTS, MAX_BLOCKS), rate, lengths)
         names = [port[0] for port in (*inputs, *outputs)]
         dtypes = [np.dtype(port[1]) for port in (*inputs, *outputs)]
         self.n_in, self.n_ports = len(inputs), len(inputs) + len(outputs)
         self.leads = [port[4] for port in inputs].index(True)
         self.counts = not all([port[4] for port in outputs])
         self.consts, self.state_bytes, self.can_fail = address(consts), state_bytes, can_fail
-        self.scratch_bytes = lines(arena_bytes)
+        self.scratch_bytes, self.rate, self.chunks = lines(arena_bytes), rate, lengths is not None
         for i, (_, _, step, time, every) in enumerate([*inputs, *outputs]):
             self.port[i] = port_of(names[i], dtypes[i], step, time, every)
             if self.port[i].every and self.port[i].rows > 1:
                 self.port[i].piece = self.scratch_bytes
-                self.scratch_bytes += lines(self.port[i].step_bytes * <int64_t>blocks[0][0])
+                most = <int64_t>blocks[0][0] // (rate if i >= self.n_in else 1)
+                self.scratch_bytes += lines(self.port[i].step_bytes * most)
         self.small = max([self.port[i].step_bytes for i in range(self.n_in, self.n_ports)]) <= SPARE_BYTES
-        self.backup = self.scratch_bytes
-        self.scratch_bytes += state_bytes
+        self.backup, self.scratch_bytes = self.scratch_bytes, self.scratch_bytes + state_bytes
         self.n_blocks, self.release_from = len(blocks), release_from
         for i, (n, plan) in enumerate(blocks):
-            self.blocks[i] = Block(n, plan.steps, plan.n_steps, min(work[i], release_from))
+            below = min([length for length in lengths or () if length > n], default=INT64_MAX)
+            self.blocks[i] = Block(n, n // rate, below, plan.steps, plan.n_steps, min(work[i], release_from))
+        self.sizes = tuple([n for n, _ in blocks])
         self.kept, self.nodes = (consts, *[plan for _, plan in blocks], *names, *dtypes), nodes
 
     def __dealloc__(self):
@@ -170,21 +161,22 @@ cdef class Call:
         elif out is not None and (not PyDict_CheckExact(out) or not self.gather(out, self.n_in, self.n_ports, held)):
             return None
         lead, alone = held.array[self.leads], alone and self.n_ports - self.n_in == 1
-        held.n_frames = 1
+        held.n_frames = held.n_made = 1
         if chunk:
             shape = &self.port[self.leads].chunk
             if LI_NDIM(lead) != shape.rank:
                 return None
             held.n_frames = LI_DIMS(lead)[shape.time]
-            if held.n_frames == 0 and self.counts:
+            if held.n_frames == 0 and self.counts or self.chunks and not self.cuts(held.n_frames):
                 return None
+            held.n_made = held.n_frames if self.rate == 1 else held.n_frames // self.rate
         elif LI_NDIM(lead) != self.port[self.leads].step[0].rank:
             form = 1
         if out is None and not chunk:  # before the look: what is dropped may run somebody's code
             made = self.make(alone, chunk, form, held)
         for i in range(held.n):
             shape = &self.port[i].chunk if chunk else &self.port[i].step[form]
-            if not fits(held.array[i], &self.port[i], shape, held.n_frames):
+            if not fits(held.array[i], &self.port[i], shape, held.n_frames if i < self.n_in else held.n_made):
                 return None
             held.data[i] = LI_DATA(held.array[i])
         if out is None:
@@ -212,12 +204,12 @@ cdef class Call:
             if filled:
                 PyDict_Next(results, &at, &key, &found)
                 if key != self.port[i].name:  # who had it put something else in
-                    PyDict_Clear(results)
+                    results.clear()
                     return self.make(alone, chunk, form, held)
             if not filled or not li_as_new(found, self.port[i].dtype, shape.rank, shape.dims):
                 memcpy(dims, shape.dims, shape.rank * sizeof(npy_intp))
                 if shape.time >= 0:
-                    dims[shape.time] = held.n_frames * self.port[i].each
+                    dims[shape.time] = held.n_made * self.port[i].each
                 out = (li_spare_array(&self.arrays, self.port[i].dtype, shape.rank, dims) if alone and again else
                        li_new_array(self.port[i].dtype, shape.rank, dims))
                 found = <PyObject *>out  # held by what is returned
@@ -226,11 +218,20 @@ cdef class Call:
             held.data[i] = LI_DATA(found)
         return out if alone else results
 
+    cdef bint cuts(self, int64_t n_frames) noexcept:
+        """Are so many frames made up of these blocks, none of which stands for a longer one."""
+        cdef int i
+        for i in range(self.n_blocks):
+            if n_frames >= self.blocks[i].below:
+                return False
+            n_frames %= self.blocks[i].n
+        return n_frames == 0
+
     cdef int64_t work(self, int64_t n_frames, int first) noexcept:
         """The work of so many frames, cut into blocks from this one on."""
         cdef int64_t runs, total = 0
         cdef const Block *block = &self.blocks[first]
-        while n_frames > 0:  # the last one takes a single frame
+        while n_frames > 0:  # the last one leaves none
             runs = n_frames // block.n if n_frames >= 2 * block.n else n_frames >= block.n
             total += runs * block.work
             n_frames -= runs * block.n
@@ -241,7 +242,7 @@ cdef class Call:
                      int *failed) noexcept nogil:
         """Cut these frames of what is held into blocks, largest first, and run them; what run_steps returned."""
         cdef char *base[FIRST + MAX_PORTS]
-        cdef int64_t n, code
+        cdef int64_t n, code, done = at if self.rate == 1 else at // self.rate
         cdef int i
         base[0], base[1], base[2] = self.consts, state, scratch
         while at < stop:
@@ -250,7 +251,7 @@ cdef class Call:
                 block += 1
                 continue
             for i in range(self.n_ports):
-                base[FIRST + i] = self.piece(i, held, at, n, scratch)
+                base[FIRST + i] = self.piece(i, held, at if i < self.n_in else done, n, scratch)
             code = run_steps(self.blocks[block].steps, self.blocks[block].n_steps, base)
             if code:
                 failed[0] = block
@@ -258,8 +259,9 @@ cdef class Call:
             if n != held.n_frames:
                 for i in range(self.n_in, self.n_ports):
                     if self.port[i].piece >= 0:
-                        self.move(i, held, at, n, scratch)
+                        self.move(i, held, done, self.blocks[block].made, scratch)
             at += n
+            done += self.blocks[block].made
         return 0
 
     cdef inline char *piece(self, int i, const Held *held, int64_t at, int64_t n, char *scratch) noexcept nogil:
@@ -276,7 +278,7 @@ cdef class Call:
     cdef void move(self, int i, const Held *held, int64_t at, int64_t n, char *scratch) noexcept nogil:
         """Copy a block of each row to where the block lies; an output's from there."""
         cdef const Port *port = &self.port[i]
-        cdef int64_t _row, step = port.step_bytes // port.rows
+        cdef int64_t _row, step = port.step_bytes // port.rows, whole = held.n_frames if i < self.n_in else held.n_made
         cdef char *near = scratch + port.piece
         cdef char *far = held.data[i] + at * step
         for _row in range(port.rows):
@@ -285,7 +287,7 @@ cdef class Call:
             else:
                 memcpy(far, near, n * step)
             near += n * step
-            far += held.n_frames * step
+            far += whole * step
 
 
 # ---- streams ---------------------------------------------------------------------------------------------------
@@ -444,7 +446,7 @@ cdef class StreamCore:
         cdef int64_t code, at, stop
         cdef int i, first, failed = 0
         cdef bint release, stopped = False
-        if call is None:
+        if call is None or call.chunks and not chunk:
             return None
         held.n = 0
         try:
@@ -460,11 +462,9 @@ cdef class StreamCore:
             if scratch == NULL:
                 LI_GIVE(&self.busy)
                 raise MemoryError(f"{call.scratch_bytes} bytes to work in")
-            first = call.n_blocks - 1
-            if chunk:
-                first = 0
-                while first < call.n_blocks - 1 and call.blocks[first].n > held.n_frames:
-                    first += 1
+            first = 0 if chunk else call.n_blocks - 1
+            while first < call.n_blocks - 1 and call.blocks[first].n > held.n_frames:
+                first += 1
             release = call.work(held.n_frames, first) >= call.release_from
             if release or call.can_fail:
                 memcpy(scratch.memory + call.backup, self.state, call.state_bytes)

@@ -78,11 +78,17 @@ def call(
     sizes: Sequence[int],
     n_works: int,
     most: tuple[int, int],
+    rate: int = 1,
+    lengths: Sequence[int] | None = None,
 ) -> None:
     """Refuse what cannot be the ports and blocks of a call. `most`: of ports, of blocks."""
     most_ports, most_blocks = most
-    if not sizes or len(sizes) > most_blocks or list(sizes) != sorted(set(sizes), reverse=True) or sizes[-1] != 1:
-        raise ValueError(f"blocks: 1 to {most_blocks} sizes, descending to 1, expected, got {sizes}")
+    ends = sizes[-1:] == [1] if lengths is None else set(sizes) <= set(lengths)
+    if not sizes or len(sizes) > most_blocks or list(sizes) != sorted(set(sizes), reverse=True) or not ends:
+        among = "descending to 1" if lengths is None else f"descending, of {list(lengths)}"
+        raise ValueError(f"blocks: 1 to {most_blocks} sizes, {among}, expected, got {sizes}")
+    if rate < 1 or any(n < 1 or n % rate for n in sizes):
+        raise ValueError(f"rate: from 1 on, a divisor of every size, expected, got {rate} and {sizes}")
     if n_works != len(sizes):
         raise ValueError(f"work: one number per block ({len(sizes)}) expected, got {n_works}")
     if not inputs or not outputs or len(inputs) + len(outputs) > most_ports:

@@ -67,7 +67,7 @@ class Stream(StreamCore):
         state = aligned_empty(first.nbytes)
         state[:] = first
         self._arena: NDArray[np.uint8] | None = None
-        self._bind(plan.call, state, Standing(plan, plan.first_phase, False, first))
+        self._stand(Standing(plan, plan.first_phase, False, first), state)
         if initial:
             self._set_states(initial)
             self._begins_with(self._state.copy())
@@ -143,7 +143,7 @@ class Stream(StreamCore):
                 named.reset_rows(now.plan, named.checked_rows(now.plan.batch, rows), self._state, self._first)
                 return None, now
             self._state[:] = self._first
-            return None, Standing(now.plan, now.plan.first_phase, False, now.first)
+            return None, self._stand(Standing(now.plan, now.plan.first_phase, False, now.first))
 
         self._alone(body)
 
@@ -187,7 +187,7 @@ class Stream(StreamCore):
         def body(now: Standing) -> tuple[None, Standing]:
             which = None if rows is None else named.checked_rows(now.plan.batch, rows, once=True)
             phase, flushed = snapshots.put(now.plan, self._signs, snapshot, now.phase, now.flushed, self._state, which)
-            return None, Standing(now.plan, phase, flushed, now.first)
+            return None, self._stand(Standing(now.plan, phase, flushed, now.first))
 
         self._alone(body)
 
@@ -198,7 +198,7 @@ class Stream(StreamCore):
         def body(now: Standing) -> tuple[Stream, Standing]:
             twin = Stream(self._source, self._asked, now.plan)
             twin._state[:] = self._state
-            twin._bind(now.plan.call, twin._state, now)
+            twin._stand(now)
             return twin, now
 
         return self._alone(body)
@@ -221,9 +221,7 @@ class Stream(StreamCore):
             return False
 
         def body(now: Standing) -> tuple[None, Standing]:
-            then = Standing(found, now.phase, now.flushed, now.first)
-            self._bind(found.call, self._state, then)
-            return None, then
+            return None, self._stand(Standing(found, now.phase, now.flushed, now.first))
 
         self._alone(body)
         return True
@@ -234,6 +232,11 @@ class Stream(StreamCore):
         raise step_failed(error, nodes)
 
     # ---- inside ---------------------------------------------------------------------------------------------------
+
+    def _stand(self, then: Standing, state: NDArray[np.uint8] | None = None) -> Standing:
+        """Go on from there, alone in the stream; with another state, if one is given."""
+        self._bind(then.plan.call_in(then.phase, then.flushed), self._state if state is None else state, then)
+        return then
 
     @property
     def _now(self) -> Standing:

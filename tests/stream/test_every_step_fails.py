@@ -89,7 +89,7 @@ class TrappedPlan(StreamPlan):
     def of(plan: StreamPlan, at: float, marked: bool = True) -> TrappedPlan:
         found: TrappedPlan = copy.copy(plan)  # type: ignore[assignment]
         found.__class__ = TrappedPlan
-        found.trap, found.at, found.marked, found._made, found._phases = Trap(plan.store), at, marked, {}, set()
+        found.trap, found.at, found.marked, found._made, found._returning = Trap(plan.store), at, marked, {}, {}
         found.blocks = [found.block(n, found.first_phase) for n in found.lengths] if found.spec.steady else []
         if plan.call is not None:
             found.call = call_of(

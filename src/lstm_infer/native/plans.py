@@ -221,6 +221,10 @@ class MappedPlan:
             outputs=outputs, work=work, release_from=release_from, nodes=self, can_fail=bool(can_fail),
         )  # fmt: skip
 
+    def call_in(self, phase: tuple[int, ...], flushed: bool) -> _stream.Call:
+        """What does a call, wherever a stream stands."""
+        return self.call
+
     def first_state(self) -> Bytes:
         """The state block before the first step: read-only, one for all streams."""
         return self._first

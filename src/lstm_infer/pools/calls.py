@@ -271,7 +271,7 @@ class Calls(_pool.PoolCore):
         stream = Stream(self._source, batches.asked, batches.plan)
         self._load(batches.one.layout, np.array([slot]), stream._state)
         phase, flushed = self._where.get(slot, (batches.plan.first_phase, False))
-        stream._bind(batches.plan.call, stream._state, Standing(batches.plan, phase, flushed, stream._first))
+        stream._stand(Standing(batches.plan, phase, flushed, stream._first))
         return stream
 
     def _failed(self, error: _core.StepError, ids: Ids, frames: Any, chunk: bool) -> NoReturn:

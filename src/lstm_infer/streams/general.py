@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import _core
-from .._stream import Call, Standing
+from .._stream import Standing
 from ..errors import ShapeError, StateError
 from ..within import within_memory
 from . import shapes
@@ -54,8 +54,8 @@ class Live(WithArena, Protocol):
     def _now(self) -> Standing:
         """Where it stands."""
 
-    def _bind(self, call: Call | None, state: NDArray[np.uint8], standing: Any) -> None:
-        """What its next call is."""
+    def _stand(self, then: Standing, state: NDArray[np.uint8] | None = None) -> Standing:
+        """Go on from there."""
 
 
 @within_memory("the stream")
@@ -164,10 +164,10 @@ def _made(
             raise StateError("another thread used the stream during this call; give each thread a stream of its own")
         state, first = _memory(stream, now, plan)
         results = finish([call_block(stream, plan, block, feeds, state) for block, feeds in pieces])
-        then = Standing(plan, pieces[-1][0].next_phase if pieces else now.phase, flushed, first)
-        if plan is not now.plan:
-            stream._bind(plan.call, state, then)
-        return results, then
+        phase = pieces[-1][0].next_phase if pieces else now.phase
+        if phase == now.phase and not flushed:
+            plan.returned(sum(block.n for block, _ in pieces), phase)
+        return results, stream._stand(Standing(plan, phase, flushed, first), state)
 
     return body
 

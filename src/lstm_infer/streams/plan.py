@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import _core
+from .._stream import Call
 from ..analysis.spec import StreamSpec
 from ..errors import NotStreamableError, ShapeError
 from ..graph.fact import Fact
@@ -89,6 +90,9 @@ class StreamPlan:
         self.init = first_program(self.fed, one, self.static, self.layout, store, isa)
         self._seeded = seeded(spec, self.layout)
         self._made: dict[tuple[int, Phase, bool], Block] = {}
+        self._returning: dict[Phase, Call] = {}
+        self._period = 0
+        """Steps after which a stream that has begun stands in the same phase again; 0 where nobody has seen it yet."""
         self.phases = Phases(self.reference, self.fills, self.capacity)
         self._first: NDArray[np.uint8] | None = None
         self.forms: dict[Hashable, Any] = {}
@@ -100,10 +104,40 @@ class StreamPlan:
         self.step_facts: dict[str, Fact] = {name: one.facts[name] for name in self.fed.names}
         self.out_facts: dict[str, Fact] = {o.name: self.fed.without_dropped(o.name, one.facts) for o in spec.outputs}
         self.blocks = [self.block(n, self.first_phase) for n in self.lengths] if spec.steady else []
-        self.call = call_of(
-            spec, self.fed.streamed, self.step_facts, self.out_facts, self.blocks, store, self.layout.n_bytes
+        self.call = self._call_of(self.blocks)
+        """One crossing into C that does a call from the first phase on; None: the general path does it."""
+
+    def call_in(self, phase: Phase, flushed: bool) -> Call | None:
+        """What does a call of a stream that stands in this phase; None: the general path."""
+        return self.call if self.spec.steady else None if flushed else self._returning.get(phase)
+
+    def returned(self, n: int, phase: Phase) -> None:
+        """A chunk of n steps led from this phase back to it: from now on those like it need not take the general path."""
+        if self.spec.steady or not n:
+            return
+        period = self._period = self._period or next(
+            p for p in range(1, n + 1) if not n % p and self._returns(p, phase)
         )
-        """One crossing into C that does a call; None: the general path does it."""
+        lengths = [period * length for length in BLOCKS if period * length <= max(self.lengths[0], period)]
+        known = self._returning.get(phase)
+        sizes, left = set(() if known is None else known.sizes), n
+        for length in lengths:
+            if left >= length:
+                sizes.add(length)
+                left %= length
+        if known is None or len(sizes) > len(known.sizes):
+            blocks = [self.block(length, phase) for length in sorted(sizes, reverse=True)]
+            call = self._call_of(blocks, period, lengths)
+            if call is not None:
+                self._returning[phase] = call
+
+    def _returns(self, n: int, phase: Phase) -> bool:
+        after = walk_chunk(self.reference, n, dict(zip(self.fills, phase, strict=True))).after()
+        return tuple(after[key] for key in self.fills) == phase
+
+    def _call_of(self, blocks: Sequence[Block], period: int = 1, lengths: Sequence[int] | None = None) -> Call | None:
+        ports = self.fed.streamed, self.step_facts, self.out_facts
+        return call_of(self.spec, *ports, blocks, self.store, self.layout.n_bytes, period, lengths)
 
     def block(self, n: int, phase: Phase, flush: bool = False) -> Block:
         """The program for n steps from a phase; made when first asked for."""

@@ -1,8 +1,9 @@
 """A plan as one crossing into C: its ports and its blocks. Where calls differ from each other in more than their length
 there is none, and `general.py` does them.
 
-Off this road are: a lag or a stride over time (each phase has programs of its own), an output that is not there from the
-first step on, a step that runs as NumPy, and more ports, or axes of one, than a call can hold.
+Where a model looks ahead or strides over time, each phase has programs of its own. A chunk that leads from a phase back to it
+is a call as well, once such a chunk has been fed. Off this road are the chunks before that, those that end in another phase,
+a step that runs as NumPy, and more ports, or axes of one, than a call can hold.
 """
 
 from __future__ import annotations
@@ -35,14 +36,22 @@ def call_of(
     blocks: Sequence[Block],
     store: ConstStore,
     state_bytes: int,
+    period: int = 1,
+    lengths: Sequence[int] | None = None,
 ) -> _stream.Call | None:
-    """What a call does; None where it takes the general path."""
+    """What a call does; None where it takes the general path. `period`, `lengths`: of a phase, to which so many steps lead back;
+    chunks are cut into these lengths, for some of which there are blocks."""
     plans: list[tuple[int, _core.Plan]] = []
     for block in blocks:
         plan = block.program.plan
         if plan is None or block.present != tuple(outputs):
             return None
         plans.append((block.n, plan))
+    if lengths is not None:
+        made = [_made_of(spec, block, period) for block in blocks]
+        if any(other != made[0] for other in made):
+            return None
+        outputs = made[0]
     ins, outs = ports_of(spec, streamed, inputs, outputs)
     ports = [*ins, *outs]
     if not plans or not outs or len(ports) > MOST_PORTS or not any(every for *_, every in ins):
@@ -64,7 +73,20 @@ def call_of(
         release_from=RELEASE_FROM,
         nodes=tuple(block.program.nodes[0] for block in blocks),
         can_fail=any(block.program.can_fail for block in blocks),
+        rate=period,
+        lengths=lengths,
     )
+
+
+def _made_of(spec: StreamSpec, block: Block, period: int) -> dict[str, Fact]:
+    """What a block gives for so many steps."""
+    found = {}
+    for output, fact in zip(spec.outputs, block.program.outputs, strict=True):
+        shape = list(fact.shape)
+        if output.kind == "time":
+            shape[output.axis] = shape[output.axis] * period // block.n
+        found[output.name] = Fact(tuple(shape), fact.dtype)
+    return found
 
 
 def ports_of(
