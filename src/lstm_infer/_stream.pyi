@@ -104,9 +104,9 @@ class StreamCore:
 
     @property
     def _state(self) -> NDArray[np.uint8]: ...
-    def _bind(self, call: Call | None, state: NDArray[np.uint8], standing: Any) -> None:
-        """Say what a call is, where the state lies, and where the stream stands: alone in it, or before it is used.
-        May be called again; without a call every call is slow.
+    def _bind(self, call: Call | None, state: NDArray[np.uint8] | None, standing: Any) -> None:
+        """Say what a call is, where the state lies (None: where it lay), and where the stream stands: alone in it, or before it
+        is used. May be called again; without a call every call is slow.
 
         Raises
         ------

@@ -282,10 +282,7 @@ cdef class Call:
         cdef char *near = scratch + port.piece
         cdef char *far = held.data[i] + at * step
         for _row in range(port.rows):
-            if i < self.n_in:
-                memcpy(near, far, n * step)
-            else:
-                memcpy(far, near, n * step)
+            memcpy(near if i < self.n_in else far, far if i < self.n_in else near, n * step)
             near += n * step
             far += whole * step
 
@@ -306,10 +303,12 @@ cdef class Standing:
 @cython.auto_pickle(False)
 cdef class StreamCore:
     def _bind(self, Call call, state, standing):
-        """Say what a call is, where the state lies, and where the stream stands: alone in it, or before it is used."""
-        if call is not None and state.nbytes < call.state_bytes:
-            raise ValueError(f"state: at least {call.state_bytes} bytes expected, got {state.nbytes}")
-        self.call, self.kept, self.state, self.standing = call, state, address(state), standing
+        """Say what a call is, where the state lies (None: where it lay), and where the stream stands."""
+        memory = self.kept if state is None else state
+        if call is not None and memory.nbytes < call.state_bytes:
+            raise ValueError(f"state: at least {call.state_bytes} bytes expected, got {memory.nbytes}")
+        self.state = self.state if state is None else address(state)
+        self.call, self.kept, self.standing = call, memory, standing
 
     @property
     def _standing(self):

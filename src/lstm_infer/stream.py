@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from .streams import general, named
     from .streams import snapshot as snapshots
     from .streams.asked import Asked, Sizes, Source
+    from .streams.block import Phase
     from .streams.plan import StreamPlan
 else:
     given, general, named = Later("given"), Later("streams.general"), Later("streams.named")
@@ -67,7 +68,7 @@ class Stream(StreamCore):
         state = aligned_empty(first.nbytes)
         state[:] = first
         self._arena: NDArray[np.uint8] | None = None
-        self._stand(Standing(plan, plan.first_phase, False, first), state)
+        self._bind(plan.call_in(plan.first_phase, False), state, Standing(plan, plan.first_phase, False, first))
         if initial:
             self._set_states(initial)
             self._begins_with(self._state.copy())
@@ -143,7 +144,7 @@ class Stream(StreamCore):
                 named.reset_rows(now.plan, named.checked_rows(now.plan.batch, rows), self._state, self._first)
                 return None, now
             self._state[:] = self._first
-            return None, self._stand(Standing(now.plan, now.plan.first_phase, False, now.first))
+            return None, self._behind(now, now.plan.first_phase, False)
 
         self._alone(body)
 
@@ -187,7 +188,7 @@ class Stream(StreamCore):
         def body(now: Standing) -> tuple[None, Standing]:
             which = None if rows is None else named.checked_rows(now.plan.batch, rows, once=True)
             phase, flushed = snapshots.put(now.plan, self._signs, snapshot, now.phase, now.flushed, self._state, which)
-            return None, self._stand(Standing(now.plan, phase, flushed, now.first))
+            return None, self._behind(now, phase, flushed)
 
         self._alone(body)
 
@@ -235,8 +236,13 @@ class Stream(StreamCore):
 
     def _stand(self, then: Standing, state: NDArray[np.uint8] | None = None) -> Standing:
         """Go on from there, alone in the stream; with another state, if one is given."""
-        self._bind(then.plan.call_in(then.phase, then.flushed), self._state if state is None else state, then)
+        self._bind(then.plan.call_in(then.phase, then.flushed), state, then)
         return then
+
+    def _behind(self, now: Standing, phase: Phase, flushed: bool) -> Standing:
+        """Where it stands with the same plan in that phase."""
+        then = Standing(now.plan, phase, flushed, now.first)
+        return then if phase == now.phase and flushed == now.flushed else self._stand(then)
 
     @property
     def _now(self) -> Standing:

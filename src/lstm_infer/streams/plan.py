@@ -109,7 +109,7 @@ class StreamPlan:
 
     def call_in(self, phase: Phase, flushed: bool) -> Call | None:
         """What does a call of a stream that stands in this phase; None: the general path."""
-        return self.call if self.spec.steady else None if flushed else self._returning.get(phase)
+        return self.call if self.call is not None or flushed else self._returning.get(phase)
 
     def returned(self, n: int, phase: Phase) -> None:
         """A chunk of n steps led from this phase back to it: from now on those like it need not take the general path."""
