@@ -7,10 +7,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
+from onnx import helper
 
 import lstm_infer
 import shared_files
+import stream_models
 import tolerances
 from lstm_infer import Model, StateError, Stream
 from lstm_infer.streams import general
@@ -163,3 +166,19 @@ def test_a_step_is_still_refused(model: Model, name: str) -> None:
         stream.run(x)
     with pytest.raises(lstm_infer.ShapeError, match="use run"):
         stream.step(drawn(stream, 1))
+
+
+@pytest.mark.parametrize("stride", [1, 2, 4])
+def test_dynamic_scales_are_those_of_a_step(stride: int) -> None:
+    """A scale over a whole tensor is taken one step at a time, also where several steps lead from a phase back to it."""
+    made = onnx.load_from_string(stream_models.centred_conv(stride=stride))
+    made.graph.node[0].input[0] = "near"
+    made.graph.node.insert(0, helper.make_node("DynamicQuantizeLinear", ["x"], ["q", "scale", "zero"]))
+    made.graph.node.insert(1, helper.make_node("DequantizeLinear", ["q", "scale", "zero"], ["near"]))
+    model = lstm_infer.load(made)
+    a, b = model.stream(), model.stream()
+    x = drawn(a, 8 * 4 * stride)
+    x["x"] *= np.linspace(0.1, 3, x["x"].shape[2], dtype=np.float32)
+    by_chunks = [a.run(part(a, x, at, 4 * stride))["y"] for at in range(0, 32 * stride, 4 * stride)]
+    by_steps = [b.run(part(b, x, at, 1))["y"] for at in range(32 * stride)]
+    tolerances.exact(np.concatenate(by_chunks), np.concatenate(by_steps), "y")

@@ -118,6 +118,8 @@ class StreamPlan:
         period = self._period = self._period or next(
             p for p in range(1, n + 1) if not n % p and self._returns(p, phase)
         )
+        if period > 1 and not _may_run_together(self.spec):
+            return
         lengths = [period * length for length in BLOCKS if period * length <= max(self.lengths[0], period)]
         known = self._returning.get(phase)
         sizes, left = set(() if known is None else known.sizes), n
@@ -284,5 +286,9 @@ def _lengths(spec: StreamSpec, max_chunk: int) -> list[int]:
     size = spec.roles.time_size
     if spec.mode == "time" and size not in (None, 1):
         raise ShapeError(f"the file is fixed to {size} time steps and cannot be walked at others; use run()")
-    free = spec.mode == "time" and size is None and not spec.stepwise
-    return [n for n in BLOCKS if n <= max(max_chunk, 1)] if free else [1]
+    return [n for n in BLOCKS if n <= max(max_chunk, 1)] if _may_run_together(spec) else [1]
+
+
+def _may_run_together(spec: StreamSpec) -> bool:
+    """May a block have several steps; else its bits, or its shapes, are those of one."""
+    return spec.mode == "time" and spec.roles.time_size is None and not spec.stepwise
