@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 
 import numpy as np
+import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
@@ -78,3 +79,29 @@ def test_far_ahead(data):
                 for wrong in (held - 1, held + 1, held + 2):
                     with pytest.raises(FormatError, match="no stream of this model"):
                         two.restore(forged(snap, **{names[key]: wrong}))
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_a_step_in_front_of_the_first_last_value(named):
+    """Conv without padding, LSTM, its last hidden state: nothing to give until the Conv has all that it reads."""
+    ports = [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, N, "T"])]
+    ports += [helper.make_tensor_value_info("h", TensorProto.FLOAT, [1, 1, 4])]
+    rng = np.random.default_rng(0)
+    sizes = {"k": (N, N, 3), "w": (1, 16, N), "r": (1, 16, 4)}
+    consts = [numpy_helper.from_array(rng.uniform(-1, 1, s).astype(np.float32), n) for n, s in sizes.items()]
+    nodes = [helper.make_node("Conv", ["x", "k"], ["c"]), helper.make_node("Transpose", ["c"], ["t"], perm=[2, 0, 1])]
+    nodes += [helper.make_node("LSTM", ["t", "w", "r"], ["", "h"], hidden_size=4)]
+    graph = helper.make_graph(nodes, "g", ports[:1], ports[1:], consts)
+    data = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
+    x, session = rng.uniform(-1, 1, (1, N, 6)).astype(np.float32), ort.InferenceSession(data)
+    stream = lstm_infer.load(data).stream()
+    for t in range(6):
+        frame = x[:, :, t : t + 1]
+        made = stream.step({"x": frame})["h"] if named else stream.step(frame)
+        assert (made is None) == (t < 2)
+        if made is not None:
+            want = session.run(None, {"x": x[:, :, : t + 1]})[0]
+            np.testing.assert_allclose(made, want, rtol=1e-5, atol=1e-6)
+    stream.reset()
+    with pytest.raises(lstm_infer.ShapeError, match="'h' does not exist before"):
+        stream.step(x[:, :, :1], out=np.empty((1, 1, 4), np.float32))

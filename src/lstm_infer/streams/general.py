@@ -74,17 +74,21 @@ def step_slow(stream: Live, x: Frames, out: Any) -> Body:
             "number of steps and returns what is complete, and flush() at the end"
         )
     block = plan.block(1, now.phase)
-    made_of = {o.name: f.shape for o, f in zip(plan.spec.outputs, block.program.outputs, strict=True)}
+    made_of = {name: f.shape for name, f in zip(block.present, block.program.outputs, strict=True)}
     # an output that has several steps for each that is fed keeps its axis
-    gone = {o.name: o.axis for o in plan.spec.outputs if dropped and o.kind == "time" and made_of[o.name][o.axis] == 1}
-    wanted = {name: tuple(n for a, n in enumerate(shape) if a != gone.get(name)) for name, shape in made_of.items()}
+    timed = {o.name: o.axis for o in plan.spec.outputs if dropped and o.kind == "time"}
+    gone = {name: axis for name, axis in timed.items() if made_of[name][axis] == 1}
+    there = {name: tuple(n for a, n in enumerate(shape) if a != gone.get(name)) for name, shape in made_of.items()}
+    wanted = {o.name: there.get(o.name) for o in plan.spec.outputs}  # one that is the last value may not exist yet
     targets = shapes.check_out(plan, out, wanted, ready)
 
     def finish(made: list[dict[str, NDArray[Any]]]) -> Results:
         final: dict[str, NDArray[Any] | None] = {}
         for spec in plan.spec.outputs:
-            result = made[0][spec.name]
-            final[spec.name] = np.squeeze(result, gone[spec.name]) if spec.name in gone else result
+            result = made[0].get(spec.name)
+            final[spec.name] = (
+                result if result is None or spec.name not in gone else np.squeeze(result, gone[spec.name])
+            )
         return _deliver(final, out, targets, named=isinstance(x, Mapping))
 
     return _made(stream, now, plan, [(block, ready)], finish)
