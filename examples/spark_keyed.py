@@ -27,6 +27,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 import pandas as pd
@@ -55,14 +56,14 @@ def keyed(path: str, before: str | None, after: str) -> Any:
         model = lstm_infer.load(path)  # a native file is mapped: the processes of a machine share its pages
         options: Any = {"key": "device", "time": "at", "features": "x"}
         name = f"part-{TaskContext.get().partitionId()}.parquet"
-        if before is not None and os.path.exists(f"{before}/{name}"):
+        if before is not None:  # a job leaves a file of every partition, also of those without rows
             scorer = Scorer.from_state_table(pq.read_table(f"{before}/{name}"), model, **options)
         else:
             scorer = Scorer(model, **options)
         for frame in frames:
             made = scorer.score(pa.Table.from_pandas(frame, preserve_index=False))
             yield frame.assign(y=made["y"].to_numpy())
-        whole = f"{after}/.{name}.{os.getpid()}"  # a task may run twice: each writes all of it
+        whole = f"{after}/.{name}.{uuid4().hex}"  # a task may run twice: each writes all of it
         pq.write_table(scorer.state_table(), whole)
         os.replace(whole, f"{after}/{name}")
 

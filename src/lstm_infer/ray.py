@@ -6,13 +6,19 @@ Every worker loads the model for itself; a native file (`convert`) is mapped, so
 from __future__ import annotations
 
 import os
+import re
+import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from . import given
+from .errors import ArgumentError
 from .keyed import Scorer, part_of, run_sequences
 from .model import load
 
@@ -54,47 +60,106 @@ class Keyed:
     ----------
     model : str
         Path of the model, on every machine.
+    parts : int
+        How many there are, as `with_part` dealt them out.
     before, after : str, optional
         Folders of state tables, a file a part: read from there, written there. They differ, so that a part that is done again
-        gives the same again.
+        gives the same again. A part that has no rows keeps its states: its file is taken over.
     load_options : dict, optional
         As `load` takes them.
     **options
         As `keyed.Scorer` takes them.
+
+    Raises
+    ------
+    ArgumentError
+        `before` is not there, is of another number of parts, or is `after`.
     """
 
     def __init__(
         self,
         model: str,
+        *,
+        parts: int,
         before: str | None = None,
         after: str | None = None,
         load_options: dict[str, Any] | None = None,
         **options: Any,
     ) -> None:
         self._model, self._options = load(model, **(load_options or {})), options
-        self._before, self._after = before, after
+        self._parts, self._after = given.number("parts", parts, 1), after
+        self._before = {} if before is None else _files(before, self._parts)
+        if after is not None:
+            Path(after).mkdir(parents=True, exist_ok=True)
+            if before is not None and os.path.samefile(before, after):
+                raise ArgumentError(f"before, after: two folders expected, got {after!r} for both")
+            for file in self._before.values():
+                _taken_over(file, Path(after, file.name))
 
     def __call__(self, group: Any) -> Any:
         """All rows of a part in, the same with a column for each output out."""
         if group.num_rows == 0:
             return group
-        name = f"part-{group[PART][0].as_py()}.parquet"
-        if self._before is not None and (there := Path(self._before, name)).exists():
-            scorer = Scorer.from_state_table(pq.read_table(there), self._model, **self._options)
+        part = group[PART][0].as_py()
+        if part in self._before:
+            scorer = Scorer.from_state_table(self._states(part), self._model, **self._options)
         else:
             scorer = Scorer(self._model, **self._options)
-        made = _beside(group.drop_columns([PART]), scorer.score(group))
+        rows = group.drop_columns([PART])
+        made = _beside(rows, scorer.score(rows))
         if self._after is not None:
-            Path(self._after).mkdir(parents=True, exist_ok=True)
-            whole = Path(self._after, f".{name}.{os.getpid()}")
+            name = f"part-{part}-of-{self._parts}.parquet"
+            whole = Path(self._after, f".{name}.{uuid4().hex}")
             pq.write_table(scorer.state_table(), whole)
             whole.replace(Path(self._after, name))
         return made
 
+    def _states(self, part: int) -> Any:
+        """What the job before left of a part."""
+        found = pq.read_table(self._before[part])
+        if (part_of(found, self._options["key"], self._parts) != part).any():
+            raise ArgumentError(
+                f"{self._before[part]}: its keys belong to other parts than {part} of {self._parts}; join the files, and deal "
+                "their rows out by part_of"
+            )
+        return found
+
+
+def _files(folder: str, parts: int) -> dict[int, Path]:
+    """By part: the state tables of a folder."""
+    if not Path(folder).is_dir():
+        raise ArgumentError(f"before: there is no folder {folder!r}; a first job is given none")
+    found = dict[int, Path]()
+    for file in sorted(Path(folder).glob("part-*.parquet")):
+        name = re.fullmatch(r"part-(\d+)-of-(\d+)\.parquet", file.name)
+        if name is None or int(name[2]) != parts:
+            raise ArgumentError(
+                f"before: {file} is no state table of one of {parts} parts; parts stays the same from job to job, and to "
+                "change it, join the files and deal their rows out by part_of"
+            )
+        found[int(name[1])] = file
+    return found
+
+
+def _taken_over(file: Path, to: Path) -> None:
+    """A file in another folder too, unless one is there: all of it or nothing, whoever else does the same."""
+    with suppress(FileExistsError):
+        try:
+            os.link(file, to)
+        except FileExistsError:
+            raise
+        except OSError:  # of another disk, or one that has no links
+            whole = to.with_name(f".{to.name}.{uuid4().hex}")
+            shutil.copyfile(file, whole)
+            if to.exists():
+                whole.unlink()
+            else:
+                whole.replace(to)
+
 
 def with_part(batch: Any, key: str | Sequence[str], parts: int) -> Any:
     """For `map_batches`: the batch with a column `PART` that says to which of so many parts the key of a row belongs."""
-    return batch.append_column(PART, pa.array(part_of(batch, key, parts)))
+    return _beside(batch, pa.table({PART: part_of(batch, key, parts)}))
 
 
 def score_keyed(
@@ -133,13 +198,16 @@ def score_keyed(
     told = dataset.map_batches(deal, fn_kwargs={"key": key, "parts": parts}, batch_format="pyarrow")
     return told.groupby(PART).map_groups(
         Keyed,
-        fn_constructor_kwargs={"model": model, "key": key, **options},
+        fn_constructor_kwargs={"model": model, "key": key, "parts": parts, **options},
         batch_format="pyarrow",
         compute=ActorPoolStrategy(size=workers),
     )
 
 
 def _beside(table: Any, made: Any) -> Any:
+    """A table with more columns."""
     for name in made.column_names:
+        if name in table.column_names:
+            raise ArgumentError(f"the table has a column {name!r}, which is the name of a new one; rename or drop it")
         table = table.append_column(name, made[name])
     return table

@@ -18,6 +18,8 @@ from lstm_infer import ArgumentError, DtypeError, LstmInferError, ShapeError
 pa = pytest.importorskip("pyarrow", reason="tables need pyarrow")
 keyed = pytest.importorskip("lstm_infer.keyed")
 
+from lstm_infer.keyed import columns  # noqa: E402
+
 I = stream_models.INPUTS
 TEXTS = ["", "a", "a\0", "é", "e\u0301", "\U0001f600", "\U0010ffff", "\ufeff", "a" * 100_000]
 
@@ -92,6 +94,55 @@ def test_a_part_is_the_same_whatever_the_width_of_a_key() -> None:
     kinds = [pa.int8(), pa.uint8(), pa.int32(), pa.uint32(), pa.int64(), pa.uint64()]
     made = [keyed.part_of(pa.table({"k": pa.array([0, 5, 100], kind)}), "k", 1000).tolist() for kind in kinds]
     assert made == made[:1] * len(kinds) and len(set(made[0])) == 3
+
+
+def test_a_part_is_the_same_whatever_the_unit_of_a_timestamp() -> None:
+    times = pa.array([0, 1, -1, 1_600_000_000, -62_135_596_800] + list(range(50)), pa.timestamp("s", "UTC"))
+    units = {unit: times[:4].cast(pa.timestamp(unit, "UTC")) for unit in ("s", "ms", "us", "ns")}
+    parts = {unit: keyed.part_of(pa.table({"k": k}), "k", 1000).tolist() for unit, k in units.items()}
+    assert len(set(map(tuple, parts.values()))) == 1
+    assert len(set(keyed.part_of(pa.table({"k": times}), "k", 1000).tolist())) > 45
+
+
+def test_bytes_of_no_length_are_no_key(tokens: lstm_infer.Model) -> None:
+    with pytest.raises(DtypeError, match="fixed_size_binary"):
+        keyed.Scorer(tokens, key="k", features="w").score(pa.table({"k": pa.array([b""], pa.binary(0)), "w": [1]}))
+
+
+# ---- features
+
+
+def test_a_cast_that_loses_a_number_is_refused(model: lstm_infer.Model) -> None:
+    scorer = keyed.Scorer(model, key="k", features="x", cast=True, nan="keep")
+    large, x = np.zeros((2, I)), np.array([[np.inf, np.nan, 3e38, 1, 0]] * 2)
+    large[1, 2] = 1e39
+    with pytest.raises(DtypeError, match=r"'x' of .*double.* does not go into .*float.*: 1e\+39"):
+        scorer.score(pa.table({"k": [1, 2], "x": lists(large)}))
+    assert len(scorer) == 0
+    scorer.score(pa.table({"k": [1, 2], "x": lists(x)}))
+
+
+@pytest.mark.parametrize(
+    ("dtype", "held", "lost"), [("float16", 2048, 2049), ("float16", -65504, 70000), ("bool", 1, 2)]
+)
+def test_whole_numbers_that_a_type_does_not_hold(dtype: str, held: int, lost: int) -> None:
+    def fed(number: int) -> Any:
+        return columns.features_of(pa.table({"x": [number]}), ["x"], (1,), np.dtype(dtype), True, "keep", "input 'x'")
+
+    assert fed(held).tolist() == [[held]]
+    with pytest.raises(DtypeError, match=str(lost)):
+        fed(lost)
+
+
+def test_a_tensor_is_taken_in_c_order_however_it_lies() -> None:
+    """NumPy's order of the axes in memory becomes a permutation of the tensor's type."""
+    model = lstm_infer.load(stream_models.hidden_state())
+    steps = np.random.default_rng(0).uniform(-1, 1, (3, 4, I)).astype(np.float32)
+    turned = np.ascontiguousarray(steps.transpose(0, 2, 1)).transpose(0, 2, 1)
+    plain, permuted = (pa.FixedShapeTensorArray.from_numpy_ndarray(x) for x in (steps, turned))
+    assert list(permuted.type.permutation) == [1, 0]
+    found = [keyed.run_sequences(model, pa.table({"x": x}), "x")["y"] for x in (plain, permuted, permuted.slice(1))]
+    assert found[0] == found[1] and found[0].slice(1) == found[2]
 
 
 def test_a_dictionary_of_views(tokens: lstm_infer.Model) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,9 @@ pytest.importorskip("ray.data")
 import pyarrow as pa  # noqa: E402
 import pyarrow.parquet as pq  # noqa: E402
 
+from lstm_infer import ArgumentError  # noqa: E402
 from lstm_infer.keyed import Scorer, part_of  # noqa: E402
-from lstm_infer.ray import Keyed, Sequences, score_keyed, with_part  # noqa: E402
+from lstm_infer.ray import PART, Keyed, Sequences, score_keyed, with_part  # noqa: E402
 
 I = stream_models.INPUTS
 OPTIONS: dict[str, Any] = {"key": "key", "time": "t", "features": "x"}
@@ -82,14 +84,68 @@ def test_a_keyed_job_goes_on_from_another_and_may_be_done_again(cluster: None, p
 
     assert job(first, after=folders[0]) == want[0]
     # a job that was killed: one part has left its states, the others have not
-    killed = Keyed(path, before=folders[0], after=folders[1], **OPTIONS)
+    killed = Keyed(path, parts=3, before=folders[0], after=folders[1], **OPTIONS)
     parts = with_part(second, "key", 3)
     killed(parts.filter(pa.compute.equal(parts["lstm_infer_part"], 1)))
-    assert [p.name for p in Path(folders[1]).iterdir()] == ["part-1.parquet"]
+    before, after = ({p.name: p.read_bytes() for p in Path(folder).iterdir()} for folder in folders)
+    assert sorted(after) == [f"part-{k}-of-3.parquet" for k in range(3)]
+    assert [before[name] == after[name] for name in sorted(after)] == [True, False, True]
     assert job(second, before=folders[0], after=folders[1]) == want[1]
     states = pa.concat_tables(pq.read_table(file) for file in sorted(Path(folders[1]).iterdir()))
     kept = {row["key"]: row for row in scorer.state_table().to_pylist()}
     assert {row["key"]: row for row in states.to_pylist()} == kept
+
+
+def in_parts(worker: Any, one: Any, parts: int) -> dict[Any, list[float]]:
+    """What Ray does with a worker, without it."""
+    dealt, found = with_part(one, "key", parts), {}
+    for k in range(parts):
+        found |= {
+            (r["key"], r["t"]): r["y"] for r in worker(dealt.filter(pa.compute.equal(dealt[PART], k))).to_pylist()
+        }
+    return found
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_a_part_without_rows_keeps_its_states(
+    path: str, tmp_path: Path, links: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not links:
+        monkeypatch.setattr(os, "link", lambda *_: (_ for _ in ()).throw(OSError("no links here")))
+    scorer, folder = Scorer(lstm_infer.load(path), **OPTIONS), None
+    for job, one in enumerate([table(0), table(1, 10, 1), table(2)]):
+        after = str(tmp_path / str(job))
+        worker, other = (Keyed(path, parts=4, before=folder, after=after, **OPTIONS) for _ in range(2))
+        assert in_parts(worker, one, 4) == scored(scorer, one)
+        assert in_parts(other, one, 4) == in_parts(Keyed(path, parts=4, before=folder, **OPTIONS), one, 4)
+        folder = after
+        assert sorted(p.name for p in Path(after).iterdir()) == [f"part-{k}-of-4.parquet" for k in range(4)]
+
+
+def test_states_that_a_job_cannot_go_on_from(path: str, tmp_path: Path) -> None:
+    states = str(tmp_path / "states")
+    in_parts(Keyed(path, parts=4, after=states, **OPTIONS), table(0), 4)
+    for more, said in [
+        ({"before": states, "parts": 5}, "parts stays the same from job to job"),
+        ({"before": str(tmp_path / "state"), "parts": 4}, "there is no folder"),
+        ({"before": states, "after": f"{states}/", "parts": 4}, "two folders expected"),
+    ]:
+        with pytest.raises(ArgumentError, match=said):
+            Keyed(path, **OPTIONS, **more)
+    one, two = (Path(states, f"part-{k}-of-4.parquet") for k in (1, 2))
+    one.write_bytes(two.read_bytes())
+    with pytest.raises(ArgumentError, match=r"part-1-of-4\.parquet: its keys belong to other parts"):
+        in_parts(Keyed(path, parts=4, before=states, **OPTIONS), table(1), 4)
+
+
+def test_a_column_that_is_there_already(path: str) -> None:
+    worker, one = Keyed(path, parts=2, **OPTIONS), table(0)
+    with pytest.raises(ArgumentError, match="a column 'y'"):
+        in_parts(worker, one.append_column("y", one["t"]), 2)
+    with pytest.raises(ArgumentError, match=f"a column '{PART}'"):
+        with_part(with_part(one, "key", 2), "key", 2)
+    with pytest.raises(ArgumentError, match="a column 'y'"):
+        Sequences(path, "x")(pa.table({"x": pa.array([[1.0] * I], pa.list_(pa.float32())), "y": [1]}))
 
 
 def test_all_rows_of_a_key_are_in_one_part() -> None:

@@ -15,7 +15,8 @@ from .. import given
 from ..errors import ArgumentError, DtypeError, FeedError, ShapeError
 
 __all__ = [
-    "as_table", "as_times", "bits_of", "column_of", "family", "features_of", "like", "plain", "stretches", "time_of", "times_of",
+    "as_table", "as_times", "bits_of", "column_of", "family", "features_of", "like", "plain", "stored", "stretches",
+    "time_of", "times_of",
 ]  # fmt: skip
 
 Column = Any
@@ -144,7 +145,7 @@ def bits_of(name: str, kind: Any) -> int:
         return 0
     if pa.types.is_boolean(kind):
         return 1
-    if any(fixed(kind) for fixed in FIXED):
+    if any(fixed(kind) for fixed in FIXED) and kind.bit_width:
         return int(kind.bit_width) // 8
     raise DtypeError(
         f"key column {name!r} is of {kind}; integers, text, bytes, dates and times can be keys"
@@ -216,7 +217,7 @@ def features_of(
 def _numbers(name: str, column: Column, dtype: np.dtype[Any], cast: bool) -> Column:
     """A column of numbers of this type, or of lists of equal length of them."""
     if isinstance(column.type, pa.BaseExtensionType):
-        column = pa.chunked_array([chunk.storage for chunk in column.chunks], column.type.storage_type)
+        column = pa.chunked_array([stored(chunk) for chunk in column.chunks], column.type.storage_type)
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
     kind, size = column.type, 0
@@ -234,7 +235,33 @@ def _numbers(name: str, column: Column, dtype: np.dtype[Any], cast: bool) -> Col
             f"column {name!r} is of {mine}, the model takes {wanted}; cast it, or say cast=True (nothing that does not fit passes)"
         )
     to = pa.list_(wanted, size) if size else wanted
-    return column if kind == to else _cast(name, column, to)
+    if kind == to:
+        return column
+    found = _cast(name, column, to)
+    lossy = pa.types.is_floating(mine) or pa.types.is_boolean(wanted) or pa.types.is_float16(wanted)
+    if lossy and mine != wanted and len(column):
+        _refuse_lost(name, column, found)
+    return found
+
+
+def stored(chunk: Any) -> Any:
+    """What an array of an extension type holds; of tensors in C order, which a permutation keeps in another one."""
+    axes = chunk.type.permutation if isinstance(chunk.type, pa.FixedShapeTensorType) else None
+    if axes is not None and list(axes) != sorted(axes) and not chunk.null_count:
+        ordered = np.ascontiguousarray(chunk.to_numpy_ndarray()).reshape(-1)
+        return pa.FixedSizeListArray.from_arrays(pa.array(ordered), chunk.type.storage_type.list_size)
+    return chunk.storage
+
+
+def _refuse_lost(name: str, column: Column, found: Column) -> None:
+    """Arrow makes infinities of floats that are too large, True of all numbers but 0, and rounds to float16, without a word."""
+    for chunk, made in zip(column.chunks, found.chunks, strict=True):
+        before, after = _flat(chunk), _flat(made)
+        lost = (
+            np.isinf(after) & np.isfinite(before) if before.dtype.kind == after.dtype.kind == "f" else after != before
+        )
+        if lost.any():
+            raise DtypeError(f"column {name!r} of {column.type} does not go into {found.type}: {before[lost][0]}")
 
 
 def _equal_lengths(name: str, column: Column) -> int:
@@ -248,7 +275,7 @@ def _equal_lengths(name: str, column: Column) -> int:
 
 def _flat(chunk: Any) -> NDArray[Any]:
     """The numbers of a chunk, one after the other."""
-    values = chunk.flatten() if pa.types.is_fixed_size_list(chunk.type) else chunk
+    values = chunk.flatten() if pa.types.is_nested(chunk.type) else chunk
     found: NDArray[Any] = values.to_numpy(zero_copy_only=False)
     return found
 

@@ -21,6 +21,8 @@ Numbers = NDArray[np.int64]
 OF_A_COLUMN = 0x9E3779B97F4A7C15
 """The factor of what stands in front in a key of several columns: odd, so that nothing is lost."""
 
+A_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
+
 
 class Keys:
     """Numbers from 0 on, in the order in which keys are first seen. Several columns: each has numbers of its own, and the key is
@@ -127,7 +129,7 @@ def part_of(table: Any, key: str | Sequence[str], parts: int) -> NDArray[np.int6
     ----------
     table : pyarrow.Table or RecordBatch, or what has `__arrow_c_stream__`
     key : name, or names
-        As in `Scorer`. Integers count by their value, text by its bytes, whatever their width.
+        As in `Scorer`. Integers count by their value, text by its bytes, timestamps by their instant, whatever their width or unit.
     parts : int
 
     Returns
@@ -160,5 +162,9 @@ def _laid(chunk: Any) -> tuple[NDArray[np.uint8], NDArray[np.int64] | None, int]
         chunk = chunk.view(pa.int64())
     elif pa.types.is_integer(chunk.type):
         chunk = chunk.cast(pa.int64())
+    if pa.types.is_timestamp(chunk.type):
+        second = A_SECOND[chunk.type.unit]
+        whole, rest = np.divmod(chunk.view(pa.int64()).to_numpy(), second)
+        return np.stack([whole, rest * (A_SECOND["ns"] // second)], 1).reshape(-1).view(np.uint8), None, 16
     data, starts = columns.stretches(chunk)
     return data, starts, 0 if starts is not None else len(data) // max(len(chunk), 1) or 1

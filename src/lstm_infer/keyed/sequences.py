@@ -96,7 +96,7 @@ def _sequences(name: str, column: Any, info: Any) -> list[NDArray[Any]]:
 def _numbers(name: str, chunk: Any, dtype: np.dtype[Any]) -> tuple[NDArray[Any], NDArray[np.int64]]:
     """The numbers of a chunk of lists, one after the other, and where each row begins in them."""
     if isinstance(chunk.type, pa.BaseExtensionType):
-        chunk = chunk.storage
+        chunk = columns.stored(chunk)
     ends: NDArray[np.int64] = np.arange(len(chunk) + 1)
     depth = 0
     while pa.types.is_nested(chunk.type):
