@@ -17,6 +17,7 @@ PACKAGE = shared_files.ROOT / "src" / "lstm_infer"
 # a program, a stream runs the program. Imports for types count as others do.
 DIRECT = {
     "frozen": set(),
+    "imported": set(),  # classes of others, where somebody has imported them
     "errors": set(),
     "within": {"errors"},  # errors of Python about memory and depth
     "misnamed": set(),  # what an AttributeError says beyond the name
@@ -24,17 +25,17 @@ DIRECT = {
     "bounds": {"errors"},
     "_core": {"bounds", "later"},
     "_check": {"_core"},
-    "views": {"errors"},  # arrays of others
+    "views": {"errors", "imported"},  # arrays of others
     "typing": set(),  # types of the public interface
     "_stream": {"_core", "views", "typing"},
     "_states": {"bounds"},
     "_rig": {"_core"},
     "_pool": {"_rig", "_stream", "typing"},
     "isa": {"_core"},
-    "given": {"errors"},
+    "given": {"errors", "imported"},
     "records": {"errors", "frozen"},
     "graph": {"errors", "frozen"},
-    "importer": {"graph", "typing"},
+    "importer": {"graph", "typing", "imported"},
     "program": {"graph", "_core"},  # what operators lower themselves to
     "ops": {"program"},  # each operator brings its shape, value, time and calls
     "walk": {"ops"},

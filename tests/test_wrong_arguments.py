@@ -7,7 +7,9 @@ import dataclasses
 import inspect
 import io
 import pathlib
+import sys
 import tempfile
+import types
 import warnings
 
 import numpy as np
@@ -439,6 +441,23 @@ def test_a_mask_is_not_lost_in_silence():
         with pytest.raises(DtypeError, match=r"a masked array.*filled\(\)"):
             call()
     stream.run(masked.filled(1.0))
+
+
+@pytest.mark.parametrize("module", ["numpy.ma", "torch", "torch.nn", "keras", "logging"])
+def test_a_module_that_another_thread_is_importing(module, monkeypatch):
+    """It is there, and has nothing yet."""
+    monkeypatch.setitem(sys.modules, module, types.ModuleType(module))
+    model = lstm_infer.load(stream_models.hidden_state())
+    want = model.stream().run(X)
+    with model.pool() as pool:
+        id = pool.open()
+        assert np.array_equal(pool.submit(id, X[0]).result(10), want[0])
+        pool.close(np.array([id]))
+    assert np.array_equal(model.stream().run(memoryview(X)), want)
+    with pytest.raises(OnnxImportError, match="a model is a path"):
+        lstm_infer.load(model)
+    with pytest.raises(DtypeError):
+        model.stream().run(np.ma.masked_array(X) if module != "numpy.ma" else X.tolist())
 
 
 # Values that a step on the host does not take.

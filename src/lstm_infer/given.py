@@ -3,18 +3,30 @@ name of the argument."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Set
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .errors import ArgumentError, BudgetError, DtypeError, OnnxImportError
+from .imported import is_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["array", "contents", "flag", "items", "named", "names", "number", "refuse_masked", "seconds", "shown"]
+__all__ = [
+    "array",
+    "contents",
+    "flag",
+    "is_of",
+    "items",
+    "named",
+    "names",
+    "number",
+    "refuse_masked",
+    "seconds",
+    "shown",
+]
 
 MOST_SHOWN = 80
 """Characters of a value in a message."""
@@ -95,8 +107,7 @@ def once(values: Mapping[Any, Any]) -> dict[Any, Any]:
 
 def refuse_masked(what: str, value: Any, remedy: str = "say what stands there with filled()") -> None:
     """What is masked in an array would be computed with like the rest."""
-    masked = sys.modules.get("numpy.ma")
-    if masked is not None and isinstance(value, masked.MaskedArray):
+    if is_of("numpy.ma", "MaskedArray", value):
         raise DtypeError(f"{what}: a masked array, whose mask would be lost; {remedy}")
 
 

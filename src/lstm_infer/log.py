@@ -25,6 +25,6 @@ def debug(topic: str, text: str, *values: object) -> None:
 
 
 def _say(level: int, topic: str, text: str, values: tuple[object, ...]) -> None:
-    logging = sys.modules.get("logging")
-    if logging is not None:
-        logging.getLogger(f"lstm_infer.{topic}").log(level, text, *values)
+    logger = getattr(sys.modules.get("logging"), "getLogger", None)  # another thread may be importing it
+    if logger is not None:
+        logger(f"lstm_infer.{topic}").log(level, text, *values)

@@ -5,12 +5,12 @@ Whatever takes arrays takes these too. They are looked at where an exact array i
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .errors import DtypeError
+from .imported import is_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -71,8 +71,7 @@ def viewed(value: Any) -> Any:
 
 def _view(value: Any) -> NDArray[Any]:
     """The same memory. Raises whatever the other side raises, TypeError where there is none."""
-    torch = sys.modules.get("torch")
-    if torch is not None and isinstance(value, torch.Tensor):
+    if is_of("torch", "Tensor", value):
         found: NDArray[Any] = value.numpy()  # a third of what DLPack takes, and never a copy
         return found
     if hasattr(type(value), "__dlpack__"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 import threading
 from typing import Any
@@ -107,6 +108,30 @@ def test_a_part_is_the_same_whatever_the_unit_of_a_timestamp() -> None:
 def test_bytes_of_no_length_are_no_key(tokens: lstm_infer.Model) -> None:
     with pytest.raises(DtypeError, match="fixed_size_binary"):
         keyed.Scorer(tokens, key="k", features="w").score(pa.table({"k": pa.array([b""], pa.binary(0)), "w": [1]}))
+
+
+def test_a_time_that_is_between_two_of_the_column(tokens: lstm_infer.Model) -> None:
+    def left(times: Any, before: Any) -> int:
+        scorer = keyed.Scorer(tokens, key="k", time="t", features="w")
+        scorer.score(pa.table({"k": [1, 2, 3], "t": times, "w": [1, 1, 1]}))
+        scorer.expire(before)
+        return len(scorer)
+
+    whole, half = pa.array([1, 2, 3]), dt.datetime(1970, 1, 1, 0, 0, 1, 500_000)
+    naive, aware = whole.cast(pa.timestamp("s")), whole.cast(pa.timestamp("s", "Asia/Tokyo"))
+    for times, before in [
+        (whole, 2.5),
+        (naive, half),
+        (whole.cast(pa.duration("s")), dt.timedelta(seconds=1.5)),
+        (aware, dt.datetime(1970, 1, 1, 0, 0, 2)),
+        (naive, dt.datetime(1970, 1, 1, 0, 0, 2, tzinfo=dt.UTC)),
+    ]:
+        with pytest.raises(ArgumentError, match="before: a time of"):
+            left(times, before)
+    assert left(whole, 2.0) == left(whole, 2) == left(naive, 2) == left(naive, dt.datetime(1970, 1, 1, 0, 0, 2)) == 2
+    assert left(aware, dt.datetime(1970, 1, 1, 9, 0, 2, tzinfo=dt.timezone(dt.timedelta(hours=9)))) == 2
+    assert left(whole.cast(pa.int32()).cast(pa.date32()), dt.date(1970, 1, 3)) == 2
+    assert left(whole.cast(pa.float64()), 2.5) == 1
 
 
 # ---- features

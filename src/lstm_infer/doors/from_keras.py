@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-import sys
 import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
@@ -16,6 +15,7 @@ import numpy as np
 
 from .. import given
 from ..errors import ArgumentError, ConvertError
+from ..imported import is_of
 from .exported import Framework, check_names, export_sizes, first_right
 from .keras_layers import folded, halves, masks, stateless
 from .open_axes import Arrays, Axes
@@ -107,8 +107,7 @@ def _instead(keras: Any, model: Any) -> str:
         return f"; load it first: {load}"
     if isinstance(model, keras.layers.Layer):
         return "; wrap it: keras.Sequential([keras.Input((None, features)), layer])"
-    torch = sys.modules.get("torch")
-    if torch is not None and isinstance(model, torch.nn.Module):
+    if is_of("torch.nn", "Module", model):
         return "; lstm_infer.from_torch takes it, with an example"
     return ""
 

@@ -9,7 +9,6 @@ import inspect
 import io
 import logging
 import os
-import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -18,6 +17,7 @@ import numpy as np
 
 from .. import given
 from ..errors import ArgumentError, ConvertError, LstmInferError
+from ..imported import is_of
 from .exported import DECIDES, Framework, check_names, export_sizes, first_right, streams
 from .open_axes import Arrays, Axes, Shapes, find_groups, find_lasting, grown
 
@@ -127,8 +127,7 @@ def _instead(torch: Any, module: Any) -> str:
         return "; these are weights alone: make the module, and module.load_state_dict(...) them"
     if isinstance(module, (str, os.PathLike)):
         return "; load it first: torch.load(path, weights_only=False) gives what was saved"
-    keras = sys.modules.get("keras")
-    if keras is not None and isinstance(module, keras.Model):
+    if is_of("keras", "Model", module):
         return "; lstm_infer.from_keras takes it"
     if callable(module):
         return "; a function goes into the forward of a class that is a torch.nn.Module"

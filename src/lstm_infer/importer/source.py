@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import stat
-import sys
 from collections.abc import Mapping
 
 import onnx
@@ -13,6 +12,7 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped, 
 from lstm_infer.errors import MissingFileError, OnnxImportError
 
 from ..frozen import frozen
+from ..imported import is_of
 
 __all__ = ["Source", "parse", "text"]
 
@@ -99,8 +99,7 @@ def parse(source: object) -> tuple[onnx.ModelProto, Source]:
 def _remedy(source: object) -> str:
     """What to call with a model of a framework; none is imported to find out."""
     for module, name, call in (("keras", "Model", FROM_KERAS), ("torch.nn", "Module", FROM_TORCH)):
-        kind = getattr(sys.modules.get(module), name, None)
-        if isinstance(kind, type) and isinstance(source, kind):
+        if is_of(module, name, source):
             return f"; call {call}"
     if isinstance(source, Mapping):
         return f"; weights alone are no model: load them into the module, and call {FROM_TORCH}"

@@ -302,12 +302,27 @@ def times_of(name: str, column: Column) -> NDArray[Any]:
 def time_of(what: str, value: Any, kind: Any) -> Any:
     """A single time, as `times_of` has it."""
     try:
-        one = pa.chunked_array([pa.array([value], kind)])
-    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError):
-        one = None
-    if one is None or one.null_count:
-        raise ArgumentError(f"{what}: a time of {kind} expected, got {given.shown(value)}")
-    return times_of(what, one)[0]
+        one = pa.array([value])
+        if one.null_count or not _same_time(one.type, kind):
+            raise pa.ArrowInvalid
+        kind = pa.float64() if pa.types.is_floating(kind) else kind
+        # pa.array() makes whole numbers of what is between them without a word, a cast does not
+        one = pa.array([value], kind) if pa.types.is_integer(one.type) else one.cast(kind)
+        return times_of(what, pa.chunked_array([one]))[0]
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError, ArgumentError):
+        raise ArgumentError(f"{what}: a time of {kind} expected, got {given.shown(value)}") from None
+
+
+def _same_time(mine: Any, kind: Any) -> bool:
+    """Does a single time say when it is as a column of this type does: an instant of a zone, or what a clock shows."""
+    if pa.types.is_integer(mine):
+        return True
+    if pa.types.is_timestamp(mine) and pa.types.is_timestamp(kind):
+        return (mine.tz is None) == (kind.tz is None)
+    for alike in (pa.types.is_date, pa.types.is_time, pa.types.is_duration):
+        if alike(kind):
+            return bool(alike(mine))
+    return bool(pa.types.is_floating(mine)) and not pa.types.is_temporal(kind)
 
 
 def as_times(times: NDArray[Any], kind: Any) -> Any:
