@@ -1,3 +1,4 @@
+# cython: cdivision=True
 """A call of a stream, in one crossing: its arrays are looked at once, and what was looked at is what runs.
 
 A `Call` belongs to a plan and is shared by its streams: the ports, and the blocks that a chunk is cut into.
