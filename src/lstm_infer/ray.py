@@ -50,6 +50,8 @@ class Sequences:
 
     def __call__(self, batch: Any) -> Any:
         """A pyarrow.Table in, the same with a column for each output out."""
+        if _nothing(batch):
+            return batch
         return _beside(batch, run_sequences(self._model, batch, self._column, threads=self._threads))
 
 
@@ -98,14 +100,16 @@ class Keyed:
 
     def __call__(self, group: Any) -> Any:
         """All rows of a part in, the same with a column for each output out."""
-        if group.num_rows == 0:
+        if _nothing(group):
             return group
+        rows = group.drop_columns([PART])
+        if group.num_rows == 0:
+            return _beside(rows, Scorer(self._model, **self._options).score(rows))
         part = group[PART][0].as_py()
         if part in self._before:
             scorer = Scorer.from_state_table(self._states(part), self._model, **self._options)
         else:
             scorer = Scorer(self._model, **self._options)
-        rows = group.drop_columns([PART])
         made = _beside(rows, scorer.score(rows))
         if self._after is not None:
             name = f"part-{part}-of-{self._parts}.parquet"
@@ -159,7 +163,7 @@ def _taken_over(file: Path, to: Path) -> None:
 
 def with_part(batch: Any, key: str | Sequence[str], parts: int) -> Any:
     """For `map_batches`: the batch with a column `PART` that says to which of so many parts the key of a row belongs."""
-    return _beside(batch, pa.table({PART: part_of(batch, key, parts)}))
+    return batch if _nothing(batch) else _beside(batch, pa.table({PART: part_of(batch, key, parts)}))
 
 
 def score_keyed(
@@ -202,6 +206,11 @@ def score_keyed(
         batch_format="pyarrow",
         compute=ActorPoolStrategy(size=workers),
     )
+
+
+def _nothing(table: Any) -> bool:
+    """A block of no rows of which nothing says what columns it would have: engines pass them on."""
+    return table.num_rows == 0 and not table.column_names
 
 
 def _beside(table: Any, made: Any) -> Any:

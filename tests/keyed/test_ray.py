@@ -138,6 +138,18 @@ def test_states_that_a_job_cannot_go_on_from(path: str, tmp_path: Path) -> None:
         in_parts(Keyed(path, parts=4, before=states, **OPTIONS), table(1), 4)
 
 
+def test_blocks_without_rows(path: str, tmp_path: Path) -> None:
+    worker, one = Keyed(path, parts=2, after=str(tmp_path), **OPTIONS), table(0)
+    some, none = (worker(with_part(rows, "key", 2).filter(pa.compute.equal(part_of(rows, "key", 2), 0)) if rows.num_rows else
+                         with_part(rows, "key", 2)) for rows in (one, one.slice(0, 0)))  # fmt: skip
+    assert none.schema == some.schema and none.num_rows == 0
+    assert [file.name for file in tmp_path.iterdir()] == ["part-0-of-2.parquet"]
+    bare = pa.table({})
+    assert worker(bare) == with_part(bare, "key", 2) == Sequences(path, "x")(bare) == bare
+    lists = pa.table({"x": pa.array([[1.0] * I, [0.5] * I], pa.list_(pa.float32()))})
+    assert Sequences(path, "x")(lists.slice(0, 0)).schema == Sequences(path, "x")(lists).schema
+
+
 def test_a_column_that_is_there_already(path: str) -> None:
     worker, one = Keyed(path, parts=2, **OPTIONS), table(0)
     with pytest.raises(ArgumentError, match="a column 'y'"):
