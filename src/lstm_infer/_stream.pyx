@@ -113,8 +113,7 @@ cdef class Call:
             self.port[i] = port_of(names[i], dtypes[i], step, time, every)
             if self.port[i].every and self.port[i].rows > 1:
                 self.port[i].piece = self.scratch_bytes
-                most = <int64_t>blocks[0][0] // (rate if i >= self.n_in else 1)
-                self.scratch_bytes += lines(self.port[i].step_bytes * most)
+                self.scratch_bytes += lines(self.port[i].step_bytes * (blocks[0][0] // (1 if i < self.n_in else rate)))
         self.small = max([self.port[i].step_bytes for i in range(self.n_in, self.n_ports)]) <= SPARE_BYTES
         self.backup, self.scratch_bytes = self.scratch_bytes, self.scratch_bytes + state_bytes
         self.n_blocks, self.release_from = len(blocks), release_from
@@ -243,7 +242,7 @@ cdef class Call:
                      int *failed) noexcept nogil:
         """Cut these frames of what is held into blocks, largest first, and run them; what run_steps returned."""
         cdef char *base[FIRST + MAX_PORTS]
-        cdef int64_t n, code, done = at if self.rate == 1 else at // self.rate
+        cdef int64_t n, code, from_here, done = at if self.rate == 1 else at // self.rate
         cdef int i
         base[0], base[1], base[2] = self.consts, state, scratch
         while at < stop:
@@ -252,7 +251,8 @@ cdef class Call:
                 block += 1
                 continue
             for i in range(self.n_ports):
-                base[FIRST + i] = self.piece(i, held, at if i < self.n_in else done, n, scratch)
+                from_here = at if i < self.n_in else done
+                base[FIRST + i] = held.data[i] if n == held.n_frames else self.piece(i, held, from_here, n, scratch)
             code = run_steps(self.blocks[block].steps, self.blocks[block].n_steps, base)
             if code:
                 failed[0] = block
@@ -266,9 +266,9 @@ cdef class Call:
         return 0
 
     cdef inline char *piece(self, int i, const Held *held, int64_t at, int64_t n, char *scratch) noexcept nogil:
-        """Where a block of a port lies: in the array itself, or gathered from the rows of it."""
+        """Where a block of a port lies, one of several: in the array itself, or gathered from the rows of it."""
         cdef const Port *port = &self.port[i]
-        if not port.every or n == held.n_frames:
+        if not port.every:
             return held.data[i]
         if port.piece < 0:
             return held.data[i] + at * port.step_bytes

@@ -90,7 +90,8 @@ class StreamPlan:
         self.init = first_program(self.fed, one, self.static, self.layout, store, isa)
         self._seeded = seeded(spec, self.layout)
         self._made: dict[tuple[int, Phase, bool], Block] = {}
-        self._returning: dict[Phase, Call] = {}
+        self._returning: dict[Phase, Call | None] = {}
+        """Calls of phases; None where chunks from there take the general path for good."""
         self._period = 0
         """Steps after which a stream that has begun stands in the same phase again; 0 where nobody has seen it yet."""
         self.phases = Phases(self.reference, self.fills, self.capacity)
@@ -113,7 +114,7 @@ class StreamPlan:
 
     def returned(self, n: int, phase: Phase) -> None:
         """A chunk of n steps led from this phase back to it: from now on those like it need not take the general path."""
-        if self.spec.steady or not n:
+        if self.spec.steady or not n or self._returning.get(phase, self) is None:
             return
         period = self._period = self._period or next(
             p for p in range(1, n + 1) if not n % p and self._returns(p, phase)
@@ -129,9 +130,7 @@ class StreamPlan:
                 left %= length
         if known is None or len(sizes) > len(known.sizes):
             blocks = [self.block(length, phase) for length in sorted(sizes, reverse=True)]
-            call = self._call_of(blocks, period, lengths)
-            if call is not None:
-                self._returning[phase] = call
+            self._returning[phase] = self._call_of(blocks, period, lengths)
 
     def _returns(self, n: int, phase: Phase) -> bool:
         after = walk_chunk(self.reference, n, dict(zip(self.fills, phase, strict=True))).after()
