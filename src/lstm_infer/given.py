@@ -14,19 +14,7 @@ from .imported import is_of
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = [
-    "array",
-    "contents",
-    "flag",
-    "is_of",
-    "items",
-    "named",
-    "names",
-    "number",
-    "refuse_masked",
-    "seconds",
-    "shown",
-]
+__all__ = ["array", "contents", "flag", "items", "named", "names", "number", "refuse_masked", "seconds", "shown"]
 
 MOST_SHOWN = 80
 """Characters of a value in a message."""

@@ -182,3 +182,20 @@ def test_dynamic_scales_are_those_of_a_step(stride: int) -> None:
     by_chunks = [a.run(part(a, x, at, 4 * stride))["y"] for at in range(0, 32 * stride, 4 * stride)]
     by_steps = [b.run(part(b, x, at, 1))["y"] for at in range(32 * stride)]
     tolerances.exact(np.concatenate(by_chunks), np.concatenate(by_steps), "y")
+
+
+@pytest.mark.parametrize("error", [lstm_infer.BudgetError("too much"), MemoryError("too much")])
+def test_a_block_that_cannot_be_made_costs_no_answer(
+    name: str, error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A longer block is made for the calls to come: where there is no room for it, they go on without."""
+    model = lstm_infer.load(shared_files.ROOT / "tests" / "zoo" / "files" / f"{name}.onnx")
+    a, b, unit = model.stream(), model.stream(), PERIODS[name]
+
+    def fails(*args: Any) -> Any:
+        raise error
+
+    monkeypatch.setattr(a._plan, "_call_of", fails)
+    for seed in range(12):
+        x = drawn(a, 4 * unit, seed)
+        same(a.run(x), generally(b, x))

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from .. import _core
 from .._stream import Call
 from ..analysis.spec import StreamSpec
-from ..errors import NotStreamableError, ShapeError
+from ..errors import LstmInferError, NotStreamableError, ShapeError
 from ..graph.fact import Fact
 from ..graph.ir import Array, Graph
 from ..lower import builder
@@ -129,8 +129,11 @@ class StreamPlan:
                 sizes.add(length)
                 left %= length
         if known is None or len(sizes) > len(known.sizes):
-            blocks = [self.block(length, phase) for length in sorted(sizes, reverse=True)]
-            self._returning[phase] = self._call_of(blocks, period, lengths)
+            try:
+                blocks = [self.block(length, phase) for length in sorted(sizes, reverse=True)]
+                self._returning[phase] = self._call_of(blocks, period, lengths)
+            except (LstmInferError, MemoryError):  # what was fed is answered already
+                self._returning[phase] = known
 
     def _returns(self, n: int, phase: Phase) -> bool:
         after = walk_chunk(self.reference, n, dict(zip(self.fills, phase, strict=True))).after()
