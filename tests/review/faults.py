@@ -124,7 +124,16 @@ FAULTS = {
     ),
     "reset_phase": Fault(
         "a reset forgets what histories and queues hold", "time", 17,
-        (("stream:Stream.reset", "now.plan.first_phase, False, now.first", "now.phase, False, now.first"),),
+        (("stream:Stream.reset", "now, now.plan.first_phase, False", "now, now.phase, False"),),
+    ),
+    "other_phase": Fault(
+        "a call of one phase is taken in another", "time", 17,
+        (("streams.plan:StreamPlan.call_in", "self._returning.get(phase)", "next(iter(self._returning.values()), None)"),),
+    ),
+    "any_chunk": Fault(
+        "a chunk that leads elsewhere is taken for one that leads back", "time", 350,
+        (("streams.general:_made", "if phase == now.phase and not flushed", "if not flushed"),
+         ("streams.plan:StreamPlan.returned", "self._returns(p, phase)", "True")),
     ),
     "delay": Fault(
         "the signal before, which comes back as an input, is streamed as another signal", "frame", 14,
