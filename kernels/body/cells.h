@@ -16,9 +16,9 @@ typedef struct li_cell {
     float clip;
 } li_cell;
 
-/* The last panel may be short: only units that exist are read and written. */
-LI_INLINE vf li_load_units(const float *p, int64_t left) { return left >= LI_W ? v_load(p) : v_load_part(p, left); }
-LI_INLINE void li_store_units(float *p, vf v, int64_t left)
+/* The last vector of a row may be short: only what is left of it is read and written. */
+LI_INLINE vf li_load_left(const float *p, int64_t left) { return left >= LI_W ? v_load(p) : v_load_part(p, left); }
+LI_INLINE void li_store_left(float *p, vf v, int64_t left)
 {
     if (left >= LI_W) {
         v_store(p, v);
@@ -29,8 +29,8 @@ LI_INLINE void li_store_units(float *p, vf v, int64_t left)
 
 LI_INLINE void li_put_h(const li_cell *s, int64_t unit, int64_t n, vf h, int64_t left)
 {
-    li_store_units(s->h_new + n * s->h_new_col + unit, h, left);
-    if (s->y) { li_store_units(s->y + n * s->y_col + unit, h, left); }
+    li_store_left(s->h_new + n * s->h_new_col + unit, h, left);
+    if (s->y) { li_store_left(s->y + n * s->y_col + unit, h, left); }
 }
 
 LI_INLINE vf li_clip(const li_cell *s, vf z)
@@ -46,8 +46,8 @@ LI_INLINE void li_lstm_cell(const li_cell *s, int64_t unit, int64_t n, vf zi, vf
     const int64_t left = s->H - unit;
     if (left <= 0) { return; }
     float *at = s->c + n * s->c_col + unit;
-    const vf c = v_fma(li_sigmoid(zf), li_load_units(at, left), v_mul(li_sigmoid(zi), li_tanh(zc)));
-    li_store_units(at, c, left);
+    const vf c = v_fma(li_sigmoid(zf), li_load_left(at, left), v_mul(li_sigmoid(zi), li_tanh(zc)));
+    li_store_left(at, c, left);
     li_put_h(s, unit, n, v_mul(li_sigmoid(zo), li_tanh(c)), left);
 }
 
@@ -59,7 +59,7 @@ LI_NOINLINE void li_lstm_cell_any(const li_cell *s, int64_t unit, int64_t n, vf 
     if (left <= 0) { return; }
     float *at = s->c + n * s->c_col + unit;
     const float *peep = s->peephole ? s->peephole + unit : 0;
-    const vf c_old = li_load_units(at, left);
+    const vf c_old = li_load_left(at, left);
     if (peep) {
         zi = v_fma(v_load(peep), c_old, zi);
         zf = v_fma(v_load(peep + 2 * s->H_pad), c_old, zf);
@@ -69,7 +69,7 @@ LI_NOINLINE void li_lstm_cell_any(const li_cell *s, int64_t unit, int64_t n, vf 
     const vf c = v_fma(f, c_old, v_mul(i, li_act_apply(&act[1], li_clip(s, zc))));
     if (peep) { zo = v_fma(v_load(peep + s->H_pad), c, zo); }
     const vf o = li_act_apply(&act[0], li_clip(s, zo));
-    li_store_units(at, c, left);
+    li_store_left(at, c, left);
     li_put_h(s, unit, n, v_mul(o, li_act_apply(&act[2], c)), left);
 }
 
@@ -92,7 +92,7 @@ LI_INLINE void li_gru_cell(const li_cell *s, int64_t unit, int64_t n, vf zz, vf 
 {
     const int64_t left = s->H - unit;
     if (left <= 0) { return; }
-    const vf h = li_load_units(s->h + n * s->h_col + unit, left);
+    const vf h = li_load_left(s->h + n * s->h_col + unit, left);
     const vf h_hat = li_tanh(v_fma(li_sigmoid(zr), zh, zx));
     li_put_h(s, unit, n, li_gru_mix(li_sigmoid(zz), h_hat, h), left);
 }
@@ -102,7 +102,7 @@ LI_NOINLINE void li_gru_cell_any(const li_cell *s, int64_t unit, int64_t n, vf z
     const li_act *act = s->a->act;
     const int64_t left = s->H - unit;
     if (left <= 0) { return; }
-    const vf h = li_load_units(s->h + n * s->h_col + unit, left);
+    const vf h = li_load_left(s->h + n * s->h_col + unit, left);
     const vf r = li_act_apply(&act[0], li_clip(s, zr));
     const vf h_hat = li_act_apply(&act[1], li_clip(s, v_fma(r, zh, zx)));
     li_put_h(s, unit, n, li_gru_mix(li_act_apply(&act[0], li_clip(s, zz)), h_hat, h), left);
@@ -131,7 +131,7 @@ LI_INLINE void li_copy_rows(float *dst, int64_t dst_row, const float *src, int64
 {
     for (int64_t i = 0; i < rows; i++) {
         for (int64_t u = 0; u < n; u += LI_W) {
-            li_store_units(dst + i * dst_row + u, li_load_units(src + i * src_row + u, n - u), n - u);
+            li_store_left(dst + i * dst_row + u, li_load_left(src + i * src_row + u, n - u), n - u);
         }
     }
 }

@@ -201,7 +201,7 @@ LI_NOINLINE void li_gru0_step(const li_layer *s, int64_t n_panels, int64_t B)
     li_gru0_gates(s, n_panels, B);
     for (int64_t n = 0; n < B; n++) {
         for (int64_t u = 0; u < s->cell.H; u += LI_W) {
-            const vf h = li_load_units(s->cell.h + n * s->cell.h_col + u, s->cell.H - u);
+            const vf h = li_load_left(s->cell.h + n * s->cell.h_col + u, s->cell.H - u);
             float *at = rh + n * row + u;
             v_store(at, v_mul(li_act_apply(&act[0], li_clip(&s->cell, v_load(at))), h));
         }
@@ -215,7 +215,7 @@ LI_NOINLINE void li_gru0_step(const li_layer *s, int64_t n_panels, int64_t B)
     li_gates_1(&sums, n_panels, B);
     for (int64_t n = 0; n < B; n++) {
         for (int64_t u = 0; u < s->cell.H; u += LI_W) {
-            const vf h = li_load_units(s->cell.h + n * s->cell.h_col + u, s->cell.H - u);
+            const vf h = li_load_left(s->cell.h + n * s->cell.h_col + u, s->cell.H - u);
             const vf h_hat = li_act_apply(&act[1], li_clip(&s->cell, v_load(zh + n * row + u)));
             const vf gate = li_act_apply(&act[0], li_clip(&s->cell, v_load(z + n * row + u)));
             li_put_h(&s->cell, u, n, li_gru_mix(gate, h_hat, h), s->cell.H - u);
@@ -341,7 +341,7 @@ LI_NOINLINE li_status li_run_lens(const li_run *whole, const li_layer *layer, co
         if (run.y) {
             float *y = run.y + b * a->y_b;
             for (int64_t t = n; t < a->T; t++) {
-                for (int64_t u = 0; u < s.cell.H; u += LI_W) { li_store_units(y + t * a->y_t + u, v_zero(), s.cell.H - u); }
+                for (int64_t u = 0; u < s.cell.H; u += LI_W) { li_store_left(y + t * a->y_t + u, v_zero(), s.cell.H - u); }
             }
             run.y = y + (a->reverse ? (n - 1) * a->y_t : 0);
         }

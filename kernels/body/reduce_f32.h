@@ -47,18 +47,6 @@ LI_INLINE vm li_lane_mask_(int v, int64_t n)
     return v_lt(v_load(lane + v * LI_W), v_set1((float)n));
 }
 
-/* The first n floats of a vector, 0 behind them. */
-LI_INLINE vf li_part_(const float *p, int64_t n) { return n >= LI_W ? v_load(p) : v_load_part(p, n); }
-
-LI_INLINE void li_put_part_(float *p, vf v, int64_t n)
-{
-    if (n >= LI_W) {
-        v_store(p, v);
-    } else {
-        v_store_part(p, v, n);
-    }
-}
-
 #define LI_SIDE_ 4 /* rows side by side */
 
 /* n dense terms of each of rows rows into their 16 lanes. Rows side by side do not wait for one another. */
@@ -80,7 +68,7 @@ LI_INLINE void li_fold_dense_(li_fold_ f, vf acc[][LI_V], const float *x, int64_
         const vm held = li_lane_mask_(v, n - r);
         LI_UNROLL
         for (int k = 0; k < rows; k++) {
-            const vf last = li_part_(x + k * x_row + r + v * LI_W, n - r - v * LI_W);
+            const vf last = li_load_left(x + k * x_row + r + v * LI_W, n - r - v * LI_W);
             acc[k][v] = v_sel(held, li_fold_term_(f, acc[k][v], last, shift[k]), acc[k][v]);
         }
     }
@@ -231,8 +219,8 @@ LI_INLINE void li_fold_rows_(li_fold_ f, vf *to, const float *x, int64_t x_row, 
     for (int64_t i = 0; i < (n); i += LI_W) {                                                                          \
         LI_UNROLL                                                                                                      \
         for (int k = 0; k < (rows); k++) {                                                                             \
-            const vf t = li_part_((x) + k * (x_row) + i, (n)-i);                                                       \
-            li_put_part_((y) + k * (y_row) + i, (value), (n)-i);                                                       \
+            const vf t = li_load_left((x) + k * (x_row) + i, (n)-i);                                                       \
+            li_store_left((y) + k * (y_row) + i, (value), (n)-i);                                                       \
         }                                                                                                              \
     }
 
@@ -294,10 +282,10 @@ li_status LI_NAME(layernorm_f32)(const void *args, char *const *base)
         if (inv_stds) { v_store_part(inv_stds + row, inv_std, 1); }
         for (int64_t i = 0; i < g->n; i += LI_W) {
             const int64_t part = g->n - i;
-            vf t = v_mul(v_sub(li_part_(x + i, part), mean), inv_std);
-            const vf by = scale ? li_part_(scale + i, part) : one;
-            t = bias ? v_fma(t, by, li_part_(bias + i, part)) : v_mul(t, by);
-            li_put_part_(y + i, t, part);
+            vf t = v_mul(v_sub(li_load_left(x + i, part), mean), inv_std);
+            const vf by = scale ? li_load_left(scale + i, part) : one;
+            t = bias ? v_fma(t, by, li_load_left(bias + i, part)) : v_mul(t, by);
+            li_store_left(y + i, t, part);
         }
     }
     return LI_OK;
