@@ -17,7 +17,6 @@ import stream_models
 import tolerances
 from lstm_infer import Model, StateError, Stream
 from lstm_infer.streams import general
-from lstm_infer.streams import plan as plans
 
 PERIODS = {
     "ts_rnnoise": 1,
@@ -200,23 +199,3 @@ def test_a_block_that_cannot_be_made_costs_no_answer(
     for seed in range(12):
         x = drawn(a, 4 * unit, seed)
         same(a.run(x), generally(b, x))
-
-
-def test_programs_of_many_phases_are_not_all_kept(model: Model, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Those used last are, and what is made again gives the same."""
-    monkeypatch.setattr(plans, "KEPT_BLOCKS", 6)
-    monkeypatch.setattr(plans, "KEPT_CALLS", 0)
-    fewer = lstm_infer.load(shared_files.ROOT / "tests" / "zoo" / "files" / f"{name}.onnx").stream()
-    cuts = np.random.default_rng(2).integers(1, 4 * PERIODS[name] + 4, 60).tolist()
-    x, at = drawn(fewer, sum(cuts)), 0
-    made = []
-    for n in cuts:
-        made.append(fewer.run(part(fewer, x, at, n)))
-        at += n
-        assert len(fewer._plan._made) <= 6
-        assert set(fewer._plan._returning) <= {phase for _, phase, _ in fewer._plan._made}
-    monkeypatch.undo()
-    stream, at = model.stream(), 0
-    for n, got in zip(cuts, made, strict=True):
-        same(got, generally(stream, part(stream, x, at, n)))
-        at += n

@@ -55,8 +55,6 @@ __all__ = ["BLOCKS", "StreamPlan"]
 
 BLOCKS = (64, 16, 4, 1)
 """Block lengths into which a chunk is cut, as far as they do not exceed `max_chunk`."""
-KEPT_BLOCKS, KEPT_CALLS = 64, 1 << 15
-"""So many blocks are kept, whatever their phase; more while all their calls together are few (a call takes a few hundred bytes)."""
 
 
 class StreamPlan:
@@ -92,8 +90,6 @@ class StreamPlan:
         self.init = first_program(self.fed, one, self.static, self.layout, store, isa)
         self._seeded = seeded(spec, self.layout)
         self._made: dict[tuple[int, Phase, bool], Block] = {}
-        """The one used last stands last."""
-        self._n_calls = 0
         self._returning: dict[Phase, Call | None] = {}
         """Calls of phases; None where chunks from there take the general path for good."""
         self._period = 0
@@ -148,17 +144,11 @@ class StreamPlan:
         return call_of(self.spec, *ports, blocks, self.store, self.layout.n_bytes, period, lengths)
 
     def block(self, n: int, phase: Phase, flush: bool = False) -> Block:
-        """The program for n steps from a phase; made when first asked for, and again where others were used since."""
+        """The program for n steps from a phase; made when first asked for."""
         with self._lock:
-            found = self._made.pop((n, phase, flush), None)
+            found = self._made.get((n, phase, flush))
             if found is None:
-                found = self._block(n, phase, flush)
-                self._n_calls += found.program.n_calls
-            self._made[n, phase, flush] = found
-            while len(self._made) > KEPT_BLOCKS and self._n_calls > KEPT_CALLS:
-                gone = next(iter(self._made))
-                self._n_calls -= self._made.pop(gone).program.n_calls
-                self._returning.pop(gone[1], None)  # it holds them too
+                found = self._made[n, phase, flush] = self._block(n, phase, flush)
             return found
 
     def cut(self, n: int, phase: Phase) -> list[Block]:
