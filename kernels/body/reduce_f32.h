@@ -219,8 +219,8 @@ LI_INLINE void li_fold_rows_(li_fold_ f, vf *to, const float *x, int64_t x_row, 
     for (int64_t i = 0; i < (n); i += LI_W) {                                                                          \
         LI_UNROLL                                                                                                      \
         for (int k = 0; k < (rows); k++) {                                                                             \
-            const vf t = li_load_left((x) + k * (x_row) + i, (n)-i);                                                       \
-            li_store_left((y) + k * (y_row) + i, (value), (n)-i);                                                       \
+            const vf t = li_load_left((x) + k * (x_row) + i, (n)-i);                                                   \
+            li_store_left((y) + k * (y_row) + i, (value), (n)-i);                                                      \
         }                                                                                                              \
     }
 
