@@ -30,7 +30,22 @@ cdef extern from *:
     #else
     #define LI_AHEAD(address) ((void)(address))
     #endif
+
+    /* Memory that is read here and there: large pages, where the system has them, spare looking up where each lies. */
+    #if defined(__linux__)
+    #include <sys/mman.h>
+    static void *li_scattered(void *at, size_t n)
+    {
+        const uintptr_t page = 4096, first = ((uintptr_t)at + page - 1) / page * page;
+        if (at != NULL && n >= (size_t)1 << 22)
+            madvise((void *)first, ((uintptr_t)at + n - first) / page * page, MADV_HUGEPAGE);
+        return at;
+    }
+    #else
+    #define li_scattered(at, n) (at)
+    #endif
     """
+    void *li_scattered(void *, size_t) noexcept nogil
     const uint64_t MULTIPLIER "LI_KEY_MULTIPLIER"
     void LI_AHEAD(const void *) noexcept nogil
 
@@ -133,24 +148,24 @@ cdef class KeyTable:
         cdef void *found
         if self.n + more > self.room:
             room = max(2 * self.room, self.n + more)
-            found = realloc(self.hash, room * sizeof(uint64_t))
+            found = li_scattered(realloc(self.hash, room * sizeof(uint64_t)), room * sizeof(uint64_t))
             if found == NULL:
                 return False
             self.hash = <uint64_t *>found
-            found = realloc(self.mark, room * sizeof(uint32_t))
+            found = li_scattered(realloc(self.mark, room * sizeof(uint32_t)), room * sizeof(uint32_t))
             if found == NULL:
                 return False
             self.mark = <uint32_t *>found
             memset(self.mark + self.room, 0, (room - self.room) * sizeof(uint32_t))
             if not self.width:
-                found = realloc(self.stop, room * sizeof(int64_t))
+                found = li_scattered(realloc(self.stop, room * sizeof(int64_t)), room * sizeof(int64_t))
                 if found == NULL:
                     return False
                 self.stop = <int64_t *>found
             self.room = room
         if self.n_bytes() + more_bytes > self.bytes_room:
             room = max(2 * self.bytes_room, self.n_bytes() + more_bytes)
-            found = realloc(self.bytes, room)
+            found = li_scattered(realloc(self.bytes, room), room)
             if found == NULL:
                 return False
             self.bytes, self.bytes_room = <char *>found, room
@@ -158,7 +173,7 @@ cdef class KeyTable:
             room = 2 * AT_ONCE
             while room < 2 * (self.n + more):
                 room *= 2
-            found = calloc(room, sizeof(Place))
+            found = li_scattered(calloc(room, sizeof(Place)), room * sizeof(Place))
             if found == NULL:
                 return False
             free(self.place)
@@ -231,11 +246,15 @@ cdef class KeyTable:
                     LI_AHEAD(&self.place[hash[k] & self.mask])
                 for k in range(m):
                     key = self.place[hash[k] & self.mask].key
-                    if key:
-                        if self.width:
-                            LI_AHEAD(self.bytes + (key - 1) * self.width)
-                        else:
-                            LI_AHEAD(self.bytes + self.stop[key - 1])
+                    if key and self.width:
+                        LI_AHEAD(self.bytes + (key - 1) * self.width)
+                    elif key:
+                        LI_AHEAD(&self.stop[key - 1])
+                if not self.width:
+                    for k in range(m):
+                        key = self.place[hash[k] & self.mask].key
+                        if key > 1:
+                            LI_AHEAD(self.bytes + self.stop[key - 2])
                 for k in range(m):
                     key = self.found(hash[k], at[k], length[k])
                     if key < 0 and add:
@@ -295,6 +314,8 @@ cdef class KeyTable:
                 if row < 0 or row >= n_rows or numbers[row] >= self.n:
                     fits = False
                     break
+                if order is None and i + AT_ONCE < n and 0 <= numbers[i + AT_ONCE] < self.n:
+                    LI_AHEAD(&self.mark[numbers[i + AT_ONCE]])
                 key = numbers[row]
                 if key < 0:
                     group[i] = -1

@@ -47,6 +47,7 @@ cdef class PoolCore:
     cdef int grow(self) except -1
     cdef void leave(self) noexcept
     cdef char *row(self, int64_t slot) noexcept nogil
+    cdef void ask(self, int64_t id) noexcept
     cdef int64_t find(self, int64_t id, bint once) noexcept
     cdef int64_t spread(self, Rig rig, object ids, Order *order, const Held *held, int64_t n, object result) except -1
     cdef object go(self, Rig rig, object ids, object x, object out, bint chunk)

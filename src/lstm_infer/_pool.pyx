@@ -15,7 +15,7 @@ cimport numpy as cnp
 
 from lstm_infer._arrays cimport *
 from lstm_infer._core cimport address, step_error
-from lstm_infer._rig cimport Cursor, Layout, Order, Rig, shifted
+from lstm_infer._rig cimport Cursor, Layout, Order, Rig, li_fetch, shifted
 from lstm_infer._stream cimport LINE, Held, Scratch, give_scratch, lines, take_scratch
 
 import numpy as np
@@ -28,17 +28,7 @@ cnp.import_array()
 cdef int64_t LOOK_EVERY = 50_000_000  # work after which signals are looked for: some milliseconds
 cdef int64_t SPREAD_FROM = 6_000_000  # work from which on threads share a call: some 300 us
 cdef int64_t SLAB_BYTES = 1 << 18
-cdef int64_t AHEAD = 8  # rows whose memory is asked for before they are copied
-
-cdef extern from *:
-    """
-    #if defined(__GNUC__)
-    #define LI_FETCH(address) __builtin_prefetch((address), 1)
-    #else
-    #define LI_FETCH(address) ((void)(address))
-    #endif
-    """
-    void LI_FETCH(const void *) noexcept nogil
+cdef int64_t AHEAD = 8  # rows and slots whose memory is asked for before they are read
 
 
 @cython.auto_pickle(False)
@@ -128,6 +118,11 @@ cdef class PoolCore:
     cdef char *row(self, int64_t slot) noexcept nogil:
         return self.slab[slot >> self.shift] + (slot & ((<int64_t>1 << self.shift) - 1)) * self.row_bytes
 
+    cdef void ask(self, int64_t id) noexcept:
+        """Have the memory fetched that `find` reads."""
+        if <int64_t><uint32_t>id < self.n_slots:
+            li_fetch(&self.slot[<uint32_t>id], sizeof(Slot))
+
     cdef int64_t find(self, int64_t id, bint once) noexcept:
         """The slot of an id; -1: there is none, -2: this call named it before."""
         cdef int64_t slot = <uint32_t>id
@@ -141,9 +136,11 @@ cdef class PoolCore:
         return slot
 
     cdef int grow(self) except -1:
-        """One more slab."""
-        cdef int64_t room, n = <int64_t>1 << self.shift
+        """One more slab; of many, several at once: large pages then hold them, where the system has such."""
+        cdef int64_t room, i, each = <int64_t>1 << self.shift, n = each
         cdef void *found
+        if self.n_slots * self.row_bytes >= 128 * SLAB_BYTES:
+            n = max(each, 32 * SLAB_BYTES // self.row_bytes // each * each)
         slab = aligned_empty(n * self.row_bytes)
         if self.n_slots + n > self.room:
             room = max(2 * self.room, self.n_slots + n)
@@ -156,7 +153,8 @@ cdef class PoolCore:
                 raise MemoryError
             self.slab, self.room = <char **>found, room
         memset(self.slot + self.n_slots, 0, n * sizeof(Slot))
-        self.slab[self.n_slots >> self.shift] = address(slab)
+        for i in range(n >> self.shift):
+            self.slab[(self.n_slots >> self.shift) + i] = address(slab) + i * each * self.row_bytes
         self.slabs.append(slab)
         self.free.extend(range(self.n_slots + n - 1, self.n_slots - 1, -1))
         self.n_slots += n
@@ -212,6 +210,8 @@ cdef class PoolCore:
         slots = found
         self.count()
         for i in range(given.shape[0]):
+            if i + AHEAD < given.shape[0]:
+                self.ask(given[i + AHEAD])
             slots[i] = self.find(given[i], True)
             if slots[i] < 0:
                 return i, slots[i]
@@ -262,7 +262,7 @@ cdef class PoolCore:
             raise ValueError("out: a row for each slot expected")
         for i in range(slots.shape[0]):
             if i + AHEAD < slots.shape[0]:
-                LI_FETCH(self.row(slots[i + AHEAD]))
+                li_fetch(self.row(slots[i + AHEAD]), self.row_bytes)
             memcpy(at + i * self.row_bytes, self.row(slots[i]), self.row_bytes)
         return found
 
@@ -274,7 +274,7 @@ cdef class PoolCore:
             raise ValueError("rows: one for each slot expected")
         for i in range(slots.shape[0]):
             if i + AHEAD < slots.shape[0]:
-                LI_FETCH(self.row(slots[i + AHEAD]))
+                li_fetch(self.row(slots[i + AHEAD]), self.row_bytes)
             memcpy(self.row(slots[i]), at + i * self.row_bytes, self.row_bytes)
 
     @property
@@ -386,11 +386,13 @@ cdef class PoolCore:
             raise MemoryError(f"{n * self.row_bytes + n_parts * rig.scratch_bytes} bytes to work in")
         share.rig, share.order = rig, order[0]
         share.order.rows = <char **>(share.memory + LINE - <uintptr_t>share.memory % LINE)
-        share.order.after = share.order.rows + n
+        share.order.after, share.order.row_bytes = share.order.rows + n, self.row_bytes
         after = <char *>share.order.rows + table
         share.scratch = after + n * self.row_bytes
         self.count()
         for i in range(n):
+            if i + AHEAD < n:
+                self.ask(id[i + AHEAD])
             slot = self.find(id[i], True)
             if slot < 0:
                 return -2
@@ -444,15 +446,18 @@ cdef class PoolCore:
             if scratch == NULL:
                 raise MemoryError(f"{rig.scratch_bytes + table} bytes to work in")
             order.rows = <char **>(scratch.memory + rig.scratch_bytes)
-            order.after = order.rows + n
+            order.after, order.row_bytes = order.rows + n, self.row_bytes
             self.count()
             for i in range(n):
+                if i + AHEAD < n:
+                    self.ask(id[i + AHEAD])
                 slot = self.find(id[i], True)
                 if slot < 0:
                     give_scratch(scratch)
                     return None
                 order.rows[i] = self.row(slot)
-                LI_FETCH(order.rows[i])
+                if i < rig.lanes[0].n:  # the first batch; who comes behind is fetched while it is stepped
+                    li_fetch(order.rows[i], self.row_bytes)
                 order.after[i] = order.rows[i]
                 if staged:
                     order.after[i] = scratch.memory + rig.scratch_bytes + table - (n - i) * self.row_bytes

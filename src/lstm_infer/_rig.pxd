@@ -8,6 +8,21 @@ from lstm_infer._arrays cimport *
 from lstm_infer._kernels cimport li_step
 from lstm_infer._stream cimport MAX_PORTS, MAX_RANK, Held
 
+cdef extern from *:
+    """
+    /* Have memory fetched that is read and written soon: the rest of a long stretch comes as it is read. */
+    static inline void li_fetch(const char *at, int64_t n)
+    {
+    #if defined(__GNUC__)
+        for (int64_t i = 0; i < n && i < 1024; i += 64)
+            __builtin_prefetch(at + i, 1);
+    #else
+        (void)at, (void)n;
+    #endif
+    }
+    """
+    void li_fetch(const void *, int64_t) noexcept nogil
+
 cdef enum:
     MAX_LANES = 8
     MAX_LENGTHS = 16  # of the blocks of a lane
@@ -73,6 +88,7 @@ cdef struct Port:
 cdef struct Order:  # what a call does
     char **rows  # states of its signals
     char **after  # where they go
+    int64_t row_bytes  # of a state
     char *data[MAX_PORTS]
     int64_t signal_bytes[MAX_PORTS]
     int64_t n_frames

@@ -317,7 +317,7 @@ cdef class Rig:
 
     cdef int64_t advance(self, const Order *order, Cursor *cursor, char *scratch, int64_t budget) noexcept nogil:
         """Go on with a call until so much work is done; what run_steps returned."""
-        cdef int64_t code
+        cdef int64_t i, code
         cdef const Lane *lane
         while cursor.row < cursor.stop and budget > 0:
             if cursor.at == 0:
@@ -327,6 +327,8 @@ cdef class Rig:
                 if lane.first != NULL:
                     memcpy(scratch, lane.first, lane.state_bytes)
                 shift_all(lane, scratch, order.rows + cursor.row, True)
+                for i in range(cursor.row + lane.n, min(cursor.row + 2 * lane.n, cursor.stop)):  # meanwhile
+                    li_fetch(order.rows[i], order.row_bytes)
             lane = &self.lanes[cursor.lane]
             if cursor.at < order.n_frames:
                 while lane.blocks[cursor.block].n > order.n_frames - cursor.at:

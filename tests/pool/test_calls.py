@@ -545,3 +545,23 @@ def test_many_signals_begin_and_end_at_once(road: str) -> None:
     assert pool.open_many(0).shape == (0,)
     with pytest.raises(ArgumentError, match="n: a whole number from 0 on"):
         pool.open_many(-1)
+
+
+def test_rows_of_a_large_pool_are_apart(model: lstm_infer.Model) -> None:
+    """Behind some 32 MB rows come in larger pieces: each signal still has a place of its own, also after a call at random."""
+    pool, n = model.pool(), 250_000
+    ids = pool.open_many(n)
+    assert pool.nbytes / n < model.stream().nbytes + 128, "a piece is little beside what is there"
+    rng = np.random.default_rng(7)
+    chosen = rng.permutation(n)[:3000]
+    first, second = frames(3000, 1), frames(3000, 2)
+    once = pool.step(ids[chosen], first)
+    twice = pool.step(ids[chosen[::-1]], second)[::-1]
+    for k in range(0, 3000, 15):
+        stream = model.stream()
+        assert once[k].tobytes() == stream.step(first[k]).tobytes()
+        assert twice[k].tobytes() == stream.step(second[2999 - k]).tobytes()
+    fresh = pool.snapshot(pool.open())
+    rest = np.delete(ids, chosen)
+    others = [*rest[:: n // 40].tolist(), int(rest[-1])]
+    assert {pool.snapshot(id) for id in others} == {fresh}, "nobody else moved"
