@@ -11,8 +11,9 @@ import pytest
 from importer_models import model, node, port
 from onnx import TensorProto, helper, numpy_helper
 
+import lstm_infer
 from lstm_infer import importer
-from lstm_infer.errors import OnnxImportError
+from lstm_infer.errors import OnnxImportError, UnsupportedOpError
 
 T = TensorProto
 
@@ -73,6 +74,42 @@ def test_small_integers_are_unpacked(name: str, bits: int, low: int, high: int, 
     else:
         tensor.int32_data.extend(packed.tolist())
     np.testing.assert_array_equal(load(tensor), values)
+
+
+ENDS = {"INT4": (-8, 7), "UINT4": (0, 15), "INT2": (-2, 1), "UINT2": (0, 3)}
+
+
+@pytest.mark.parametrize("said", ["zero point", "Constant", "output_dtype"])
+@pytest.mark.parametrize("name", ENDS)
+@pytest.mark.parametrize("known", [True, False])
+def test_small_integers_saturate_where_their_type_ends(name: str, said: str, known: bool) -> None:
+    if not hasattr(T, name):
+        pytest.skip(f"this onnx knows no {name}")
+    low, high = ENDS[name]
+    code, zero = getattr(T, name), 0 if said == "output_dtype" else low + 1
+    x = np.linspace(-20, 20, 161, dtype=np.float32)
+    point = helper.make_tensor("z", code, [], [zero])
+    attrs = {"output_dtype": code} if said == "output_dtype" else {}
+    read = "s" if attrs else "s z"
+    nodes = [node("QuantizeLinear", f"x {read}", "q", **attrs), node("DequantizeLinear", f"q {read}", "d"),
+             node("Identity", "q", "seen"), node("Cast", "seen", "n", to=T.FLOAT), node("Add", "d n", "y")]  # fmt: skip
+    if said == "Constant":
+        nodes.insert(0, node("Constant", "", "z", value=point))
+    made = model(nodes, inputs=[] if known else [port("x", [161])], tensors={"s": np.float32(0.5)}, opset=25)
+    if known:
+        made.graph.initializer.append(numpy_helper.from_array(x, "x"))
+    if said == "zero point":
+        made.graph.initializer.append(point)
+    q = np.clip(np.rint(x / np.float32(0.5)) + zero, low, high)
+    (got,) = lstm_infer.load(made).run({} if known else {"x": x}).values()
+    np.testing.assert_array_equal(got, (q - zero) * np.float32(0.5) + q)
+
+
+def test_what_is_cast_to_small_integers_is_refused_by_name() -> None:
+    made = model([node("CastLike", "x z", "q"), node("Cast", "q", "y", to=T.FLOAT)])
+    made.graph.initializer.append(helper.make_tensor("z", T.INT4, [], [0]))
+    with pytest.raises(UnsupportedOpError, match=r"CastLike.*int4"):
+        importer.read(made.SerializeToString())
 
 
 @pytest.mark.parametrize("name", ["FLOAT8E4M3FN", "FLOAT8E5M2", "FLOAT4E2M1", "STRING", "UNDEFINED"])

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from run import ISAS, close, expected, folded, model, through_plan
 
+import lstm_infer
+from lstm_infer.errors import OnnxImportError, ShapeError, UnsupportedOpError
 from lstm_infer.graph.ir import Array
 
 Ins = list[Any]
@@ -324,6 +326,35 @@ def test_quantize_linear(dtype: str) -> None:
     check("DequantizeLinear", [y, np.array(0.3, np.float32)], opset=13)
     check("DequantizeLinear", [whole(3, 4, dtype="int32"), np.array(1e-4, np.float32)], opset=13)
     check("QuantizeLinear", [x, np.array(0.01, np.float32), np.array(3, "int16")], opset=21)
+
+
+@pytest.mark.parametrize(("axis", "block"), [(0, 2), (1, 4), (1, 3), (-1, 2), (2, 5)])
+def test_blocks_of_scales(axis: int, block: int) -> None:
+    x = f32(3, 7, 5, scale=100)
+    shape = tuple(-(-n // block) if a == axis % 3 else n for a, n in enumerate(x.shape))
+    scale, zero = np.abs(f32(*shape, seed=1)) + np.float32(0.3), whole(*shape, dtype="int8", seed=2)
+    how: dict[str, Any] = {"consts": (1, 2), "opset": 21, "axis": axis, "block_size": block}
+    check("QuantizeLinear", [x, scale, zero], **how)
+    check("DequantizeLinear", [whole(3, 7, 5, dtype="int8"), scale, zero], **how)
+    check("DequantizeLinear", [whole(3, 7, 5, dtype="int8"), scale], **{**how, "consts": (1,)})
+
+
+def test_blocks_of_scales_fit() -> None:
+    x = whole(4, 6, dtype="int8")
+    for scale, attrs in ((f32(4, 4), {"axis": 1, "block_size": 2}), (f32(4, 3), {"axis": 1, "block_size": -2})):
+        made = model("DequantizeLinear", [x, scale], attrs, opset=21, consts={1})
+        with pytest.raises((ShapeError, OnnxImportError), match="block"):
+            lstm_infer.load(made).run({"x0": x})
+    made = model("DequantizeLinear", [x, f32(4, 3)], {"axis": 1, "block_size": 2}, opset=21, consts=set())
+    with pytest.raises(UnsupportedOpError, match="blocks of a computed x1"):
+        lstm_infer.load(made).run({"x0": x, "x1": f32(4, 3)})
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int16"])
+def test_what_quantisers_wrote_before_onnx_had_it(dtype: str) -> None:
+    x, scale, zero = f32(3, 4, 5, scale=100), np.array([0.5, 1, 2, 0.3], np.float32), whole(4, dtype=dtype)
+    check("QuantizeLinear", [x, scale, zero], consts=(1, 2), axis=1, **MS)
+    check("DequantizeLinear", [whole(3, 4, 5, dtype=dtype), scale, zero], consts=(1, 2), axis=1, **MS)
 
 
 @pytest.mark.parametrize("shift", [-3.0, 0.0, 3.0])

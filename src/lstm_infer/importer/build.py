@@ -24,6 +24,7 @@ from lstm_infer.importer.opsets import LATEST_OPSET, OLDEST_OPSET, modernise
 from lstm_infer.importer.order import ordered
 from lstm_infer.importer.ports import graph_port, inner_port
 from lstm_infer.importer.signature import graph_digest, weights_digest
+from lstm_infer.importer.small import held_in, small_type
 from lstm_infer.importer.source import Source, text
 from lstm_infer.importer.tensors import Tensors
 from lstm_infer.importer.tree import (
@@ -290,6 +291,10 @@ class _Builder:
             self._peeked[name] = self._pending[name][1]()
         return self._peeked.get(name)
 
+    def _small(self, name: str) -> str:
+        """The element type of a constant, where it is less than a byte."""
+        return self._tensors.small.get(id(self._constant(name)), "")
+
     def _initializer(self, proto: onnx.TensorProto | onnx.SparseTensorProto, name: str) -> Callable[[], Array]:
         return lambda: self._decoder.once(proto, f"{self._label}: initializer {name!r}")
 
@@ -351,10 +356,17 @@ class _Builder:
                         f"{self._label}: {node}: attribute {key!r} is of the wrong type; the file is broken"
                     )
                 node.attrs[key] = self._attr(*found, f"{self._label}: {node}")
-        modernise(
-            node, self._constant, lambda array, hint: self._new_constant(array, f"{name}/{hint}", body), self._label
-        )
+
+        def add(array: Array, hint: str) -> str:
+            return self._new_constant(array, f"{name}/{hint}", body)
+
+        modernise(node, self._constant, add, self._label)
         self._check_inputs(raw, node)  # behind modernise, which refuses old versions by name
+        small = small_type(node, self._small)
+        if small:
+            held = held_in(node, small, self._values.name(f"{name}/wide"), add)
+            self._live.update(held.inputs)
+            body.nodes.append(held)
         while node.inputs and not node.inputs[-1]:
             node.inputs.pop()
         self._live.update(node.inputs)

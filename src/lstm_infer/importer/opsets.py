@@ -25,6 +25,10 @@ LATEST_OPSET = 28
 """The newest opset whose operators were compared with this file (onnx 1.23)."""
 
 
+_MOVED = {("com.microsoft", "DequantizeLinear"): 21, ("com.microsoft", "QuantizeLinear"): 21}
+"""Operators of other domains that ONNX has too, and since when: quantisers write them into files of older opsets."""
+
+
 @frozen
 class _Rewrite:
     """What a rule works with: the node, constants by name, and a way to add one."""
@@ -78,7 +82,7 @@ def modernise(node: Node, known: Callable[[str], Array | None], add: Callable[[A
     Parameters
     ----------
     node : Node
-        Changed in place; `opset` stays what the file says.
+        Changed in place; `opset` stays what the file says, but for one that ONNX took over from another domain.
     known
         The array of a constant by name, None for other values.
     add
@@ -86,6 +90,8 @@ def modernise(node: Node, known: Callable[[str], Array | None], add: Callable[[A
     label : str
         The file, for messages.
     """
+    if (node.domain, node.op) in _MOVED:
+        node.domain, node.opset = "", _MOVED[node.domain, node.op]
     if node.domain:
         return
     rule = _RULES.get(node.op)

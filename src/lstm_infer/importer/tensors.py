@@ -75,6 +75,8 @@ class Tensors:
     def __init__(self, external: ExternalData) -> None:
         self._external = external
         self.sparse_bytes = 0
+        self.small: dict[int, str] = {}
+        """Element types of less than a byte, by the id of the array, which the decoder keeps."""
 
     def dense(self, tensor: onnx.TensorProto, where: str) -> Array:
         """The array of a TensorProto: bfloat16 as float32, 4- and 2-bit integers as int8 or uint8."""
@@ -86,7 +88,9 @@ class Tensors:
             bits = self._elements(tensor, np.dtype(np.uint16), count, where)
             return frozen((bits.astype(np.uint32) << 16).view(np.float32).reshape(shape))
         if name in _PACKED:
-            return frozen(self._packed(tensor, *_PACKED[name], count, where).reshape(shape))
+            array = frozen(self._packed(tensor, *_PACKED[name], count, where).reshape(shape))
+            self.small[id(array)] = name.lower()
+            return array
         dtype = DTYPES.get(tensor.data_type)
         if dtype is None:
             what = "no type" if tensor.data_type == T.UNDEFINED else f"elements of type {name.lower()}"

@@ -1,12 +1,13 @@
 """QuantizeLinear-25, DequantizeLinear-25 (10, 13, 19, 21), DynamicQuantizeLinear-11, MatMulInteger-10, ConvInteger-10.
 
-    QuantizeLinear          y = saturate(round half to even(x / scale) + zero point)      per tensor or along one axis
+    QuantizeLinear          y = saturate(round half to even(x / scale) + zero point)      per tensor, along one axis, or
+                            one scale for each block of an axis (block_size)
     DequantizeLinear        x = (y - zero point) * scale
     DynamicQuantizeLinear   uint8; scale = (max(x, 0) - min(x, 0)) / 255, zero point = round(-min / scale)
     MatMulInteger           int32 sums of (a - a zero point) * (b - b zero point), exact
 
 Sums are exact: see `exact_sums`.
-Refused: blocks of scales, 4-bit and 8-bit floats, a rounding of the scale's own type (`precision`).
+Refused: blocks of scales that are computed, 4-bit and 8-bit floats, a rounding of the scale's own type (`precision`).
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ShapeError
+from ..errors import OnnxImportError, ShapeError
 from ..graph.fact import Fact
 from ..graph.ir import Array, Node
 from ..graph.links import Link
@@ -47,15 +48,41 @@ def limits(dtype: Any) -> tuple[float, float]:
 
 
 def along(node: Node, x: Fact, param: Fact | None, name: str) -> tuple[int, ...]:
-    """The shape in which a scale or zero point [n] or [] broadcasts to x."""
+    """The shape in which a scale or zero point [n] or [] broadcasts to x; that of x itself, where there is one for each
+    block (see `laid`)."""
     if param is None or prod(param.shape) == 1:
         return ()
     axis = normal_axis(node, int(attr(node, "axis", 1)), len(x.shape))
-    if attr(node, "block_size", 0) or len(param.shape) != 1:
-        raise unsupported(node, f"{name} of shape {list(param.shape)} (blocks of scales)")
+    block = _block(node)
+    if block:
+        fits = tuple(-(-n // block) if a == axis else n for a, n in enumerate(x.shape))
+        if param.shape != fits:
+            raise ShapeError(
+                f"{node}: {name} {list(param.shape)} does not fit {list(x.shape)} in blocks of {block} along axis {axis}"
+            )
+        return x.shape
+    if len(param.shape) != 1:
+        raise unsupported(node, f"{name} of shape {list(param.shape)} without block_size")
     if param.shape[0] != x.shape[axis]:
         raise ShapeError(f"{node}: {name} {list(param.shape)} does not fit axis {axis} of {list(x.shape)}")
     return tuple(x.shape[axis] if a == axis else 1 for a in range(len(x.shape)))
+
+
+def _block(node: Node) -> int:
+    """Elements along the axis that have one scale; 0: no blocks."""
+    block = int(attr(node, "block_size", 0))
+    if block < 0:
+        raise OnnxImportError(f"{node}: block_size is {block}; the file is broken")
+    return block
+
+
+def laid(node: Node, x: Fact, param: Any, name: str) -> Any:
+    """A scale or zero point as an array that broadcasts to x: one of a block stands at each of its places."""
+    shape = along(node, x, Fact.of(param), name)
+    if not (shape and _block(node)):
+        return param.reshape(shape)
+    axis = normal_axis(node, int(attr(node, "axis", 1)), len(x.shape))
+    return np.repeat(param, _block(node), axis).take(range(x.shape[axis]), axis)
 
 
 def placed(node: Node, b: Builder, index: int) -> View | None:
@@ -63,7 +90,14 @@ def placed(node: Node, b: Builder, index: int) -> View | None:
     name = b.optional(node, index)
     if not name:
         return None
-    return b.reshape(b.view(name), along(node, b.fact(node.inputs[0]), b.fact(name), name))
+    x = b.fact(node.inputs[0])
+    shape = along(node, x, b.fact(name), name)
+    if not (shape and _block(node)):
+        return b.reshape(b.view(name), shape)
+    known = b.const_of(name)
+    if known is None:
+        raise unsupported(node, f"blocks of a computed {name}")
+    return b.const(laid(node, x, known, name))
 
 
 # ---- QuantizeLinear, DequantizeLinear ----------------------------------------------------------------------
@@ -99,9 +133,7 @@ def round_to(x: Any, zero: Any, dtype: Any) -> Array:
 def evaluate_quantize(node: Node, ins: list[Array | None]) -> list[Array]:
     facts = [None if a is None else Fact.of(a) for a in ins]
     x: Any = need(node, ins, 0)
-    scale, zero = (
-        None if a is None else a.reshape(along(node, Fact.of(x), Fact.of(a), "scale")) for a in (ins[1], get(ins, 2))
-    )
+    scale, zero = (None if a is None else laid(node, Fact.of(x), a, "scale") for a in (ins[1], get(ins, 2)))
     return [round_to(x.astype(np.float32) / np.asarray(scale, np.float32), zero, _quantized_type(node, facts))]
 
 
@@ -133,11 +165,11 @@ def infer_dequantize(node: Node, ins: list[Fact | None]) -> list[Fact]:
 def evaluate_dequantize(node: Node, ins: list[Array | None]) -> list[Array]:
     fact = infer_dequantize(node, [None if a is None else Fact.of(a) for a in ins])[0]
     x: Any = need(node, ins, 0)
-    shape = [() if a is None else along(node, Fact.of(x), Fact.of(a), "scale") for a in (ins[1], get(ins, 2))]
     y = x.astype(np.int64)
     if get(ins, 2) is not None:
-        y = y - get(ins, 2).astype(np.int64).reshape(shape[1])
-    return [(y.astype(np.float32) * need(node, ins, 1).astype(np.float32).reshape(shape[0])).astype(fact.dtype)]
+        y = y - laid(node, Fact.of(x), get(ins, 2).astype(np.int64), "zero point")
+    scale = laid(node, Fact.of(x), need(node, ins, 1).astype(np.float32), "scale")
+    return [(y.astype(np.float32) * scale).astype(fact.dtype)]
 
 
 def lower_dequantize(node: Node, b: Builder) -> None:
@@ -150,21 +182,21 @@ def lower_dequantize(node: Node, b: Builder) -> None:
 
 
 def flow_same(node: Node, ins: list[Fact | None], outs: list[Fact]) -> list[Link]:
-    """All axes of x pass; a scale along an axis goes with it."""
-    links = pass_through(ins, outs, {})
+    """All axes of x pass, but for one with blocks; a scale along an axis goes with it."""
     x: Fact = need(node, ins, 0)
-    for index in (1, 2):
-        fact = get(ins, index)
-        if fact is not None and prod(fact.shape) != 1:
-            links.append(Link(index, 0, 0, normal_axis(node, int(attr(node, "axis", 1)), len(x.shape))))
-    return links
+    params = [i for i in (1, 2) if get(ins, i) is not None and prod(get(ins, i).shape) != 1]
+    axis = normal_axis(node, int(attr(node, "axis", 1)), len(x.shape)) if params else 0
+    if params and _block(node):
+        others = [a for a in range(len(x.shape)) if a != axis]
+        return [Link(i, a, 0, a) for i in (0, *params) for a in others]
+    return [*pass_through(ins, outs, {}), *(Link(index, 0, 0, axis) for index in params)]
 
 
 register(
     Op("QuantizeLinear", infer_quantize, evaluate_quantize, flow_same, lower_quantize, opsets=(10, None),
-       note="to 8 and 16 bits, per tensor or axis"),
+       note="to 2 to 16 bits, per tensor, axis or block"),
     Op("DequantizeLinear", infer_dequantize, evaluate_dequantize, flow_same, lower_dequantize, opsets=(10, None),
-       note="per tensor or axis"),
+       note="per tensor, axis or block"),
 )  # fmt: skip
 
 
