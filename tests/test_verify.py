@@ -21,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).parent / "review"))
 import frame_graphs
 
 pytest.importorskip("onnxruntime")
+from lstm_infer.cli import peer
 from lstm_infer.cli.sides import OtherSide
 from lstm_infer.cli.verify import compare, verify
 from lstm_infer.drive.driver import Driver
@@ -127,6 +128,46 @@ def test_a_stream_that_forgets_is_found(monkeypatch):
     found = verify(data)
     assert found.status == 1
     assert {row.case for row in found.rows if not row.ok} == {"split", "stepped"}
+
+
+def sums_of_bytes():
+    """h -> 8 bits -> a product with the largest weights there are -> tanh -> next h; two products share a zero point."""
+    zero, scale, step = np.int8(0), np.float32(0.001), np.float32(1 / 255)
+    shared = {"z": zero, "s": scale, "step": step, "u": np.uint8(0), "half": np.float32(0.5)}
+    weights = {"w": np.full((16, 16), 127, np.int8), "v": np.full((16, 16), -128, np.int8)}
+    nodes = [helper.make_node(op, ins.split(), outs.split(), **attrs) for op, ins, outs, attrs in (
+        ("Clip", "h low high", "h1", {}), ("Add", "x h1", "sum", {}), ("QuantizeLinear", "sum step u", "q", {}),
+        ("MatMulInteger", "q w u z", "p", {}), ("MatMulInteger", "q v u z", "o", {}), ("Add", "p o", "po", {}),
+        ("Cast", "po", "f", {"to": 1}), ("Mul", "f s", "g", {}), ("Tanh", "g", "t", {}),
+        ("Mul", "t half", "hn", {}), ("Cast", "p", "pf", {"to": 1}), ("Mul", "pf s", "y", {}),
+    )]  # fmt: skip
+    shared |= {"low": np.float32(0), "high": np.float32(1)}
+    ports = (
+        [helper.make_tensor_value_info(n, TensorProto.FLOAT, [1, 16]) for n in names] for names in ("xh", ("y", "hn"))
+    )
+    inits = [numpy_helper.from_array(np.asarray(a), n) for n, a in (shared | weights).items()]
+    graph = helper.make_graph(nodes, "bytes", *ports, inits)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
+
+
+def test_sums_of_bytes_are_compared_as_they_are(tmp_path):
+    """onnxruntime's own saturate on CPUs without VNNI unless it is told otherwise."""
+    states = {"h": "hn"}
+    assert verify(sums_of_bytes(), states=states).status == 0
+    report = lstm_infer.convert(sums_of_bytes(), tmp_path / "step.onnx", states=states)
+    assert report.ok and (tmp_path / "step.onnx").exists()
+
+
+def test_exact_sums_are_asked_of_onnxruntime_where_they_are_compared():
+    named = peer.open_session(sums_of_bytes()).get_session_options().get_session_config_entry
+    assert named(peer.EXACT) == "0"
+    alone = onnx.load_from_string(sums_of_bytes())
+    alone.graph.node[4].input[3] = "z2"
+    alone.graph.initializer.append(numpy_helper.from_array(np.asarray(np.int8(0)), "z2"))
+    reference = peer.Reference(alone, lstm_infer.load(alone)._graph, {})
+    assert reference._session.get_session_options().get_session_config_entry(peer.EXACT) == "1"
+    x = {name: np.ones((1, 16), np.float32) for name in "xh"}
+    np.testing.assert_allclose(reference.run(x)["y"], 16 * 255 * 127 * 0.001, rtol=1e-6)
 
 
 DIFFERENT = {

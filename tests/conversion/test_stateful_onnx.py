@@ -16,6 +16,7 @@ from conversion.step_files import StepFile, session
 from lstm_infer import ConvertError, NotStreamableError
 from lstm_infer.cli.command import main
 from lstm_infer.conversion.stateful import form
+from sums_of_bytes import saturates
 from tolerances import like_onnxruntime
 
 ZOO = shared_files.ROOT / "tests" / "zoo" / "files"
@@ -381,6 +382,8 @@ def test_random_graphs(kind, monkeypatch):
 
 def test_a_model_that_rounds_by_each_step_takes_several_in_turn(tmp_path):
     """Its chunk is a loop over steps, each with scales of its own."""
+    if saturates():
+        pytest.skip("inside of a Scan onnxruntime's sums of bytes saturate on this CPU")
     model = lstm_infer.load(zoo("q_char_lm"))
     one, four = (converted(model, tmp_path, f"{n}.onnx", chunk=n) for n in (1, 4))
     feeds = drawn(model, 12, 1, seed=2)

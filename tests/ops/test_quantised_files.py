@@ -13,6 +13,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import lstm_infer
+from sums_of_bytes import exact
 
 quantization = pytest.importorskip("onnxruntime.quantization")
 QuantFormat, QuantType = quantization.QuantFormat, quantization.QuantType
@@ -88,7 +89,9 @@ def check(path: Path, level: str, folder: Path) -> None:
     options.log_severity_level, options.intra_op_num_threads = 4, 1
     options.graph_optimization_level = getattr(ort.GraphOptimizationLevel, level)
     options.optimized_model_filepath = str(folder / "optimised.onnx")
-    want = ort.InferenceSession(str(path), options).run(None, FEEDS[0])[0]
+    want = exact(path, options).run(None, FEEDS[0])[0]
+    if any(node.domain == "com.microsoft.nchwc" for node in onnx.load(folder / "optimised.onnx").graph.node):
+        pytest.skip("what stays in float is laid out for this machine")
     got = lstm_infer.load(folder / "optimised.onnx").run(FEEDS[0])["y"]
     np.testing.assert_allclose(got, want, rtol=0, atol=STEP)
 

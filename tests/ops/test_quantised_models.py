@@ -10,6 +10,7 @@ import pytest
 
 import lstm_infer
 from quantised_models import CASES, Case, feeds, written
+from sums_of_bytes import exact
 
 pytest.importorskip("onnxruntime.quantization")
 
@@ -31,7 +32,7 @@ def reference(path: Path) -> Any:
 
     options = ort.SessionOptions()
     options.intra_op_num_threads, options.log_severity_level = 1, 4  # more threads split a batch and its scales
-    session = ort.InferenceSession(str(path), options)
+    session = exact(path, options)
     return lambda given: session.run(None, given)[0]
 
 

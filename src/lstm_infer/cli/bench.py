@@ -26,7 +26,7 @@ from ..model import Model
 from ..ops import registry
 from ..stream import Stream
 from .conditions import conditions
-from .peer import open_session, seeded
+from .peer import holds_bytes, open_session, seeded
 from .quantised import quantised_session
 from .stepped import RunPeer, bound
 
@@ -164,6 +164,7 @@ def bench(
     if wants_int8(model) and session is not None:
         tell("onnxruntime's int8")
         int8, why = quantised_session(source, threads=threads)
+    exact = _exact(source, session, model)
     report = BenchReport({})
     spec = stream_spec(model)
     clock = time.thread_time_ns if threads == 1 else time.perf_counter_ns
@@ -186,15 +187,15 @@ def bench(
             try:
                 if spec.steady:
                     tell("step")
-                    timed(*step_calls(model, session, seed=seed, fixed=fixed, int8=int8))
+                    timed(*step_calls(model, session, seed=seed, fixed=fixed, int8=int8, exact=exact))
                 if spec.mode == "time":
                     tell("chunk")
-                    timed(*chunk_calls(model, session, seed=seed, fixed=fixed, int8=int8))
+                    timed(*chunk_calls(model, session, seed=seed, fixed=fixed, int8=int8, exact=exact))
             except LstmInferError as error:
                 report.not_streamable = str(error)
         if isinstance(spec, NotStreamableError) or spec.mode == "time" or not report.rows:
             tell("whole")
-            timed(*_whole_calls(model, session, drawn, rng, fixed, int8))
+            timed(*_whole_calls(model, session, drawn, rng, fixed, int8, exact))
     for row in report.rows:
         row.note = row.note or trouble
     return report
@@ -210,6 +211,16 @@ def _beside(source: Any, threads: int, seed: int) -> tuple[Any, str]:
         raise
     except Exception as error:  # its exceptions share no base class
         return None, f"onnxruntime does not load it: {' '.join(str(error).split())[:120]}"
+
+
+def _exact(source: Any, session: Any, model: Model) -> Any:
+    """The session to compare with: where bytes are multiplied, one whose sums do not saturate."""
+    if session is None or not holds_bytes(model._graph):
+        return session
+    try:
+        return open_session(source, exact=True)
+    except Exception:  # its exceptions share no base class
+        return session
 
 
 def bench_step(model: Model, session: Any, *, rounds: int, seed: int = 0, fixed: Feeds | None = None) -> BenchRow:
@@ -233,9 +244,11 @@ def step_calls(
     batch: int = 1,
     dicts: bool = False,
     int8: Any = None,
+    exact: Any = None,
 ) -> tuple[BenchRow, dict[str, Call]]:
     """The ways to make one streaming step, by the fields of the row that their times go to; compared, not timed.
-    dicts: ours takes and fills dicts where an array would do. int8: onnxruntime's session of the file in int8.
+    dicts: ours takes and fills dicts where an array would do. int8: onnxruntime's session of the file in int8. exact: what is
+    compared with, where it is not `session`.
 
     Raises
     ------
@@ -273,9 +286,9 @@ def step_calls(
     elif session is not None:
         side = {name: feeds[name] for name in spec.side} | (fixed or {})
         first = {name: feeds[name] for name in drawn.states}
-        peer = RunPeer(session, side, first, drawn.states)
+        peer, sound = (RunPeer(one, side, first, drawn.states) for one in (session, exact or session))
         try:
-            want = [peer.step({name: facts[t][name] for name in spec.streamed}) for t in range(CHECKED)]
+            want = [sound.step({name: facts[t][name] for name in spec.streamed}) for t in range(CHECKED)]
         except Exception as error:  # its exceptions share no base class
             row.note = f"onnxruntime refuses: {' '.join(str(error).split())[:120]}"
         else:
@@ -296,6 +309,7 @@ def chunk_calls(
     fixed: Feeds | None = None,
     batch: int = 1,
     int8: Any = None,
+    exact: Any = None,
 ) -> tuple[BenchRow, dict[str, Call]]:
     """The ways to feed a stream that many steps a call; onnxruntime the same, where the states are in the graph's ports.
 
@@ -330,8 +344,8 @@ def chunk_calls(
         side = {name: feeds[name] for name in spec.side} | (fixed or {})
         first = {name: feeds[name] for name in drawn.states}
         try:
-            peer = RunPeer(session, side, first, drawn.states)
-            want = peer.step(parts)
+            peer, sound = (RunPeer(one, side, first, drawn.states) for one in (session, exact or session))
+            want = sound.step(parts)
             if any(registry.find(node).stepwise for node in model._graph.walk()):
                 row.note = "not compared: onnxruntime takes one scale for all steps of a chunk, a stream one for each"
             else:
@@ -345,7 +359,13 @@ def chunk_calls(
 
 
 def _whole_calls(
-    model: Model, session: Any, drawn: Inputs, rng: np.random.Generator, fixed: Feeds, int8: Any = None
+    model: Model,
+    session: Any,
+    drawn: Inputs,
+    rng: np.random.Generator,
+    fixed: Feeds,
+    int8: Any = None,
+    exact: Any = None,
 ) -> tuple[BenchRow, dict[str, Call]]:
     """The ways to run a whole sequence."""
     T, B = drawn.sizes(drawn.declared[0] or WHOLE, drawn.declared[1] or 1)  # onnxruntime insists on what is declared
@@ -358,7 +378,7 @@ def _whole_calls(
         fed = {name: value for name, value in {**fixed, **feeds}.items() if name in known}
         names = [o.name for o in session.get_outputs()]
         try:
-            want = dict(zip(names, session.run(None, fed), strict=True))
+            want = dict(zip(names, (exact or session).run(None, fed), strict=True))
         except Exception as error:  # its exceptions share no base class
             row.note = f"onnxruntime refuses: {' '.join(str(error).split())[:120]}"
         else:

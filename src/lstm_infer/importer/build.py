@@ -157,6 +157,16 @@ def _resolved(attr: RawAttr, scope: _Scope, where: str) -> tuple[RawAttr, _Scope
     return scope.attrs.get(reference)
 
 
+def _check_inputs(raw: RawNode, node: Node, label: str) -> None:
+    """As many inputs as the operator's schema allows."""
+    least, most = _arity(raw.op, node.opset, raw.domain)
+    if not least <= len(raw.inputs) <= most:
+        takes = str(least) if least == most else f"{least} to {most}"
+        raise OnnxImportError(
+            f"{label}: {raw} has {len(raw.inputs)} inputs, {raw.op} takes {takes}; the file is broken"
+        )
+
+
 class _Builder:
     def __init__(self, model: onnx.ModelProto, source: Source, built: Built | None) -> None:
         self._label = source.label
@@ -291,10 +301,6 @@ class _Builder:
             self._peeked[name] = self._pending[name][1]()
         return self._peeked.get(name)
 
-    def _small(self, name: str) -> str:
-        """The element type of a constant, where it is less than a byte."""
-        return self._tensors.small.get(id(self._constant(name)), "")
-
     def _initializer(self, proto: onnx.TensorProto | onnx.SparseTensorProto, name: str) -> Callable[[], Array]:
         return lambda: self._decoder.once(proto, f"{self._label}: initializer {name!r}")
 
@@ -361,25 +367,15 @@ class _Builder:
             return self._new_constant(array, f"{name}/{hint}", body)
 
         modernise(node, self._constant, add, self._label)
-        self._check_inputs(raw, node)  # behind modernise, which refuses old versions by name
-        small = small_type(node, self._small)
+        _check_inputs(raw, node, self._label)  # behind modernise, which refuses old versions by name
+        small = small_type(node, lambda name: self._tensors.small.get(id(self._constant(name)), ""))
         if small:
-            held = held_in(node, small, self._values.name(f"{name}/wide"), add)
-            self._live.update(held.inputs)
-            body.nodes.append(held)
+            body.nodes.append(held_in(node, small, self._values.name(f"{name}/wide"), add))
+            self._live.update(body.nodes[-1].inputs)
         while node.inputs and not node.inputs[-1]:
             node.inputs.pop()
         self._live.update(node.inputs)
         body.nodes.append(node)
-
-    def _check_inputs(self, raw: RawNode, node: Node) -> None:
-        """As many inputs as the operator's schema allows."""
-        least, most = _arity(raw.op, node.opset, raw.domain)
-        if not least <= len(raw.inputs) <= most:
-            takes = str(least) if least == most else f"{least} to {most}"
-            raise OnnxImportError(
-                f"{self._label}: {raw} has {len(raw.inputs)} inputs, {raw.op} takes {takes}; the file is broken"
-            )
 
     def _new_constant(self, array: Array, name: str, body: _Body) -> str:
         self._made.add(name := self._values.name(name))

@@ -28,7 +28,9 @@ def dynamic_product(d: Draft, x: str, w: str, scale: str, zero: str) -> str:
     facts = [fact._replace(dtype=u8), fact._replace(shape=(), dtype=f32), fact._replace(shape=(), dtype=u8)]
     name = d.names.fresh("DynamicQuantizeLinear")
     d.put(Node("DynamicQuantizeLinear", name, [x], [q, x_scale, x_zero], {}, "", d.opset), facts)
-    total = d.op("MatMulInteger", [q, w, x_zero, zero], (*shape[:-1], d.facts[w].shape[-1]), np.int32)
+    known = d.facts[zero].const
+    zeros = [zero] if known is None or known.any() else []  # shared by many, onnxruntime's exact sums refuse it
+    total = d.op("MatMulInteger", [q, w, x_zero, *zeros], (*shape[:-1], d.facts[w].shape[-1]), np.int32)
     return d.same("Mul", [d.cast(total, np.float32), d.same("Mul", [x_scale, scale])])
 
 
