@@ -227,6 +227,29 @@ def test_json_holds_all_but_the_data(three):
     assert {one["layer"] for one in plain["layers"]} == {one.layer for one in report.layers}
 
 
+def test_nothing_is_said_where_f32_gives_no_number(three):
+    """A NaN in the data stays in the states behind it: those steps are no steps without an error."""
+    source, x, _ = three
+    x = x[:40].copy()
+    clean = lstm_infer.compare_precision(source, x[:10], within=1e-3, long_run=0)
+    x[10].flat[0] = np.nan
+    report = lstm_infer.compare_precision(source, x, within=1e-3, long_run=1000)
+    want = lstm_infer.load(source).stream().run(x)
+    share = np.isnan(want).mean()
+    assert share > 0.5
+    for row, other in zip(report.rows[1:], clean.rows[1:], strict=True):
+        (one,), (rest,) = row.outputs, other.outputs
+        assert (one.largest, one.compared) == (rest.largest, pytest.approx(1 - share))
+        assert one.mean == pytest.approx(rest.mean) and one.differing == pytest.approx(rest.differing)
+        assert [np.isnan(p.largest) for p in row.growth] == [False, True, True]
+        assert row.growth[0].mean == pytest.approx(rest.mean)
+    assert report.advice == clean.advice
+    assert f"{share:.1%} of its values are NaN in f32" in str(report) and "NaN" not in str(clean)
+    assert json.loads(json.dumps(report.to_dict(), allow_nan=False))["rows"][1]["growth"][1]["largest"] is None
+    with pytest.raises(lstm_infer.FeedError, match="all that the model gives for this data in f32 is NaN"):
+        lstm_infer.compare_precision(source, np.full_like(x, np.nan), within=1e-3)
+
+
 @pytest.mark.parametrize(
     "options, said",
     [

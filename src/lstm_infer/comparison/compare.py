@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import given
 from ..drive.inputs import stream_spec
-from ..errors import ArgumentError, NotStreamableError
+from ..errors import ArgumentError, FeedError, NotStreamableError
 from ..model import Model, load
 from ..program.precision import KINDS
 from .choose import F32, Found, as_dict, choose
@@ -75,7 +75,7 @@ def compare_precision(
     ArgumentError
         A precision is unknown, `within` no positive number, or an argument of another kind.
     FeedError, ShapeError, DtypeError
-        `feeds` do not fit the model.
+        `feeds` do not fit the model, or f32 gives NaN alone for them.
     LstmInferError
         The model is refused by `load`.
 
@@ -134,6 +134,10 @@ class _Comparison:
         self.found: dict[str, tuple[OutputError, ...]] = {}
         self.sizes: dict[str, tuple[int, int]] = {}
         self._add(F32, model)
+        if self.found[F32] and not any(one.compared for one in self.found[F32]):
+            raise FeedError(
+                "feeds: all that the model gives for this data in f32 is NaN, so there is nothing to compare"
+            )
         for kind in kinds:
             tell(kind)
             self._add(kind, model._held_as(kind))

@@ -36,6 +36,11 @@ def difference(got: NDArray[Any], want: NDArray[Any]) -> NDArray[np.float64]:
     return np.where(np.isnan(d), np.inf, d)
 
 
+def _both_nan(got: NDArray[Any], want: NDArray[Any]) -> NDArray[np.bool_]:
+    """Where there is nothing to compare."""
+    return np.isnan(got.astype(np.float64)) & np.isnan(want.astype(np.float64))
+
+
 def errors(got: Mapping[str, NDArray[Any]], want: Mapping[str, NDArray[Any]]) -> tuple[OutputError, ...]:
     """Of each output that holds numbers."""
     found = []
@@ -47,7 +52,10 @@ def errors(got: Mapping[str, NDArray[Any]], want: Mapping[str, NDArray[Any]]) ->
         span = float(finite.max() - finite.min()) if finite.size else 0.0
         largest = float(d.max())
         relative = 0.0 if not largest else largest / span if span else np.inf
-        found.append(OutputError(name, largest, float(d.mean()), span, relative, float((d > 0).mean())))
+        some = d[~_both_nan(got[name], reference)]
+        mean, differing = (float(some.mean()), float((some > 0).mean())) if some.size else (0.0, 0.0)
+        compared = 1 - float(np.isnan(reference.astype(np.float64)).mean())
+        found.append(OutputError(name, largest, mean, span, relative, differing, compared))
     return tuple(found)
 
 
@@ -103,15 +111,14 @@ class _Sum:
         for name, reference in want.items():
             other = got[name]
             if reference is not None and other is not None and reference.size and reference.dtype.kind in "biuf":
-                d = difference(other, reference)
-                self.largest, self.total, self.n = (
-                    max(self.largest, float(d.max())),
-                    self.total + d.sum(),
-                    self.n + d.size,
-                )
+                d = difference(other, reference)[~_both_nan(other, reference)]
+                self.largest = max(self.largest, float(d.max(initial=0.0)))
+                self.total, self.n = self.total + d.sum(), self.n + d.size
 
     def point(self, steps: int) -> GrowthPoint:
-        return GrowthPoint(steps, self.largest, float(self.total / self.n) if self.n else 0.0)
+        if not self.n:
+            return GrowthPoint(steps, np.nan, np.nan)
+        return GrowthPoint(steps, self.largest, float(self.total / self.n))
 
 
 def step_times(models: Mapping[str, Model], feeds: Feeds, rounds: int) -> dict[str, float]:

@@ -29,6 +29,9 @@ class OutputError:
         `largest` over `range`; 0 where they agree.
     differing : float
         Share of values that are not the same.
+    compared : float
+        Share of values that are numbers in f32. Where both sides are NaN there is nothing to compare: `mean` and `differing`
+        are those of the rest.
     """
 
     output: str
@@ -37,6 +40,7 @@ class OutputError:
     range: float
     relative: float
     differing: float
+    compared: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -48,7 +52,7 @@ class GrowthPoint:
     steps : int
         Steps from the beginning.
     largest, mean : float
-        Of |difference| from f32.
+        Of |difference| from f32; NaN where neither side gave a number.
     """
 
     steps: int

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from math import isfinite
+from math import isfinite, isnan
 from typing import Any, NamedTuple, Protocol
 
 from ..drive.tables import plain_table
@@ -84,7 +84,13 @@ def _outputs(report: _Report) -> Table:
         for row in report.rows[1:]
         for one in row.outputs
     ]  # fmt: skip
-    return Table("each output", ["output", "", "largest", "mean", "range", "of range", "differ"], rows, [])
+    notes = [
+        f"{one.output}: {1 - one.compared:.1%} of its values are NaN in f32 on this data, and say nothing; the errors are those of "
+        "the rest"
+        for one in (report.rows[1].outputs if len(report.rows) > 1 else ())
+        if one.compared < 1
+    ]
+    return Table("each output", ["output", "", "largest", "mean", "range", "of range", "differ"], rows, notes)
 
 
 def _layers(report: _Report) -> Iterator[Table]:
@@ -138,7 +144,7 @@ def _mix(report: _Report) -> Iterator[Table]:
     smaller = mix.packed < first.packed
     none = ["no smaller mix stays inside"] * (not smaller)
     slower = ["this mix is smaller, but not faster than f32 here"] * (smaller and mix.us >= mix.us_f32)
-    beyond = max((point.largest for point in mix.growth), default=0.0)
+    beyond = max((point.largest for point in mix.growth if not isnan(point.largest)), default=0.0)
     grows = [f"over the long run its error reaches {_error(beyond)}"] * (beyond > mix.within)
     constants = f"constants={_plain_constants(report.constants)}, " if report.constants else ""
     paste = ["to paste:", f"    lstm_infer.load({report.model!r}, {constants}precision={dict(mix.precision)})"]
@@ -150,7 +156,7 @@ def _plain_constants(constants: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _error(value: float) -> str:
-    return "0" if value == 0 else f"{value:.1e}"
+    return "0" if value == 0 else "-" if isnan(value) else f"{value:.1e}"
 
 
 def _share(value: float) -> str:
