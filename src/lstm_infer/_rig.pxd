@@ -11,11 +11,11 @@ from lstm_infer._stream cimport MAX_PORTS, MAX_RANK, Held
 cdef extern from *:
     """
     /* Have memory fetched that is read and written soon: the rest of a long stretch comes as it is read. */
-    static inline void li_fetch(const char *at, int64_t n)
+    static inline void li_fetch(const void *at, int64_t n)
     {
     #if defined(__GNUC__)
         for (int64_t i = 0; i < n && i < 1024; i += 64)
-            __builtin_prefetch(at + i, 1);
+            __builtin_prefetch((const char *)at + i, 1);
     #else
         (void)at, (void)n;
     #endif

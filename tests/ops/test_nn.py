@@ -351,6 +351,12 @@ def test_blocks_of_scales_fit() -> None:
         lstm_infer.load(made).run({"x0": x, "x1": f32(4, 3)})
 
 
+def test_a_block_longer_than_any_axis_takes_no_memory() -> None:
+    x, scale = whole(4, 6, dtype="int8"), np.abs(f32(4, 1)) + np.float32(0.3)
+    made = model("DequantizeLinear", [x, scale], {"axis": 1, "block_size": 2**40}, opset=21, consts={1})
+    np.testing.assert_array_equal(next(iter(lstm_infer.load(made).run({"x0": x}).values())), x * scale)
+
+
 @pytest.mark.parametrize("dtype", ["int8", "uint8", "int16"])
 def test_what_quantisers_wrote_before_onnx_had_it(dtype: str) -> None:
     x, scale, zero = f32(3, 4, 5, scale=100), np.array([0.5, 1, 2, 0.3], np.float32), whole(4, dtype=dtype)

@@ -82,7 +82,7 @@ def laid(node: Node, x: Fact, param: Any, name: str) -> Any:
     if not (shape and _block(node)):
         return param.reshape(shape)
     axis = normal_axis(node, int(attr(node, "axis", 1)), len(x.shape))
-    return np.repeat(param, _block(node), axis).take(range(x.shape[axis]), axis)
+    return param.take(np.arange(x.shape[axis]) // _block(node), axis)
 
 
 def placed(node: Node, b: Builder, index: int) -> View | None:
