@@ -27,7 +27,7 @@ from .registry import Op, attr, known, need, register
 def infer_nonzero(node: Node, ins: list[Fact | None]) -> list[Fact]:
     x: Any = known(node, need(node, ins, 0), "a shape (the number of elements that are not 0)")
     work.ahead(node, 2 + x.ndim, need(node, ins, 0))
-    return [Fact.of(np.array(np.nonzero(np.atleast_1d(x)), np.int64))]
+    return [Fact.of(evaluate_nonzero(node, [x])[0])]
 
 
 def evaluate_nonzero(node: Node, ins: list[Array | None]) -> list[Array]:

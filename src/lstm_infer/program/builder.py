@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from .. import _core
 from ..errors import UnsupportedOpError
 from ..graph.fact import Fact
 from ..graph.ir import Array, Node
@@ -207,8 +206,6 @@ class Builder:
         """An element-wise program: `ops` are (code, register, ...); inputs are registers 0 .. n-1, each instruction
         makes the next register, the last one is stored to `out`. Inputs broadcast to the shape of `out`.
         ints: computed in int64 instead of float32. Loads and stores convert. fits: see MapCall."""
-        if len(ins) >= _core.MAP_REGS:
-            raise UnsupportedOpError(f"{self._node}: {len(ins)} inputs are more than an element-wise operator takes")
         self._map(ints, ins, ops, [(out, len(ins) + len(ops) - 1)], fits)
 
     def maps(self, ins: Sequence[View], ops: Sequence[tuple[Any, ...]], outs: Sequence[View]) -> None:

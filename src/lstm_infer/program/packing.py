@@ -94,7 +94,7 @@ def quantized(values: Array) -> tuple[Array, Array]:
     scale = (most / np.float32(127)).astype(np.float32)
     scale[most < TINY] = 0
     q = np.rint(values / np.where(scale == 0, np.float32(1), scale)[..., None])
-    return np.where(scale[..., None] == 0, 0, np.clip(q, -127, 127)).astype(np.int8), scale
+    return np.clip(q, -127, 127).astype(np.int8), scale
 
 
 def _packed_f32(parts: Sequence[Array], panel: int, starts: Sequence[int]) -> Array:

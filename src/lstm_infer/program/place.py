@@ -83,7 +83,7 @@ class _Lives:
 
 def place(calls: Sequence[AnyCall]) -> int:
     """Offsets of all arena buffers: each lives from its first to its last call; best fit among the free gaps."""
-    free: list[tuple[int, int]] = []  # (offset, n_bytes), sorted by offset
+    free: list[tuple[int, int]] = []  # (offset, n_bytes)
     top = 0
     alive: list[tuple[int, int, Buffer]] = []  # (last, order, buffer), a heap
     for order, (first, last, buffer) in enumerate(_Lives(calls).spans()):
@@ -97,7 +97,6 @@ def place(calls: Sequence[AnyCall]) -> int:
             free.remove((offset, size))
             if size > need:
                 free.append((offset + need, size - need))
-                free.sort()
         else:
             offset, top = top, top + need
         buffer.offset = offset
