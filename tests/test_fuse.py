@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+import lstm_infer
 from lstm_infer import _core
 from lstm_infer.graph.fact import Fact
 from lstm_infer.graph.ir import Array
@@ -149,3 +150,19 @@ def test_phases_of_a_transposed_convolution_store_into_a_concat(isa: str) -> Non
     assert set(slots) == {"conv_f32"}
     two, _ = run_values(whole, {"w": w}, feed, [1, 3, 10, 36], isa)
     np.testing.assert_array_equal(two, np.concatenate([one, one], 3))
+
+
+def test_an_activation_behind_one_that_a_product_has_already() -> None:
+    rng = np.random.default_rng(0)
+    weights = rng.standard_normal((4, 3, 1)).astype(np.float32)
+    nodes = [
+        helper.make_node("FusedConv", ["x", "w"], ["gate"], domain="com.microsoft", activation="Sigmoid"),
+        helper.make_node("Tanh", ["gate"], ["y"]),
+    ]
+    ports = [helper.make_tensor_value_info(n, TensorProto.FLOAT, s) for n, s in (("x", [1, 3, 9]), ("y", [1, 4, 9]))]
+    graph = helper.make_graph(nodes, "g", ports[:1], ports[1:], [numpy_helper.from_array(weights, "w")])
+    imports = [helper.make_opsetid("", 17), helper.make_opsetid("com.microsoft", 1)]
+    x = rng.standard_normal((1, 3, 9)).astype(np.float32)
+    made = lstm_infer.load(helper.make_model(graph, opset_imports=imports, ir_version=8).SerializeToString())
+    want = np.tanh(1 / (1 + np.exp(-(weights[:, :, 0] @ x))))
+    np.testing.assert_allclose(made.run({"x": x})["y"], want, rtol=1e-5)

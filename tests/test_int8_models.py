@@ -93,6 +93,12 @@ def test_a_layer_of_few_weights_stays_in_f32() -> None:
     assert held.precision == "f32" and "no faster in 8 bits" in held.why
 
 
+@pytest.mark.parametrize(("inputs", "hidden", "kind"), [(2, 63, "f32"), (96, 32, "int8")], ids=["4095", "4096"])
+def test_where_few_weights_end(inputs: int, hidden: int, kind: str) -> None:
+    (held,) = lstm_infer.load(layer("RNN", inputs=inputs, hidden=hidden), precision="int8").layers
+    assert (held.n_weights, held.precision) == (hidden * (inputs + hidden), kind)
+
+
 def product(op: str, k: int, m: int, n: int = 5) -> tuple[bytes, np.ndarray]:
     import onnx
     from onnx import TensorProto, helper, numpy_helper

@@ -14,6 +14,7 @@ import zipfile
 
 import numpy as np
 import pytest
+from onnx import helper
 
 import lstm_infer
 import lstm_infer.onnxruntime as ort
@@ -46,6 +47,19 @@ def plain():
 def with_states():
     """A model whose states are ports."""
     return lstm_infer.load(stream_models.state_io())
+
+
+def of_any_size():
+    """One frame [1, N] and a state."""
+    ports = [helper.make_tensor_value_info(*port) for port in
+             (("x", 1, [1, "N"]), ("s", 1, [1, 1]), ("y", 1, [1, 1]), ("next", 1, [1, 1]))]  # fmt: skip
+    nodes = [
+        helper.make_node("ReduceMean", ["x"], ["mean"], axes=[1]),
+        helper.make_node("Add", ["mean", "s"], ["y"]),
+        helper.make_node("Tanh", ["y"], ["next"]),
+    ]
+    graph = helper.make_graph(nodes, "g", ports[:2], ports[2:])
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
 
 
 def look_ahead():
@@ -403,6 +417,11 @@ MORE = {
         lambda: lstm_infer.load(stream_models.hidden_state()).stream(2).run(CHUNK),
         ShapeError,
         "the stream was made for 2 signals, one takes model.stream()",
+    ),
+    "samples into a frame of any size": (
+        lambda: lstm_infer.load(of_any_size()).stream().step(np.zeros(9, np.float32)),
+        ShapeError,
+        "write x.reshape(1, -1)",
     ),
     "a mask of rows": (
         lambda: lstm_infer.load(stream_models.hidden_state()).stream(2).reset(rows=[True, False]),

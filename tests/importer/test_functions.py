@@ -55,6 +55,12 @@ def test_without_a_list_of_what_is_built_nodes_stay() -> None:
     assert "Attention" not in {node.op for node in importer.read(made, is_built).nodes}
 
 
+def test_an_operator_stays_from_the_first_opset_that_is_built() -> None:
+    feeds = {"x": f32(2, 6, 5), "s": f32(6), "b": f32(6)}
+    made = one("GroupNormalization", feeds, 21, num_groups=3)
+    assert [node.op for node in importer.read(made, is_built).nodes] == ["GroupNormalization"]
+
+
 @pytest.mark.parametrize("op", ["HannWindow", "HammingWindow", "BlackmanWindow"])
 @pytest.mark.parametrize("periodic", [0, 1])
 def test_windows(op: str, periodic: int) -> None:

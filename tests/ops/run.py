@@ -11,8 +11,10 @@ from onnx import helper, numpy_helper
 from lstm_infer import _core
 from lstm_infer.graph.fact import Fact
 from lstm_infer.graph.ir import Array
+from lstm_infer.graph.links import Link
 from lstm_infer.importer import read
 from lstm_infer.lower import builder, lower
+from lstm_infer.ops import registry
 from lstm_infer.program.assemble import assemble
 from lstm_infer.program.store import ConstStore
 from lstm_infer.walk.walk import walk
@@ -107,3 +109,60 @@ def close(got: Array, want: Array) -> None:
         np.testing.assert_allclose(got.astype(np.float64), want.astype(np.float64), rtol=1e-4, atol=1e-5)
     else:
         np.testing.assert_array_equal(got, want)
+
+
+def reached(link: Link, n_in: int, n_out: int) -> dict[int, set[int]]:
+    """For each position of an input axis: the positions of the output axis that may change with it."""
+    if link.kind == "same":
+        return {p: {p} for p in range(n_in)}
+    if link.kind == "whole":
+        return {p: set(range(n_out)) for p in range(n_in)}
+    if link.kind == "scan":
+        return {p: set(range(p, n_out)) for p in range(n_in)}
+    if link.kind == "spread":
+        return {p: set(range(p * link.info, (p + 1) * link.info)) for p in range(n_in)}
+    if link.kind == "slice":
+        taken = list(range(*link.info))
+        return {p: {place for place, q in enumerate(taken) if q == p} for p in range(n_in)}
+    assert link.kind == "window"
+    w = link.info
+    reads = [range(q * w.stride - w.pad_begin, q * w.stride - w.pad_begin + w.kernel * w.dilation, w.dilation)
+             for q in range(n_out)]  # fmt: skip
+    return {p: {q for q in range(n_out) if p in reads[q]} for p in range(n_in)}
+
+
+def links_hold(made: onnx.ModelProto, feeds: dict[str, Array], most: int | None = None) -> None:
+    """Changing one position of a linked axis changes nothing but what the link says. `most`: positions of an axis."""
+    graph = read(made)
+    walked = walk(graph, {port.name: Fact(feeds[port.name].shape, feeds[port.name].dtype) for port in graph.inputs})
+    for node in walked.nodes:
+        op = registry.find(node)
+        if op.reshapes or op.stepwise:
+            continue
+        arrays: list[Any] = [feeds.get(name, walked.facts[name].const) if name else None for name in node.inputs]
+        ins = [walked.facts[name] if name else None for name in node.inputs]
+        with np.errstate(all="ignore"):
+            before = op.evaluate(node, arrays)
+        for link in op.flow(node, ins, op.infer(node, ins)):
+            x = arrays[link.input]
+            if link.kind == "last" or (link.input and node.op in INDICES):
+                continue  # another index could lie outside
+            if node.op in ("Div", "Mod") and link.input and x.dtype.kind in "iu":
+                continue  # 0 is refused
+            n = x.shape[link.axis]
+            for p in range(n) if most is None or n <= most else sorted({*range(most - 1), n - 1}):
+                changed = np.array(x)
+                changed[(slice(None),) * link.axis + (p,)] = changed[(slice(None),) * link.axis + (p,)] == 0
+                with np.errstate(all="ignore"):
+                    after = op.evaluate(node, [changed if k == link.input else a for k, a in enumerate(arrays)])
+                a, b = before[link.output], after[link.output]
+                differ = ~((a == b) | ((a != a) & (b != b)))
+                if link.kind == "pick":
+                    assert p == link.info % n or not differ.any()
+                    continue
+                may = reached(link, n, a.shape[link.out_axis])[p]
+                rest = [q for q in range(a.shape[link.out_axis]) if q not in may]
+                assert not differ.take(rest, link.out_axis).any(), (link, p)
+
+
+INDICES = ("Gather", "GatherElements", "GatherND", "ScatterND", "ReverseSequence", "CastLike")

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from run import ISAS, close, expected, folded, model, through_plan
+from run import ISAS, close, expected, folded, links_hold, model, through_plan
 
 import lstm_infer
 from lstm_infer.errors import OnnxImportError, ShapeError, UnsupportedOpError
@@ -51,6 +51,7 @@ def check(
             close(got, ref)
         if slots is not None:
             assert set(used) == set(slots), used
+    links_hold(made, feeds, 4)
 
 
 # ---- products -----------------------------------------------------------------------------------------------
@@ -79,6 +80,7 @@ def test_fused_gemm(name: str, consts: tuple[int, ...]) -> None:
     more = {"activation_alpha": 0.3} if name == "LeakyRelu" else {}
     ins = [f32(3, 4), f32(4, 20), f32(20)]
     check("FusedGemm", ins, consts=consts, domain="com.microsoft", opset=1, activation=name, **more)
+    check("FusedGemm", ins[:2], consts=consts[:1], domain="com.microsoft", opset=1, activation=name, **more)
 
 
 # ---- softmax ------------------------------------------------------------------------------------------------

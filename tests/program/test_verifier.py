@@ -209,6 +209,17 @@ def test_a_loop_in_a_loop() -> None:
     refused(PlanWords([loop(slices=[(IN, 0, 16)])], [over]), "table lies in the table of a loop")
 
 
+def test_how_deep_plans_lie_in_each_other() -> None:
+    def nested(depth: int) -> PlanWords:
+        plan = PlanWords([copied((ARENA, 0), (IN, 0))])
+        for _ in range(depth):
+            plan = PlanWords([("branch", words(0, -1, IN, 0))], [plan])
+        return plan
+
+    verify(nested(16), memories())
+    refused(nested(17), "branches in each other")
+
+
 def test_branches() -> None:
     taken = PlanWords([copied((ARENA, 0), (IN, 0))])
     verify(PlanWords([("branch", words(0, -1, IN, 63))], [taken]), memories())

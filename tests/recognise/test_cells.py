@@ -411,8 +411,8 @@ def unrolled(seed, n, kind, *, project, tail, axis, layers=1):
             outs.append(h)
         steps, width = outs, size
         project = False
-    if tail == "head":
-        w, b = net.const(net.weight(size, size)), net.const(net.weight(size))
+    if tail in ("head", "fed head"):
+        w, b = net.const(net.weight(size, size)), "b" if tail == "fed head" else net.const(net.weight(size))
         outs = [net.op("Relu", net.op("Gemm", h, w, b)) for h in outs]
     if tail == "last":
         net.op("Relu", outs[-1], out="y")
@@ -426,6 +426,7 @@ def unrolled(seed, n, kind, *, project, tail, axis, layers=1):
         shape = [n, B, size] if axis == 0 else [B, n, size]
     x_shape = [n, B, 5] if axis == 0 else [B, n, 5]
     inputs = {"x": x_shape} if tail == "zeros" else {"x": x_shape, "h0": [B, size]}
+    inputs |= {"b": [size]} if tail == "fed head" else {}
     return net.model(inputs, {"y": shape}), {k: tuple(v) for k, v in inputs.items()}
 
 
@@ -442,6 +443,12 @@ def test_unrolled_layers_become_one(kind, project, tail, axis):
     short, _ = unrolled(11, 4, kind, project=project, tail=tail, axis=axis)  # the same weights, another length
     feeds = {k: np.ones([{"B": 2, 6: 4}.get(n, n) for n in s], np.float32) for k, s in shapes.items()}
     tolerances.like_onnxruntime(model.run(feeds)["y"], engine.onnxruntime_run(short, feeds)["y"])
+
+
+@pytest.mark.parametrize("kind", ["lstm", "rnn"])
+def test_a_head_behind_unrolled_steps_whose_bias_is_fed(kind):
+    data, shapes = unrolled(14, 6, kind, project=False, tail="fed head", axis=0)
+    check(data, shapes, 14, batches=(1, 2))
 
 
 @pytest.mark.parametrize("kind", ["lstm", "rnn"])

@@ -49,3 +49,17 @@ def test_pieces_and_the_tail_equal_the_whole(pads, cuts):
         there = [part[name] for part in parts if part[name] is not None]
         got = np.concatenate(there) if name.startswith("Y") else there[-1]
         tolerances.exact(got, value, f"{name}, pads {pads}, cut at {cuts}")
+
+
+def test_a_flushed_signal_is_flushed_in_its_snapshot():
+    ahead = model([1, 1])
+    x = np.random.default_rng(4).normal(0, 1, (5, 1, 3)).astype(np.float32)
+    stream, other = ahead.stream(), model([1, 1]).stream()  # of another load, which knows no such snapshot
+    stream.run(x)
+    stream.flush()
+    other.restore(stream.snapshot())
+    with pytest.raises(lstm_infer.StateError, match="was flushed"):
+        other.run(x)
+    other.reset()
+    stream.reset()
+    tolerances.exact(other.run(x)["Y2"], stream.run(x)["Y2"], "behind a reset")

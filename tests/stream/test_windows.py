@@ -80,6 +80,37 @@ def test_a_transposed_convolution_without_a_stride_is_a_window(attrs, batch):
         tolerances.exact(got, whole, f"cut at {list(cuts)}")
 
 
+def test_a_scan_takes_inputs_of_different_lag():
+    """What a convolution looked ahead for, and the signal itself, which waits for it."""
+    ports = [helper.make_tensor_value_info(name, FLOAT, ["B", 3]) for name in ("h", "ct", "xt", "next", "each")]
+    body = [
+        helper.make_node("Mul", ["h", "half"], ["less"]),
+        helper.make_node("Sin", ["ct"], ["wave"]),
+        helper.make_node("Sub", ["wave", "xt"], ["apart"]),
+        helper.make_node("Add", ["less", "apart"], ["next"]),
+        helper.make_node("CumSum", ["next", "last"], ["each"]),
+    ]
+    nodes = [
+        helper.make_node("Conv", ["x", "K"], ["c"], name="conv", pads=[1, 1]),
+        helper.make_node("Transpose", ["c"], ["cs"], perm=[2, 0, 1]),
+        helper.make_node("Transpose", ["x"], ["xs"], perm=[2, 0, 1]),
+        helper.make_node("Shape", ["xs"], ["b"], start=1, end=2),
+        helper.make_node("Concat", ["b", "width"], ["size"], axis=0),
+        helper.make_node("ConstantOfShape", ["size"], ["h0"]),
+        helper.make_node("Scan", ["h0", "cs", "xs"], ["hn", "seq"], name="scan", num_scan_inputs=2,
+                         body=helper.make_graph(body, "body", ports[:3], ports[3:])),
+        helper.make_node("Transpose", ["seq"], ["y"], perm=[1, 2, 0]),
+    ]  # fmt: skip
+    consts = {"half": np.float32(0.5), "last": np.array(-1), "width": np.array([3]), "K": draw(3, 3, 3)}
+    made = model(nodes, ["B", 3, "T"], ["B", 3, None], consts)
+    x = draw(2, 3, 17)
+    whole = made.run({"x": x})["y"]
+    for cuts in ([], range(1, 17), [3, 4, 11]):
+        got, stream = pieces(made, x, list(cuts), 2, batch=2)
+        tolerances.exact(got, whole, f"cut at {list(cuts)}")
+        assert stream.lag == 1
+
+
 def test_a_transposed_convolution_with_a_stride_is_refused_by_name():
     node = helper.make_node("ConvTranspose", ["u", "K"], ["y"], name="up", strides=[2])
     with pytest.raises(lstm_infer.NotStreamableError) as caught:
