@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from onnx import helper, numpy_helper
 
 import lstm_infer
 import models_build
@@ -150,6 +151,37 @@ def test_a_convolution_in_a_stream(monkeypatch: pytest.MonkeyPatch) -> None:
     stream = model.stream()
     parts = [stream.run(np.ascontiguousarray(part)) for part in np.split(x, 20, axis=info.time_axis)]
     np.testing.assert_array_equal(np.concatenate(parts, axis=out.time_axis), whole)
+
+
+@pytest.mark.parametrize("pads", [(4, 0), (2, 2)])
+@pytest.mark.parametrize("isa", [name for name, runnable in _core.list_isas() if runnable])
+def test_a_sequence_shorter_than_a_kernel_has_the_bits_of_a_longer_one(pads: tuple[int, int], isa: str) -> None:
+    """What a short one sees of the kernel is a part, whose largest weight may be another."""
+    rng = np.random.default_rng(0)
+    w = rng.standard_normal((48, 32, 5)).astype(np.float32)
+    w[..., 0] *= 5
+    w[..., -1] *= 3
+    gates = {"W": rng.standard_normal((1, 12, 48)), "R": rng.standard_normal((1, 12, 4))}
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["c"], name="conv", pads=pads),
+        helper.make_node("Transpose", ["c"], ["t"], perm=[2, 0, 1]),
+        helper.make_node("GRU", ["t", "W", "R"], ["y"], hidden_size=4),
+    ]
+    ports = [
+        helper.make_tensor_value_info(n, 1, s) for n, s in (("x", ["B", 32, "T"]), ("c", ["B", 48, None]), ("y", None))
+    ]
+    inits = [numpy_helper.from_array(a.astype(np.float32), n) for n, a in {"w": w, **gates}.items()]
+    graph = helper.make_graph(nodes, "short", ports[:1], ports[1:], inits)
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    model = lstm_infer.load(made, precision="int8", isa=isa)
+    assert model.layers[0].precision == "int8"
+    x = rng.standard_normal((1, 32, 9)).astype(np.float32)
+    long = model.run({"x": x})["c"]
+    for T in range(1, 9):
+        short, stream = model.run({"x": x[..., :T]})["c"], model.stream()
+        np.testing.assert_array_equal(short[..., : max(T - pads[1], 0)], long[..., : max(T - pads[1], 0)])
+        parts = [stream.run(x[..., :T])["c"], *([stream.flush()["c"]] if stream.lag else [])]
+        np.testing.assert_array_equal(np.concatenate(parts, -1), short)
 
 
 @pytest.mark.parametrize("directions", [1, 2])

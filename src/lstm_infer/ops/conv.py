@@ -169,12 +169,13 @@ def convolve(
 ) -> None:
     """y = act(Conv(x, w, bias)) with constant weights. key: of the packed copy, where w was made just now.
 
-    Terms that see nothing but padding at every position are left out. pad_planes: x with zeros around it is laid out once,
+    Terms that see nothing but padding at every position are left out, but for weights of 8 bits: their scale is that of the
+    whole filter, at every length. pad_planes: x with zeros around it is laid out once,
     where several lines of positions read the same rows; else each line has its rows copied. kind: how weights are held.
     node: whose weights they are.
     """
     key, keep = key or ("conv", mark(w)), w if keep is None else keep
-    seen = met(s)
+    seen = tuple(slice(0, n) for n in s.kernel) if kind == "int8" else met(s)
     begin = tuple(p - at.start * d for p, at, d in zip(s.begin, seen, s.dilation, strict=True))
     kernel = tuple(at.stop - at.start for at in seen)
     x, s = _from_first(x, replace(s, kernel=kernel, begin=begin))
@@ -226,7 +227,7 @@ def _packed(
         b.packed(Panels(kind, len(some) * n * panel, (*key, *some[:1])), partial(pack, some), keep) for some in each
     ]
     if node is not None and kernel == w.shape[2:] and (kind != "int8" or prod(kernel) == 1):
-        # of a kernel in 8 bits other sizes may see, and quantise, a part
+        # the weights of a wider kernel in 8 bits are kept beside it
         at = [(view, i * n) for view, some in zip(held, each, strict=True) for i in range(len(some))]
         b.store.stands(node, w, kind, [Piece(view, 1, m, k, panel, 0, first) for view, first in at])
     return held
