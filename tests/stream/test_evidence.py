@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 import lstm_infer
 import tolerances
-from lstm_infer.errors import StateError
+from lstm_infer.errors import NotStreamableError, StateError
 
 FLOAT, INT = TensorProto.FLOAT, TensorProto.INT64
 N, H = 4, 6
@@ -578,6 +578,27 @@ def test_a_cache_that_leaves_longer_than_it_came_is_no_state(n, beside: bool, na
         assert cache not in lstm_infer.load(data).streaming.pairs
     with pytest.raises(StateError, match="cannot be the next value"):
         lstm_infer.load(data, states={cache: whole}).stream()
+
+
+def test_the_only_input_beside_what_is_made_of_it_is_no_cache() -> None:
+    """Features joined with those that a Conv over time makes of them, as in dense networks."""
+    nodes = [
+        helper.make_node("Conv", ["x", "K"], ["c"], pads=[2, 0]),
+        helper.make_node("Concat", ["x", "c"], ["y"], axis=1),
+    ]
+    kernel = np.random.default_rng(0).normal(size=(3, 4, 3)).astype(np.float32)
+    ports = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, n, "T"]) for name, n in (("x", 4), ("y", 7))]
+    graph = helper.make_graph(nodes, "dense", ports[:1], ports[1:], [numpy_helper.from_array(kernel, "K")])
+    data = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
+    with pytest.raises(NotStreamableError, match=re.escape("load(..., time_axis={'x': 2})")):
+        lstm_infer.load(data).stream()
+    model, x = (
+        lstm_infer.load(data, time_axis={"x": 2}),
+        np.random.default_rng(1).normal(size=(1, 4, 9)).astype(np.float32),
+    )
+    stream = model.stream()
+    steps = [stream.step(x[..., t : t + 1]) for t in range(9)]
+    np.testing.assert_array_equal(np.concatenate(steps, 2), model.run({"x": x})["y"])
 
 
 @pytest.mark.parametrize("neutral", [False, True])

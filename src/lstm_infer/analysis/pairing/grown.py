@@ -19,7 +19,8 @@ __all__ = ["refuse_grown", "refuse_half"]
 
 def refuse_grown(decided: Decided, inputs: Sequence[Port], outputs: Sequence[Port]) -> None:
     """An output joined of an input that is left, whole, and something else, so that it is longer: whoever calls the model
-    cuts it, or lets it grow. Their names say that it is the input's next value, or nothing else is carried.
+    cuts it, or lets it grow. Their names say that it is the input's next value, or nothing else is carried and something else
+    is fed: what is joined to the only input is made of that input, a signal beside what is made of it.
 
     Raises
     ------
@@ -31,7 +32,7 @@ def refuse_grown(decided: Decided, inputs: Sequence[Port], outputs: Sequence[Por
     if not found:
         return
     before, after = max(found, key=lambda two: (_named(scene, two[0], two[1]), prod(scene.fact(two[0].name).shape)))
-    if _named(scene, before, after) or (scene.frames and not decided.pairs):
+    if _named(scene, before, after) or (scene.frames and not decided.pairs and len(free) > 1):
         raise StateError(
             f"the sizes of input {_shown(before)} and output {_shown(after)} differ: the output is the input joined with "
             "more, and nothing in the file cuts it for the next call; a state keeps its size: cut the output in the model to "
