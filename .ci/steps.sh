@@ -310,7 +310,7 @@ step_sanitize() {
         { tail -n 20 "$WORK/log/sanitized_build"; return 1; }
     # -s: pytest would swallow the report
     env ASAN_OPTIONS=detect_leaks=0 LD_PRELOAD="$(gcc -print-file-name=libasan.so) $(gcc -print-file-name=libubsan.so)" \
-        PYTHONMALLOC=malloc PYTHONPATH=src "$USER_PYTHON" -m pytest -s "${ALIKE[@]}" tests/kernels tests/stream tests/ops/test_read_once.py tests/test_core.py tests/test_call.py
+        PYTHONMALLOC=malloc PYTHONPATH=src "$USER_PYTHON" -m pytest -s "${ALIKE[@]}" tests/kernels tests/stream tests/ops/test_read_once.py tests/test_core.py tests/test_call.py tests/test_keys.py
     env ASAN_OPTIONS=detect_leaks=0 LD_PRELOAD="$(gcc -print-file-name=libasan.so) $(gcc -print-file-name=libubsan.so)" \
         PYTHONMALLOC=malloc PYTHONPATH=src "$USER_PYTHON" tools/fuzz_snapshot.py --n 5000 --seed "${LSTM_INFER_SEED:-1}"
     env ASAN_OPTIONS=detect_leaks=0 LD_PRELOAD="$(gcc -print-file-name=libasan.so) $(gcc -print-file-name=libubsan.so)" \

@@ -63,7 +63,8 @@ cdef inline uint64_t hashed(uint64_t seed, const char *key, int64_t n) noexcept 
         key += 8
         n -= 8
     word = 0
-    memcpy(&word, key, n)
+    if n:
+        memcpy(&word, key, n)
     return mixed(mixed(lane, word), seed)
 
 
@@ -120,7 +121,7 @@ cdef class KeyTable:
             raise ValueError(f"width: bytes of a key, or 0 for any, expected, got {width}")
         self.width = width
         self.seed = int.from_bytes(os.urandom(8), "little")
-        if not self.grown(AT_ONCE, 0):
+        if not self.grown(AT_ONCE, AT_ONCE):  # there is memory of keys, be they all empty
             raise MemoryError
 
     def __dealloc__(self):
