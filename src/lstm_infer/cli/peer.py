@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..conversion.stateful.runner import EXACT
 from ..drive.inputs import Feeds
 from ..errors import LstmInferError
 from ..graph.fact import Fact
@@ -25,10 +26,7 @@ from ..walk.walk import walk
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["EXACT", "MissingPeerError", "Reference", "holds_bytes", "open_session", "seeded", "survives"]
-
-EXACT = "session.x64quantprecision"
-"""Without it onnxruntime's sums of unsigned times signed bytes saturate at 16 bits on an x86 CPU that has no VNNI."""
+__all__ = ["MissingPeerError", "Reference", "holds_bytes", "open_session", "seeded", "survives"]
 
 SCALAR = "the scalar kernels, as nobody else reads a native file"
 

@@ -368,7 +368,7 @@ class _Builder:
 
         modernise(node, self._constant, add, self._label)
         _check_inputs(raw, node, self._label)  # behind modernise, which refuses old versions by name
-        small = small_type(node, lambda name: self._tensors.small.get(id(self._constant(name)), ""))
+        small = small_type(node, lambda name: self._tensors.small(self._constant(name)))
         if small:
             body.nodes.append(held_in(node, small, self._values.name(f"{name}/wide"), add))
             self._live.update(body.nodes[-1].inputs)

@@ -75,8 +75,12 @@ class Tensors:
     def __init__(self, external: ExternalData) -> None:
         self._external = external
         self.sparse_bytes = 0
-        self.small: dict[int, str] = {}
-        """Element types of less than a byte, by the id of the array, which the decoder keeps."""
+        self._small: dict[int, tuple[Array, str]] = {}
+        """Arrays of a type of less than a byte by their id, which stays their own as they are kept; and that type."""
+
+    def small(self, array: Array | None) -> str:
+        """The element type of an array that was read here, where it is less than a byte; else ""."""
+        return self._small.get(id(array), (None, ""))[1]
 
     def dense(self, tensor: onnx.TensorProto, where: str) -> Array:
         """The array of a TensorProto: bfloat16 as float32, 4- and 2-bit integers as int8 or uint8."""
@@ -89,7 +93,7 @@ class Tensors:
             return frozen((bits.astype(np.uint32) << 16).view(np.float32).reshape(shape))
         if name in _PACKED:
             array = frozen(self._packed(tensor, *_PACKED[name], count, where).reshape(shape))
-            self.small[id(array)] = name.lower()
+            self._small[id(array)] = array, name.lower()
             return array
         dtype = DTYPES.get(tensor.data_type)
         if dtype is None:

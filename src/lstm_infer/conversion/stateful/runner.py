@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ...errors import ConvertError
 
-__all__ = ["Run", "runner"]
+__all__ = ["EXACT", "Run", "runner"]
 
 EXACT = "session.x64quantprecision"
 """With it onnxruntime's sums of unsigned times signed bytes are exact on an x86 CPU without VNNI, where they saturate at 16
