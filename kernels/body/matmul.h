@@ -53,7 +53,7 @@ li_status LI_SLOT_OF(matmul)(const void *args, char *const *base)
     float *y = li_at(a->y, base);
     int32_t *rows = li_at(i8->scratch, base);
     const int64_t row = li_input_row(a->k);
-    const li_quantiser given = {i8->quantize, i8->weight_zeros, (float)i8->scale, (int32_t)i8->zero};
+    const li_quantiser given = {i8->quantize, i8->weight_zeros, (float)i8->scale, (int32_t)i8->zero, a->n == 1};
     const li_quantiser how = li_quantise_all(given, x, 1, 0, a->n, a->x_row, a->x_k, a->k);
     for (int64_t i = 0, n; i < a->n; i += n) {
         n = a->n - i < LI_QUANT_ROWS ? a->n - i : LI_QUANT_ROWS;

@@ -1,5 +1,5 @@
 /* Rows of floats as int8, for products of 8-bit numbers. Contract: li_kernels.h. A row is four words (scale, zero point, sum of
- * the inputs less their zero point, one that is left), then the inputs as vb_store leaves them. */
+ * the inputs less their zero point, is it the only one), then the inputs as vb_store leaves them. */
 #define LI_HEAD 4
 
 typedef struct li_quantiser {
@@ -7,7 +7,21 @@ typedef struct li_quantiser {
     int64_t zeros; /* weights have zero points */
     float scale;   /* GIVEN, and ALL_U8 once all rows are known */
     int32_t zero;
+    int alone; /* there is one row */
 } li_quantiser;
+
+/* LI_W inputs as they are held. Where four take two words, those of an only row lie otherwise. */
+LI_INLINE void li_hold(int32_t *to, vi q, int alone)
+{
+#if LI_PARTS == 2
+    if (alone) {
+        vb_store_alone(to, q);
+        return;
+    }
+#endif
+    (void)alone;
+    vb_store(to, q);
+}
 
 /* The bits of the largest of 0 and all x, and of the largest of 0 and all -x: floats of one sign lie in the order of their
  * bits, infinities and then NaN behind all others. */
@@ -87,25 +101,26 @@ LI_INLINE void li_quantise_row(int32_t *row, li_quantiser how, const float *x, i
     }
     const vi zero = vi_set1(how.zero), held = vi_set1(how.zero + LI_OFFSET);
     if (!(how.scale > 0.0f)) {
-        for (int64_t k = 0; k < K; k += LI_W, to += LI_W / 4 * LI_PARTS) { vb_store(to, held); }
+        for (int64_t k = 0; k < K; k += LI_W, to += LI_W / 4 * LI_PARTS) { li_hold(to, held, how.alone); }
     } else if (how.mode == LI_QUANT_ROW) {
         const vf factor = v_set1(by);
         for (int64_t k = 0; k < K; k += LI_W, to += LI_W / 4 * LI_PARTS) {
             const vi q = v_to_i(v_mul(li_row_part(x, step, k, K), factor));
             sum = vi_add(sum, q);
-            vb_store(to, vi_add(q, held));
+            li_hold(to, vi_add(q, held), how.alone);
         }
     } else {
         const vf scale = v_set1(how.scale), lo = v_to_f(vi_sub(vi_set1(-128), zero)), hi = v_to_f(vi_sub(vi_set1(127), zero));
         for (int64_t k = 0; k < K; k += LI_W, to += LI_W / 4 * LI_PARTS) {
             const vi q = v_to_i(v_min(v_max(v_div(li_row_part(x, step, k, K), scale), lo), hi));
             sum = vi_add(sum, q);
-            vb_store(to, vi_add(q, held));
+            li_hold(to, vi_add(q, held), how.alone);
         }
     }
     memcpy(row, &how.scale, sizeof(float));
     row[1] = how.zero + LI_OFFSET;
     row[2] = how.zeros ? vi_sum_all(sum) : 0;
+    row[3] = how.alone;
 }
 
 LI_NOINLINE void li_quantise_together(li_quantiser *how, const float *x, int64_t outer, int64_t outer_step, int64_t inner, int64_t inner_step,

@@ -181,8 +181,9 @@ def test_matmul(n, m, k, zeros, mode):
     same_bits(results)
 
 
+@pytest.mark.parametrize("n", [1, 2])
 @pytest.mark.parametrize("zeros", [False, True])
-def test_longest_sum(zeros):
+def test_longest_sum(zeros, n):
     """The largest sums that int32 holds: -128 times -128, and 255 times 255, as often as the contract allows."""
     k = 33025 if zeros else 131071
     w = Weights(np.random.default_rng(0), 1, 17, k, scale=0)
@@ -191,7 +192,7 @@ def test_longest_sum(zeros):
     w.w[0, ::2] = 127
     w.zero = np.where(w.w[:, :, 0] < 0, 127, -128).astype(np.int32) if zeros else None
     for q, zero in ((-128, 127 if zeros else 0), (127, -128 if zeros else 0)):
-        x = np.full((2, k), q - zero, F)
+        x = np.full((n, k), q - zero, F)
         rows = quantise(x, "GIVEN", (1.0, zero))
         assert np.all(rows[2] == q)
         want = w.sums(rows)[0][0]
