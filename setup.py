@@ -16,7 +16,9 @@ import os
 import re
 import runpy
 import shutil
+import sys
 import sysconfig
+from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
 
@@ -49,6 +51,8 @@ GNU_KERNEL = ["-std=c11", "-fvisibility=hidden", "-ffp-contract=off", "-fno-math
 MSVC_KERNEL = ["/std:c11", "/O2", "/fp:precise", "/W3"]
 GNU_DOOR = ["-fvisibility=hidden"]
 MSVC_DOOR = ["/O2"]
+
+CPUS = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 KERNELS = Path("kernels")
 WITH_KERNELS = "lstm_infer._core"
@@ -90,9 +94,11 @@ def gnu_flags(level: str) -> list[str]:
 
 
 class BuildExt(build_ext):
-    """build_ext that compiles the kernels first."""
+    """build_ext that compiles the kernels first, as many files at a time as there are CPUs."""
 
     def build_extensions(self) -> None:
+        if self.compiler.compiler_type != "msvc":
+            self.parallel = self.parallel or CPUS
         objects = self.compile_kernels()
         for ext in self.extensions:
             # assigned, not appended: this may run twice
@@ -107,30 +113,25 @@ class BuildExt(build_ext):
         isas = vector_isas()
         have = [(f"LI_HAVE_{isa}", "1") for isa in isas]
         baseline = sorted(map(str, [*KERNELS.glob("*.c"), *KERNELS.glob("isa/scalar*.c")]))
-        objects = self.compile_group("baseline", baseline, have, common)
-        for isa in isas:
-            flags = ISAS[isa][2] if msvc else [ZIG.get(flag, flag) if zig else flag for flag in ISAS[isa][1]]
-            objects += self.compile_group(
-                isa, [str(KERNELS / "isa" / f"{isa}.c")], [(f"LI_ISA_{isa}", "1")], common + flags
-            )
-        return objects
+        with ThreadPoolExecutor(self.parallel or 1) as pool:
+            jobs = []
+            for isa in isas:
+                flags = ISAS[isa][2] if msvc else [ZIG.get(flag, flag) if zig else flag for flag in ISAS[isa][1]]
+                source = str(KERNELS / "isa" / f"{isa}.c")
+                jobs.append(pool.submit(self.compile_one, isa, source, [(f"LI_ISA_{isa}", "1")], common + flags))
+            jobs += [pool.submit(self.compile_one, "baseline", source, have, common) for source in baseline]
+            return [job.result() for job in jobs]
 
-    def compile_group(
-        self, group: str, sources: list[str], macros: list[tuple[str, str]], flags: list[str]
-    ) -> list[str]:
-        """Compile what is out of date. One folder per group: object paths would collide otherwise."""
+    def compile_one(self, group: str, source: str, macros: list[tuple[str, str]], flags: list[str]) -> str:
+        """Compile a source if it is out of date. One folder per group: object paths would collide otherwise."""
         folder = os.path.join(self.build_temp, "kernels_" + group)
-        headers = max(os.path.getmtime(path) for path in depends())
-        objects = []
-        for source in sources:
-            (obj,) = self.compiler.object_filenames([source], output_dir=folder)
-            newest = max(headers, os.path.getmtime(source))
-            if self.force or not os.path.exists(obj) or os.path.getmtime(obj) < newest:
-                self.compiler.compile(
-                    [source], output_dir=folder, macros=macros, include_dirs=[str(KERNELS)], extra_postargs=flags
-                )
-            objects.append(obj)
-        return objects
+        (obj,) = self.compiler.object_filenames([source], output_dir=folder)
+        newest = max(os.path.getmtime(path) for path in [*depends(), source])
+        if self.force or not os.path.exists(obj) or os.path.getmtime(obj) < newest:
+            self.compiler.compile(
+                [source], output_dir=folder, macros=macros, include_dirs=[str(KERNELS)], extra_postargs=flags
+            )
+        return obj
 
 
 class BuildPy(build_py):
@@ -176,6 +177,7 @@ setup(
     ext_modules=cythonize(
         [extension(name) for name in ("_core", "_stream", "_states", "_rig", "_pool", "_keys", "_check")],
         include_path=["src"],
+        nthreads=CPUS if sys.platform == "linux" else 0,  # elsewhere each would run this file anew
         compiler_directives={
             "language_level": 3,
             "freethreading_compatible": True,

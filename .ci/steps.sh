@@ -248,7 +248,8 @@ step_neon() {
 # ---- 6. older CPUs under an emulator: a stray instruction ends the process ----
 
 step_oldcpus() {
-    local packages binary cpu isa
+    local packages binary cpu isa more=
+    [[ -z ${LSTM_INFER_LONG:-} ]] || more="tests/test_call.py tests/kernels"
     packages=$("$USER_PYTHON" -c 'import sysconfig; print(sysconfig.get_path("platlib"))')
     binary=$("$USER_PYTHON" -c 'import sys, os; print(os.path.realpath(sys.executable))')
     while read -r cpu isa tests; do
@@ -269,9 +270,9 @@ assert ran == '$isa', ran"
             LSTM_INFER_ISA=avx2 "$USER_PYTHON" tools/hash_outputs.py --few | diff - "$WORK/few_$cpu"
             echo "$cpu: the same bits as on this CPU"
         fi
-    done <<<'Nehalem scalar tests/test_core.py tests/test_call.py tests/kernels/test_reduce.py tests/kernels/test_move.py
-SandyBridge scalar tests/test_core.py tests/test_call.py
-Haswell avx2 tests/test_core.py tests/test_call.py tests/kernels/test_reduce.py'
+    done <<<"Nehalem scalar tests/test_core.py ${more:-tests/kernels/test_move.py}
+SandyBridge scalar tests/test_core.py
+Haswell avx2 tests/test_core.py ${more:-tests/kernels/test_reduce.py}"
 }
 
 # ---- 7. gcc and clang without a warning, and with the same bits ----
@@ -280,7 +281,7 @@ step_compilers() {
     local compiler lib
     for compiler in gcc clang; do
         copy_tree "$WORK/$compiler"
-        (cd "$WORK/$compiler" && CC=$compiler LDSHARED="$compiler -shared" "$DEV_PYTHON" setup.py build >"$WORK/log/$compiler" 2>&1) ||
+        (cd "$WORK/$compiler" && CC="${CC:+ccache }$compiler" LDSHARED="$compiler -shared" "$DEV_PYTHON" setup.py build >"$WORK/log/$compiler" 2>&1) ||
             { tail -n 20 "$WORK/log/$compiler"; return 1; }
         grep -c -- '-Wall -Wextra' "$WORK/log/$compiler" >/dev/null
         if grep ': warning: ' "$WORK/log/$compiler"; then
@@ -308,13 +309,15 @@ step_sanitize() {
     CC=gcc CFLAGS="-O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize=alignment -fno-sanitize-recover=undefined" \
         LDFLAGS="-fsanitize=address,undefined" LSTM_INFER_BUILD_ISAS=scalar,$isa "$DEV_PYTHON" setup.py build_ext --inplace >"$WORK/log/sanitized_build" 2>&1 ||
         { tail -n 20 "$WORK/log/sanitized_build"; return 1; }
-    # -s: pytest would swallow the report
-    env ASAN_OPTIONS=detect_leaks=0 LD_PRELOAD="$(gcc -print-file-name=libasan.so) $(gcc -print-file-name=libubsan.so)" \
-        PYTHONMALLOC=malloc PYTHONPATH=src "$USER_PYTHON" -m pytest -s "${ALIKE[@]}" tests/kernels tests/stream tests/ops/test_read_once.py tests/test_core.py tests/test_call.py tests/test_keys.py
-    env ASAN_OPTIONS=detect_leaks=0 LD_PRELOAD="$(gcc -print-file-name=libasan.so) $(gcc -print-file-name=libubsan.so)" \
-        PYTHONMALLOC=malloc PYTHONPATH=src "$USER_PYTHON" tools/fuzz_snapshot.py --n 5000 --seed "${LSTM_INFER_SEED:-1}"
-    env ASAN_OPTIONS=detect_leaks=0 LD_PRELOAD="$(gcc -print-file-name=libasan.so) $(gcc -print-file-name=libubsan.so)" \
-        PYTHONMALLOC=malloc PYTHONPATH=src "$USER_PYTHON" tools/fuzz_plans.py --n 10000 --seed "${LSTM_INFER_SEED:-1}"
+    sanitized() {
+        env ASAN_OPTIONS=detect_leaks=0 LD_PRELOAD="$(gcc -print-file-name=libasan.so) $(gcc -print-file-name=libubsan.so)" \
+            PYTHONMALLOC=malloc PYTHONPATH=src "$USER_PYTHON" "$@"
+    }
+    local tests=(tests/kernels tests/ops/test_read_once.py tests/test_core.py tests/test_call.py tests/test_keys.py)
+    if [[ ${LSTM_INFER_LONG:-} ]]; then tests+=(tests/stream tests/pool); else tests+=(tests/stream/test_{stream,snapshots,flush,failed_call}.py); fi
+    sanitized -m pytest -s "${ALIKE[@]}" "${tests[@]}" # -s: pytest would swallow the report
+    sanitized tools/fuzz_snapshot.py --n 5000 --seed "${LSTM_INFER_SEED:-1}"
+    sanitized tools/fuzz_plans.py --n 10000 --seed "${LSTM_INFER_SEED:-1}"
 }
 
 # ---- 9. broken files ----
