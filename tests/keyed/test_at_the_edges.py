@@ -105,6 +105,35 @@ def test_a_part_is_the_same_whatever_the_unit_of_a_timestamp() -> None:
     assert len(set(keyed.part_of(pa.table({"k": times}), "k", 1000).tolist())) > 45
 
 
+def test_a_part_is_the_same_whatever_the_unit_of_a_date_or_a_time() -> None:
+    counts = list(range(50))
+    days, seconds = pa.array(counts, pa.date32()), pa.array(counts, pa.time32("s"))
+    spans = pa.array([-1, *counts], pa.duration("s"))
+    for column, kinds in (
+        (days, [pa.date64()]),
+        (seconds, [pa.time32("ms"), pa.time64("us"), pa.time64("ns")]),
+        (spans, [pa.duration(unit) for unit in ("ms", "us", "ns")]),
+    ):
+        parts = [keyed.part_of(pa.table({"k": k}), "k", 1000).tolist() for k in (column, *map(column.cast, kinds))]
+        assert parts == parts[:1] * len(parts) and len(set(parts[0])) > 45
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (pa.array([1], pa.date32()), pa.array([86_400_001]).view(pa.date64())),
+        (pa.array([1], pa.time32("s")), pa.array([1500], pa.time32("ms"))),
+        (pa.array([1], pa.duration("ns")), pa.array([2**62], pa.duration("s"))),
+    ],
+)
+def test_a_date_or_a_time_that_the_first_type_does_not_hold(tokens: lstm_infer.Model, before: Any, after: Any) -> None:
+    scorer = keyed.Scorer(tokens, key="k", features="w")
+    scorer.score(pa.table({"k": before, "w": [1]}))
+    with pytest.raises(DtypeError, match=r"column 'k' of .* does not go into"):
+        scorer.score(pa.table({"k": after, "w": [1]}))
+    assert len(scorer) == 1
+
+
 def test_bytes_of_no_length_are_no_key(tokens: lstm_infer.Model) -> None:
     with pytest.raises(DtypeError, match="fixed_size_binary"):
         keyed.Scorer(tokens, key="k", features="w").score(pa.table({"k": pa.array([b""], pa.binary(0)), "w": [1]}))

@@ -98,6 +98,28 @@ def test_through_files_and_in_parts(model: lstm_infer.Model, tmp_path: Path) -> 
     assert len(half) == 5
 
 
+@pytest.mark.parametrize("kind", [pa.date32(), pa.date64(), pa.time32("s"), pa.time64("us"), pa.duration("s")])
+def test_a_file_keeps_keys_and_times_in_another_width(kind: Any, tmp_path: Path) -> None:
+    """Parquet gives date64 back as date32 and time32[s] as time32[ms], others other units."""
+    of_file = {pa.date32(): pa.date64(), pa.time64("us"): pa.time64("ns"), pa.duration("s"): pa.duration("ms")}.get(
+        kind
+    )
+    model = every_road.ROADS["tokens"]().load()
+    times = pa.array([0, 86_400_000, 172_800_000] if kind == pa.date64() else [0, 1, 2], pa.int64())
+    when = times.cast(pa.int32()).cast(kind) if kind.bit_width == 32 else times.cast(kind)
+    rows = pa.table({"k": when, "t": when, "w": [1, 2, 3]})
+    scorer = keyed.Scorer(model, key="k", time="t", features="w")
+    scorer.score(rows)
+    pq.write_table(scorer.state_table(), tmp_path / "state.parquet")
+    state = pq.read_table(tmp_path / "state.parquet")
+    for k, name in enumerate(state.column_names[:2]) if of_file else ():
+        state = state.set_column(k, name, state[name].cast(of_file))
+    assert state["k"].type != kind and state["t"].type != kind
+    resumed = keyed.Scorer.from_state_table(state, model, key="k", time="t", features="w")
+    assert resumed.score(rows) == scorer.score(rows) and len(resumed) == 3
+    assert (keyed.part_of(state, "k", 1000) == keyed.part_of(rows, "k", 1000)).all()
+
+
 def test_an_empty_one(model: lstm_infer.Model) -> None:
     scorer = keyed.Scorer(model, **OPTIONS)
     state = scorer.state_table()

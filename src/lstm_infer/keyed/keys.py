@@ -129,7 +129,8 @@ def part_of(table: Any, key: str | Sequence[str], parts: int) -> NDArray[np.int6
     ----------
     table : pyarrow.Table or RecordBatch, or what has `__arrow_c_stream__`
     key : name, or names
-        As in `Scorer`. Integers count by their value, text by its bytes, timestamps by their instant, whatever their width or unit.
+        As in `Scorer`. Integers count by their value, text by its bytes, dates, times and timestamps by their instant, whatever
+        their width or unit.
     parts : int
 
     Returns
@@ -162,7 +163,13 @@ def _laid(chunk: Any) -> tuple[NDArray[np.uint8], NDArray[np.int64] | None, int]
         chunk = chunk.view(pa.int64())
     elif pa.types.is_integer(chunk.type):
         chunk = chunk.cast(pa.int64())
-    if pa.types.is_timestamp(chunk.type):
+    elif pa.types.is_date32(chunk.type):
+        chunk = chunk.cast(pa.timestamp("s"))
+    elif pa.types.is_date64(chunk.type):
+        chunk = chunk.view(pa.timestamp("ms"))
+    elif pa.types.is_time32(chunk.type):
+        chunk = chunk.cast(pa.int32()).cast(pa.int64()).view(pa.duration(chunk.type.unit))
+    if pa.types.is_timestamp(chunk.type) or pa.types.is_duration(chunk.type) or pa.types.is_time64(chunk.type):
         second = A_SECOND[chunk.type.unit]
         whole, rest = np.divmod(chunk.view(pa.int64()).to_numpy(), second)
         return np.stack([whole, rest * (A_SECOND["ns"] // second)], 1).reshape(-1).view(np.uint8), None, 16
