@@ -166,3 +166,28 @@ def test_an_activation_behind_one_that_a_product_has_already() -> None:
     made = lstm_infer.load(helper.make_model(graph, opset_imports=imports, ir_version=8).SerializeToString())
     want = np.tanh(1 / (1 + np.exp(-(weights[:, :, 0] @ x))))
     np.testing.assert_allclose(made.run({"x": x})["y"], want, rtol=1e-5)
+
+
+def test_what_is_read_turned_is_not_joined_as_it_lies() -> None:
+    """A square, and a piece of it turned, lie at the same place in memory with other strides."""
+    square = np.arange(16, dtype=np.float32).reshape(4, 4) / 8
+    consts = {"from": [0, 0], "two": [2, 2], "right": [0, 2], "one": [1, 4]}
+    nodes = [
+        helper.make_node("Tanh", ["x"], ["t"]),
+        helper.make_node("Transpose", ["t"], ["turned"], perm=[1, 0]),
+        helper.make_node("Neg", ["turned"], ["y"]),
+        helper.make_node("Transpose", ["x"], ["xt"], perm=[1, 0]),
+        helper.make_node("Slice", ["x", "from", "two"], ["corner"]),
+        helper.make_node("Slice", ["xt", "right", "one"], ["rest"]),
+        helper.make_node("Concat", ["corner", "rest"], ["z"], axis=0),
+    ]
+    ports = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+        for name, shape in (("x", [4, 4]), ("y", [4, 4]), ("z", [3, 2]))
+    ]
+    held = [numpy_helper.from_array(np.array(value), name) for name, value in consts.items()]
+    graph = helper.make_graph(nodes, "g", ports[:1], ports[1:], held)
+    data = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
+    got = lstm_infer.load(data).run({"x": square})
+    np.testing.assert_allclose(got["y"], -np.tanh(square).T, rtol=1e-5)
+    np.testing.assert_array_equal(got["z"], np.concatenate([square[:2, :2], square.T[:1, 2:]]))

@@ -528,6 +528,59 @@ def test_sequences_written_out():
     check(data, {"x": f32(2, 3)})
 
 
+@pytest.mark.parametrize("index", [0, 1])
+def test_a_piece_of_a_sequence_that_is_split_by_a_size(index):
+    data = text(f"""
+    g (float[6,3] x) => (float[A,B] y)
+    <int64 size = {{3}}, int64 at = {{{index}}}>
+    {{
+        parts = SplitToSequence <axis = 0> (x, size)
+        y = SequenceAt (parts, at)
+    }}""")
+    check(data, {"x": f32(6, 3)})
+
+
+def test_sequences_filled_by_one_loop():
+    data = text("""
+    g (float[T,2,3] x) => (float[A,B,C] y, float[D,E] z, float[2,3] h)
+    <bool t = {1}, int64[1] a = {0}, int64[1] e = {1}, float[2,3] zero = {0, 0, 0, 0, 0, 0}>
+    {
+        shape = Shape (x)
+        n1 = Slice (shape, a, e)
+        n = Squeeze (n1)
+        s0 = SequenceEmpty ()
+        r0 = SequenceEmpty ()
+        s, h, r = Loop (n, t, s0, zero, r0)
+            <body = b (int64 i, bool c, seq(float[2,3]) s1, float[2,3] h1, seq(float[2,3]) r1)
+                => (bool c2, seq(float[2,3]) s2, float[2,3] h2, seq(float[2,3]) r2)
+        {
+            c2 = Identity (c)
+            xi = Gather <axis = 0> (x, i)
+            h2 = Add (h1, xi)
+            p = Relu (xi)
+            s2 = SequenceInsert (s1, p)
+            r2 = SequenceInsert (r1, h2)
+        }>
+        y = ConcatFromSequence <axis = 0, new_axis = 1> (s)
+        z = ConcatFromSequence <axis = 1> (r)
+    }""")
+    check(data, {"x": f32(4, 2, 3)})
+
+
+def test_a_sequence_that_begins_empty():
+    data = text("""
+    g (float[2,3] x) => (float[A,B] y, int64 n)
+    {
+        none = SequenceEmpty ()
+        p = Relu (x)
+        s = SequenceInsert (none, x)
+        q = SequenceInsert (s, p)
+        y = ConcatFromSequence <axis = 1> (q)
+        n = SequenceLength (q)
+    }""")
+    check(data, {"x": f32(2, 3)})
+
+
 def test_other_sequences_are_refused_by_name():
     data = text("""
     g (float[2,3] x, int64 k) => (float[A,B] y)
@@ -562,7 +615,7 @@ g (int64 m, float[2] x) => (float[2] y)
 def test_an_endless_loop_ends():
     model = load(text(ENDLESS))
     start = time.monotonic()
-    with pytest.raises(ShapeError, match="limit"):
+    with pytest.raises(ShapeError, match="the loop ran past its limit"):
         model.run({"m": i64(2**63 - 1), "x": f32(2)})
     assert time.monotonic() - start < 20
     check(text(ENDLESS), {"m": i64(10), "x": f32(2)})

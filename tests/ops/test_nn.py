@@ -504,6 +504,42 @@ def test_dynamic_quantize_lstm(dtype: str, direction: str, D: int, more: dict[st
     check("DynamicQuantizeLSTM", ins, consts=consts, n_out=3, **attrs, **MS)
 
 
+RECURRENCES = [("RNN", 1), ("GRU", 3), ("LSTM", 4)]
+
+
+@pytest.mark.parametrize(("op", "gates"), RECURRENCES)
+@pytest.mark.parametrize("consts", [(1, 2, 3), ()])
+def test_a_recurrence_folded_and_with_weights_that_are_fed(op: str, gates: int, consts: tuple[int, ...]) -> None:
+    weights = [f32(1, gates * 20, n, seed=n, scale=0.3) for n in (3, 20)]
+    check(op, [f32(5, 2, 3), *weights, f32(1, gates * 40)], consts=consts, hidden_size=20)
+
+
+@pytest.mark.parametrize(("op", "gates"), RECURRENCES)
+def test_a_sequence_of_other_features_than_the_weights_take(op: str, gates: int) -> None:
+    ins = [f32(5, 2, 5), f32(1, gates * 4, 3), f32(1, gates * 4, 4)]
+    with pytest.raises(ShapeError, match="X has 5 features, its weights take 3"):
+        through_plan(model(op, ins, {"hidden_size": 4}, opset=17, consts={1, 2}), {"x0": ins[0]}, ISAS[0])
+
+
+@pytest.mark.parametrize("auto", ["SAME_UPPER", "SAME_LOWER"])
+@pytest.mark.parametrize("kernel", [2, 3])
+def test_a_transposed_convolution_that_pads_itself(auto: str, kernel: int) -> None:
+    check("ConvTranspose", [f32(2, 4, 9), f32(4, 3, kernel, seed=1)], consts=(1,), strides=[2], auto_pad=auto)
+
+
+@pytest.mark.parametrize("length", [1, 700])
+def test_sums_of_an_integer_convolution_are_exact(length: int) -> None:
+    """Beyond 2^24, where float32 has no odd numbers."""
+    x, w = np.full((1, 700, length), 255, np.uint8), np.full((3, 700, 1), 127, np.int8)
+    x[0, 0], w[:, 1] = 254, [[126], [1], [-128]]
+    want = np.einsum("bct,oc->bot", x.astype(np.int64), w[:, :, 0].astype(np.int64)).astype(np.int32)
+    for isa in ISAS:
+        for weights in ((1,), ()):
+            feeds = {f"x{i}": a for i, a in enumerate((x, w)) if i not in weights}
+            made = model("ConvInteger", [x, w], {}, opset=17, consts=set(weights))
+            np.testing.assert_array_equal(through_plan(made, feeds, isa)[0][0], want)
+
+
 @pytest.mark.parametrize("trans", [(0, 0), (1, 0), (0, 1), (1, 1)])
 @pytest.mark.parametrize("lead", [(), (2,)])
 def test_fused_matmul(trans: tuple[int, int], lead: tuple[int, ...]) -> None:

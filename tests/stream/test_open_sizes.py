@@ -9,6 +9,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import lstm_infer
+import tolerances
 from lstm_infer.analysis.sizes import START
 from lstm_infer.errors import ShapeError
 
@@ -378,3 +379,15 @@ def test_sizes_that_no_state_follows_change_at_any_call():
         for part, y in zip(parts, got, strict=True):
             np.testing.assert_allclose(y, alone.run(part["x"]) + part["m"].sum(), rtol=1e-5, atol=1e-6)
         stream.reset()
+
+
+def test_more_open_axes_than_sizes_to_start_from():
+    sides = {f"s{k}": [f"p{k}", f"q{k}"] for k in range(len(START) + 3)}
+    nodes = [rnn("x", y="r0"), *(("ReduceSum", name, f"sum_{name}", {"keepdims": 0}) for name in sides)]
+    nodes += [("Add", f"r{k} sum_s{k}", f"r{k + 1}", {}) for k in range(len(sides))]
+    data = model(nodes, {"x": ["T", "B", F], **sides}, RNN, (f"r{len(sides)}",))
+    made = lstm_infer.load(data)
+    x, held = weights(6, 2, F), {name: weights(2, 3) for name in sides}
+    stream = made.stream(2, inputs=held)
+    got = np.concatenate([stream.run(x[:2]), stream.run(x[2:])])
+    tolerances.exact(got, made.run({"x": x, **held})[f"r{len(sides)}"])

@@ -90,6 +90,13 @@ def test_a_phase_in_which_no_stream_stands_is_refused(data):
     assert stream.snapshot() == snap
 
 
+@pytest.mark.parametrize("n", [0, 7, 8, 30])
+def test_one_that_is_cut_off_in_its_header(n):
+    stream = lstm_infer.load(stream_models.hidden_state()).stream()
+    with pytest.raises(FormatError, match=f"cut off: {n} bytes"):
+        stream.restore(stream.snapshot()[:n])
+
+
 def turned_back():
     """x [T, B, I] that loses its first two steps and gets two at its end: what an exporter makes of a look-ahead."""
     pads = np.array([-2, 0, 0, 2, 0, 0])

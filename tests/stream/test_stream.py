@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from onnx import TensorProto, helper
 
 import stream_models
 import tolerances
@@ -638,6 +639,40 @@ def test_what_cannot_stream_says_why():
         model("stateless").stream()
 
 
+def test_beside_what_runs_both_ways_time_is_what_runs_forwards():
+    """A query as a whole, both ways, and a signal that streams."""
+    rng = np.random.default_rng(0)
+    nodes = [
+        helper.make_node("LSTM", ["query", "V", "S"], ["", "ends"], hidden_size=4, direction="bidirectional"),
+        helper.make_node("ReduceSum", ["ends", "zero"], ["code"], keepdims=0),
+        helper.make_node("LSTM", ["x", "W", "R"], ["Y"], hidden_size=4),
+        helper.make_node("Squeeze", ["Y", "one"], ["h"]),
+        helper.make_node("Add", ["h", "code"], ["y"]),
+    ]
+    shapes = {"W": (1, 16, 3), "R": (1, 16, 4), "V": (2, 16, 3), "S": (2, 16, 4)}
+    weights = {name: rng.uniform(-1, 1, shape).astype(np.float32) for name, shape in shapes.items()}
+    inputs = [(name, TensorProto.FLOAT, [length, "B", 3]) for name, length in (("query", "S"), ("x", "T"))]
+    data = stream_models._finish(
+        nodes, inputs, [("y", TensorProto.FLOAT, ["T", "B", 4])],
+        {**weights, "zero": np.array([0]), "one": np.array([1])},
+    )  # fmt: skip
+    made = lstm_infer.load(data)
+    x, query = (rng.uniform(-1, 1, (steps, 2, 3)).astype(np.float32) for steps in (6, 5))
+    stream = made.stream(2, inputs={"query": query})
+    got = np.concatenate([stream.run(x[:2]), stream.run(x[2:])])
+    tolerances.exact(got, made.run({"x": x, "query": query})["y"])
+
+
+def test_several_outputs_are_not_written_to_one_array():
+    x = np.zeros((2, 1, INPUTS), np.float32)
+    nodes = [helper.make_node("GRU", ["x", "W", "R"], ["Y", "last"], hidden_size=HIDDEN)]
+    weights = {"W": np.zeros((1, 3 * HIDDEN, INPUTS), "f"), "R": np.zeros((1, 3 * HIDDEN, HIDDEN), "f")}
+    outputs = [("Y", TensorProto.FLOAT, ["T", 1, "B", HIDDEN]), ("last", TensorProto.FLOAT, [1, "B", HIDDEN])]
+    data = stream_models._finish(nodes, [("x", TensorProto.FLOAT, ["T", "B", INPUTS])], outputs, weights)
+    with pytest.raises(lstm_infer.FeedError, match="returns 2 outputs; give a dict"):
+        lstm_infer.load(data).stream().run(x, out=np.empty((2, 1, 1, HIDDEN), np.float32))
+
+
 def test_a_name_that_is_no_input_cannot_be_bound():
     with pytest.raises(lstm_infer.FeedError):
         model().stream(inputs={"nobody": np.zeros(1, np.float32)})
@@ -659,3 +694,27 @@ def test_run_refuses_wrong_feeds():
     assert list(model("state_io").stream().state) == ["h0", "c0"]
     feeds = {"x": x, "h0": np.zeros((1, 1, HIDDEN), np.float32), "c0": np.zeros((1, 1, HIDDEN), np.float32)}
     assert list(model("state_io").run(feeds, ["cn"])) == ["cn"]
+
+
+def test_what_streams_is_no_state():
+    with pytest.raises(lstm_infer.StateError, match="'x' has the time axis and is streamed; it cannot be a state"):
+        lstm_infer.load(stream_models.state_io(), states={"x": "y"}).stream()
+
+
+def test_the_other_half_of_a_state_that_nothing_gives_back_is_named():
+    """A cell of one step a call, exported without its c."""
+    nodes = [
+        helper.make_node("Unsqueeze", ["x", "zero"], ["step"]),
+        helper.make_node("LSTM", ["step", "W", "R", "", "", "h", "c"], ["", "h_next", ""], hidden_size=HIDDEN),
+        helper.make_node("Squeeze", ["h_next", "zero"], ["y"]),
+    ]
+    weights = {name: array for name, array in stream_models._lstm_weights().items() if name in "WR"}
+    state, kind = [1, "B", HIDDEN], TensorProto.FLOAT
+    data = stream_models._finish(
+        nodes, [("x", kind, ["B", INPUTS]), ("h", kind, state), ("c", kind, state)],
+        [("y", kind, ["B", HIDDEN]), ("h_next", kind, state)], {**weights, "zero": np.array([0])},
+    )  # fmt: skip
+    with pytest.raises(
+        lstm_infer.StateError, match="no output holds the next value of 'c', the other half of its state"
+    ):
+        lstm_infer.load(data).stream()

@@ -346,3 +346,46 @@ def test_the_node_at_which_time_is_lost_is_named():
     made = model(nodes, ["B", "T", 3], [None, "B", HIDDEN], {**weights, "pairs": np.array([0, -1, 6], np.int64)})
     with pytest.raises(lstm_infer.NotStreamableError, match=r"'stack' \(Reshape-17\)"):
         made.stream()
+
+
+@pytest.mark.parametrize("cut", [1, 2])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_steps_cut_off_the_padded_end_of_a_window(stride, cut):
+    """Behind a stride a step that is cut off takes two of those that padding added."""
+    rest, weights = gru(3)
+    nodes = [
+        helper.make_node("Transpose", ["x"], ["t"], perm=[2, 0, 1]),
+        *rest,
+        helper.make_node("Transpose", ["h"], ["u"], perm=[1, 2, 0]),
+        helper.make_node("Conv", ["u", "K"], ["v"], kernel_shape=[7], pads=[6, 6], strides=[stride]),
+        helper.make_node("Slice", ["v", "zero", "cut", "two"], ["y"]),
+    ]
+    consts = {"zero": np.array([0]), "cut": np.array([-cut]), "two": np.array([2]), "K": draw(4, HIDDEN, 7)}
+    made = model(nodes, ["B", 3, "T"], ["B", 4, None], {**weights, **consts})
+    x = draw(2, 3, 16)
+    got, _ = pieces(made, x, [6], 2, batch=2)
+    tolerances.exact(got, made.run({"x": x})["y"])
+
+
+@pytest.mark.parametrize("between", [True, False])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_padding_behind_padding(stride, between):
+    """With a window that looks ahead between the two, or with none."""
+    rest, weights = gru(3)
+    nodes = [
+        helper.make_node("Transpose", ["x"], ["t"], perm=[2, 0, 1]),
+        *rest,
+        helper.make_node("Transpose", ["h"], ["u"], perm=[1, 2, 0]),
+        helper.make_node("Pad", ["u", "pads"], ["p"]),
+        helper.make_node("Conv", ["p", "J"], ["m"], strides=[stride])
+        if between
+        else helper.make_node("Identity", ["p"], ["m"]),
+        helper.make_node("Pad", ["m", "more"], ["q"]),
+        helper.make_node("Conv", ["q", "K"], ["y"]),
+    ]
+    consts = {"J": draw(HIDDEN, HIDDEN, 4), "K": draw(4, HIDDEN, 5)}
+    consts |= {"pads": np.array([0, 0, 1, 0, 0, 2]), "more": np.array([0, 0, 0, 0, 0, 2])}
+    made = model(nodes, ["B", 3, "T"], ["B", 4, None], {**weights, **consts})
+    x = draw(2, 3, 16)
+    got, _ = pieces(made, x, [6, 7], 2, batch=2)
+    tolerances.exact(got, made.run({"x": x})["y"])
