@@ -178,6 +178,7 @@ class StreamPool(Collecting):
                 self._drop(slot)
 
         self._alone(body)
+        self._collector.closed(array.tolist())
 
     @within_memory("the pool")
     def reset(self, ids: int | Iterable[int] | ArrayIn) -> None:
@@ -282,7 +283,9 @@ class StreamPool(Collecting):
             self._drop(slot)
             return stream
 
-        return self._alone(body)
+        taken = self._alone(body)
+        self._collector.closed([id])
+        return taken
 
     @within_memory("the pool")
     def adopt(self, stream: Stream) -> int:

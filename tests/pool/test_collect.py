@@ -397,20 +397,26 @@ def test_a_loop_that_is_closed_loses_its_answers_only(model: lstm_infer.Model) -
 # ---- closed
 
 
-def test_frames_of_a_closed_signal_fail(model: lstm_infer.Model) -> None:
-    pool, x = model.pool(max_wait=LONG, max_batch=3), frames(2)
+def test_frames_of_a_closed_signal_fail_at_once(model: lstm_infer.Model) -> None:
+    pool, x = model.pool(max_wait=LONG, max_batch=2, max_pending=3), frames(2)
     a, b, c = (pool.open() for _ in range(3))
-    waits = [pool.submit(a, x[0]), pool.submit(a, x[1]), pool.submit(b, x[0])]
+    waits = [pool.submit(a, x[0]), pool.submit(a, x[1])]
     pool.close(a)
     new = pool.open()  # in the same place
-    third = pool.submit(c, x[0])
-    with pytest.raises(StateError, match=f"no signal {a} in this pool"):
-        waits[0].result(20)
-    assert waits[2].result(20).tobytes() == third.result(20).tobytes() == alone(model, x)[0]  # type: ignore[union-attr]
+    for future in waits:
+        with pytest.raises(StateError, match=f"no signal {a} in this pool"):
+            future.result(20)
+    stats = pool.stats()
+    assert (stats.pending, stats.failed, stats.calls) == (0, 2, 0)
+    live = [pool.submit(b, x[0]), pool.submit(b, x[1])]  # there is room for them, and they fill no batch
+    assert not wait(live, 0.05).done
+    live.append(pool.submit(c, x[0]))
+    assert live[0].result(20).tobytes() == live[2].result(20).tobytes() == alone(model, x)[0]  # type: ignore[union-attr]
     assert pool.snapshot(new) == model.stream().snapshot()
-    pool.submit(b, x[1]), pool.submit(c, x[1])
-    with pytest.raises(StateError, match=f"no signal {a} in this pool"):
-        waits[1].result(20)
+    taken = pool.stream(b)
+    assert taken.step(x[1]).tobytes() == alone(model, x)[1]
+    with pytest.raises(StateError, match=f"no signal {b} in this pool"):
+        live[1].result(20)
 
 
 def test_frames_of_a_closed_pool_fail(model: lstm_infer.Model) -> None:

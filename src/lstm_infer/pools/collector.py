@@ -47,6 +47,8 @@ class Collector:
         self._behind: dict[int, deque[Entry] | None] = {}
         """By id of those that are ready: the frames after the first one."""
         self._waits = 0
+        self._closed = deque[int]()
+        """Signals that were closed since the thread looked."""
         self._ring_at = NEVER
         """So many that have arrived wake the thread."""
         self._bell = threading.Lock()
@@ -74,6 +76,12 @@ class Collector:
             self._ring()
         if self._ended:
             self._drop(arrived)
+
+    def closed(self, ids: list[int]) -> None:
+        """These signals are closed: what waits of them fails."""
+        if self._waits or self._arrived:
+            self._closed.extend(ids)
+            self._ring()
 
     def end(self, why: str = "") -> None:
         """No more steps: what waits fails, and the thread ends."""
@@ -134,6 +142,8 @@ class Collector:
         ready, arrived = self._ready, self._arrived
         while not self._ended:
             self._sort()
+            if self._closed:
+                self._forget()
             if len(ready) >= self.max_batch:
                 return True
             if ready:
@@ -162,6 +172,24 @@ class Collector:
                 if more is None:
                     more = behind[entry[1]] = deque()
                 more.append(entry)
+
+    def _forget(self) -> None:
+        """What waits of closed signals fails."""
+        gone = set[int]()
+        with suppress(IndexError):
+            while True:
+                gone.add(self._closed.popleft())
+        left = [entry for entry in self._ready if entry[1] in gone]
+        left += [entry for id in gone for entry in self._behind.pop(id, None) or ()]
+        if left:
+            kept = [entry for entry in self._ready if entry[1] not in gone]
+            self._ready.clear()
+            self._ready.extend(kept)
+            self._waits -= len(left)
+            wanted = [entry for entry in left if _wanted(entry)]
+            self._cancelled += len(left) - len(wanted)
+            self._failed += len(wanted)
+            _hand_out(wanted, [no_such(entry[1]) for entry in wanted])
 
     def _next(self) -> list[Entry]:
         """The next batch: one frame of a signal, those that were cancelled left out. Then it is the turn of the others."""
