@@ -388,6 +388,7 @@ def products() -> Iterator[Case]:
 def others() -> Iterator[Case]:
     yield Case("Range", [np.array(2), np.array(11), np.array(3)], consts=(0, 1, 2))
     yield Case("Range", [np.array(5), np.array(-5), np.array(-2)], consts=(0, 1, 2))
+    yield Case("Range", [np.array(5), np.array(2), np.array(1)], consts=(0, 1, 2))
     yield Case("Range", [*(np.array(v, np.float32) for v in (0, 1, 0.3))], consts=(0, 1, 2))
     yield Case("ConstantOfShape", [ints(2, 3)], consts=(0,))
     yield Case("EyeLike", [f(3, 4)], {"k": 1})

@@ -74,6 +74,12 @@ def test_stft(parts: int, with_window: str | None) -> None:
         check("STFT", [x, step, window, length], consts, 17, onesided=onesided)
 
 
+def test_stft_of_frames_as_long_as_the_window_and_of_single_samples() -> None:
+    x, step = f32(2, 40, 1), np.array(4, np.int64)
+    check("STFT", [x, step, np.hanning(8).astype(np.float32)], {1, 2}, 17)
+    check("STFT", [x, step, None, np.array(1, np.int64)], {1, 3}, 17)
+
+
 def test_mel_weights() -> None:
     ints, floats = np.int64, np.float32
     for n_mel, length, rate, low, high in (

@@ -97,6 +97,19 @@ def test_one_that_is_cut_off_in_its_header(n):
         stream.restore(stream.snapshot()[:n])
 
 
+@pytest.mark.parametrize("from_the_end", [1, 30, 77])
+def test_one_of_which_a_bit_is_changed(from_the_end):
+    stream = lstm_infer.load(stream_models.hidden_state()).stream()
+    stream.run(np.ones((2, 1, stream_models.INPUTS), np.float32))
+    changed = bytearray(snap := stream.snapshot())
+    changed[-from_the_end] ^= 1
+    with pytest.raises(FormatError, match="damaged"):
+        stream.restore(bytes(changed))
+    with pytest.raises(FormatError, match="damaged"):
+        stream.restore(snap[:-1])
+    assert stream.snapshot() == snap
+
+
 def turned_back():
     """x [T, B, I] that loses its first two steps and gets two at its end: what an exporter makes of a look-ahead."""
     pads = np.array([-2, 0, 0, 2, 0, 0])

@@ -718,3 +718,25 @@ def test_the_other_half_of_a_state_that_nothing_gives_back_is_named():
         lstm_infer.StateError, match="no output holds the next value of 'c', the other half of its state"
     ):
         lstm_infer.load(data).stream()
+
+
+@pytest.mark.parametrize("op", ["GlobalAveragePool", "GlobalMaxPool", "GlobalLpPool"])
+def test_bands_pooled_in_a_frame_of_several_signals(op):
+    nodes = [
+        helper.make_node(op, ["x"], ["m"]),
+        helper.make_node("Squeeze", ["m", "two"], ["mean"]),
+        helper.make_node("Add", ["mean", "h"], ["sum"]),
+        helper.make_node("Tanh", ["sum"], ["h_next"]),
+        helper.make_node("Neg", ["h_next"], ["y"]),
+    ]
+    x, state = ("x", TensorProto.FLOAT, ["B", 4, 7]), [TensorProto.FLOAT, ["B", 4]]
+    data = stream_models._finish(
+        nodes, [x, ("h", *state)], [("y", *state), ("h_next", *state)], {"two": np.array([2])}
+    )  # fmt: skip
+    made = lstm_infer.load(data, states={"h": "h_next"})
+    stream, h = made.stream(3), np.zeros((3, 4), np.float32)
+    for seed in range(3):
+        x = np.random.default_rng(seed).uniform(-1, 1, (3, 4, 7)).astype(np.float32)
+        want = made.run({"x": x, "h": h})
+        h = want["h_next"]
+        tolerances.exact(stream.step(x), want["y"])
