@@ -10,6 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 import lstm_infer
 from lstm_infer import _core
+from lstm_infer.errors import UnsupportedOpError
 from lstm_infer.graph.fact import Fact
 from lstm_infer.graph.ir import Array
 from lstm_infer.importer import read
@@ -191,3 +192,20 @@ def test_what_is_read_turned_is_not_joined_as_it_lies() -> None:
     got = lstm_infer.load(data).run({"x": square})
     np.testing.assert_allclose(got["y"], -np.tanh(square).T, rtol=1e-5)
     np.testing.assert_array_equal(got["z"], np.concatenate([square[:2, :2], square.T[:1, 2:]]))
+
+
+@pytest.mark.parametrize("behind", ["", "Neg", "Add", "Softmax"])
+def test_more_axes_than_a_kernel_walks_are_refused_by_name(behind: str) -> None:
+    """Nine axes that are turned round; as they lie in memory they are one."""
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [2] * 9) for name in "xy")
+    turned = helper.make_node("Transpose", ["x"], ["t" if behind else "y"], perm=range(8, -1, -1))
+    rest = [helper.make_node(behind, ["t", "x"] if behind == "Add" else ["t"], ["y"], name="behind")] if behind else []
+    plain = helper.make_node("Neg", ["x"], ["y"])
+    refused, fine = (
+        helper.make_model(helper.make_graph(nodes, "g", [x], [y]), opset_imports=[helper.make_opsetid("", 17)])
+        for nodes in ([turned, *rest], [plain])
+    )
+    with pytest.raises(UnsupportedOpError, match=("'behind'" if behind else "'y'") + ".*more than 8 axes"):
+        lstm_infer.load(refused.SerializeToString()).run({"x": np.ones([2] * 9, np.float32)})
+    ones = np.ones([2] * 9, np.float32)
+    np.testing.assert_array_equal(lstm_infer.load(fine.SerializeToString()).run({"x": ones})["y"], -ones)

@@ -177,7 +177,10 @@ class Builder:
         if dst.size == 0:
             return
         src = src.expand(dst.shape)
-        size, (d, s) = merge_axes(dst.shape, [dst.strides, src.strides])
+        try:
+            size, (d, s) = merge_axes(dst.shape, [dst.strides, src.strides])
+        except ValueError as error:
+            raise UnsupportedOpError(f"{self._node}: {error}") from error
         args = Copy(dst.dtype.itemsize, len(size), dst, src, tuple(size), tuple(d), tuple(s))
         self.add(Call("copy", args, self._node))
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from .. import _core
+from ..errors import UnsupportedOpError
 from ..frozen import frozen
 from ..graph.ir import Array, Node
 from .arguments import Address, Record, dtype_code
@@ -238,7 +239,10 @@ def _encode_map(call: MapCall, address: Address) -> tuple[str, Array]:
     if top > _core.MAP_REGS:
         raise AssertionError(f"{call.node_name}: a program of {top} registers, {_core.MAP_REGS} is the most")
     operands = [*call.ins, *(view for view, _ in call.outs)]
-    size, strides = merge_axes(call.shape, [view.strides for view in operands])
+    try:
+        size, strides = merge_axes(call.shape, [view.strides for view in operands])
+    except ValueError as error:
+        raise UnsupportedOpError(f"{call.node_name}: {error}") from error
     words: list[int] = [len(size), len(call.ins), len(call.outs), len(call.ops), *size]
     for index, (view, stride) in enumerate(zip(operands, strides, strict=True)):
         words += [*address(view), dtype_code(view.dtype), *stride]
