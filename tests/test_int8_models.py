@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from onnx import helper, numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 
 import lstm_infer
 import models_build
@@ -213,3 +213,18 @@ def test_a_convolution_by_channel_stays_in_f32() -> None:
     held = decide("conv", "Conv", "int8", [w], 9, groups=512)
     assert held.kind == "f32" and "in 512 groups are no faster in 8 bits" in held.why
     assert decide("conv", "Conv", "int8", [w], 9).kind == "int8"
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_each_group_of_a_convolution_has_its_bias(groups: int) -> None:
+    rng = np.random.default_rng(0)
+    held = {"w": rng.standard_normal((128, 128 // groups, 3)) / 16, "b": 10 * rng.standard_normal(128)}
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 128, n]) for name, n in (("x", 20), ("y", 18)))
+    consts = [numpy_helper.from_array(value.astype(np.float32), name) for name, value in held.items()]
+    node = helper.make_node("Conv", ["x", "w", "b"], ["y"], group=groups)
+    data = helper.make_model(
+        helper.make_graph([node], "g", [x], [y], consts), opset_imports=[helper.make_opsetid("", 17)], ir_version=8
+    ).SerializeToString()
+    feed = {"x": rng.standard_normal((1, 128, 20)).astype(np.float32)}
+    want, got = (lstm_infer.load(data, precision=kind).run(feed)["y"] for kind in ("f32", "int8"))
+    assert 0 < np.abs(got - want).max() < 0.1
