@@ -69,36 +69,64 @@ def test_where(dtype: str) -> None:
     )
 
 
-def test_where_over_two_signals() -> None:
-    """Both follow time, and go into an LSTM: a chunk of theirs has the bits of the whole."""
-    rng = np.random.default_rng(3)
-    byte, T, H = onnx.TensorProto.UINT8, 7, 3
-    consts = {
-        "chosen": np.array([True, False, True, False]),
-        "s": np.float32(0.04),
-        "zx": np.uint8(3),
-        "zy": np.uint8(9),
+def steps_are_the_whole(nodes: list[Any], consts: dict[str, Any], feeds: dict[str, Any], N: int) -> None:
+    """`nodes` make "f" of 8 bits over time, of which an LSTM reads N values: steps against onnxruntime's whole."""
+    rng, H = np.random.default_rng(3), 3
+    consts = consts | {
+        n: rng.standard_normal(s).astype(np.float32) for n, s in (("w", (1, 4 * H, N)), ("r", (1, 4 * H, H)))
     }
-    consts |= {n: rng.standard_normal(s).astype(np.float32) for n, s in (("w", (1, 4 * H, 4)), ("r", (1, 4 * H, H)))}
-    ins = ["chosen", *("x", "s", "zx"), *("y", "s", "zy"), *("s", "zx")]
     nodes = [
-        helper.make_node("QLinearWhere", ins, ["q"], domain="com.microsoft"),
-        helper.make_node("DequantizeLinear", ["q", "s", "zx"], ["f"]),
+        *nodes,
         helper.make_node("LSTM", ["f", "w", "r"], ["out"], hidden_size=H),
     ]
-    ports = [helper.make_tensor_value_info(n, byte, ["T", 1, 4]) for n in "xy"]
+    ports = [helper.make_tensor_value_info(n, onnx.TensorProto.UINT8, ["T", *a.shape[1:]]) for n, a in feeds.items()]
     out = helper.make_tensor_value_info("out", onnx.TensorProto.FLOAT, ["T", 1, 1, H])
     inits = [numpy_helper.from_array(np.asarray(a), n) for n, a in consts.items()]
     graph = helper.make_graph(nodes, "g", ports, [out], inits)
     made = helper.make_model(
         graph, opset_imports=[helper.make_opsetid("", 17), helper.make_opsetid("com.microsoft", 1)]
     )
-    feeds = {n: numbers("uint8", T, 1, 4, seed=i) for i, n in enumerate("xy")}
     session = onnxruntime.InferenceSession(made.SerializeToString(), providers=["CPUExecutionProvider"])
     (want,) = session.run(None, feeds)
     stream = lstm_infer.load(made).stream()
-    got = np.concatenate([stream.run({n: a[t : t + 1] for n, a in feeds.items()})["out"] for t in range(T)])
-    close(got, want)
+    got = [stream.run({n: a[t : t + 1] for n, a in feeds.items()})["out"] for t in range(len(want))]
+    close(np.concatenate(got), want)
+
+
+def test_where_over_two_signals() -> None:
+    """Both follow time, and go into an LSTM: a chunk of theirs has the bits of the whole."""
+    consts = {
+        "chosen": np.array([True, False, True, False]),
+        "s": np.float32(0.04),
+        "zx": np.uint8(3),
+        "zy": np.uint8(9),
+    }
+    ins = ["chosen", *("x", "s", "zx"), *("y", "s", "zy"), *("s", "zx")]
+    nodes = [
+        helper.make_node("QLinearWhere", ins, ["q"], domain="com.microsoft"),
+        helper.make_node("DequantizeLinear", ["q", "s", "zx"], ["f"]),
+    ]
+    feeds = {n: numbers("uint8", 7, 1, 4, seed=i) for i, n in enumerate("xy")}
+    steps_are_the_whole(nodes, consts, feeds, 4)
+
+
+@pytest.mark.parametrize("last", [0, 1])
+def test_the_mean_of_each_picture(last: int) -> None:
+    """A picture each step, channels first or last: time goes on through what is a mean over the others."""
+    consts = {"s": np.float32(0.04), "small": np.float32(0.01), "zx": np.uint8(3), "row": np.array([0, 1, -1])}
+    nodes = [
+        helper.make_node(
+            "QLinearGlobalAveragePool",
+            ["x", "s", "zx", "small", "zx"],
+            ["q"],
+            domain="com.microsoft",
+            channels_last=last,
+        ),
+        helper.make_node("DequantizeLinear", ["q", "small", "zx"], ["means"]),
+        helper.make_node("Reshape", ["means", "row"], ["f"]),
+    ]
+    pictures = numbers("uint8", 7, *((5, 6, 4) if last else (4, 5, 6)))
+    steps_are_the_whole(nodes, consts, {"x": pictures}, 4)
 
 
 # ---- whole networks ------------------------------------------------------------------------------------------------

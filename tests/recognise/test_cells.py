@@ -465,68 +465,6 @@ def test_a_step_in_the_middle_keeps_the_length(project):
     assert not any("unrolled" in text for text in model.rewritten)
 
 
-def steps_of(read, n, inputs):
-    """An RNN of n steps; read: the value [B, 5] that a step takes."""
-    net = Net(15)
-    wx, wh, h, outs, axis = net.const(net.weight(5, 8)), net.const(net.weight(8, 8)), "h0", [], net.const([1])
-    for t in range(n):
-        h = net.op("Tanh", net.op("Add", net.op("MatMul", read(net, t), wx), net.op("MatMul", h, wh)))
-        outs.append(h)
-    net.op("Concat", *[net.op("Unsqueeze", h, axis) for h in outs], out="y", axis=1)
-    return net.model({**{name: ["B", "T", 5] for name in inputs}, "h0": ["B", 8]}, {"y": ["B", None, 8]})
-
-
-def as_the_file_says(data, inputs, steps):
-    """The model, which gives what onnxruntime gives at so many steps."""
-    model, rng = load(data), np.random.default_rng(steps)
-    feeds = {name: rng.normal(size=(2, steps, 5)).astype(np.float32) for name in inputs}
-    feeds["h0"] = rng.normal(size=(2, 8)).astype(np.float32)
-    tolerances.like_onnxruntime(model.run(feeds)["y"], engine.onnxruntime_run(data, feeds)["y"])
-    return model
-
-
-def test_steps_that_read_two_sequences_in_turn_make_no_layer():
-    def read(net, t):
-        return net.op("Gather", "xz"[t % 2], net.const(np.array(t)), axis=1)
-
-    model = as_the_file_says(steps_of(read, 4, "xz"), "xz", 4)
-    assert not any("unrolled" in text for text in model.rewritten)
-
-
-@pytest.mark.parametrize("steps", [2, 5])
-def test_two_steps_of_an_open_axis_are_all_that_the_file_reads(steps):
-    """Three positions in a row are an example's; two may be what the model is about."""
-
-    def read(net, t):
-        return net.op("Gather", "x", net.const(np.array(t)), axis=1)
-
-    as_the_file_says(steps_of(read, 2, "x"), "x", steps)
-
-
-@pytest.mark.parametrize("keepdims", [0, 1])
-@pytest.mark.parametrize("n", [2, 4])
-def test_a_sequence_that_is_split_and_read_step_by_step_makes_a_layer(n, keepdims):
-    """Who splits over all of an axis means all of it, also where that is two."""
-    parts = []
-
-    def read(net, t):
-        parts[:] = parts or [net.op("SplitToSequence", "x", axis=1, keepdims=keepdims)]
-        x = net.op("SequenceAt", parts[0], net.const(np.array(t)))
-        return net.op("Squeeze", x, net.const([1])) if keepdims else x
-
-    model = as_the_file_says(steps_of(read, n, "x"), "x", n)
-    assert any(f"unrolled over {n} steps" in text for text in model.rewritten)
-    assert model.inputs[0].time_axis == 1
-
-
-def test_a_cell_is_called_after_the_node_that_gives_its_state():
-    net = Net(16)
-    net.op("Tanh", net.op("Add", net.op("MatMul", "x", net.const(net.weight(5, 8))),
-                          net.op("MatMul", "h", net.const(net.weight(8, 8)))), out="hn")  # fmt: skip
-    model = load(net.model({"x": ["B", 5], "h": ["B", 8]}, {"hn": ["B", 8]}))
-    assert [layer.name for layer in model.layers] == [f"{net.nodes[-1].name}/rnn"]
-
-
 # ---- torch and the files -----------------------------------------------------------------------------------------
 
 

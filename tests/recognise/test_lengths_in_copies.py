@@ -9,7 +9,6 @@ from __future__ import annotations
 from functools import partial
 
 import numpy as np
-import onnx
 import onnxruntime
 import pytest
 from test_copies import H, Unroller
@@ -173,21 +172,3 @@ def test_no_weight_is_folded_from_a_length(limit: int, scaled: bool, reads: str)
         x = np.random.default_rng(n).normal(size=(2, n, 3)).astype(np.float32)
         want = onnxruntime.InferenceSession(made(n)).run(None, {"x": x})[0]
         tolerances.like_onnxruntime(model.run({"x": x})["y"], want)
-
-
-def said(b, t, x, states):
-    """As many steps count as the caller says."""
-    go = b.do("Greater", b.do("Gather", "n", b.const(0)), b.const(t))
-    return (h := b.do("Where", go, new_state(b, x, states[0]), states[0])), [h]
-
-
-@pytest.mark.parametrize("reads", ["Split", "Gather"])
-def test_a_number_that_is_fed_is_no_length(reads: str) -> None:
-    graph = onnx.load_from_string(Unroller(said, STEPS, {"reads": reads}).model())
-    graph.graph.input.append(onnx.helper.make_tensor_value_info("n", onnx.TensorProto.INT64, [1]))
-    data = graph.SerializeToString()
-    model, session = lstm_infer.load(data), onnxruntime.InferenceSession(data)
-    assert any("rolled into a loop" in text for text in model.rewritten), model.summary()
-    for n in (1, 3, STEPS):
-        feeds = {"x": np.random.default_rng(n).normal(size=(2, STEPS, 3)).astype(np.float32), "n": np.array([n])}
-        tolerances.like_onnxruntime(model.run(feeds)["y"], session.run(None, feeds)[0], f"{n} count")

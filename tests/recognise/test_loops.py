@@ -119,34 +119,3 @@ def test_what_is_read_is_as_wide_as_the_length_says(limit: int, read: str) -> No
             tolerances.like_onnxruntime(got[name], wanted, f"{T} steps, {name}")
     with pytest.raises(lstm_infer.NotStreamableError):
         model.stream()
-
-
-@pytest.mark.parametrize("steps", [1, N])
-def test_a_head_in_the_loop_is_a_layer_over_all_steps(steps: int) -> None:
-    """M is a number, also where it is 1: the file of one step is a loop over it."""
-    rng, node, info = np.random.default_rng(2), helper.make_node, helper.make_tensor_value_info
-    consts = {"M": np.array(steps), "go": np.array(True), "h0": np.zeros((1, H), np.float32)}
-    for name, shape in {"W": (F, H), "R": (H, H), "D": (H, 2)}.items():
-        consts[name] = rng.normal(0, 0.4, shape).astype(np.float32)
-    body = [node("Gather", ["x", "it"], ["row"]), node("MatMul", ["row", "W"], ["a"]), node("MatMul", ["h", "R"], ["b"]),
-            node("Add", ["a", "b"], ["ab"]), node("Tanh", ["ab"], ["hn"]), node("MatMul", ["hn", "D"], ["shown"]),
-            node("Identity", ["c"], ["again"])]  # fmt: skip
-    inner = helper.make_graph(
-        body, "body",
-        [info("it", TensorProto.INT64, []), info("c", TensorProto.BOOL, []), info("h", TensorProto.FLOAT, [None, H])],
-        [info("again", TensorProto.BOOL, []), info("hn", TensorProto.FLOAT, [None, H]),
-         info("shown", TensorProto.FLOAT, [None, 2])],
-    )  # fmt: skip
-    graph = helper.make_graph(
-        [node("Loop", ["M", "go", "h0"], ["last", "y"], body=inner)], "g",
-        [info("x", TensorProto.FLOAT, [steps, 1, F])], [info("y", TensorProto.FLOAT, [steps, 1, 2])],
-        [numpy_helper.from_array(v, k) for k, v in consts.items()],
-    )  # fmt: skip
-    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    data = made.SerializeToString()
-    model, x = lstm_infer.load(data), rng.normal(size=(steps, 1, F)).astype(np.float32)
-    assert any("runs as RNN of 4 units" in text for text in model.rewritten)
-    want = onnxruntime.InferenceSession(data).run(None, {"x": x})[0]
-    stream = model.stream()
-    tolerances.like_onnxruntime(model.run({"x": x})["y"], want)
-    tolerances.like_onnxruntime(np.concatenate([stream.run(x[:1]), stream.run(x[1:])]), want)

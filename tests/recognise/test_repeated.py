@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
-import onnx
 import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
@@ -104,49 +101,3 @@ def test_loops_one_behind_the_other(layers: int) -> None:
         ),
         model.run({"x": longer})[model.outputs[0].name],
     )
-
-
-def against_onnxruntime(data: bytes, feeds: dict[str, np.ndarray]) -> lstm_infer.Model:
-    model = lstm_infer.load(data)
-    assert any("rolled into a loop" in text for text in model.rewritten), model.summary()
-    (want,) = onnxruntime.InferenceSession(data).run(None, feeds)
-    tolerances.like_onnxruntime(model.run(feeds)["y"], want)
-    return model
-
-
-def chain(step: Callable[[int, list[str]], list[onnx.NodeProto]], consts: dict[str, np.ndarray], starts: dict) -> bytes:
-    """y: the value h of each copy, joined along axis 1. step: the nodes of a copy, of the values h before it, the newest last."""
-    before, nodes = list(starts), []
-    for t in range(STEPS):
-        nodes += step(t, before)
-        before.append(nodes[-1].output[0])
-    info = helper.make_tensor_value_info
-    nodes.append(helper.make_node("Concat", before[len(starts) :], ["y"], axis=1))
-    sequence = ["B", STEPS, 3]
-    ports = [info("x", TensorProto.FLOAT, sequence), *(info(n, TensorProto.FLOAT, s) for n, s in starts.items())]
-    given = [numpy_helper.from_array(np.asarray(v), n) for n, v in consts.items()]
-    graph = helper.make_graph(nodes, "g", ports, [info("y", TensorProto.FLOAT, sequence)], given)
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
-
-
-@pytest.mark.parametrize("lag", [1, 2])
-def test_a_copy_reads_what_several_before_it_made(lag: int) -> None:
-    """h = relu(max(x[t], what was made `lag` copies before) + u * h), with the axis of the steps in every value."""
-    make = helper.make_node
-    consts = {f"t{t}": np.array([t]) for t in range(STEPS + 1)} | {"axis": np.array([1])}
-    consts["u"] = np.array([0.5, -0.3, 0.2], np.float32)
-
-    def step(t: int, before: list[str]) -> list[onnx.NodeProto]:
-        return [
-            make("Slice", ["x", f"t{t}", f"t{t + 1}", "axis"], [f"x{t}"]),
-            make("Max", [f"x{t}", before[-lag]], [f"max{t}"]),
-            make("Mul", ["u", before[-1]], [f"uh{t}"]),
-            make("Add", [f"max{t}", f"uh{t}"], [f"sum{t}"]),
-            make("Relu", [f"sum{t}"], [f"h{t}"]),
-        ]
-
-    rng = np.random.default_rng(lag)
-    starts = {f"start{k}": ["B", 1, 3] for k in range(lag)}
-    feeds = {name: rng.normal(size=(2, 1, 3)).astype(np.float32) for name in starts}
-    feeds["x"] = rng.normal(size=(2, STEPS, 3)).astype(np.float32)
-    against_onnxruntime(chain(step, consts, starts), feeds)

@@ -119,6 +119,14 @@ def test_time_inside_of_features_is_refused():
     assert "streams: no" in model.summary()
 
 
+def test_rows_of_steps_far_apart_are_refused():
+    """Each row is a third of the sequence."""
+    nodes = [n("LSTM", ["x", "W", "R"], ["a"], hidden_size=H), n("Reshape", ["x", "thirds"], ["y"], name="fold")]
+    model = build(nodes, [("x", ["T", 1, I])], [("a", None), ("y", [3, None])], ints=[("thirds", [3, -1])])
+    with pytest.raises(lstm_infer.NotStreamableError, match=r"node 'fold'.*mixes time with another axis"):
+        model.stream()
+
+
 def test_time_outside_of_features_is_given_in_order():
     check(rows(["B", "T", I], [1, -1]), signal(1, T, I), 1, 1)
 

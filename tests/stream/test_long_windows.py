@@ -40,7 +40,9 @@ def made(kernel: int, stride: int, pads: int) -> bytes:
     return bytes(helper.make_model(graph, opset_imports=[opset], ir_version=8).SerializeToString())
 
 
-@pytest.mark.parametrize(("kernel", "stride", "pads"), [(64, 32, 0), (100, 40, 50), (400, 160, 0), (400, 160, 200)])
+@pytest.mark.parametrize(
+    ("kernel", "stride", "pads"), [(64, 32, 0), (100, 40, 50), (400, 160, 0), (400, 160, 200), (1100, 400, 0)]
+)
 def test_pieces_of_samples_equal_the_whole(kernel: int, stride: int, pads: int) -> None:
     model = lstm_infer.load(made(kernel, stride, pads))
     assert [(port.time_axis, port.batch_axis) for port in model.inputs] == [(2, 0)]

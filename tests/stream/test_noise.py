@@ -117,6 +117,7 @@ def test_a_signal_does_not_depend_on_its_batch(kind):
     got = fed(stream, x, [40, 41])
     np.testing.assert_array_equal(got, model.run({"x": x})["y"])
     np.testing.assert_array_equal(fed(model.stream(3), x[:, :3], [7]), got[:, :3])
+    np.testing.assert_array_equal(fed(model.stream(), x[:, :1], [7]), got[:, :1])  # with the seed as it is
     for b in range(batch):
         alone = model.stream()
         for name, value in states.items():

@@ -49,6 +49,15 @@ def test_one_step_is_read():
     assert "Of axis 1 of 'x' the file reads one step only, at node 'pick'" in said and "from_keras" in said
 
 
+def test_one_step_is_read_that_stays_an_axis():
+    nodes = [
+        h.make_node("Gather", ["x", "one"], ["step"], "pick", axis=1),
+        h.make_node("MatMul", ["step", "w"], ["z"]),
+        h.make_node("Tanh", ["z"], ["y"]),
+    ]
+    assert "Of axis 1 of 'x' the file reads one step only, at node 'pick'" in refused(model(nodes, W))
+
+
 def test_all_steps_are_read():
     said = refused(model(cell([h.make_node("ReduceMean", ["x"], ["step"], axes=[1], keepdims=0)]), W))
     assert "one step only" not in said

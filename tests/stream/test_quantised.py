@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
@@ -58,14 +59,12 @@ def _by_steps(made: onnx.ModelProto, x: Any) -> tuple[Any, Any]:
     if x.shape[1] > 1:
         parts = [_by_steps(made, x[:, i : i + 1]) for i in range(x.shape[1])]
         return tuple(np.concatenate(of, 1) for of in zip(*parts, strict=True))
-    import onnxruntime as ort
-
     fed = onnx.ModelProto()
     fed.CopyFrom(made)
     fed.graph.node[0].input[5:7] = ["h", "c"]
     fed.graph.input.extend([_value("h", [1, "B", 9]), _value("c", [1, "B", 9])])
     fed.graph.output.extend([_value("cn", [1, "B", 9])])
-    options = ort.SessionOptions()
+    options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     session = exact(fed.SerializeToString(), options)
     h = c = np.zeros((1, x.shape[1], 9), np.float32)
@@ -95,10 +94,8 @@ def test_stream_is_one_step_at_a_time(model: onnx.ModelProto, batch: int) -> Non
 
 @pytest.mark.parametrize("T", [2, 300, 3000])
 def test_a_whole_sequence_is_one_plan_of_a_few_steps(model: onnx.ModelProto, T: int) -> None:
-    import onnxruntime as ort
-
     x = np.random.default_rng(T).standard_normal((T, 2, 6)).astype(np.float32)
-    options = ort.SessionOptions()
+    options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     want = exact(model.SerializeToString(), options).run(["out", "hn"], {"x": x})
     loaded = lstm_infer.load(model)
@@ -112,8 +109,6 @@ def test_a_whole_sequence_is_one_plan_of_a_few_steps(model: onnx.ModelProto, T: 
 
 def test_rows_of_one_signal_share_a_scale(tmp_path: Any) -> None:
     """A frame of several rows: their scale is that of the signal, whoever else is in the batch."""
-    import onnxruntime as ort
-
     rng = np.random.default_rng(0)
     C, K, M = 3, 8, 16
     inits = [
@@ -141,9 +136,43 @@ def test_rows_of_one_signal_share_a_scale(tmp_path: Any) -> None:
     x = rng.standard_normal((2, 5, C, K)).astype(np.float32) * np.array([1, 9, 0.1, 3, 2], np.float32)[:, None, None]
     together = model.stream(batch=5)
     got = np.stack([together.step(frame) for frame in x])
-    session = exact(made.SerializeToString(), ort.SessionOptions())
+    session = exact(made.SerializeToString(), onnxruntime.SessionOptions())
     for i in range(5):
         alone = model.stream()
         np.testing.assert_array_equal(np.stack([alone.step(frame) for frame in x[:, i : i + 1]]), got[:, i : i + 1])
         want, _ = session.run(None, {"x": x[0, i : i + 1], "state": np.zeros((1, C, M), np.float32)})
         np.testing.assert_allclose(got[0, i : i + 1], want, rtol=1e-4, atol=1e-5)
+
+
+def test_signals_stepped_together_share_a_scale_that_is_no_product_s() -> None:
+    """As the file says it: the range is that of all that is fed at once. A pool steps such signals one by one."""
+    rng, I, H = np.random.default_rng(0), 4, 3
+    inits = [
+        numpy_helper.from_array(rng.standard_normal(shape).astype(np.float32), name)
+        for name, shape in (("w", (1, 3 * H, I)), ("r", (1, 3 * H, H)))
+    ]
+    nodes = [
+        helper.make_node("DynamicQuantizeLinear", ["x"], ["q", "qs", "qz"]),
+        helper.make_node("DequantizeLinear", ["q", "qs", "qz"], ["f"]),
+        helper.make_node("GRU", ["f", "w", "r", "", "", "h"], ["y", "hn"], hidden_size=H),
+    ]
+    graph = helper.make_graph(
+        nodes, "g", [_value("x", ["T", "B", I]), _value("h", [1, "B", H])],
+        [_value("y", ["T", 1, "B", H]), _value("hn", [1, "B", H])], inits,
+    )  # fmt: skip
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    session = exact(made.SerializeToString(), onnxruntime.SessionOptions())
+    model = lstm_infer.load(made)
+    x = rng.standard_normal((6, 3, I)).astype(np.float32) * np.array([1, 9, 0.1], np.float32)[:, None]
+    h, want = np.zeros((1, 3, H), np.float32), []
+    for step in x:
+        y, h = session.run(None, {"x": step[None], "h": h})
+        want.append(y)
+    got = model.stream(batch=3).run(x)
+    np.testing.assert_allclose(got, np.concatenate(want), rtol=1e-4, atol=1e-5)
+    pool, alone = model.pool(), [model.stream() for _ in range(3)]
+    ids = [pool.open() for _ in alone]
+    for step in x:
+        signals = [step[None, i : i + 1] for i in range(3)]
+        apart = np.stack([stream.step(one) for stream, one in zip(alone, signals, strict=True)])
+        np.testing.assert_array_equal(pool.step(ids, np.stack(signals)).reshape(apart.shape), apart)

@@ -83,6 +83,26 @@ def test_a_cache_against_onnxruntime(rng, kind):
         np.testing.assert_array_equal(stream.state["cache"], cache)
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.bool_, np.float32])
+def test_a_state_of_one_element_is_read_behind_its_change(dtype):
+    """Did it change: a state of one byte is as one of many."""
+    kind = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
+    nodes = [n("ScatterElements", ["old", "at", "x"], ["new"]), n("Equal", ["new", "old"], ["y"]),
+             n("Identity", ["new"], ["out"])]  # fmt: skip
+    ports = [(name, kind, [1]) for name in ("x", "old", "out")]
+    inputs, outputs = [*ports[:2], ("at", TensorProto.INT64, [1])], [("y", TensorProto.BOOL, [1]), ports[2]]
+    rows = [[helper.make_tensor_value_info(*port) for port in some] for some in (inputs, outputs)]
+    made = helper.make_model(
+        helper.make_graph(nodes, "one", *rows), opset_imports=[helper.make_opsetid("", 18)], ir_version=8
+    ).SerializeToString()
+    session, old = onnxruntime.InferenceSession(made), np.zeros(1, dtype)
+    stream = lstm_infer.load(made, states={"old": "out"}).stream()
+    for value in (1, 1, 0, 0, 1):
+        feeds = {"x": np.array([value], dtype), "at": np.array([0])}
+        want, old = session.run(["y", "out"], {**feeds, "old": old})
+        assert stream.step(feeds)["y"] == want, value
+
+
 @pytest.mark.parametrize("kind", ["written", "added", "elements"])
 def test_an_index_outside_leaves_the_cache_as_it_was(rng, kind):
     stream = lstm_infer.load(model(kind), states={"cache": "cache_out"}).stream()

@@ -206,6 +206,14 @@ def test_a_part_of_the_sequence_is_named(start, end, said):
     assert caught.value.node == "cut"
 
 
+@pytest.mark.parametrize("at", [3, -4])
+def test_a_step_that_is_picked_is_named(at):
+    said = "takes step 3 of the sequence alone" if at > 0 else "takes step -4, counted from the end, of the sequence"
+    nodes = [helper.make_node("Gather", ["u", "at"], ["y"], axis=2, name="pick")]
+    with pytest.raises(lstm_infer.NotStreamableError, match=f"'pick' .* {said}"):
+        lstm_infer.load(build(nodes, None, at=np.array(at))).stream()
+
+
 def test_a_file_of_one_length_names_the_node_that_holds_it():
     counts = np.arange(1, 8, dtype=np.float32)
     nodes = [
