@@ -39,6 +39,14 @@ def queued(seed=0) -> bytes:
     return _model(nodes, [("x", FLOAT, shape)], [("y", FLOAT, shape)], {"k": kernel, "two": np.array(2)})
 
 
+def image(seed=0) -> bytes:
+    """x [B, 2, 3, T], a Conv that gives one step for two: what its window holds is not the whole of its memory."""
+    kernel = np.random.default_rng(seed).normal(size=(2, 2, 1, 4)).astype("f")
+    node = helper.make_node("Conv", ["x", "k"], ["y"], name="conv", strides=[1, 2])
+    shape = ["B", 2, 3, "T"]
+    return _model([node], [("x", FLOAT, shape)], [("y", FLOAT, [*shape[:3], "U"])], {"k": kernel})
+
+
 def counted(seed=0) -> bytes:
     """x [B, 3], position [B], h [B, 4]: a frame model with an integer state that chooses a row of a table, modulo 16."""
     rng = np.random.default_rng(seed)
@@ -147,6 +155,7 @@ CASES = {
     "lag": Case(stream_models.centred_conv, (N,), (1, 2, 0)),
     "stride": Case(lambda: stream_models.centred_conv(stride=2), (N,), (1, 2, 0)),
     "queue": Case(queued, (N,), (1, 2, 0), {"time_axis": {"x": 2}}, out_batch=0),
+    "image": Case(image, (2, 3), (1, 2, 3, 0), {"time_axis": {"x": 3}}, out_batch=0),
     "frame": Case(stream_models.frame, (N,)),
     "counter": Case(counted, (3,)),
     "booleans": Case(remembers_whether, (3,), load={"states": {"seen": "seen_out"}}),

@@ -170,6 +170,11 @@ MISTAKES = {
         "x.reshape(-1, 1, 1)",
     ),
     "[T, F] into run": (lambda: plain().run(CHUNK[:, 0]), ShapeError, "run(np.expand_dims(x, 1))"),
+    "frames without their batch into run": (
+        lambda: lstm_infer.load(stream_models.frame()).stream().run(FRAME[[0] * 7]),
+        ShapeError,
+        "run(np.expand_dims(x, 1))",
+    ),
     "[F] into step": (lambda: plain().step(FRAME[0]), ShapeError, f"x.reshape(1, {N})"),
     "a batch into a stream of one": (lambda: plain().step(np.zeros((3, N), np.float32)), ShapeError, "stream(batch=3)"),
     "a batch of chunks": (lambda: plain().run(np.zeros((7, 3, N), np.float32)), ShapeError, "stream(batch=3)"),

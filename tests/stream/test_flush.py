@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 import numpy as np
+import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
@@ -63,3 +64,42 @@ def test_a_flushed_signal_is_flushed_in_its_snapshot():
     other.reset()
     stream.reset()
     tolerances.exact(other.run(x)["Y2"], stream.run(x)["Y2"], "behind a reset")
+
+
+def test_a_signal_ends_once():
+    stream = model([1, 1]).stream()
+    stream.run(np.ones((5, 1, 3), np.float32))
+    stream.flush()
+    with pytest.raises(lstm_infer.StateError, match=r"was flushed, which ended its signal; reset\(\) begins a new one"):
+        stream.flush()
+
+
+@pytest.mark.parametrize("counted", ["x", "z"])
+def test_a_loop_behind_a_convolution_that_looks_ahead(counted):
+    """for t in range(len(x)), or of what the Conv gives: a stream has fewer steps of that than it was fed."""
+    rng, make, info = np.random.default_rng(6), helper.make_node, helper.make_tensor_value_info
+    consts = {"go": np.array(True), "i0": np.array(0), "h0": np.zeros((1, 4), np.float32)}
+    for name, shape in {"K": (4, 3, 3), "W": (4, 4), "R": (4, 4)}.items():
+        consts[name] = rng.normal(0, 0.4, shape).astype(np.float32)
+    body = [make("Gather", ["z", "t"], ["row"]), make("MatMul", ["row", "W"], ["a"]), make("MatMul", ["h", "R"], ["b"]),
+            make("Add", ["a", "b"], ["s"]), make("Tanh", ["s"], ["next"]), make("Identity", ["c"], ["again"])]  # fmt: skip
+    ins = [info("t", TensorProto.INT64, []), info("c", TensorProto.BOOL, []), info("h", TensorProto.FLOAT, [None, 4])]
+    outs = [info("again", TensorProto.BOOL, []), *[info("next", TensorProto.FLOAT, [None, 4])] * 2]
+    nodes = [
+        make("Transpose", ["x"], ["channels"], perm=[1, 2, 0]),
+        make("Conv", ["channels", "K"], ["slid"], kernel_shape=[3], pads=[1, 1]),
+        make("Transpose", ["slid"], ["z"], perm=[2, 0, 1]),
+        make("Shape", [counted], ["shape"]),
+        make("Gather", ["shape", "i0"], ["n"]),
+        make("Loop", ["n", "go", "h0"], ["last", "y"], body=helper.make_graph(body, "body", ins, outs)),
+    ]
+    held = [numpy_helper.from_array(array, name) for name, array in consts.items()]
+    ports = [info("x", TensorProto.FLOAT, ["T", 1, 3]), info("y", TensorProto.FLOAT, ["T", 1, 4])]
+    graph = helper.make_graph(nodes, "g", ports[:1], ports[1:], held)
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    x = rng.normal(0, 1, (9, 1, 3)).astype(np.float32)
+    (want,) = onnxruntime.InferenceSession(made.SerializeToString()).run(None, {"x": x})
+    stream = lstm_infer.load(made).stream()
+    assert stream.lag == 1
+    parts = [stream.run(x[:1]), stream.run(x[1:4]), stream.run(x[4:]), stream.flush()]
+    tolerances.like_onnxruntime(np.concatenate(parts), want)

@@ -79,3 +79,16 @@ def test_a_state_of_what_runs_both_ways_makes_no_frames(options: dict[str, Any])
     data = bands("both" if not options else "frames")
     with pytest.raises(lstm_infer.NotStreamableError):
         lstm_infer.load(data, **options).stream()
+
+
+def test_a_model_that_is_fed_nothing_but_its_state_makes_a_step() -> None:
+    weights = np.random.default_rng(1).normal(size=(4, 4)).astype(np.float32)
+    nodes = [helper.make_node("MatMul", ["h", "W"], ["s"]), helper.make_node("Tanh", ["s"], ["h_next"])]
+    ports = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 4]) for name in ("h", "h_next")]
+    graph = helper.make_graph(nodes, "g", ports[:1], ports[1:], [numpy_helper.from_array(weights, "W")])
+    file = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    session, h = ort.InferenceSession(file.SerializeToString()), np.ones((1, 4), np.float32)
+    stream = lstm_infer.load(file, states={"h": "h_next"}).stream(initial={"h": h})
+    for call in (stream.step, stream.run, stream.step):
+        (h,) = session.run(None, {"h": h})
+        np.testing.assert_allclose(call({})["h_next"].reshape(-1, 4), h, rtol=1e-5, atol=1e-6)

@@ -34,3 +34,16 @@ def test_axes_of_one_as_many_as_there_are(rank: int) -> None:
     ids = [pool.open(), pool.open()]
     for frame, expected in zip(x, want, strict=True):
         np.testing.assert_array_equal(pool.step(ids, frame[:, None]), expected[:, None])
+
+
+@pytest.mark.skipif(np.lib.NumpyVersion(np.__version__) < "2.0.0", reason="arrays of this NumPy have 32 axes")
+def test_a_state_of_many_axes_goes_through_a_snapshot() -> None:
+    shape = [1] * 40 + [4]
+    ports = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name in ("x", "h", "h_next")]
+    graph = helper.make_graph([helper.make_node("Add", ["x", "h"], ["h_next"])], "deep", ports[:2], ports[2:])
+    file = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    stream, other = (lstm_infer.load(file, states={"h": "h_next"}).stream() for _ in range(2))
+    x = np.arange(4, dtype=np.float32).reshape(shape)
+    stream.step(x)
+    other.restore(stream.snapshot())  # of another load, which knows no such snapshot
+    np.testing.assert_array_equal(other.step(x), 2 * x)

@@ -151,3 +151,15 @@ def test_weights_and_what_is_bound_by_their_digests():
     rows = case.inputs(2)["speaker"]
     want = [hashlib.sha256(f"array float32 {row.shape};".encode() + row.tobytes()).digest()[:16] for row in rows]
     assert signs["input speaker"] == want
+
+
+@pytest.mark.parametrize("name", ["lag", "stride", "queue"])
+def test_behind_a_flush_nothing_is_held(name):
+    case = CASES[name]
+    stream = case.stream(batch=2)
+    stream.run(case.signal(9, 2))
+    assert any(parsed(stream.snapshot())[0]["held"].values())
+    stream.flush()
+    fixed, _, _ = parsed(stream.snapshot())
+    assert fixed["flushed"] == 1
+    assert not any(held for (kind, _), held in fixed["held"].items() if kind in ("window", "queue"))

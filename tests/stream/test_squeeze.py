@@ -79,3 +79,18 @@ def test_axes_counted_behind_are_those_of_this_batch(rng, layout, batch):
     parts = np.split(x, [4, 5, 16], axis=int(layout == "BT"))
     got = np.concatenate([stream.run(part) for part in parts], whole.ndim - 1 if layout == "BT" else 0)
     tolerances.exact(got, whole, "in pieces")
+
+
+@pytest.mark.parametrize("layout", ["TB", "BT"])
+def test_one_signal_streams_as_several_do(rng, layout):
+    """What a number is multiplied with behind the Squeeze may have an axis more: so a pool takes many signals at once."""
+    model = head(rng, layout, "sigmoid")
+    assert "one signal at a time" not in model.summary()
+    x = rng.uniform(-1, 1, (3, 4, I)).astype(np.float32)
+    pool = model.pool()
+    ids = [pool.open() for _ in x]
+    for t in range(x.shape[1]):
+        got = pool.step(ids, x[:, t][:, None])
+        for row, signal in zip(got, x, strict=True):
+            whole = model.run({"x": signal[:, None] if layout == "TB" else signal[None]})["y"]
+            tolerances.exact(row.reshape(-1), whole[t].reshape(-1), f"step {t}")

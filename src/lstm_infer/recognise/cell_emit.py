@@ -94,8 +94,6 @@ def to_step(edit: Editor, leaf: Leaf, hint: str) -> str:
         name, rank = edit.add("Squeeze", [name, zero], f"{hint}_frame"), 2
     if rank == 2:
         return edit.add("Unsqueeze", [name, zero], f"{hint}_step")
-    if rank == 1:
-        return edit.add("Unsqueeze", [name, edit.const(np.array([0, 1], np.int64), "axes01")], f"{hint}_step")
     width = known.shapes(name)[0][-1]
     return edit.add("Reshape", [name, edit.const(np.array([1, -1, width], np.int64), "shape")], f"{hint}_step")
 

@@ -33,7 +33,6 @@ _KINDS = ("state", "window", "queue", "lengths")
 _DTYPES = frozenset(
     ["bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float16", "float32", "float64"]
 )
-_MOST_AXES = 32
 _MOST_TEXT = 2**16 - 1
 
 
@@ -46,9 +45,9 @@ class Entry:
     dtype: str
     own: bool
     shape: tuple[int, ...]
-    time: int = -1
+    time: int
     """The axis with the steps; -1: none."""
-    held: int = 0
+    held: int
     """So many steps are kept; below 0: so many of those to come are left out."""
 
     @property
@@ -195,7 +194,7 @@ class _Reader:
     def entry(self) -> Entry:
         name, dtype = self.text(), self.text()
         kind, own, time, rank, held = self.unpack(_ENTRY)
-        if kind >= len(_KINDS) or dtype not in _DTYPES or own > 1 or rank > _MOST_AXES or not -1 <= time <= rank:
+        if kind >= len(_KINDS) or dtype not in _DTYPES or own > 1 or not -1 <= time <= rank:
             raise FormatError(f"the snapshot is damaged: {name!r} is of no known kind, or of no known type ({dtype!r})")
         shape = tuple(self.unpack(_EXTENT)[0] for _ in range(rank))
         return Entry(_KINDS[kind], name, dtype, bool(own), shape, time, held)
