@@ -429,6 +429,16 @@ def test_what_is_added_to_a_signal_of_its_own_makes_no_state_of_it(own) -> None:
         assert set(given.streaming.inputs) == {"x", "z"}
 
 
+@pytest.mark.parametrize("sum_", ["Add u p -> q", "Max u p -> q"])
+def test_a_plain_sum_that_a_value_meets_again_is_no_evidence(sum_) -> None:
+    """Either of the two may be what was fed back, or neither."""
+    nodes, inputs = ["Add p a -> u", sum_, "Tanh q -> y"], [port("p", 1, N), port("a", 1, N)]
+    for order in (None, "reversed"):
+        model = lstm_infer.load(build(nodes, inputs, [port("q", 1, N), Y], order=order))
+        with pytest.raises(StateError, match="'p' -> one of"):
+            model.stream()
+
+
 COUNT = ["Add n one -> n2", "Cast n2 -> f to=1", "Div x f -> u"]
 
 
