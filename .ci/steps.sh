@@ -307,8 +307,9 @@ step_sanitize() {
     cd "$WORK/sanitized"
     local isa # the best that lends: the bodies are those of the others, and each takes minutes to build so
     isa=$("$USER_PYTHON" -c 'from lstm_infer import _core; print(next(n for n, ok in _core.list_isas() if ok and n in ("avx512", "avx2", "neon", "scalar")))')
-    # alignment is left out: inputs may lie at any byte (li_kernels.h), and the bodies load such floats as floats
-    CC=gcc CFLAGS="-O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize=alignment -fno-sanitize-recover=undefined" \
+    # alignment is left out: inputs may lie at any byte (li_kernels.h), and the bodies load such floats as floats;
+    # a call for each access, and functions without lines, compile in a fourth of the time (docs/testing.md has lines)
+    CC=gcc CFLAGS="-O1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize=alignment -fno-sanitize-recover=undefined --param asan-instrumentation-with-call-threshold=0" \
         LDFLAGS="-fsanitize=address,undefined" LSTM_INFER_BUILD_ISAS=scalar,$isa "$DEV_PYTHON" setup.py build_ext --inplace >"$WORK/log/sanitized_build" 2>&1 ||
         { tail -n 20 "$WORK/log/sanitized_build"; return 1; }
     sanitized() {
