@@ -18,7 +18,7 @@ All of it is imported when it is first asked for, NumPy too.
 
 TYPE_CHECKING = False  # as `typing` has it, which takes longer to import than all of this
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "ArgumentError",
