@@ -102,12 +102,14 @@ def softmax(isa: str, x: np.ndarray, log: int, misalign: int = 0) -> np.ndarray:
 @pytest.mark.parametrize("log", [0, 1])
 def test_softmax(isa: str, n: int, log: int) -> None:
     rng = np.random.default_rng(3)
-    x = rng.normal(0, 5, (3, n + 2)).astype(F32)[:, 1 : n + 1]
+    x = rng.normal(0, 5, (11, n + 2)).astype(F32)[:, 1 : n + 1]  # four rows and four side by side, then one by one
     t = x.astype(np.float64) - x.max(1, keepdims=True)
     want = t - np.log(np.exp(t).sum(1, keepdims=True))
     want = want if log else np.exp(want)
     y = softmax(isa, x, log, misalign=1)
     np.testing.assert_allclose(y, want, rtol=3e-6, atol=1e-6 if log else 1e-12)
+    alone = np.concatenate([softmax(isa, x[row : row + 1], log) for row in range(len(x))])
+    assert_same_bits(y, alone, "rows one by one")
     if isa in FUSED:
         assert_same_bits(y, softmax(FUSED[0], x, log), isa)
 

@@ -203,6 +203,11 @@ CONVS: list[tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]] = [
     ((1, 3, 10, 7), (5, 3, 4, 3), {"auto_pad": "SAME_LOWER", "strides": [2, 2]}),
     ((1, 3, 10), (5, 3, 4), {"auto_pad": "VALID"}),
     ((1, 3, 10), (5, 3, 1), {}),
+    # one position of the kernel in some axes, or in all but beside padding: no line of positions
+    ((1, 3, 4, 3, 2), (5, 3, 3, 1, 1), {"pads": [1, 0, 0, 1, 0, 0]}),
+    ((1, 3, 4, 3, 2), (5, 3, 2, 1, 1), {}),
+    ((1, 3, 9), (5, 3, 1), {"pads": [1, 0], "strides": [2]}),
+    ((1, 3, 9), (5, 3, 1), {"pads": [0, 1], "strides": [3]}),
     # the first positions of the kernel that meet data do so behind its beginning
     ((3, 1, 5, 7, 3), (4, 1, 2, 4, 1), {"strides": [1, 2, 1], "dilations": [1, 3, 1], "pads": [0, 1, 2, 0, 2, 0]}),
     ((1, 2, 9, 7), (3, 2, 2, 4), {"dilations": [1, 3], "pads": [1, 1, 1, 2]}),
