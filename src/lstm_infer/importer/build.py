@@ -88,24 +88,36 @@ class _Body:
     consts: dict[str, Array] = field(default_factory=dict)
 
 
+def _schema(op: str, opset: int, domain: str) -> onnx.defs.OpSchema | None:
+    """What is said of an operator in this version, or in the newest: what comes too early is refused by others."""
+    for version in ((opset, domain), (domain,)):
+        try:
+            return onnx.defs.get_schema(op, *version)
+        except (onnx.defs.SchemaError, TypeError):
+            continue
+    return None
+
+
 @cache
 def _arity(op: str, opset: int, domain: str) -> tuple[int, int]:
     """Fewest and most inputs of an operator; of one without a schema nothing is known."""
-    try:
-        schema = onnx.defs.get_schema(op, opset, domain)
-    except (onnx.defs.SchemaError, TypeError):
-        return 0, 1 << 30
-    return schema.min_input, schema.max_input
+    schema = _schema(op, opset, domain)
+    return (0, 1 << 30) if schema is None else (schema.min_input, schema.max_input)
+
+
+@cache
+def _needed(op: str, opset: int, domain: str) -> tuple[str, ...]:
+    """The inputs that an operator cannot do without, by name; "" for one that it can. None without a schema."""
+    schema = _schema(op, opset, domain)
+    single = onnx.defs.OpSchema.FormalParameterOption.Single
+    return () if schema is None else tuple(one.name if one.option == single else "" for one in schema.inputs)
 
 
 @cache
 def _attribute_kinds(op: str, opset: int, domain: str) -> dict[str, int]:
     """The type of each attribute of an operator, numbered as in AttributeProto; empty without a schema."""
-    try:
-        schema = onnx.defs.get_schema(op, opset, domain)
-    except (onnx.defs.SchemaError, TypeError):
-        return {}
-    kinds: dict[str, Any] = {name: attribute.type for name, attribute in schema.attributes.items()}
+    schema = _schema(op, opset, domain)
+    kinds: dict[str, Any] = {} if schema is None else {name: one.type for name, one in schema.attributes.items()}
     return {name: kind.value for name, kind in kinds.items()}  # an enum, whatever the stubs say
 
 
@@ -157,14 +169,17 @@ def _resolved(attr: RawAttr, scope: _Scope, where: str) -> tuple[RawAttr, _Scope
     return scope.attrs.get(reference)
 
 
-def _check_inputs(raw: RawNode, node: Node, label: str) -> None:
-    """As many inputs as the operator's schema allows."""
-    least, most = _arity(raw.op, node.opset, raw.domain)
+def _check_inputs(raw: RawNode, given: list[str], opset: int, label: str) -> None:
+    """As many inputs as the operator's schema allows, and none left out that it needs."""
+    least, most = _arity(raw.op, opset, raw.domain)
     if not least <= len(raw.inputs) <= most:
         takes = str(least) if least == most else f"{least} to {most}"
         raise OnnxImportError(
             f"{label}: {raw} has {len(raw.inputs)} inputs, {raw.op} takes {takes}; the file is broken"
         )
+    for value, name in zip(given, _needed(raw.op, opset, raw.domain), strict=False):
+        if name and not value:
+            raise OnnxImportError(f"{label}: {raw} leaves out input {name!r}, which {raw.op} needs; the file is broken")
 
 
 class _Builder:
@@ -366,8 +381,9 @@ class _Builder:
         def add(array: Array, hint: str) -> str:
             return self._new_constant(array, f"{name}/{hint}", body)
 
+        given = list(inputs)
         modernise(node, self._constant, add, self._label)
-        _check_inputs(raw, node, self._label)  # behind modernise, which refuses old versions by name
+        _check_inputs(raw, given, node.opset, self._label)  # behind modernise, which refuses old versions by name
         small = small_type(node, lambda name: self._tensors.small(self._constant(name)))
         if small:
             body.nodes.append(held_in(node, small, self._values.name(f"{name}/wide"), add))
