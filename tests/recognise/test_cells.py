@@ -558,5 +558,6 @@ def test_a_long_graph_takes_a_moment():
         assert rewrite(graph, graph.inputs, {}) == []
         return time.process_time() - began
 
-    seconds(10)
-    assert seconds(1250) < 10 * seconds(250), "five times the nodes; their square would be 25 times"
+    took = min(seconds(1250) for _ in range(3))  # others on the machine make one slow
+    assert took < 2
+    assert took < 10 * min(seconds(250) for _ in range(3)), "five times the nodes; their square would be 25 times"

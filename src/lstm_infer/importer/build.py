@@ -107,7 +107,7 @@ def _arity(op: str, opset: int, domain: str) -> tuple[int, int]:
 
 @cache
 def _needed(op: str, opset: int, domain: str) -> tuple[str, ...]:
-    """The inputs that an operator cannot do without, by name; "" for one that it can. None without a schema."""
+    """The inputs that an operator cannot do without, by name; "" for one that it can; no names without a schema."""
     schema = _schema(op, opset, domain)
     single = onnx.defs.OpSchema.FormalParameterOption.Single
     return () if schema is None else tuple(one.name if one.option == single else "" for one in schema.inputs)
