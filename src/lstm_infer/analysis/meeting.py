@@ -22,8 +22,6 @@ def meeting_point(roles: Roles, *, places: bool = False) -> Node | None:
     name, axis = next(iter(roles.batch.items()))
     label = traced.axes[name][axis][0].label
     for node in walked.nodes:
-        if registry.find(node).stepwise:
-            continue  # a scale over all that is fed at once is how such a model is defined
         if any(v and traced.find(v, label) is not None for v in node.inputs) and any(
             v and traced.find(v, label) is None for v in node.outputs
         ):

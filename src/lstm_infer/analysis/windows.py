@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
+import numpy as np
+
 from ..graph.ir import Node
 from ..graph.links import Link, Window
 from ..ops import carries, registry
@@ -78,9 +80,25 @@ class Windows:
         self._pads: dict[str, Window] = {}
 
     def moved(self, node: Node) -> None:
-        """Padding goes on through what moves axes about."""
-        if node.inputs[0] in self._pads and moves(self._ground, node):
-            self._pads |= dict.fromkeys(node.outputs, self._pads[node.inputs[0]])
+        """Padding goes on through what moves axes about, and through what makes other padding of it."""
+        pad = self._pads.get(node.inputs[0])
+        behind = pad and self._through(node, pad)
+        if behind:
+            self._pads |= dict.fromkeys(node.outputs, behind)
+
+    def _through(self, node: Node, pad: Window) -> Window | None:
+        """The padding behind a node, of that in front of it; None where it does not go on."""
+        if moves(self._ground, node):
+            return pad
+        x, *more = (self._ground.walked.facts[name] if name else None for name in node.inputs)
+        op = registry.find(node)
+        if not op.exact or x is None or self._ground.along_time(node) != {"same"}:
+            return None
+        if any(fact is not None and (fact.const is None or fact.const.size != 1) for fact in more):
+            return None
+        one = np.full([1] * len(x.shape), pad.pad_value, x.dtype)
+        made = op.evaluate(node, [one, *(None if fact is None else fact.const for fact in more)])[0]
+        return replace(pad, pad_value=float(made.item()))
 
     def pad_nodes(self) -> frozenset[str]:
         """Pads that are done by the windows behind them."""
@@ -131,7 +149,7 @@ class Windows:
 
     def _pad(self, node: Node, value: str, axis: int, window: Window) -> None:
         """Padding joins the windows behind it; at the end alone it may be steps of its own."""
-        source, readers = node.inputs[0], self._behind(value)
+        source, readers = node.inputs[0], self._behind(value, window)
         before = self._pads.get(source, Window(1, pad_value=window.pad_value))
         begin, end = before.pad_begin + window.pad_begin, before.pad_end + window.pad_end
         rate, lag = self._pace.rate(source), self._pace.lag(source)
@@ -175,13 +193,14 @@ class Windows:
             maker = self._ground.makers.get(maker.inputs[0])
         return maker if maker is not None and maker.name in self.windows and maker.op != "Pad" else None
 
-    def _behind(self, value: str) -> list[Node]:
-        """The nodes that read a padded value, also behind moves of its axes; none where it is an output itself."""
+    def _behind(self, value: str, pad: Window | None = None) -> list[Node]:
+        """The nodes that read a value, also behind moves of its axes and what `pad` goes through; none where it is an output."""
         found: list[Node] = []
         for node in self._ground.walked.nodes:
             if value in node.inputs:
-                through = moves(self._ground, node) and node.inputs[0] == value
-                past = [self._behind(v) for v in node.outputs if v] if through else [[node]]
+                after = self._through(node, pad or Window(1)) if pad or moves(self._ground, node) else None
+                through = after is not None and node.inputs[0] == value
+                past = [self._behind(v, pad and after) for v in node.outputs if v] if through else [[node]]
                 if not all(past):
                     return []
                 found += [n for part in past for n in part]

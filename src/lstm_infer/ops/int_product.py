@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import StateError
 from ..graph.ir import Array, Node
 from ..program.builder import Builder
 from ..program.packing import Ints, panels_of_ints
@@ -17,7 +18,7 @@ from ..program.precision import LONG_ZEROS
 from ..program.views import View
 from .matmul import Inputs, Matrix, product, row_bias
 
-__all__ = ["EXACT", "apart", "dynamic_product", "exact_sums", "int_matrix", "signed_zero"]
+__all__ = ["EXACT", "apart", "dynamic_product", "exact_sums", "int_matrix", "signal_axis", "signed_zero"]
 
 EXACT = 1 << 24
 """Whole numbers below it are exact in float32."""
@@ -90,13 +91,23 @@ def _packed(b: Builder, node: Node, ints: Ints | None, w: Array, keep: Any, turn
     return Matrix(view, "int8", weight_zeros=int(ints.has_zeros))
 
 
-def dynamic_product(b: Builder, x: View, w: Matrix, bias: View | None, y: View, m: int) -> None:
+def signal_axis(node: Node, shape: tuple[int, ...], signals: int, axis: int | None = None) -> int:
+    """The axis (this one, or of all but the last) that has a place for each signal of a stream."""
+    axes = [a for a, n in enumerate(shape[:-1]) if n == signals and axis in (None, a)]
+    if len(axes) != 1:
+        raise StateError(
+            f"{node} cannot tell {signals} signals apart in {list(shape)}; make {signals} streams of one signal each"
+        )
+    return axes[0]
+
+
+def dynamic_product(node: Node, b: Builder, x: View, w: Matrix, bias: View | None, y: View, m: int) -> None:
     """y[..., m] = x[..., k] w + bias with one scale for all of x; in a stream one for what a step has of each signal."""
     k, signals = x.shape[-1], apart(b)
-    axes = [axis for axis, n in enumerate(x.shape[:-1]) if n == signals]
-    if signals > 1 and len(axes) == 1 and x.size != signals * k:
+    if signals > 1 and x.size != signals * k:
+        axis = signal_axis(node, x.shape, signals)
         for i in range(signals):
-            part, to = x.part(axes[0], i, 1), y.part(axes[0], i, 1)
+            part, to = x.part(axis, i, 1), y.part(axis, i, 1)
             out = to if to.is_dense else b.alloc(to.shape)
             product(b, part, replace(w, inputs=Inputs("ALL_U8")), bias, out, k, m)
             if out is not to:

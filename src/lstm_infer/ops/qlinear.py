@@ -1,4 +1,4 @@
-"""Operators over quantised tensors: QLinearMatMul-21 (10), QLinearConv-10, and of com.microsoft QGemm,
+"""Operators over quantised tensors: QLinearMatMul-21 (10), and of com.microsoft QGemm,
 MatMulIntegerToFloat, DynamicQuantizeMatMul, QLinearAdd, QLinearMul, QLinearSigmoid, QLinearLeakyRelu, QLinearConcat.
 
     y = saturate(round half to even(sum * (a scale * b scale / y scale)) + y zero point)
@@ -22,22 +22,15 @@ from ..graph.links import Link
 from ..program.builder import Builder
 from ..program.views import View
 from . import work
-from .channels_last import channels_last
 from .common import broadcast, normal_axis, pass_broadcast
-from .conv import sizes as conv_sizes
 from .elementwise import Formula, apply
 from .exact_sums import centred, exact_product, known_sums, right_side
 from .gemm import matrix_sizes
-from .int_product import dynamic_product, int_matrix
+from .int_product import apart, dynamic_product, int_matrix, signal_axis
 from .matmul import Matrix, row_bias
 from .matmul import flow as matmul_flow
 from .matmul import infer as matmul_infer
 from .quant import (
-    conv_exact,
-    conv_sums,
-    exact_in_blocks,
-    filter_column,
-    infer_conv,
     integers,
     limits,
     product_of,
@@ -46,7 +39,7 @@ from .quant import (
     round_to,
     scales_of,
 )
-from .registry import Op, attr, find, get, need, register, unsupported
+from .registry import Op, attr, get, need, register, unsupported
 
 _EIGHT = ("int8", "uint8")
 
@@ -148,7 +141,7 @@ def lower_matmul(node: Node, b: Builder) -> None:
         if matrix is not None and y.size and len(b.fact(node.inputs[0]).shape) > 1:
             _lower_dynamic(node, b, matrix, y)
             return
-        x, a_scale = dynamic_left(b, b.view(node.inputs[0]))
+        x, a_scale = dynamic_left(node, b, b.view(node.inputs[0]))
         w, known, key, keep = right_side(b, node.inputs[1], b.optional(node, 3))
         total = exact_product(b, x, w, known, key, keep, y.shape)
     else:
@@ -166,15 +159,21 @@ def _lower_dynamic(node: Node, b: Builder, w: Matrix, y: View) -> None:
     m, last = y.shape[-1], b.optional(node, 4)
     c = b.const_of(last)
     bias = row_bias(b, ("matrix bias", id(c), m), c, m, c) if c is not None and c.size == m else None
-    dynamic_product(b, b.view(node.inputs[0]), w, bias, y, m)
+    dynamic_product(node, b, b.view(node.inputs[0]), w, bias, y, m)
     if last and bias is None:
         apply(b, ("ADD", 0, 1), [y, b.view(last)], y)
 
 
-def dynamic_left(b: Builder, x: View) -> tuple[View, View]:
-    """x quantised to uint8 by the range of all of it, minus the zero point, and its scale."""
-    scale, zero = b.alloc(()), b.alloc(())
-    scales_of(b, x, scale, zero)
+def dynamic_left(node: Node, b: Builder, x: View, axis: int | None = None) -> tuple[View, View]:
+    """x quantised to uint8 by the range of all of it, minus the zero point, and its scale; in a stream of several signals by the
+    range of each, along the axis that they have (or the one that has as many places)."""
+    signals = apart(b)
+    at = None if signals == 1 else signal_axis(node, x.shape, signals, axis)
+    shape = () if at is None else tuple(signals if a == at else 1 for a in range(len(x.shape)))
+    scale, zero = b.alloc(shape), b.alloc(shape)
+    for i in range(1 if at is None else signals):
+        part, *of = (x, scale, zero) if at is None else (view.part(at, i, 1) for view in (x, scale, zero))
+        scales_of(b, part, *(b.reshape(view, ()) for view in of))
     out = b.alloc(x.shape)
     rounded: Formula = ("ADD", ("ROUND", ("DIV", 0, 1)), 2)
     apply(b, ("SUB", ("MIN", ("MAX", rounded, 0.0), 255.0), 2), [x, scale, zero], out)
@@ -259,65 +258,6 @@ register(
     Op("QGemm", infer_gemm, evaluate_gemm, flow_gemm, lower_gemm, work=work.products(), domain="com.microsoft", inputs=(6, 9),
        weights=(3,), dtypes="int8, uint8", why="sums over time")
 )  # fmt: skip
-
-
-# ---- QLinearConv -------------------------------------------------------------------------------------------
-
-
-def _conv_facts(ins: list[Any]) -> list[Any]:
-    """As the inputs of ConvInteger."""
-    return [ins[0], ins[3], ins[2], ins[5]]
-
-
-def infer_qconv(node: Node, ins: list[Fact | None]) -> list[Fact]:
-    for index in range(8):
-        need(node, ins, index)
-    y = infer_conv(node, _conv_facts(ins))[0]
-    bias = get(ins, 8)
-    if bias is not None and bias.shape != (y.shape[1],):
-        raise ShapeError(f"{node}: bias takes [{y.shape[1]}], got {list(bias.shape)}")
-    return [Fact(y.shape, eight_bits(node, need(node, ins, 7)).dtype)]
-
-
-def evaluate_qconv(node: Node, ins: list[Array | None]) -> list[Array]:
-    x, x_scale, x_zero, w, w_scale, w_zero, y_scale, y_zero = (need(node, ins, i) for i in range(8))
-    total = conv_sums(node, x, w, x_zero, w_zero)
-    bias = get(ins, 8)
-    if bias is not None:
-        total = total + bias.reshape(-1, *([1] * (x.ndim - 2)))
-    factor = column_scale(x_scale) * filter_column(w_scale, x.ndim - 1) / column_scale(y_scale)
-    return [round_to(total.astype(np.float32) * factor, column_scale(y_zero), y_zero.dtype)]
-
-
-def flow_qconv(node: Node, ins: list[Fact | None], outs: list[Fact]) -> list[Link]:
-    return [Link(0, 0, 0, 0)]
-
-
-def lower_qconv(node: Node, b: Builder) -> None:
-    w = b.const_of(node.inputs[3])
-    if w is None or not exact_in_blocks(b, node.inputs[3], node.inputs[5]):
-        b.host(node, find(node).evaluate)
-        return
-    y, spatial = b.new(node.outputs[0]), len(b.fact(node.inputs[0]).shape) - 2
-    s = conv_sizes(node, [b.fact(node.inputs[0]), b.fact(node.inputs[3])])
-    zero = b.const_of(node.inputs[5])
-    bias = b.optional(node, 8)
-    total, biased = conv_exact(node, b, b.view(node.inputs[0]), node.inputs[2], w, zero, s, y.shape, b.const_of(bias))
-    column = (y.shape[1], *([1] * spatial))
-    if bias and not biased:
-        added = b.alloc(y.shape, np.int32)
-        apply(b, ("ADD", 0, 1), [total, b.reshape(b.view(node.inputs[8]), column)], added, ints=True)
-        total = added
-    scales = [view_scale(b, node.inputs[i]) for i in (1, 4, 6)]
-    scales[1] = b.reshape(scales[1], column) if scales[1].shape else scales[1]
-    requantise(b, total, scales, view_scale(b, node.inputs[7]), y)
-
-
-_NOTE = "kernels of more than 256 positions, and weights that are fed: on the host"
-_CONV = Op("QLinearConv", infer_qconv, evaluate_qconv, flow_qconv, lower_qconv, work=work.windows(3),
-           opsets=(10, None), dtypes="int8, uint8",
-           note=_NOTE)  # fmt: skip
-register(_CONV, channels_last("QLinearConv", _CONV, (8, 9), note=_NOTE))
 
 
 # ---- element by element ------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""QuantizeLinear-25, DequantizeLinear-25 (10, 13, 19, 21), DynamicQuantizeLinear-11, MatMulInteger-10, ConvInteger-10.
+"""QuantizeLinear-25, DequantizeLinear-25 (10, 13, 19, 21), DynamicQuantizeLinear-11, MatMulInteger-10.
 
     QuantizeLinear          y = saturate(round half to even(x / scale) + zero point)      per tensor, along one axis, or
                             one scale for each block of an axis (block_size)
@@ -21,22 +21,16 @@ from ..errors import OnnxImportError, ShapeError
 from ..graph.fact import Fact
 from ..graph.ir import Array, Node
 from ..graph.links import Link
-from ..graph.weights import mark
-from ..program.arguments import Activation
 from ..program.builder import Builder
 from ..program.views import View
 from . import work
 from .common import normal_axis, onnx_dtype, pass_through
-from .conv import convolve, sums
-from .conv import sizes as conv_sizes
 from .elementwise import Formula, apply
-from .exact_sums import BLOCK, centred, exact_product, known_sums, right_side
-from .int_product import EXACT
+from .exact_sums import centred, exact_product, known_sums, right_side
 from .matmul import flow as matmul_flow
 from .matmul import infer as matmul_infer
 from .reduce import reduce
-from .registry import Op, attr, find, get, need, register, unsupported
-from .window import Slide
+from .registry import Op, attr, get, need, register, unsupported
 
 __all__ = ["quantise", "round_to", "scales_of"]
 
@@ -193,9 +187,9 @@ def flow_same(node: Node, ins: list[Fact | None], outs: list[Fact]) -> list[Link
 
 
 register(
-    Op("QuantizeLinear", infer_quantize, evaluate_quantize, flow_same, lower_quantize, opsets=(10, None),
+    Op("QuantizeLinear", infer_quantize, evaluate_quantize, flow_same, lower_quantize, opsets=(10, None), exact=True,
        note="to 2 to 16 bits, per tensor, axis or block"),
-    Op("DequantizeLinear", infer_dequantize, evaluate_dequantize, flow_same, lower_dequantize, opsets=(10, None),
+    Op("DequantizeLinear", infer_dequantize, evaluate_dequantize, flow_same, lower_dequantize, opsets=(10, None), exact=True,
        note="per tensor, axis or block"),
 )  # fmt: skip
 
@@ -219,7 +213,8 @@ def lower_both(node: Node, b: Builder) -> None:
     apply(b, ("MUL", ("SUB", code, 2), 1), [b.view(node.inputs[0]), scale, zero], b.new(node.outputs[0]))
 
 
-register(Op("QuantizeDequantize", infer_both, evaluate_both, flow_same, lower_both, domain="lstm_infer", inputs=(3, 3)))
+register(Op("QuantizeDequantize", infer_both, evaluate_both, flow_same, lower_both, domain="lstm_infer", inputs=(3, 3),
+            exact=True))  # fmt: skip
 
 
 # ---- DynamicQuantizeLinear ---------------------------------------------------------------------------------
@@ -315,11 +310,11 @@ def integers(x: Any, zero: Any) -> Any:
 def evaluate_matmul(node: Node, ins: list[Array | None]) -> list[Array]:
     zero: Any = get(ins, 2)
     zero = None if zero is None else zero.reshape(_left_zero(node, ins, 2))
-    y = np.matmul(integers(need(node, ins, 0), zero), integers(need(node, ins, 1), _plain(get(ins, 3))))
+    y = np.matmul(integers(need(node, ins, 0), zero), integers(need(node, ins, 1), one_number(get(ins, 3))))
     return [np.asarray(y).astype(np.int64).astype(np.int32)]
 
 
-def _plain(zero: Any) -> Any:
+def one_number(zero: Any) -> Any:
     return None if zero is None else zero.reshape(()) if zero.size == 1 else zero
 
 
@@ -362,115 +357,5 @@ register(
         work=work.products(),
         weights=(1,),
         why="sums over time",
-    )
-)
-
-
-# ---- ConvInteger -------------------------------------------------------------------------------------------
-
-
-def infer_conv(node: Node, ins: list[Fact | None]) -> list[Fact]:
-    x: Fact = need(node, ins, 0)
-    w: Fact = need(node, ins, 1)
-    for fact in (x, w):
-        if fact.dtype.name not in ("int8", "uint8"):
-            raise unsupported(node, f"element type {fact.dtype}")
-    s = conv_sizes(node, [x, w])
-    filters = w.shape[0]
-    if get(ins, 2) is not None and prod(get(ins, 2).shape) != 1:
-        raise unsupported(node, "a zero point of X for each channel")
-    if get(ins, 3) is not None and prod(get(ins, 3).shape) not in (1, filters):
-        raise ShapeError(f"{node}: a zero point {list(get(ins, 3).shape)} does not fit W {list(w.shape)}")
-    return [Fact((x.shape[0], filters, *s.out), np.dtype(np.int32))]
-
-
-def filter_column(zero: Any, rank: int) -> Any:
-    """A zero point or scale of W, for each filter or for all."""
-    return zero.reshape(()) if zero.size == 1 else zero.reshape(-1, *([1] * (rank - 1)))
-
-
-def conv_sums(node: Node, x: Any, w: Any, x_zero: Any, w_zero: Any) -> Any:
-    """Exact sums in NumPy, as float64."""
-    s = conv_sizes(node, [Fact.of(x), Fact.of(w)])
-    weights = integers(w, None if w_zero is None else filter_column(w_zero, w.ndim))
-    return sums(integers(x, _plain(x_zero)), weights, s, int(attr(node, "group", 1)))
-
-
-def evaluate_conv(node: Node, ins: list[Array | None]) -> list[Array]:
-    y = conv_sums(node, need(node, ins, 0), need(node, ins, 1), get(ins, 2), get(ins, 3))
-    return [np.asarray(y).astype(np.int64).astype(np.int32)]
-
-
-def conv_exact(
-    node: Node,
-    b: Builder,
-    x: View,
-    x_zero: str,
-    w: Array,
-    w_zero: Array | None,
-    s: Slide,
-    shape: tuple[int, ...],
-    bias: Array | None = None,
-) -> tuple[View, bool]:
-    """Exact sums, and whether the bias is in them: whole numbers in float32 where no sum can pass 2^24, else int32, so many
-    channels at a time."""
-    plain = np.asarray(
-        w.astype(np.float32) - (0 if w_zero is None else filter_column(w_zero, w.ndim).astype(np.float32))
-    )
-    x = centred(b, x, b.reshape(b.view(x_zero), ()) if x_zero else None)
-    key, keep = ("conv integers", mark(w), mark(w_zero)), (w, w_zero)
-    groups, channels, per = int(attr(node, "group", 1)), w.shape[1], BLOCK // max(prod(w.shape[2:]), 1)
-    most = 255 * int(np.abs(plain).reshape(len(plain), -1).sum(1, dtype=np.float64).max(initial=0))
-    added = bias is not None and most + int(np.abs(bias.astype(np.int64)).max(initial=0)) < EXACT
-    if channels <= per or most < EXACT:
-        out = b.alloc(shape)
-        convolve(b, x, plain, bias if added else None, out, s, groups, Activation(), key=key, keep=keep)
-        return out, added
-    m = shape[1] // groups
-    total: View | None = None
-    for start in range(0, channels, per):
-        n, out, held = min(per, channels - start), b.alloc(shape), total
-        for g in range(groups):
-            part, seen = plain[g * m : (g + 1) * m, start : start + n], x.part(1, g * channels + start, n)
-            to = out.part(1, g * m, m)
-            convolve(b, seen, part, None, to, s, 1, Activation(), key=(*key, g, start), keep=keep)
-        total = b.alloc(shape, np.int32)
-        apply(b, 0 if held is None else ("ADD", 0, 1), [out] if held is None else [out, held], total, ints=True)
-    assert total is not None
-    return total, False
-
-
-def exact_in_blocks(b: Builder, w: str, zero: str) -> bool:
-    """Known weights of which a channel at least fits one exact block."""
-    const = b.const_of(w)
-    return const is not None and (not zero or b.const_of(zero) is not None) and prod(const.shape[2:]) <= BLOCK
-
-
-def lower_conv(node: Node, b: Builder) -> None:
-    zero = b.optional(node, 3)
-    if not exact_in_blocks(b, node.inputs[1], zero):
-        b.host(node, find(node).evaluate)
-        return
-    y = b.new(node.outputs[0])
-    s = conv_sizes(node, [b.fact(name) for name in node.inputs[:2]])
-    w = b.const_of(node.inputs[1])
-    assert w is not None
-    total, _ = conv_exact(node, b, b.view(node.inputs[0]), b.optional(node, 2), w, b.const_of(zero), s, y.shape)
-    apply(b, 0, [total], y, ints=total.dtype != np.float32)
-
-
-def flow_conv(node: Node, ins: list[Fact | None], outs: list[Fact]) -> list[Link]:
-    """Only the batch passes: a stream would have to remember zero points."""
-    return [Link(0, 0, 0, 0)]
-
-
-register(
-    Op(
-        "ConvInteger",
-        infer_conv,
-        evaluate_conv,
-        flow_conv,
-        lower_conv,
-        note="kernels of more than 256 positions, and weights that are fed: on the host",
     )
 )

@@ -76,6 +76,8 @@ class Op:
     """How it makes its output of its inputs where that is simple: "sum" adds or subtracts them; "scale" multiplies or
     divides, or brings to a norm; "larger" takes the largest or the smallest; "choose" takes each element from one of the
     inputs behind the first; "write" replaces elements of the first by those of the third. Empty: in another way."""
+    exact: bool = False
+    """`evaluate` has the bits of its kernel: what is known of padding in front of it is known behind it."""
     sizes: tuple[int, ...] = ()
     """Inputs that give sizes or positions: a length in them is resolved when the graph is walked."""
     holds: Holds | None = None

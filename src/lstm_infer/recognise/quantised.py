@@ -2,6 +2,7 @@
 
     DynamicQuantizeLinear -> MatMulInteger -> Cast -> Mul by both scales [-> Add of a row]      DynamicQuantizeMatMul
     DynamicQuantizeLinear -> MatMulIntegerToFloat                                               DynamicQuantizeMatMul
+    DynamicQuantizeLinear -> ConvInteger -> Cast -> Mul by both scales [-> Add for each filter] DynamicQuantizeConv
     QuantizeLinear -> DequantizeLinear -> MatMul or Gemm, its weights behind DequantizeLinear   StaticQuantizeMatMul
     QuantizeLinear -> DequantizeLinear                                                          QuantizeDequantize
 
@@ -32,6 +33,11 @@ _FLOAT = 1
 """Cast(to=float32)."""
 
 
+def is_column(const: Array, m: int, rank: int) -> bool:
+    """Is it one number for each of m channels, of [N, M, ...]."""
+    return const.shape in ((m, *[1] * (rank - 2)), (1, m, *[1] * (rank - 2)))
+
+
 @frozen
 class _Scene:
     """One graph: who makes its values, how many read each of them, and the constants in sight."""
@@ -51,6 +57,11 @@ class _Scene:
         """Is this one number, or one for each of m columns; "" is not."""
         const = self.consts.get(name)
         return const is not None and const.dtype.kind in kind and const.shape in ((), (1,), (m,))
+
+    def column(self, name: str, m: int, rank: int) -> bool:
+        """Is this one number, or one for each of m filters, as they lie in what a Conv gives."""
+        const = self.consts.get(name)
+        return const is not None and const.dtype == np.float32 and (const.size == 1 or is_column(const, m, rank))
 
     def scaled(self, node: Node | None) -> tuple[Array, Array] | None:
         """Scale and zero point of 8 bits of a QuantizeLinear or DequantizeLinear, where they are known."""
@@ -93,10 +104,10 @@ def _pairs(names: list[str]) -> Iterator[tuple[str, str]]:
 
 
 def _dynamic(scene: _Scene, last: Node) -> Node | None:
-    """DynamicQuantizeMatMul in place of the Mul that brings exact sums to their scale."""
+    """DynamicQuantizeMatMul or DynamicQuantizeConv in place of the Mul that brings exact sums to their scale."""
     for summed, scaled in _pairs(last.inputs):
         cast, scales = scene.maker(summed, "Cast"), scene.maker(scaled, "Mul", alone=False)
-        product = scene.maker(cast.inputs[0], "MatMulInteger") if cast is not None else None
+        product = cast and (scene.maker(cast.inputs[0], "MatMulInteger") or scene.maker(cast.inputs[0], "ConvInteger"))
         if cast is None or cast.attrs.get("to") != _FLOAT or product is None or scales is None:
             continue
         quantised, w, zero, w_zero = [*product.inputs, "", ""][:4]
@@ -115,17 +126,19 @@ def _dynamic_to_float(scene: _Scene, node: Node) -> Node | None:
 
 
 def _dynamic_product(scene: _Scene, product: Node, x: tuple[str, str, str], w: tuple[str, str, str]) -> Node | None:
-    """A product of what DynamicQuantizeLinear gives with a known matrix; each as value, scale, zero point."""
+    """A product of what DynamicQuantizeLinear gives with a known matrix or known filters; each as value, scale, zero point."""
     source, weights = scene.maker(x[0], "DynamicQuantizeLinear", alone=False), scene.consts.get(w[0])
-    if source is None or list(x) != source.outputs or weights is None or weights.ndim != 2:
+    if source is None or list(x) != source.outputs or weights is None:
         return None
-    m = weights.shape[1]
-    if not scene.row(w[1], m, "f") or (w[2] and not scene.row(w[2], m, "iu")):
+    made = replace(product, opset=1, inputs=[source.inputs[0], *w])
+    if product.op == "ConvInteger":
+        m, rank = len(weights), weights.ndim
+        fits = scene.column(w[1], m, rank) and (not w[2] or scene.row(w[2], m, "iu"))
+        return replace(made, op="DynamicQuantizeConv", domain="lstm_infer") if fits and rank > 2 else None
+    m = weights.shape[-1] if weights.ndim == 2 else 0
+    if not m or not scene.row(w[1], m, "f") or (w[2] and not scene.row(w[2], m, "iu")):
         return None
-    return replace(
-        product, op="DynamicQuantizeMatMul", domain="com.microsoft", opset=1, attrs={},
-        inputs=[source.inputs[0], w[0], w[1], w[2]],
-    )  # fmt: skip
+    return replace(made, op="DynamicQuantizeMatMul", domain="com.microsoft", attrs={})
 
 
 def _same(one: tuple[Array, Array] | None, other: tuple[Array, Array] | None) -> bool:
@@ -185,7 +198,7 @@ def _static(scene: _Scene, product: Node) -> Node | None:
     )
 
 
-_PRODUCTS = ("MatMulInteger", "MatMulIntegerToFloat")
+_PRODUCTS = ("MatMulInteger", "MatMulIntegerToFloat", "ConvInteger")
 _RULES: dict[tuple[str, str], Callable[[_Scene, Node], Node | None]] = {
     ("", "Mul"): _dynamic,
     ("com.microsoft", "MatMulIntegerToFloat"): _dynamic_to_float,
@@ -196,13 +209,17 @@ _RULES: dict[tuple[str, str], Callable[[_Scene, Node], Node | None]] = {
 
 
 def _bias(add: Node, maker: Callable[[str], Node | None], consts: Mapping[str, Array]) -> Joined | None:
-    """DynamicQuantizeMatMul with a bias for that and the Add of a row (a rule of `pairs`)."""
+    """DynamicQuantizeMatMul or DynamicQuantizeConv with a bias for that and the Add of a row (a rule of `pairs`)."""
     if (add.op, add.domain, len(add.inputs)) != ("Add", "", 2):
         return None
     for value, row in _pairs(add.inputs):
         product, constant = maker(value), consts.get(row)
         if product is None or constant is None or constant.dtype != np.float32:
             continue
+        if (product.op, len(product.inputs)) == ("DynamicQuantizeConv", 4):
+            filters = consts[product.inputs[1]]
+            if is_column(constant, len(filters), filters.ndim):
+                return Joined(value, [*product.inputs, row])
         if (product.op, product.domain, len(product.inputs)) != ("DynamicQuantizeMatMul", "com.microsoft", 4):
             continue
         if constant.shape == consts[product.inputs[1]].shape[1:]:

@@ -8,7 +8,7 @@ from ...graph.fact import Fact
 from ...graph.ir import Node
 from .dialect import Said, rule, say
 from .draft import Draft
-from .quantised_lstm import dynamic_product
+from .quantised_lstm import dynamic_product, dynamic_sums, zeros_of
 
 __all__: list[str] = []
 
@@ -79,6 +79,19 @@ def _dynamic(said: Said) -> None:
     d = said.d
     zero = _row(d, said.x(3)) if said.x(3) else d.const(0, said.fact(1).dtype)
     _end(said, dynamic_product(d, said.x(0), said.x(1), _row(d, said.x(2)), zero), said.x(4))
+
+
+@rule("DynamicQuantizeConv", domain="lstm_infer")
+def _dynamic_conv(said: Said) -> None:
+    d, w = said.d, said.x(1)
+    zeros = zeros_of(d, _row(d, said.x(3))) if said.x(3) else []
+    column = (d.facts[w].shape[0], *[1] * (len(d.facts[w].shape) - 2))
+
+    def sums(q: str, x_zero: str) -> str:
+        return d.op("ConvInteger", [q, w, x_zero, *zeros], said.shape, np.int32, dict(said.node.attrs))
+
+    made = dynamic_sums(d, said.x(0), said.x(2), sums)
+    _end(said, made, d.reshaped(said.x(4), column) if said.x(4) else "")
 
 
 @rule("MatMulIntegerToFloat", domain=MS)

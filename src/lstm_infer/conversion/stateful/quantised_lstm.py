@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,22 +16,32 @@ if TYPE_CHECKING:
     from .draft import Draft
     from .scene import Scene
 
-__all__ = ["dynamic_product", "put_quantised"]
+__all__ = ["dynamic_product", "dynamic_sums", "put_quantised", "zeros_of"]
 
 
 def dynamic_product(d: Draft, x: str, w: str, scale: str, zero: str) -> str:
     """x [..., K], rounded to 8 bits by its range, times w [K, M] of 8 bits: exact sums, brought to their scale."""
-    shape = d.facts[x].shape
+    shape = (*d.facts[x].shape[:-1], d.facts[w].shape[-1])
+    return dynamic_sums(
+        d, x, scale, lambda q, x_zero: d.op("MatMulInteger", [q, w, x_zero, *zeros_of(d, zero)], shape, np.int32)
+    )
+
+
+def zeros_of(d: Draft, zero: str) -> list[str]:
+    """Zero points of weights, where they say anything."""
+    known = d.facts[zero].const
+    return [zero] if known is None or known.any() else []  # shared by many, onnxruntime's exact sums refuse it
+
+
+def dynamic_sums(d: Draft, x: str, scale: str, sums: Callable[[str, str], str]) -> str:
+    """The sums of x rounded to 8 bits by its range, and its zero point, brought to their scale."""
     q, x_scale, x_zero = (d.names.fresh(f"{x}/{part}") for part in ("rounded", "scale", "zero"))
     u8, f32 = np.dtype(np.uint8), np.dtype(np.float32)
     fact = d.facts[x]
     facts = [fact._replace(dtype=u8), fact._replace(shape=(), dtype=f32), fact._replace(shape=(), dtype=u8)]
     name = d.names.fresh("DynamicQuantizeLinear")
     d.put(Node("DynamicQuantizeLinear", name, [x], [q, x_scale, x_zero], {}, "", d.opset), facts)
-    known = d.facts[zero].const
-    zeros = [zero] if known is None or known.any() else []  # shared by many, onnxruntime's exact sums refuse it
-    total = d.op("MatMulInteger", [q, w, x_zero, *zeros], (*shape[:-1], d.facts[w].shape[-1]), np.int32)
-    return d.same("Mul", [d.cast(total, np.float32), d.same("Mul", [x_scale, scale])])
+    return d.same("Mul", [d.cast(sums(q, x_zero), np.float32), d.same("Mul", [x_scale, scale])])
 
 
 def put_quantised(em: Scene, node: Node, x: str, before: Mapping[str, str], sizes: tuple[int, int, int]) -> list[str]:
