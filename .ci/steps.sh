@@ -1,11 +1,19 @@
 # The steps of .ci/run, one function each. Sourced; every step runs under `set -euo pipefail`.
 # shellcheck shell=bash
 
+# The pip of this Python installs into environments that need none of their own, which takes seconds each to make.
 pip_install() { # venv, what ...
     local venv=$1
     shift
-    [[ -x $venv/bin/python ]] || "$PYTHON" -m venv "$venv"
-    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check "$@"
+    [[ -x $venv/bin/python ]] || "$PYTHON" -m venv --without-pip "$venv"
+    "$USER_PYTHON" -m pip --python "$venv/bin/python" install --quiet --disable-pip-version-check "$@"
+}
+
+# An environment that has the package as the user has it; what is installed into it comes before what the user has.
+beside_user() { # venv, what ...
+    "$PYTHON" -m venv --without-pip "$1"
+    "$USER_PYTHON" -c 'import site; print(site.getsitepackages()[0])' >"$(echo "$1"/lib/python*/site-packages)/user.pth"
+    pip_install "$@"
 }
 
 dev_tools() { pip_install "$WORK/dev" 'setuptools>=77' 'cython>=3.1' 'numpy>=2' wheel build "$@"; }
@@ -45,10 +53,11 @@ step_install() {
     grep -qxF 'pip install . && lstm-infer demo' README.md
     grep -qxF "pip install '.[test]' && pytest" README.md
     "$PYTHON" -m venv "$WORK/user"
+    dev_tools # of the steps behind, which run side by side
+    ln -s "$("$DEV_PYTHON" -c 'import numpy; print(numpy.get_include())')" "$NUMPY_HEADERS"
     export PATH=$WORK/user/bin:$PATH
     pip install . && (cd "$WORK/scratch" && lstm-infer demo)
     ls -l "$WORK/scratch"/*.wav
-    dev_tools # of the steps behind, which run side by side
 }
 
 step_tests() {
@@ -68,7 +77,9 @@ step_sdist() {
     local unpacked=("$WORK"/sdist/*/)
     "$DEV_PYTHON" .ci/check_contents.py sdist "${unpacked[0]}"
 
-    pip_install "$WORK/from_sdist" "lstm_infer[test] @ file://${sdist[0]}"
+    (cd "${unpacked[0]}" && "$DEV_PYTHON" -m build --wheel --no-isolation --outdir "$WORK/sdist_wheel" . >"$WORK/log/build" 2>&1) ||
+        { tail -n 20 "$WORK/log/build"; return 1; }
+    pip_install "$WORK/from_sdist" "lstm_infer[test] @ file://$(echo "$WORK"/sdist_wheel/*.whl)"
     "$DEV_PYTHON" .ci/check_contents.py installed "$WORK"/from_sdist/lib/python*/site-packages
     (cd "$WORK/scratch" && "$WORK/from_sdist/bin/lstm-infer" demo)
     cd "${unpacked[0]}" # every file of the package and of the tests is there: what they do, step tests has seen
@@ -95,25 +106,21 @@ step_lint() {
 # ---- models of frameworks: from_torch, from_keras and the exporters of the day; a server on a pool; elsewhere these tests skip ----
 
 step_frameworks() {
-    "$PYTHON" -m venv "$WORK/frameworks"
-    "$USER_PYTHON" -c 'import site; print(site.getsitepackages()[0])' >"$(echo "$WORK"/frameworks/lib/python*/site-packages)/user.pth"
-    local python=$WORK/frameworks/bin/python # the package as the user has it, and the frameworks beside it
-    "$python" -m pip install -q torch==2.13.0 onnxscript keras 'picows>=2' uvloop
+    local python=$WORK/frameworks/bin/python
+    beside_user "$WORK/frameworks" torch==2.13.0 onnxscript keras 'picows>=2' uvloop
     KERAS_BACKEND=torch "$python" -m pytest tests/doors tests/test_readme.py tests/recognise/test_cells.py tests/stream/test_one_step_read.py tests/examples/test_training.py tests/test_serve_vad.py
 }
 
 # ---- the oldest numpy and onnx that pyproject.toml allows, under the package as the user has it ----
 
 step_oldest() {
-    "$PYTHON" -m venv "$WORK/oldest"
-    "$USER_PYTHON" -c 'import site; print(site.getsitepackages()[0])' >"$(echo "$WORK"/oldest/lib/python*/site-packages)/user.pth"
-    local python=$WORK/oldest/bin/python oldest # what is installed here comes before what the user has
+    local python=$WORK/oldest/bin/python oldest
     oldest=$("$PYTHON" -c '
 import tomllib
 for need in tomllib.load(open("pyproject.toml", "rb"))["project"]["dependencies"]:
     print(need.replace(">=", "==") + ".0")')
     # shellcheck disable=SC2086
-    "$python" -m pip install -q --no-deps --only-binary=:all: $oldest
+    beside_user "$WORK/oldest" --no-deps --only-binary=:all: $oldest
     "$python" - $oldest <<'END'
 import sys
 from importlib.metadata import version
@@ -129,10 +136,8 @@ END
 # ---- tables by key, and Ray over them; elsewhere these tests skip ----
 
 step_tables() {
-    "$PYTHON" -m venv "$WORK/tables"
-    "$USER_PYTHON" -c 'import site; print(site.getsitepackages()[0])' >"$(echo "$WORK"/tables/lib/python*/site-packages)/user.pth"
     local python=$WORK/tables/bin/python
-    "$python" -m pip install -q 'pyarrow>=18' 'ray[data]>=2.9'
+    beside_user "$WORK/tables" 'pyarrow>=18' 'ray[data]>=2.9'
     "$python" -m pytest tests/keyed
     "$python" -m benchmarks.keyed --quick
 }
@@ -140,9 +145,8 @@ step_tables() {
 # ---- native files where NumPy and the package are all that is installed; how long a start takes is shown, not judged ----
 
 step_bare() {
-    "$PYTHON" -m venv "$WORK/bare"
+    pip_install "$WORK/bare" 'numpy>=2'
     local site python=$WORK/bare/bin/python files=(tests/zoo/files/{ts_scripted_peephole,dyn_causal_conv_lstm,dyn_learned_state}.onnx)
-    "$python" -m pip install -q 'numpy>=2'
     site=$("$python" -c 'import site; print(site.getsitepackages()[0])')
     cp -r "$("$USER_PYTHON" -c 'import site; print(site.getsitepackages()[0])')/lstm_infer" "$site"
     [[ $FILES == no ]] || files+=("$LSTM_INFER_MODELS"/{silero_vad,gtcrn_stream_simple}.onnx)
@@ -154,9 +158,7 @@ step_bare() {
 # ---- the site, warnings are errors ----
 
 step_docs() {
-    "$PYTHON" -m venv "$WORK/site_tools"
-    "$USER_PYTHON" -c 'import site; print(site.getsitepackages()[0])' >"$(echo "$WORK"/site_tools/lib/python*/site-packages)/user.pth"
-    "$WORK/site_tools/bin/python" -m pip install -q 'pyarrow>=18' 'sphinx>=8' furo 'myst-parser>=4' numpydoc sphinx-copybutton sphinx-gallery 'matplotlib>=3.8'
+    beside_user "$WORK/site_tools" 'pyarrow>=18' 'sphinx>=8' furo 'myst-parser>=4' numpydoc sphinx-copybutton sphinx-gallery 'matplotlib>=3.8'
     "$WORK/site_tools/bin/python" -m sphinx -q -W --keep-going -b html docs "$WORK/site"
     du -sh "$WORK/site"
 }
@@ -205,14 +207,14 @@ HASH_FLAGS="-std=c11 -O2 -static -ffp-contract=off -Ikernels"
 
 step_neon() {
     # shellcheck disable=SC2086
-    aarch64-linux-gnu-gcc $HASH_FLAGS -DLI_ISA_neon -DISA=neon $HASH_SOURCES kernels/isa/neon.c -o "$WORK/hash_neon.bin"
+    aarch64-linux-gnu-gcc $HASH_FLAGS -DLI_ISA_neon -DISA=neon -c kernels/isa/neon.c -o "$WORK/lender.o"
+    # shellcheck disable=SC2086
+    aarch64-linux-gnu-gcc $HASH_FLAGS -DLI_ISA_neon -DISA=neon $HASH_SOURCES "$WORK/lender.o" -o "$WORK/hash_neon.bin"
     qemu-aarch64-static "$WORK/hash_neon.bin" >"$WORK/c_neon"
     # shellcheck disable=SC2086
     gcc $HASH_FLAGS -mavx2 -mfma -mf16c -DLI_ISA_avx2 -DISA=avx2 $HASH_SOURCES kernels/isa/avx2.c -o "$WORK/hash_avx2.bin"
     "$WORK/hash_avx2.bin" >"$WORK/c_avx2"
     diff "$WORK/c_avx2" "$WORK/c_neon"
-    # shellcheck disable=SC2086
-    aarch64-linux-gnu-gcc $HASH_FLAGS -DLI_ISA_neon -DISA=neon -c kernels/isa/neon.c -o "$WORK/lender.o"
     # shellcheck disable=SC2086
     aarch64-linux-gnu-gcc $HASH_FLAGS -march=armv8.2-a+dotprod -DLI_ISA_neon -DLI_ISA_neondot -DISA=neondot $HASH_SOURCES \
         kernels/isa/neondot.c "$WORK/lender.o" -o "$WORK/hash_neondot.bin"
@@ -281,9 +283,10 @@ Haswell avx2 tests/test_core.py ${more:-tests/kernels/test_reduce.py}"
 
 step_compilers() {
     local compiler lib
+    local -A command=([gcc]=${CC:-gcc} [clang]="${CC:+ccache }clang")
     for compiler in gcc clang; do
         copy_tree "$WORK/$compiler"
-        (cd "$WORK/$compiler" && CC="${CC:+ccache }$compiler" LDSHARED="$compiler -shared" "$DEV_PYTHON" setup.py build >"$WORK/log/$compiler" 2>&1) ||
+        (cd "$WORK/$compiler" && CC=${command[$compiler]} LDSHARED="$compiler -shared" "$DEV_PYTHON" setup.py build >"$WORK/log/$compiler" 2>&1) ||
             { tail -n 20 "$WORK/log/$compiler"; return 1; }
         grep -c -- '-Wall -Wextra' "$WORK/log/$compiler" >/dev/null
         if grep ': warning: ' "$WORK/log/$compiler"; then

@@ -335,12 +335,32 @@ def case(seed: int, index: int) -> bytes:
         v = rng.choice(PLAIN if rng.random() < 0.55 else NESTED)(m, v)
     if rng.random() < 0.7:
         v = m.add("Add", ["x", m.add("ReduceSum", [v], keepdims=0)])
-    ports = [("x", T.FLOAT, rng.choice([["T", 4], [3, 4], ["A", "B"]])), ("cx", T.BOOL, [])]
+    return file(m, v, rng.choice([["T", 4], [3, 4], ["A", "B"]]))
+
+
+def file(m: Maker, v: str, shape: list[int | str]) -> bytes:
+    """What was made, as a file whose first input has this shape."""
+    ports = [("x", T.FLOAT, shape), ("cx", T.BOOL, [])]
     inits = [numpy_helper.from_array(array, name) for name, array in m.consts.items()]
     ends = [H.make_tensor_value_info(v, T.FLOAT, None)]
     graph = H.make_graph(m.nodes, "g", [H.make_tensor_value_info(*p) for p in ports], ends, inits)
     opsets = [H.make_opsetid("", OPSET), H.make_opsetid("f", 1)]
     return H.make_model(graph, opset_imports=opsets, functions=m.functions, ir_version=10).SerializeToString()
+
+
+def harmless() -> bytes:
+    """A file with a little of each, that is loaded and streams."""
+    m = Maker(random.Random(0))
+    body, then, other = m.inner(), m.inner(), m.inner()
+    go, y = body.add("Identity", ["go"]), body.add("Tanh", ["h"])
+    ports = [("i", T.INT64, []), ("go", T.BOOL, []), ("h", T.FLOAT, None)]
+    loop = body.body([H.make_tensor_value_info(*p) for p in ports], [go, y], [T.BOOL, T.FLOAT])
+    v = m.add("Loop", [m.const(3), m.const(True, np.bool_), m.full([4, 4])], body=loop)
+    x = m.flat(m.add("MatMul", ["x", v]), -1, 1, 4)
+    v = m.flat(m.add("LSTM", [x, m.full([1, 8, 4]), m.full([1, 8, 2])], hidden_size=2), -1, 2)
+    branches = [part.body([], [part.add(op, [v])], [T.FLOAT]) for part, op in ((then, "Neg"), (other, "Relu"))]
+    v = m.add("If", ["cx"], then_branch=branches[0], else_branch=branches[1])
+    return file(m, v, ["T", 4])
 
 
 # Running
@@ -426,6 +446,7 @@ def main() -> int:
     counts: collections.Counter[str] = collections.Counter()
     worst: list[Outcome] = []
     done = failed = 0
+    answer(harmless())  # so that modules are imported here, and not in each process
     for index in range(args.first, args.first + (1000 if args.short else args.n)):
         if args.short and resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime > 10:
             break
