@@ -177,6 +177,7 @@ setup(
     ext_modules=cythonize(
         [extension(name) for name in ("_core", "_stream", "_states", "_rig", "_pool", "_keys", "_check")],
         include_path=["src"],
+        cache=os.environ.get("CYTHON_CACHE_DIR", False),  # for who builds the same tree again and again, as CI does
         nthreads=CPUS if sys.platform == "linux" else 0,  # elsewhere each would run this file anew
         compiler_directives={
             "language_level": 3,

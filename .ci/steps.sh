@@ -83,7 +83,7 @@ step_sdist() {
     "$DEV_PYTHON" .ci/check_contents.py installed "$WORK"/from_sdist/lib/python*/site-packages
     (cd "$WORK/scratch" && "$WORK/from_sdist/bin/lstm-infer" demo)
     cd "${unpacked[0]}" # every file of the package and of the tests is there: what they do, step tests has seen
-    "$WORK/from_sdist/bin/python" -m pytest tests/test_core.py tests/test_call.py tests/test_build.py tests/test_readme.py tests/stream/test_kept_snapshots.py
+    "$WORK/from_sdist/bin/python" -m pytest tests/test_core.py tests/test_build.py tests/stream/test_kept_snapshots.py
 }
 
 # ---- 3. linters and types ----
@@ -322,15 +322,15 @@ step_sanitize() {
     local tests=(tests/kernels tests/ops/test_read_once.py tests/test_core.py tests/test_call.py tests/test_keys.py)
     if [[ ${LSTM_INFER_LONG:-} ]]; then tests+=(tests/stream tests/pool); else tests+=(tests/stream/test_{stream,snapshots,flush,failed_call}.py); fi
     sanitized -m pytest -s "${ALIKE[@]}" "${tests[@]}" # -s: pytest would swallow the report
-    sanitized tools/fuzz_snapshot.py --n 5000 --seed "${LSTM_INFER_SEED:-1}"
-    sanitized tools/fuzz_plans.py --n 10000 --seed "${LSTM_INFER_SEED:-1}"
+    sanitized tools/fuzz_snapshot.py --n 2500 --seed "${LSTM_INFER_SEED:-1}"
+    sanitized tools/fuzz_plans.py --n 4000 --seed "${LSTM_INFER_SEED:-1}"
 }
 
 # ---- 9. broken files ----
 
 step_fuzz() {
-    "$USER_PYTHON" tools/fuzz_snapshot.py --n 20000 --seed "${LSTM_INFER_SEED:-1}"
-    "$USER_PYTHON" tools/fuzz_plans.py --n 30000 --seed "${LSTM_INFER_SEED:-1}"
+    "$USER_PYTHON" tools/fuzz_snapshot.py --n 10000 --seed "${LSTM_INFER_SEED:-1}"
+    "$USER_PYTHON" tools/fuzz_plans.py --n 10000 --seed "${LSTM_INFER_SEED:-1}"
     "$USER_PYTHON" tools/fuzz_bombs.py --short --seed "${LSTM_INFER_SEED:-1}"
     [[ $FILES == yes ]] || { echo "no files to start from"; return 0; }
     "$USER_PYTHON" tools/fuzz_import.py --n 3000 --seed "${LSTM_INFER_SEED:-1}"

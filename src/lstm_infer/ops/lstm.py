@@ -9,8 +9,6 @@ Weights that are fed are packed in every call. docs/lstm.md has the readings of 
 
 from __future__ import annotations
 
-import numpy as np
-
 from ..graph.ir import Array, Node
 from ..program.arguments import Activation
 from . import recurrent
@@ -20,8 +18,8 @@ from .registry import Op, attr, register
 
 def _cell(node: Node, state: dict[str, Array], w: dict[str, Array], x: Array, acts: list[Activation]) -> None:
     z = x @ w["W"].T + state["h"] @ w["R"].T + (w["Wb"] + w["Rb"])
-    zi, zo, zf, zc = np.split(z, 4, axis=1)
-    pi, po, pf = np.split(w["P"], 3)
+    zi, zo, zf, zc = z.reshape(len(z), 4, -1).swapaxes(0, 1)
+    pi, po, pf = w["P"].reshape(3, -1)
     i = apply(acts[0], recurrent.limited(node, zi + pi * state["c"]))
     f = 1 - i if attr(node, "input_forget", 0) else apply(acts[0], recurrent.limited(node, zf + pf * state["c"]))
     state["c"] = f * state["c"] + i * apply(acts[1], recurrent.limited(node, zc))

@@ -429,7 +429,7 @@ def meaning(cell: Cell) -> Callable[[Node, list[Array | None]], list[Array]]:
             raise ShapeError(f"{node}: a sequence length lies outside 0..{s.T}")
         Y = np.zeros((s.T, s.D, s.B, s.H), np.float32)
         lasts = {what: np.zeros((s.D, s.B, s.H), np.float32) for what, _, _ in states(node)}
-        for d, backwards in enumerate(directions(node)):
+        for d, (backwards, acts) in enumerate(zip(directions(node), activations(node), strict=True)):
             bias = get(3)
             both = np.zeros(2 * gates * s.H, np.float32) if bias is None else np.asarray(bias[d], np.float32)
             P = get(7) if node.op == "LSTM" else None
@@ -447,7 +447,7 @@ def meaning(cell: Cell) -> Callable[[Node, list[Array | None]], list[Array]]:
                 t = lens - 1 - step if backwards else np.full(s.B, step)
                 live = step < lens
                 now = {what: value.copy() for what, value in state.items()}
-                cell(node, now, weights, X[np.maximum(t, 0), np.arange(s.B)], activations(node)[d])
+                cell(node, now, weights, X[np.maximum(t, 0), np.arange(s.B)], acts)
                 for what in state:
                     state[what] = np.where(live[:, None], now[what], state[what])
                 rows = np.flatnonzero(live)
@@ -462,11 +462,11 @@ def meaning(cell: Cell) -> Callable[[Node, list[Array | None]], list[Array]]:
 
 
 def work(node: Node, ins: list[Fact | None], outs: list[Fact]) -> int:
-    """Some calls of NumPy for each step."""
+    """Some calls of NumPy for each step and gate, and an activation for each unit."""
     x: tuple[int, ...] = need(node, ins, 0).shape
     r: tuple[int, ...] = need(node, ins, 2).shape
-    steps = x[1 if attr(node, "layout", 0) else 0] * r[0]
-    return steps * 50_000 + x[0] * x[1] * r[0] * r[1] * (x[2] + r[2]) // 4
+    calls = x[1 if attr(node, "layout", 0) else 0] * r[0] * (2 + r[1] // max(r[2], 1))
+    return calls * 16_000 + x[0] * x[1] * r[0] * r[1] * (60 + x[2] + r[2]) // 4
 
 
 def limited(node: Node, z: Array) -> Array:
