@@ -17,6 +17,7 @@ import runpy
 import shlex
 import subprocess
 import sys
+import sysconfig
 import tarfile
 import tempfile
 import tomllib
@@ -47,7 +48,8 @@ def run(*command: str | Path, **environment: str) -> str:
 
 def build(target: dict[str, str], source: Path, out: Path) -> Path:
     compiler = f"{sys.executable} -m ziglang cc -target {target['zig']}"
-    version = f"{sys.version_info.major}{sys.version_info.minor}"
+    free = "t" if sysconfig.get_config_var("Py_GIL_DISABLED") else ""
+    version = f"{sys.version_info.major}{sys.version_info.minor}{free}"
     with tempfile.TemporaryDirectory() as raw:
         # -s at link time: the host's strip cannot read other machines' files
         run(
@@ -102,6 +104,8 @@ def check(name: str, wheel: Path) -> list[str]:
             if entry not in names
         ]
         for entry in (entry for entry in names if entry.endswith(".so")):
+            if f".cpython-{wheel.name.split('-')[3][2:]}-" not in entry:
+                wrong.append(f"its Python does not look for {entry}")
             path = held.extract(entry, folder)
             dynamic = run("readelf", "--dynamic", path)
             needed = set(re.findall(r"\(NEEDED\).*\[(.+)\]", dynamic))

@@ -78,13 +78,13 @@ def run(*command: str | Path, **environment: str) -> str:
     return done.stdout
 
 
-def put_into(folder: Path, tags: list[str], version: str, *what: str | Path) -> None:
-    """Packages for another platform than this one, as pip would choose them there."""
+def put_into(folder: Path, tags: list[str], version: str, wheel: Path, *needs: str) -> None:
+    """A wheel for another platform than this one and what it needs, as pip would choose them there."""
     wanted = [("--platform", tag) for tag in tags]
-    wanted += [("--abi", abi) for abi in (f"cp{version.replace('.', '')}", "abi3", "none")]
+    wanted += [("--abi", abi) for abi in (wheel.name.split("-")[3], "abi3", "none")]
     run(
         sys.executable, "-m", "pip", "install", "-q", "--target", folder, "--no-deps", "--only-binary=:all:",
-        "--python-version", version, "--implementation", "cp", *(part for pair in wanted for part in pair), *what,
+        "--python-version", version, "--implementation", "cp", *(part for pair in wanted for part in pair), *needs, wheel,
     )  # fmt: skip
 
 
@@ -158,7 +158,7 @@ def emulated(proof: Proof, folder: Path, root: Path | None) -> None:
 
     def install() -> str:
         tags = [f"{tag}_aarch64" for tag in ("linux", "manylinux2014", "manylinux_2_27", "manylinux_2_28")]
-        put_into(packages, tags, version, *ARM_NEEDS, proof.wheel)
+        put_into(packages, tags, version, proof.wheel, *ARM_NEEDS)
         return "yes"
 
     proof.tried("installed", install)
@@ -177,7 +177,7 @@ def emulated(proof: Proof, folder: Path, root: Path | None) -> None:
 def arm_python(root: Path | None, version: str) -> Path:
     """The Python of a root."""
     if root is None:
-        raise NotHere("needs root (the user) and debootstrap to make an Arm root, or --arm-root")
+        raise NotHere("needs root (the user), debootstrap and its mirror to make an Arm root, or --arm-root")
     if not (root / "usr" / "bin" / f"python{version}").exists():
         raise NotHere(f"the Arm root has no Python {version}")
     return root / "usr" / "bin" / f"python{version}"
@@ -187,8 +187,12 @@ def arm_root(given: Path | None, folder: Path) -> Path | None:
     """The one that is given, or a new one where it can be made."""
     if given is None and os.geteuid() == 0 and shutil.which("debootstrap"):
         print("making a root for 64-bit Arm ...", file=sys.stderr, flush=True)
-        run("bash", ROOT / "wheels" / "make_arm_root.sh", folder / "arm64")
-        return folder / "arm64"
+        try:
+            run("bash", ROOT / "wheels" / "make_arm_root.sh", folder / "arm64")
+        except Failed as error:
+            print(error, file=sys.stderr)
+        else:
+            return folder / "arm64"
     return given
 
 
@@ -207,7 +211,7 @@ def with_musl(proof: Proof, folder: Path, python: list[str], native: Path | None
         got = run(*python, "-c", "import sys; print(sys.version_info[1])").strip()
         if got != version:
             raise NotHere(f"--musl-python is a 3.{got}, the wheel is for 3.{version}")
-        put_into(packages, [f"musllinux_1_2_{machine_of(proof.wheel)}"], f"3.{version}", "numpy>=2", proof.wheel)
+        put_into(packages, [f"musllinux_1_2_{machine_of(proof.wheel)}"], f"3.{version}", proof.wheel, "numpy>=2")
         sources = sorted((ROOT / "tests" / "zoo" / "files").glob("dyn_*.onnx"))[:12]
         run(native, ROOT / "tools" / "without_onnx.py", "write", folder / "files", *sources)
         said = run(*python, ROOT / "tools" / "without_onnx.py", "run", folder / "files", PYTHONPATH=str(packages))
