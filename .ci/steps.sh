@@ -33,17 +33,7 @@ step_packages() {
         apt-get update -qq
         apt-get install -y -qq --no-install-recommends "${wanted[@]}" >/dev/null
     fi
-    local mirror codename
-    # no pipe into head: it would end the command before with a signal
-    mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Component: main' | sed -n 1p)
-    codename=$(. /etc/os-release && echo "$VERSION_CODENAME")
-    debootstrap --foreign --arch=arm64 --variant=minbase --include=python3,libstdc++6,libgfortran5 \
-        "$codename" "$WORK/arm64" "$mirror" >"$WORK/log/debootstrap" 2>&1 || { tail "$WORK/log/debootstrap"; return 1; }
-    local package
-    for package in "$WORK"/arm64/var/cache/apt/archives/*.deb; do
-        dpkg --fsys-tarfile "$package" | tar -x --keep-directory-symlink -C "$WORK/arm64"
-    done
-    rm -rf "$WORK/arm64/var/cache/apt/archives"
+    bash wheels/make_arm_root.sh "$WORK/arm64" >"$WORK/log/debootstrap" 2>&1 || { tail "$WORK/log/debootstrap"; return 1; }
     ls "$WORK"/arm64/usr/bin/python3.11
 }
 
