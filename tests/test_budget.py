@@ -117,6 +117,10 @@ BOMBS = {
     "a padded pool": lambda: of_constants(
         [N("MaxPool", ["m0"], ["last"], kernel_shape=[3], pads=[2, 2], strides=[10**8], dilations=[10**8])], (1, 1, 10**8 + 5)
     ),
+    "an output of which most is cut away": lambda: of_constants(
+        [N("ConvTranspose", ["m0", "w"], ["last"], strides=[1000], pads=[199_999_000] * 2)], (1, 1, 400_000),
+        more={"w": np.ones((1, 1, 1), np.float32)},
+    ),
     "different numbers": lambda: of_constants([N("Unique", ["m0"], ["last", "a", "b", "c"])], (1 << 24,)),
     "a diagonal": lambda: of_constants([N("EyeLike", ["m0"], ["last"], dtype=T.DOUBLE)], (1 << 13, 1 << 13)),
     "a mask of ones": lambda: model(

@@ -253,11 +253,12 @@ def _gather(b: Builder, full: View, spread: View, s: Slide) -> None:
 
 
 def _work(node: Node, ins: list[Fact | None], outs: list[Fact]) -> int:
-    """A product for each position, and some calls of NumPy for each place of the kernel."""
+    """A product for each position, some calls of NumPy for each place of the kernel, and the output before it is cut."""
     x: tuple[int, ...] = need(node, ins, 0).shape
     w: tuple[int, ...] = need(node, ins, 1).shape
     spread = x[0] * prod(x[2:]) * prod(w[1:]) * max(int(attr(node, "group", 1)), 1)
-    return spread * (8 + x[1] // 8) + 8 * prod(outs[0].shape) + 5_000 * prod(w[2:])
+    uncut = prod(outs[0].shape[:2]) * prod(_room(sizes(node, ins)))
+    return spread * (8 + x[1] // 8) + 8 * uncut + 5_000 * prod(w[2:])
 
 
 register(
