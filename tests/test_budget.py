@@ -93,6 +93,17 @@ def chain(op, n):
     return [N(op, [f"m{i}"] * 2, [f"m{i + 1}" if i < n - 1 else "last"]) for i in range(n)]
 
 
+def joined_with_itself(depth):
+    """Nothing, joined with itself in another shape, and again."""
+    nodes, v = [N("Slice", ["x", "zero", "zero", "one"], ["v0"])], "v0"
+    for d in range(depth):
+        nodes += [N("Transpose", [v], [f"t{d}"], perm=[0, 2, 1]), N("Transpose", [f"t{d}"], [f"u{d}"], perm=[0, 2, 1])]
+        nodes += [N("Concat", [v, f"u{d}"], [f"v{d + 1}"], axis=1)]
+        v = f"v{d + 1}"
+    inits = {"zero": np.array([0]), "one": np.array([1])}
+    return model([*nodes, N("Identity", [v], ["y"])], [("x", F, ["T", 3, 4])], ["y"], inits)
+
+
 def cropped(depth, fan):
     nodes = [N(f"f{depth - 1}", ["x"], ["y0"], domain="f"), N("CenterCropPad", ["y0", "sh"], ["y"])]
     return model(nodes, [("x", F, ["T", 4])], ["y"], {"sh": np.array([2, 2])}, doubling_functions(depth, fan))
@@ -129,6 +140,7 @@ BOMBS = {
     "loops over constants": lambda: nested_loops(3, 1000),
     "loops over an input": lambda: nested_loops(12, 1000, known=False),
     "Ifs": lambda: nested_ifs(24),
+    "what is joined with itself": lambda: joined_with_itself(40),
     "functions that need types": lambda: cropped(30, 2),
     "functions": lambda: model(
         [N("f29", ["x"], ["y"], domain="f")], [("x", F, ["T", 4])], ["y"], functions=doubling_functions(30, 2)

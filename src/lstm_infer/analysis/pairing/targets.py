@@ -108,10 +108,13 @@ def root(value: str, makers: Makers, walked: Walk) -> str:
 
 def cores(value: str, makers: Makers, walked: Walk) -> frozenset[str]:
     """The values that this one consists of, each whole."""
-    found, todo = set(), [value]
+    found, seen, todo = set(), set(), [value]
     while todo:
         one = root(todo.pop(), makers, walked)
         node = makers.get(one)
+        if one in seen:
+            continue
+        seen.add(one)
         if node is not None and registry.moves(node) == "join":
             todo += [v for v in node.inputs if v and walked.facts[v].const is None]
         else:
