@@ -140,6 +140,10 @@ def _pads_given(node: Node) -> bool:
     return not attr(node, "output_shape", None) and not str(attr(node, "auto_pad", "NOTSET")).startswith("SAME")
 
 
+MOST_PHASES = 1024
+"""A plan has a convolution for each; strides that make more spread what a product gives."""
+
+
 @frozen
 class _Phase:
     """Outputs first, first + stride, ... of one axis: a convolution with `taps` of the kernel, last first."""
@@ -155,9 +159,11 @@ def _phases(s: Slide, a: int) -> list[_Phase]:
     """Output o takes input i by tap k where o + begin = i * stride + k * dilation."""
     stride, found = s.stride[a], []
     every = stride // gcd(stride, s.dilation[a])
+    taps_of: list[list[int]] = [[] for _ in range(stride)]
+    for k in range(s.kernel[a]):
+        taps_of[(k * s.dilation[a] - s.begin[a]) % stride].append(k)
     for first in range(min(stride, s.out[a])):
-        near = first + s.begin[a]
-        taps = tuple(k for k in range(s.kernel[a]) if (near - k * s.dilation[a]) % stride == 0)
+        near, taps = first + s.begin[a], tuple(taps_of[first])
         count, dilation = -(-(s.out[a] - first) // stride), every * s.dilation[a] // stride
         begin = (taps[-1] * s.dilation[a] - near) // stride if taps else 0
         found.append(_Phase(first, count, taps[::-1], dilation, begin))
@@ -169,7 +175,7 @@ def lower(node: Node, b: Builder) -> None:
     s, groups = sizes(node, ins), int(attr(node, "group", 1))
     x, w, bias = b.f32(b.view(node.inputs[0])), b.const_of(node.inputs[1]), b.optional(node, 2)
     start = b.const_of(bias)
-    if w is None or (bias and start is None) or x.shape[1] == 0:
+    if w is None or (bias and start is None) or x.shape[1] == 0 or prod(s.stride) > MOST_PHASES:
         _lower_computed(node, b, x, s, groups)
         return
     y, axes = b.new(node.outputs[0]), range(len(s.size))

@@ -7,10 +7,14 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from ..errors import BudgetError, LstmInferError
+from ..graph.budget import spend
 from ..graph.fact import Fact
 from ..graph.ir import Graph, Node, Port
 
 __all__ = ["compared_with", "say_chosen", "say_who", "who_decides", "why_there"]
+
+LOOK = 1_000
+"""What it costs to come by a node."""
 
 _OF_SIZES = ("Shape", "Size")
 """What these give does not depend on the values of their input."""
@@ -21,9 +25,11 @@ def who_decides(graph: Graph | None, node: Node, facts: Mapping[str, Fact]) -> s
     they are here and what the graph compares them with; "" where there are none."""
     if graph is None:
         return ""
-    return " and ".join(
-        _shown(graph, port, facts) for port in _sources(graph, node.inputs[0]) if port.dtype.kind in "iub"
-    )
+    n_nodes = sum(1 for _ in graph.walk())
+    spend(node, 2 * LOOK * n_nodes)
+    ports = [port for port in _sources(graph, node.inputs[0]) if port.dtype.kind in "iub"]
+    spend(node, len(ports) * LOOK * n_nodes)
+    return " and ".join(_shown(graph, port, facts) for port in ports)
 
 
 def say_who(error: LstmInferError, graph: Graph | None, node: Node, branch: str, facts: Mapping[str, Fact]) -> None:
