@@ -43,7 +43,7 @@ FOLD = 20_000
 TRACE = 20_000
 """What it costs to follow axes through a node."""
 
-FLOOR = 2_500_000_000
+FLOOR = 1_800_000_000
 """The smallest file may use some seconds."""
 
 PER_NODE = 600_000
