@@ -9,14 +9,19 @@
 Each part has threads that do what they like to things that they share. A call that meets another one may be refused
 (`StateError`); anything else that is raised, or a result that one thread alone would not have, ends with status 1.
 A race ends with ThreadSanitizer's own status, 66. Without it the driver runs too, and looks at the results only.
+On a free-threaded Python it also fails where a module has switched the GIL on; `--model` takes a native file of the
+demo's model there, as onnx has no wheels for it.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib
+import pkgutil
 import random
 import sys
+import sysconfig
 import threading
 import time
 from collections import Counter
@@ -29,6 +34,8 @@ from lstm_infer import StateError
 from lstm_infer.cli.demo.show import MODEL
 
 Do = Callable[[random.Random], object]
+MODELS = [str(MODEL)]
+"""The file that all load: one that holds the demo's model."""
 STEPS = 512
 """A chunk as long as that runs without the GIL."""
 
@@ -40,7 +47,7 @@ def sound(n: int, seed: int = 0) -> np.ndarray:
 
 def one_stream() -> dict[str, Do]:
     """All that a stream can do, on one stream."""
-    model, x, frame = lstm_infer.load(MODEL), sound(STEPS), sound(1)[0]
+    model, x, frame = lstm_infer.load(MODELS[0]), sound(STEPS), sound(1)[0]
     stream, start = model.stream(), model.stream().snapshot()
     return {
         "step": lambda rng: [stream.step(frame) for _ in range(rng.randrange(1, 50))],
@@ -56,7 +63,7 @@ def one_stream() -> dict[str, Do]:
 
 def one_model() -> dict[str, Do]:
     """A model shared: each thread has streams and pools of its own, and many signals go through it at once."""
-    model, x = lstm_infer.load(MODEL), sound(STEPS)
+    model, x = lstm_infer.load(MODELS[0]), sound(STEPS)
     want = model.stream().run(x)
     signals = [x, x[:100], x[:300], x]
 
@@ -80,15 +87,25 @@ def one_model() -> dict[str, Do]:
         for one in got:
             same(one, want)
 
-    def loaded(_rng: random.Random) -> None:
-        same(lstm_infer.load(MODEL, threads=2).stream().run(x), want)
+    def dropped(rng: random.Random) -> None:
+        """Streams that end in another thread than the one that made them, which steps its own meanwhile."""
+        streams = [model.stream() for _ in range(8)]
+        for stream in streams:
+            stream.run(x[: rng.randrange(1, STEPS)])
+        end = threading.Thread(target=streams.clear)
+        end.start()
+        same(model.stream().run(x), want)
+        end.join()
 
-    return {"streams": alone, "many": many, "pools": pooled, "loads": loaded, "streams too": alone}
+    def loaded(_rng: random.Random) -> None:
+        same(lstm_infer.load(MODELS[0], threads=2).stream().run(x), want)
+
+    return {"streams": alone, "many": many, "pools": pooled, "loads": loaded, "dropped": dropped, "streams too": alone}
 
 
 def one_pool() -> dict[str, Do]:
     """All that a pool of two threads can do, on one pool; some signals stay, others come and go."""
-    model, x = lstm_infer.load(MODEL), sound(STEPS)
+    model, x = lstm_infer.load(MODELS[0]), sound(STEPS)
     pool = model.pool(threads=2)
     stay = pool.open_many(16)
     chunk, frames = np.broadcast_to(x, (16, *x.shape)).copy(), np.broadcast_to(x[0], (16, *x[0].shape)).copy()
@@ -133,7 +150,7 @@ def one_pool() -> dict[str, Do]:
 
 def planted() -> dict[str, Do]:
     """Two streams write one array: the caller's own race, which must be reported."""
-    model, x = lstm_infer.load(MODEL), sound(4096)
+    model, x = lstm_infer.load(MODELS[0]), sound(4096)
     out = np.empty((4096, *model.stream().run(x[:1]).shape[1:]), np.float32)
 
     def write(_rng: random.Random) -> None:
@@ -146,6 +163,15 @@ def same(got: np.ndarray, want: np.ndarray) -> None:
     """Equal to the bit, or an error."""
     if not np.array_equal(got, want):
         raise AssertionError("a result differs from that of one thread alone")
+
+
+def without_gil() -> bool:
+    """Whether the GIL is off with all modules loaded but those that need what is not installed."""
+    for module in pkgutil.walk_packages(lstm_infer.__path__, "lstm_infer."):
+        if not module.name.endswith("__main__"):
+            with contextlib.suppress(ImportError):
+                importlib.import_module(module.name)
+    return not getattr(sys, "_is_gil_enabled", lambda: True)()
 
 
 def race(works: dict[str, Do], seconds: float, seed: int) -> tuple[Counter[str], Counter[str], list[str]]:
@@ -187,8 +213,13 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", choices=PARTS)
     parser.add_argument("--plant", action="store_true", help="a race that must be reported")
+    parser.add_argument("--model", default=MODELS[0], help="a file with the demo's model (default: its ONNX file)")
     args = parser.parse_args()
+    MODELS[0] = args.model
     status = 0
+    if sysconfig.get_config_var("Py_GIL_DISABLED"):
+        status = int(not without_gil())
+        print("the GIL is", "on" if status else "off", flush=True)
     chosen = {"planted": planted} if args.plant else {args.only: PARTS[args.only]} if args.only else PARTS
     for name, make in chosen.items():
         ran, refused, wrong = race(make(), args.seconds, args.seed)
