@@ -10,7 +10,7 @@ Each part has threads that do what they like to things that they share. A call t
 (`StateError`); anything else that is raised, or a result that one thread alone would not have, ends with status 1.
 A race ends with ThreadSanitizer's own status, 66. Without it the driver runs too, and looks at the results only.
 On a free-threaded Python it also fails where a module has switched the GIL on; `--model` takes a native file of the
-demo's model there, as onnx has no wheels for it.
+demo's model, where there is no onnx.
 """
 
 from __future__ import annotations
