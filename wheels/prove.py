@@ -6,8 +6,8 @@
 A wheel of this Python and machine meets the tests of `[tool.cibuildwheel]` with each instruction set that the CPU runs forced,
 and some of them on emulated older CPUs; one of 64-bit Arm under an emulated Python with and without dot products
 (qemu-user-static, and a root that make_arm_root.sh makes, or --arm-root has). For musl nobody gives out onnx: NumPy alone
-runs native files there, under the Python (with ctypes) that --musl-python names. What cannot be run here is "not run", with the reason below
-the table. Exit status 1: a check failed.
+runs native files there, under the Python (with ctypes) that --musl-python names. What cannot be run here is "not run", with
+the reason below the table. Exit status 1: a check failed.
 """
 
 from __future__ import annotations
