@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 import time
+import tracemalloc
 from contextlib import suppress
 from itertools import pairwise
 
@@ -18,6 +19,8 @@ import shared_files
 from lstm_infer import _core
 from lstm_infer.graph import budget
 from lstm_infer.graph.budget import Allowance, open_budget, spend
+from lstm_infer.walk.decided import who_decides
+from lstm_infer.walk.loop import _equal_slices
 
 F, I = T.FLOAT, T.INT64
 N = H.make_node
@@ -131,6 +134,10 @@ BOMBS = {
     "an output of which most is cut away": lambda: of_constants(
         [N("ConvTranspose", ["m0", "w"], ["last"], strides=[1000], pads=[199_999_000] * 2)], (1, 1, 400_000),
         more={"w": np.ones((1, 1, 1), np.float32)},
+    ),
+    "a wide stride": lambda: model(
+        [N("ConvTranspose", ["x", "w"], ["y"], strides=[10**6])], [("x", F, [1, 1, 3])], ["y"],
+        {"w": np.ones((1, 1, 1000), np.float32)},
     ),
     "different numbers": lambda: of_constants([N("Unique", ["m0"], ["last", "a", "b", "c"])], (1 << 24,)),
     "a diagonal": lambda: of_constants([N("EyeLike", ["m0"], ["last"], dtype=T.DOUBLE)], (1 << 13, 1 << 13)),
@@ -368,3 +375,20 @@ def test_honest_files_leave_three_quarters_of_a_budget(name, monkeypatch):
     net.summary()
     assert len(opened) > 1
     assert all(4 * one.spent < one.allowance.work for one in opened)
+
+
+def test_who_decides_is_charged():
+    """A walk asks it of each `If` of which one branch fits, in loops again and again."""
+    graph = lstm_infer.load(nested_ifs(3))._roles.graph
+    (choice,) = (node for node in graph.nodes if node.op == "If")
+    with pytest.raises(lstm_infer.BudgetError), open_budget(Allowance(work=10)):
+        who_decides(graph, choice, {})
+
+
+def test_equal_slices_of_a_view_are_not_copied():
+    view = np.broadcast_to(np.zeros(1000, np.float32), (20_000, 1000))
+    tracemalloc.start()
+    assert _equal_slices(N("Loop", [], []), view, 0) and not _equal_slices(N("Loop", [], []), np.arange(3), 0)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < view.nbytes // 2

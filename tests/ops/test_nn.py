@@ -250,6 +250,9 @@ TRANSPOSED: list[tuple[Any, Any, dict[str, Any]]] = [
     ((1, 3, 9), (3, 5, 4), {"strides": [2], "output_shape": [17]}),
     ((1, 3, 9), (3, 5, 4), {"strides": [2], "output_shape": [17], "auto_pad": "SAME_UPPER"}),
     ((1, 3, 4, 5), (3, 2, 3, 3), {"strides": [3, 2], "output_shape": [10, 8]}),
+    ((2, 4, 5), (4, 3, 3), {"strides": [1024]}),  # beyond it no convolution for each place between two steps
+    ((2, 4, 5), (4, 3, 4), {"strides": [1025], "dilations": [600], "pads": [3, 5]}),
+    ((2, 4, 5), (4, 3, 3001), {"strides": [1500], "pads": [700, 701], "group": 2}),
 ]
 
 

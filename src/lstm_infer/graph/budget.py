@@ -3,8 +3,8 @@
 A few bytes can ask for any amount of work: products of constants, loops in loops, functions that call each other
 twice. Whoever folds, unrolls, inlines, walks or traces says here what it is about to do, in units of about a
 nanosecond, and is refused once the budget is used up. The first who asks opens the budget (`open_budget`); all that
-it calls shares it. What the load of an honest file uses is a tenth of its budget or less: of 308 models, exports and
-zoo files one takes 8.5 %, the next ones 7.3 % and 4.3 %.
+it calls shares it. What the load of an honest file uses is an eighth of its budget or less, of 308 models, exports and
+zoo files.
 
 Two decisions need no error and depend on the one node alone, so that every walk of a graph takes them alike: a
 constant that costs more than `Allowance.fold_work` to compute, or that would not fit beside the others a walk holds
